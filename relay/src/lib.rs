@@ -1,0 +1,51 @@
+//! Sallyport: a mail relay behind a gate in the kernel.
+//!
+//! This file is the map and the law. The rooms stand in order: a room imports only rooms listed
+//! before it, and the rooms above the line below are machines without I/O: no socket, file, clock
+//! or random number reaches them but as an argument. `tests/tests/tidy.rs` enforces both.
+//!
+//! # Invariants
+//!
+//! 1. A 250 after a message is sent only after its commit returned an id.
+//! 2. A message ends at `CRLF . CRLF` and nowhere else; nothing before that end is a command.
+//! 3. Bytes that came with or before STARTTLS are not used after it (RFC 3207, section 4.2).
+//! 4. Every state has a deadline; every collection has a limit from `config`.
+//! 5. No recipient is accepted that `policy::relaying` did not allow; there is one call site.
+//! 6. The kernel decides nothing that `relay_common::verdict::judge` on the host would not decide.
+//! 7. The process that reads mail from the network cannot write the allowlist, and holds no link.
+//! 8. Pure rooms are deterministic: same inputs and `now`, same actions.
+//! 9. No intermediate state of a list change admits a stranger.
+//! 10. With the gate's program missing, the relay serves nobody unless the configuration says
+//!     otherwise.
+
+/// The language of SMTP: addresses, lines, commands, replies, the end of a message.
+pub mod smtp;
+/// What is moved: envelope, message id, header section, outcome, bounce.
+pub mod mail;
+/// Everything the appliance can say about itself.
+pub mod event;
+/// The configuration: read, checked whole, then immutable.
+pub mod config;
+/// The only room that says *may*.
+pub mod policy;
+/// Receiving mail, without sockets.
+pub mod session;
+/// Sending mail, without sockets.
+pub mod delivery;
+/// Counter samples in, spikes out.
+pub mod watch;
+// --- rooms below may touch the world: files, sockets, clocks, the kernel ---
+/// Events as log lines.
+pub mod journal;
+/// The only owner of messages.
+pub mod spool;
+/// The kernel filter: load, attach, pin, fill its tables.
+pub mod gate;
+/// Sockets; each file is one loop.
+pub mod net;
+/// The local control sockets.
+pub mod control;
+/// Builds the rooms into processes: gate, relay, run.
+pub mod appliance;
+/// The command line.
+pub mod cli;

@@ -1,0 +1,107 @@
+//! One vocabulary for logs, metrics and the event stream: rooms return [`Event`]s, `journal`
+//! writes them.
+//!
+//! What a peer can cause at will is not an event: it is counted. Full addresses of senders and
+//! recipients do not appear here; the journal names ids, logins and domains.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::mail::message::MessageId;
+
+/// How loudly an event asks for attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Wake somebody.
+    Error,
+    /// Look today.
+    Warn,
+    /// One line a message, a ban or a change.
+    Info,
+}
+
+impl Level {
+    /// Returns the word that log lines carry.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+        }
+    }
+
+    /// Returns the syslog priority (RFC 5424, section 6.2.1), for journald's `<N>` line prefix.
+    #[must_use]
+    pub const fn priority(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warn => 4,
+            Self::Info => 6,
+        }
+    }
+}
+
+/// Something the appliance says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A process serves from now on.
+    Started { process: &'static str, detail: String },
+    /// A process ends in order.
+    Stopped { process: &'static str },
+    /// A part of a process failed and what happens next.
+    Trouble { room: &'static str, problem: String },
+    /// The gate stands on an interface; `mode` is `native` or `generic`.
+    GateAttached { interface: String, mode: &'static str, adopted: bool },
+    /// The gate's program is missing on an interface, or another one is in its place.
+    GateLost { interface: String, problem: String },
+    /// The gate's program is back on an interface.
+    GateRestored { interface: String },
+    /// A rare diagnostic of the kernel program, carried by aya-log.
+    Kernel { message: String },
+    /// An entry of the allowlist was added; `uid` asked for it.
+    AllowAdded { net: IpNetwork, tag: Option<String>, uid: u32 },
+    /// An entry of the allowlist was removed.
+    AllowRemoved { net: IpNetwork, uid: u32 },
+    /// A run-time entry reached its expiry.
+    AllowExpired { net: IpNetwork },
+    /// A source is dropped for a time.
+    Banned { net: IpNetwork, for_time: Duration, uid: u32 },
+    /// A ban was lifted.
+    Unbanned { net: IpNetwork, uid: u32 },
+    /// Connection attempts rose far above what is usual.
+    SpikeOpened { class: &'static str, per_second: u64, usual_per_second: u64 },
+    /// A spike is over.
+    SpikeClosed { class: &'static str, peak_per_second: u64, total: u64, lasted: Duration },
+    /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
+    LoginFailed { source: IpAddr, login: String, failures: u32 },
+    /// A message is on disk and the client was told so.
+    Accepted {
+        id: MessageId,
+        source: IpAddr,
+        login: Option<String>,
+        tag: Option<String>,
+        recipients: usize,
+        size_bytes: u64,
+    },
+    /// A next hop took the message for some recipients.
+    Delivered { id: MessageId, domain: String, route: String, next_hop: String, reply: String },
+    /// Recipients wait for another attempt.
+    Deferred { id: MessageId, domain: String, route: String, reason: String, retry_in: Duration },
+    /// Recipients were given up.
+    Failed { id: MessageId, domain: String, route: String, reason: String },
+    /// A report about mail went into the spool.
+    Bounced { id: MessageId, about: MessageId },
+    /// A report could not be delivered anywhere.
+    BounceDropped { id: MessageId, reason: String },
+    /// A route cannot be used until somebody acts.
+    RouteSuspended { route: String, reason: String },
+    /// A message was removed by an operator.
+    Dropped { id: MessageId, uid: u32 },
+    /// A live session was cut because its source is no longer admitted.
+    SessionCut { source: IpAddr },
+    /// A record of the spool failed its check and was set aside.
+    SpoolDamaged { place: String, problem: String },
+}

@@ -1,0 +1,7 @@
+//! What is moved: the envelope, the message's id and header section, what became of it.
+//!
+//! Not here: who may send what (`policy`), and where messages are kept (`spool`).
+
+pub mod envelope;
+pub mod message;
+pub mod outcome;

@@ -1,0 +1,32 @@
+//! What became of one recipient in one attempt.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::smtp::address::Address;
+
+/// The fate of a recipient after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// The next hop took responsibility (RFC 5321, section 4.2.5).
+    Delivered,
+    /// Try again after this long.
+    Deferred(Duration),
+    /// Given up: refused for good, or expired.
+    Failed,
+}
+
+/// The outcome of an attempt for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The recipient it is about.
+    pub recipient: Address,
+    /// What became of it.
+    pub fate: Fate,
+    /// The next hop's name and port, empty if none was reached.
+    pub next_hop: String,
+    /// The reply that decided it as one line of printable ASCII of at most 512 octets, or our own
+    /// words if there was none.
+    pub reply: String,
+}
