@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use serde::{Serialize, Serializer};
 
 use crate::mail::message::MessageId;
 
@@ -45,7 +46,11 @@ impl Level {
 }
 
 /// Something the appliance says about itself.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It serialises as one flat object whose `event` is the variant in kebab case; durations are
+/// seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     /// A process serves from now on.
     Started { process: &'static str, detail: String },
@@ -68,13 +73,13 @@ pub enum Event {
     /// A run-time entry reached its expiry.
     AllowExpired { net: IpNetwork },
     /// A source is dropped for a time.
-    Banned { net: IpNetwork, for_time: Duration, uid: u32 },
+    Banned { net: IpNetwork, #[serde(serialize_with = "seconds")] for_time: Duration, uid: u32 },
     /// A ban was lifted.
     Unbanned { net: IpNetwork, uid: u32 },
     /// Connection attempts rose far above what is usual.
     SpikeOpened { class: &'static str, per_second: u64, usual_per_second: u64 },
     /// A spike is over.
-    SpikeClosed { class: &'static str, peak_per_second: u64, total: u64, lasted: Duration },
+    SpikeClosed { class: &'static str, peak_per_second: u64, total: u64, #[serde(serialize_with = "seconds")] lasted: Duration },
     /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
     LoginFailed { source: IpAddr, login: String, failures: u32 },
     /// A message is on disk and the client was told so.
@@ -89,7 +94,7 @@ pub enum Event {
     /// A next hop took the message for some recipients.
     Delivered { id: MessageId, domain: String, route: String, next_hop: String, reply: String },
     /// Recipients wait for another attempt.
-    Deferred { id: MessageId, domain: String, route: String, reason: String, retry_in: Duration },
+    Deferred { id: MessageId, domain: String, route: String, reason: String, #[serde(serialize_with = "seconds")] retry_in: Duration },
     /// Recipients were given up.
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// A report about mail went into the spool.
@@ -104,4 +109,43 @@ pub enum Event {
     SessionCut { source: IpAddr },
     /// A record of the spool failed its check and was set aside.
     SpoolDamaged { place: String, problem: String },
+}
+
+/// Writes a duration as seconds with milliseconds.
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+impl Event {
+    /// Returns how loudly the event asks for attention.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::GateLost { .. } | Self::RouteSuspended { .. } | Self::SpoolDamaged { .. } => {
+                Level::Error
+            }
+            Self::Trouble { .. }
+            | Self::Kernel { .. }
+            | Self::GateRestored { .. }
+            | Self::SpikeOpened { .. }
+            | Self::SpikeClosed { .. }
+            | Self::LoginFailed { .. }
+            | Self::BounceDropped { .. } => Level::Warn,
+            Self::Started { .. }
+            | Self::Stopped { .. }
+            | Self::GateAttached { .. }
+            | Self::AllowAdded { .. }
+            | Self::AllowRemoved { .. }
+            | Self::AllowExpired { .. }
+            | Self::Banned { .. }
+            | Self::Unbanned { .. }
+            | Self::Accepted { .. }
+            | Self::Delivered { .. }
+            | Self::Deferred { .. }
+            | Self::Failed { .. }
+            | Self::Bounced { .. }
+            | Self::Dropped { .. }
+            | Self::SessionCut { .. } => Level::Info,
+        }
+    }
 }
