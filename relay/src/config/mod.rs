@@ -3,13 +3,23 @@
 //! [`Config`] is what is meant. `raw` reads what is written and knows where it stands; `check`
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
+mod check;
+mod raw;
+mod read;
+pub mod unit;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use raw::Problem;
+
 use crate::smtp::address::Address;
+
+/// The file that is read if no other is named.
+pub const DEFAULT_PATH: &str = "/etc/sallyport/sallyport.toml";
 
 /// Everything that the configuration file says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +48,17 @@ pub struct Config {
     pub spool: Spool,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
+}
+
+impl Config {
+    /// Reads and checks the text of a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file, in the order of its lines. At least one.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        read::config(text)
+    }
 }
 
 /// `[gate]`: the kernel filter and the process that owns it.

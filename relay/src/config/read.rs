@@ -1,0 +1,285 @@
+//! From tables to [`Config`]: every key, its default and its bounds, section by section.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::raw::{Presence, Problem, Source, Table};
+use super::{
+    Allow, Config, Gate, Limits, Listener, ListenerTls, OnLoss, Policy, Relay, Retry, Route,
+    RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
+};
+
+/// The longest tag, octets: it must fit a kernel table.
+const TAG_MAX: usize = 32;
+/// The longest name of a route, login or user, octets.
+const NAME_MAX: usize = 64;
+/// The longest remark, octets.
+const NOTE_MAX: usize = 256;
+/// The longest name of an interface, octets (`IFNAMSIZ` less its NUL).
+const INTERFACE_MAX: usize = 15;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Reads and checks the text of a file.
+pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
+    let source = Source::new(text);
+    let config = whole(&source, text);
+    let problems = source.into_problems();
+    config.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Returns the configuration if every required key is there; problems go to `source`.
+pub(super) fn whole(source: &Source<'_>, text: &str) -> Option<Config> {
+    let (tables, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        source.report(&span, error.message().replace('\n', ", "));
+    }
+    if errors.is_empty() { sections(source, &tables) } else { None }
+}
+
+fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Option<Config> {
+    let root = Table::root(source, tables);
+    let hostname = root.required("hostname", unit::domain);
+    let postmaster = root.required("postmaster", unit::parsed);
+    let gate_table = root.table("gate");
+    let allow = each(&gate_table, "allow", allow);
+    let gate = gate(&gate_table);
+    let relay = relay(&root.table("relay"));
+    let listeners = each(&root, "listener", listener);
+    let tls = tls(&root.table("tls"));
+    let limits = limits(&root.table("limits"));
+    let policies = each(&root, "policy", policy);
+    let routes = each(&root, "route", route);
+    let retry = retry(&root.table("retry"));
+    let spool = spool(&root.table("spool"));
+    let spikes = spikes(&root.table("spikes"));
+    root.finish();
+    check::gate(&gate_table, &gate, &allow);
+    check::listeners(&root, &listeners);
+    check::policies(&policies, &routes);
+    check::routes(&routes);
+    Some(Config {
+        hostname: hostname?,
+        postmaster: postmaster?,
+        gate: Gate { allow: values(allow)?, ..gate },
+        relay,
+        listeners: values(listeners)?,
+        tls,
+        limits,
+        policies: values(policies)?,
+        routes: values(routes)?,
+        retry,
+        spool,
+        spikes,
+    })
+}
+
+/// One `[[table]]` as read: the table, for problems that show only beside other tables, and the
+/// value, if its required keys were there.
+pub(super) type Section<'a, T> = (Table<'a>, Option<T>);
+
+fn each<'a, T>(
+    root: &Table<'a>,
+    key: &str,
+    read: impl Fn(&Table<'a>) -> Option<T>,
+) -> Vec<Section<'a, T>> {
+    let sections = root.tables(key).into_iter().map(|table| {
+        let value = read(&table);
+        table.finish();
+        (table, value)
+    });
+    sections.collect()
+}
+
+fn values<T>(sections: Vec<Section<'_, T>>) -> Option<Vec<T>> {
+    sections.into_iter().map(|(_, value)| value).collect()
+}
+
+fn gate(table: &Table<'_>) -> Gate {
+    let loss = &[("refuse", OnLoss::Refuse), ("second-door", OnLoss::SecondDoor)];
+    let gate = Gate {
+        required: table.or("required", true, unit::truth),
+        interfaces: table.list("interfaces", Presence::Optional, unit::short(INTERFACE_MAX)),
+        strict: table.or("strict", true, unit::truth),
+        on_loss: table.or("on-loss", OnLoss::Refuse, unit::word(loss)),
+        state: table.or("state", "/var/lib/sallyport/gate".into(), unit::path),
+        pins: table.or("pins", "/sys/fs/bpf/sallyport".into(), unit::path),
+        socket: table.or("socket", "/run/sallyport/gate.sock".into(), unit::path),
+        admin_group: table.or("admin-group", "sallyport-admin".into(), unit::short(NAME_MAX)),
+        allow: Vec::new(),
+    };
+    table.finish();
+    gate
+}
+
+fn allow(table: &Table<'_>) -> Option<Allow> {
+    let cidr = table.required("cidr", unit::cidr);
+    let tag = table.optional("tag", unit::short(TAG_MAX));
+    let note = table.optional("note", unit::short(NOTE_MAX));
+    let connect_rate = table.optional("connect-rate", unit::rate);
+    Some(Allow { cidr: cidr?, tag, note, connect_rate, line: table.line() })
+}
+
+fn relay(table: &Table<'_>) -> Relay {
+    let relay = Relay {
+        user: table.or("user", "sallyport".into(), unit::short(NAME_MAX)),
+        socket: table.or("socket", "/run/sallyport/relay.sock".into(), unit::path),
+        users: table.or("users", "/etc/sallyport/users.toml".into(), unit::path),
+    };
+    table.finish();
+    relay
+}
+
+fn listener(table: &Table<'_>) -> Option<Listener> {
+    let ways = &[("starttls", ListenerTls::Starttls), ("implicit", ListenerTls::Implicit)];
+    let address = table.required("address", unit::socket);
+    let tls = table.or("tls", ListenerTls::Starttls, unit::word(ways));
+    // There is no listener without logins; the key stands so that a file can say so.
+    table.or("auth", (), unit::word(&[("required", ())]));
+    let gate = table.or("gate", true, unit::truth);
+    Some(Listener { address: address?, tls, gate })
+}
+
+fn tls(table: &Table<'_>) -> Tls {
+    let tls = Tls {
+        certificate: table.or(
+            "certificate",
+            "/etc/sallyport/tls/fullchain.pem".into(),
+            unit::path,
+        ),
+        key: table.or("key", "/etc/sallyport/tls/key.pem".into(), unit::path),
+    };
+    table.finish();
+    tls
+}
+
+fn limits(table: &Table<'_>) -> Limits {
+    let limits = Limits {
+        sessions: size(table.or("sessions", 2000, unit::count(1..=100_000))),
+        sessions_per_source: size(table.or(
+            "sessions-per-source",
+            200,
+            unit::count(1..=100_000),
+        )),
+        message_size_bytes: table.or("message-size", 50 * MIB, unit::size(64 * KIB..=GIB)),
+        header_size_bytes: size(table.or("header-size", MIB, unit::size(16 * KIB..=16 * MIB))),
+        header_fields: size(table.or("header-fields", 1000, unit::count(50..=10_000))),
+        received_fields: size(table.or("received-fields", 100, unit::count(10..=1000))),
+        recipients: size(table.or("recipients", 1000, unit::count(100..=50_000))),
+        errors: small(table.or("errors", 20, unit::count(1..=1000))),
+        login_failures: small(table.or("login-failures", 3, unit::count(1..=100))),
+        idle: table.or("idle", 5 * MINUTE, unit::duration),
+        handshake: table.or("handshake", 30 * SECOND, unit::duration),
+        session: table.or("session", 12 * HOUR, unit::duration),
+        body_rate_bytes: table.or("body-rate", 64, unit::count(1..=MIB)),
+    };
+    let waits =
+        [("idle", limits.idle), ("handshake", limits.handshake), ("session", limits.session)];
+    for (key, wait) in waits {
+        if wait < SECOND {
+            table.report(key, "a client needs at least a second");
+        }
+    }
+    table.finish();
+    limits
+}
+
+fn policy(table: &Table<'_>) -> Option<Policy> {
+    let tag = table.optional("tag", unit::short(TAG_MAX));
+    let login = table.optional("login", unit::short(NAME_MAX));
+    let senders = table.list("senders", Presence::Required, unit::sender);
+    let rate = table.optional("rate", unit::rate);
+    let route = table.optional("route", unit::short(NAME_MAX));
+    let who = match (tag, login) {
+        (Some(tag), None) => Who::Tag(tag),
+        (None, Some(login)) => Who::Login(login),
+        (Some(_), Some(_)) | (None, None) => {
+            table.report("tag", "a policy names either a tag or a login");
+            return None;
+        }
+    };
+    Some(Policy { who, senders, rate, route })
+}
+
+fn route(table: &Table<'_>) -> Option<Route> {
+    let ways = &[
+        ("required", RouteTls::Required),
+        ("implicit", RouteTls::Implicit),
+        ("none", RouteTls::None),
+    ];
+    let login = table.optional_table("login").map(|login| {
+        let user = login.required("user", unit::short(256));
+        let password_file = login.required("password-file", unit::path);
+        login.finish();
+        user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
+    });
+    let name = table.required("name", unit::short(NAME_MAX));
+    Some(Route {
+        default: table.or("default", false, unit::truth),
+        domains: table.list("domains", Presence::Optional, unit::domain),
+        hosts: table.list("hosts", Presence::Required, unit::next_hop),
+        tls: table.or("tls", RouteTls::Required, unit::word(ways)),
+        ca_file: table.optional("ca-file", unit::path),
+        login: login.flatten(),
+        connections: size(table.or("connections", 10, unit::count(1..=1000))),
+        timeout: table.or("timeout", 5 * MINUTE, unit::duration),
+        name: name?,
+    })
+}
+
+fn retry(table: &Table<'_>) -> Retry {
+    let written = table.list("after", Presence::Defaulted, unit::duration);
+    let after = if written.is_empty() {
+        [1, 5, 15, 30, 60].map(|minutes| minutes * MINUTE).to_vec()
+    } else {
+        written
+    };
+    let retry = Retry { after, expire: table.or("expire", 5 * DAY, unit::duration) };
+    if retry.after.iter().any(|wait| *wait < SECOND) {
+        table.report("after", "a wait is at least a second");
+    }
+    table.finish();
+    retry
+}
+
+fn spool(table: &Table<'_>) -> Spool {
+    let spool = Spool {
+        path: table.or("path", "/var/lib/sallyport/spool".into(), unit::path),
+        reserve_bytes: table.or("reserve", 256 * MIB, unit::size(0..=1 << 40)),
+        messages: size(table.or("messages", 1_000_000, unit::count(1..=10_000_000))),
+    };
+    table.finish();
+    spool
+}
+
+fn spikes(table: &Table<'_>) -> Spikes {
+    let spikes = Spikes {
+        floor_per_second: table.or("floor", 50, unit::count(1..=100_000_000)),
+        deviations: table.or("deviations", 6.0, unit::number(1.0..=1000.0)),
+        quiet: table.or("quiet", 30 * SECOND, unit::duration),
+    };
+    table.finish();
+    spikes
+}
+
+/// Turns a count whose bounds were checked into a size in memory.
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Turns a count whose bounds were checked into 32 bits.
+fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

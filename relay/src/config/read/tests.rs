@@ -1,0 +1,152 @@
+//! The file in `config/` says what the code says, and every problem is named with its place.
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../../../config/sallyport.toml");
+
+fn read_keys(text: &str) -> std::collections::BTreeMap<String, Presence> {
+    let source = Source::new(text);
+    assert!(whole(&source, text).is_some(), "{:?}", source.into_problems());
+    source.keys()
+}
+
+/// Parses `text` without the key `table.key`, everywhere that table stands.
+fn without(text: &str, name: &str) -> toml::Table {
+    fn remove(table: &mut toml::Table, path: &[&str]) {
+        match path {
+            [] => {}
+            [key] => {
+                table.remove(*key);
+            }
+            [first, rest @ ..] => match table.get_mut(*first) {
+                Some(toml::Value::Table(inner)) => remove(inner, rest),
+                Some(toml::Value::Array(list)) => {
+                    list.iter_mut().filter_map(|v| v.as_table_mut()).for_each(|t| remove(t, rest));
+                }
+                _ => {}
+            },
+        }
+    }
+    let mut table: toml::Table = text.parse().unwrap();
+    remove(&mut table, &name.split('.').collect::<Vec<_>>());
+    table
+}
+
+fn parse(table: &toml::Table) -> Result<Config, Vec<Problem>> {
+    let mut config = Config::parse(&table.to_string())?;
+    config.gate.allow.iter_mut().for_each(|entry| entry.line = 0);
+    Ok(config)
+}
+
+#[test]
+fn the_shipped_file_names_every_key_that_the_code_knows() {
+    let written: toml::Table = SHIPPED.parse().unwrap();
+    for name in read_keys(SHIPPED).keys() {
+        assert_ne!(without(SHIPPED, name), written, "{name} is missing from config/sallyport.toml");
+    }
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults_of_the_code() {
+    let whole = parse(&SHIPPED.parse().unwrap()).unwrap();
+    for (name, presence) in read_keys(SHIPPED) {
+        let table = without(SHIPPED, &name);
+        match presence {
+            Presence::Defaulted => assert_eq!(parse(&table).as_ref(), Ok(&whole), "{name}"),
+            Presence::Required => {
+                let problems = parse(&table).unwrap_err();
+                assert!(problems.iter().any(|p| p.message.starts_with(&name)), "{problems:?}");
+            }
+            // Absence means something else, or is refused by a check of the whole.
+            Presence::Optional => assert_ne!(parse(&table).as_ref(), Ok(&whole), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_shipped_file_has_a_comment_above_it() {
+    let mut commented = false;
+    for line in SHIPPED.lines() {
+        let line = line.trim();
+        if line.starts_with('#') {
+            commented = true;
+        } else if line.contains(" = ") {
+            assert!(commented, "no comment above: {line}");
+            commented = false;
+        }
+    }
+}
+
+/// The problems of a small valid file into which a row's lines are put.
+fn problems(extra: &str) -> Vec<String> {
+    let text = format!(
+        "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n{extra}\n\
+         [[listener]]\naddress = \"[::]:2525\"\n"
+    );
+    match Config::parse(&text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn each_problem_is_named_with_place_and_remedy() {
+    let gate = "[gate]\ninterfaces = [\"eth0\"]\n";
+    let rows: &[(&str, &str)] = &[
+        ("", "line 1, column 1: gate.interfaces: name the interfaces to guard"),
+        ("[gate]\ninterfaces = [\"a/b\"]", "line 4, column 14: gate.interfaces: \"a/b\" is not"),
+        ("[gate]\nrequired = 1", "line 4, column 12: gate.required: expected true or false"),
+        ("[gate]\nrequird = true", "line 4, column 1: gate.requird: no such key"),
+        ("[gate]\nstate = \"x\"", "line 4, column 9: gate.state: expected an absolute path"),
+        (
+            "[gate]\non_loss = \"x\"",
+            "line 4, column 11: gate.on-loss: expected \"refuse\" or \"second-door\"",
+        ),
+        (
+            "[[gate.allow]]\ncidr = \"10.1.2.3/8\"",
+            "line 4, column 8: gate.allow.cidr: 10.1.2.3/8 has host bits set: write 10.0.0.0/8",
+        ),
+        ("[[gate.allow]]\ntag = \"t\"", "line 3, column 1: gate.allow.cidr: this key is required"),
+        ("[limits]\nidle = \"5x\"", "line 4, column 8: limits.idle: \"5x\" is no duration"),
+        ("[limits]\nmessage-size = \"1TiB\"", "column 16: limits.message-size: expected a size"),
+        ("[limits]\nerrors = 0", "limits.errors: 0 is not within 1 to 1000"),
+        ("[[policy]]\nsenders = [\"*\"]", "policy.tag: a policy names either a tag or a login"),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = [\"x\"]\nroute = \"r\"",
+            "line 6, column 9: policy.route: there is no [[route]] with the name \"r\"",
+        ),
+        ("[[route]]\nname = \"r\"\nhosts = [\"h\"]", "route.hosts: expected a host and a port"),
+        (
+            "[[route]]\nname = \"r\"\nhosts = [\"smtp.example.net:25\"]\ntls = \"none\"",
+            "line 6, column 7: route.tls: mail goes to smtp.example.net in the clear",
+        ),
+        ("hostname = \"twice.example.net\"", "line 3, column 1: duplicate key"),
+        ("[gate", "line 3, column"),
+    ];
+    for (extra, expected) in rows {
+        let problems = problems(extra);
+        assert!(problems.iter().any(|p| p.contains(expected)), "{extra}: {problems:#?}");
+    }
+    assert_eq!(problems(gate), Vec::<String>::new());
+}
+
+#[test]
+fn all_problems_come_in_one_go() {
+    let all = problems("[gate]\nstrict = 1\nunknown = 2\n[limits]\nidle = 3\nerrors = \"x\"");
+    assert_eq!(all.len(), 5, "{all:#?}");
+}
+
+#[test]
+fn a_mapped_ipv4_network_becomes_ipv4() {
+    assert_eq!(unit::network("::ffff:192.0.2.0/120").unwrap().to_string(), "192.0.2.0/24");
+    assert!(unit::network("::ffff:192.0.2.1/120").unwrap_err().contains("192.0.2.0/24"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+        let _ = Config::parse(&text);
+        let _ = unit::network(&text);
+        let _ = unit::time(&text);
+    }
+}
