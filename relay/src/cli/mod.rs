@@ -1,1 +1,4 @@
-//! (room)
+//! The command line: arguments, one function a verb, tables or JSON.
+
+pub mod args;
+pub mod print;

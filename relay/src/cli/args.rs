@@ -1,0 +1,332 @@
+//! What may be typed: the verbs, their arguments and the help texts.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use ipnetwork::IpNetwork;
+
+use super::print::Output;
+use crate::config::{self, unit};
+use crate::mail::message::MessageId;
+
+/// A mail relay behind a gate in the kernel.
+///
+/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run gate and relay, the relay as an unprivileged child.
+    #[command(after_help = "Example:\n  sallyport run --config /etc/sallyport/sallyport.toml")]
+    Run,
+    /// Run the process that owns the kernel filter.
+    #[command(after_help = "Example:\n  sallyport gate --config /etc/sallyport/sallyport.toml")]
+    Gate,
+    /// Run the process that speaks SMTP.
+    #[command(after_help = "Example:\n  sallyport relay --config /etc/sallyport/sallyport.toml")]
+    Relay,
+    /// Look at a configuration file.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Change or list the allowlist.
+    #[command(subcommand)]
+    Allow(AllowVerb),
+    /// Change or list the bans.
+    #[command(subcommand)]
+    Ban(BanVerb),
+    /// Tell what the gate does with connection attempts from an address, and why.
+    #[command(after_help = "Example:\n  sallyport explain 192.0.2.7")]
+    Explain {
+        /// The source address.
+        source: IpAddr,
+        /// The destination port; without it the first guarded one.
+        #[arg(long)]
+        port: Option<u16>,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Show the health of both processes, counters, spool and alerts on one screen.
+    #[command(after_help = "Examples:\n  sallyport status\n  sallyport status --check    # exit \
+                            code: 0 good, 1 degraded, 2 not serving")]
+    Status {
+        /// Print nothing but a word; the exit code tells: 0 good, 1 degraded, 2 not serving.
+        #[arg(long)]
+        check: bool,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Change or list logins. The file holds stored keys, never passwords.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Look at the messages in the spool, retry or drop them.
+    #[command(subcommand)]
+    Queue(QueueVerb),
+    /// Set up TLS.
+    #[command(subcommand)]
+    Tls(TlsVerb),
+    /// Show the whole product at work in network namespaces of its own. Needs root.
+    #[command(after_help = "Example:\n  sudo sallyport demo")]
+    Demo,
+}
+
+/// Whether a listing is for people or for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputChoice {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl OutputChoice {
+    /// Returns the chosen form.
+    #[must_use]
+    pub const fn form(self) -> Output {
+        if self.json { Output::Json } else { Output::Text }
+    }
+}
+
+/// Verbs of `sallyport config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Name every problem of a file, with line and column.
+    #[command(after_help = "Example:\n  sallyport config check /etc/sallyport/sallyport.toml")]
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Verbs of `sallyport allow`.
+#[derive(Debug, Subcommand)]
+pub enum AllowVerb {
+    /// Admit networks; effective when the command returns.
+    #[command(after_help = "Example:\n  sallyport allow add 192.0.2.0/24 2001:db8:5::/48 --tag \
+                            billing --ttl 8h --note \"ticket 4711\"")]
+    Add {
+        /// The networks: 192.0.2.0/24, 2001:db8::/32, or single addresses.
+        #[arg(required = true, value_parser = unit::network, value_name = "CIDR")]
+        networks: Vec<IpNetwork>,
+        /// Joins the clients to the policy of this tag.
+        #[arg(long)]
+        tag: Option<String>,
+        /// The entry ends after this long: 30s, 5m, 8h, 7d.
+        #[arg(long, value_parser = unit::time, value_name = "DURATION")]
+        ttl: Option<Duration>,
+        /// A remark for people.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Shut networks out again, their open sessions included.
+    #[command(after_help = "Example:\n  sallyport allow remove 192.0.2.0/24")]
+    Remove {
+        /// The networks, as `allow list` shows them.
+        #[arg(required = true, value_parser = unit::network, value_name = "CIDR")]
+        networks: Vec<IpNetwork>,
+    },
+    /// List the entries, declared and added at run time.
+    #[command(after_help = "Example:\n  sallyport allow list --json")]
+    List {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+}
+
+/// Verbs of `sallyport ban`.
+#[derive(Debug, Subcommand)]
+pub enum BanVerb {
+    /// Drop everything from sources to guarded ports, listed or not.
+    #[command(after_help = "Example:\n  sallyport ban add 192.0.2.7 --ttl 1h --note \"guessing \
+                            passwords\"")]
+    Add {
+        /// Addresses or networks.
+        #[arg(required = true, value_parser = unit::network, value_name = "ADDR|CIDR")]
+        networks: Vec<IpNetwork>,
+        /// How long: 30s, 5m, 8h, 7d.
+        #[arg(long, value_parser = unit::time, value_name = "DURATION", default_value = "1h")]
+        ttl: Duration,
+        /// A remark for people.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Lift bans.
+    #[command(after_help = "Example:\n  sallyport ban remove 192.0.2.7")]
+    Remove {
+        /// Addresses or networks, as `ban list` shows them.
+        #[arg(required = true, value_parser = unit::network, value_name = "ADDR|CIDR")]
+        networks: Vec<IpNetwork>,
+    },
+    /// List the bans and when they end.
+    #[command(after_help = "Example:\n  sallyport ban list --json")]
+    List {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+}
+
+/// Verbs of `sallyport user`.
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Add a login and print its new password once.
+    #[command(after_help = "Examples:\n  sallyport user add app\n  pass show app | sallyport user \
+                            add app --stdin")]
+    Add {
+        /// The login: 1 to 64 octets.
+        login: String,
+        /// Read the password from the first line of standard input instead of making one.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Give a login a new password and print it once.
+    #[command(after_help = "Example:\n  sallyport user passwd app")]
+    Passwd {
+        /// The login.
+        login: String,
+        /// Read the password from the first line of standard input instead of making one.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Remove a login.
+    #[command(after_help = "Example:\n  sallyport user remove app")]
+    Remove {
+        /// The login.
+        login: String,
+    },
+    /// List the logins.
+    #[command(after_help = "Example:\n  sallyport user list --json")]
+    List {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+}
+
+/// Which messages a verb speaks of.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Which {
+    /// The ids, as `queue list` shows them.
+    #[arg(value_name = "ID", conflicts_with = "all")]
+    pub ids: Vec<MessageId>,
+    /// All messages.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Verbs of `sallyport queue`.
+#[derive(Debug, Subcommand)]
+pub enum QueueVerb {
+    /// List messages, the oldest first.
+    #[command(after_help = "Example:\n  sallyport queue list --recipient example.com --limit 50")]
+    List {
+        /// Only messages whose sender contains this.
+        #[arg(long)]
+        sender: Option<String>,
+        /// Only messages with a recipient that contains this.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// Only messages of this login.
+        #[arg(long)]
+        login: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Show one message: envelope, recipients and what their last attempts brought.
+    #[command(after_help = "Example:\n  sallyport queue show 06G3T7K9Q2M4X")]
+    Show {
+        /// The id.
+        id: MessageId,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Try messages again now.
+    #[command(after_help = "Example:\n  sallyport queue retry --all")]
+    Retry {
+        /// Which messages.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove messages for good, without a report to anybody.
+    #[command(after_help = "Example:\n  sallyport queue drop 06G3T7K9Q2M4X")]
+    Drop {
+        /// The ids.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<MessageId>,
+    },
+}
+
+/// Verbs of `sallyport tls`.
+#[derive(Debug, Subcommand)]
+pub enum TlsVerb {
+    /// Make a small private CA, a server certificate and the file that clients need.
+    #[command(after_help = "Example:\n  sallyport tls init --name relay.example.net")]
+    Init {
+        /// Names and addresses that clients connect to; without it the configured hostname.
+        #[arg(long = "name", value_name = "NAME|ADDR")]
+        names: Vec<String>,
+        /// The folder; without it the folder of the configured certificate.
+        #[arg(long, value_name = "FOLDER")]
+        into: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_a_help_text_with_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no help text");
+            if command.get_subcommands().next().is_none() {
+                let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(example.contains("  sallyport") || example.contains("sudo sallyport"), "{path}");
+            }
+            command.get_subcommands().for_each(|inner| visit(inner, &path));
+        }
+        Arguments::command().get_subcommands().for_each(|verb| visit(verb, "sallyport"));
+    }
+
+    #[test]
+    fn wrong_usage_is_named() {
+        for (line, wanted) in [
+            ("sallyport allow add 10.1.2.3/8", "write 10.0.0.0/8"),
+            ("sallyport allow add", "CIDR"),
+            ("sallyport queue retry", "--all"),
+            ("sallyport ban add 192.0.2.1 --ttl 5x", "write 500ms, 30s"),
+            ("sallyport queue show X", "13 letters"),
+        ] {
+            let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What verbs print: aligned columns for people, JSON for programs.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+/// The form of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Columns, for people.
+    Text,
+    /// JSON, for programs.
+    Json,
+}
+
+/// Prints a line. A reader that went away (`sallyport queue list | head`) is not an error.
+pub fn say(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+}
+
+/// Prints `value` as JSON.
+pub fn json<T: Serialize>(value: &T) {
+    if let Ok(text) = serde_json::to_string_pretty(value) {
+        say(text);
+    }
+}
+
+/// Prints rows under their heads, columns aligned, two spaces between them.
+///
+/// Cells may come from strangers: control characters are shown as `?`.
+pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) {
+    say(aligned(heads, rows).trim_end());
+}
+
+fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = heads.map(|head| head.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(&heads.map(str::to_owned)).chain(rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let shown: String =
+                cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            line.push_str(&format!("{shown:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_control_characters_shown() {
+        let rows = [["a".to_owned(), "long\u{1b}[0m".into()], ["bcd".into(), String::new()]];
+        assert_eq!(aligned(["N", "TEXT"], &rows), "N    TEXT\na    long?[0m\nbcd\n");
+    }
+}
