@@ -1,4 +1,6 @@
 //! The command line: arguments, one function a verb, tables or JSON.
 
 pub mod args;
+pub mod config;
 pub mod print;
+pub mod tls;
