@@ -120,9 +120,8 @@ pub fn leave_sudo() -> Result<()> {
     run(Command::new("chown").args(["-R", "-h", &format!("{uid}:{gid}"), "--"]).arg(target))?;
 
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(
-        std::iter::once(home.join(".cargo/bin")).chain(env::split_paths(&path)),
-    )?;
+    let path =
+        env::join_paths(std::iter::once(home.join(".cargo/bin")).chain(env::split_paths(&path)))?;
     let mut again = Command::new(env::current_exe()?);
     again.args(env::args_os().skip(1)).uid(uid).gid(gid);
     again.env("HOME", &home).env("USER", name).env("LOGNAME", name).env("PATH", path);

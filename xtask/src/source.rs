@@ -104,8 +104,7 @@ impl Apt {
         for part in ["lists/partial", "cache/archives/partial", "state", "sources"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        let mut source =
-            format!("Types: deb\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n");
+        let mut source = format!("Types: deb\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n");
         if Path::new(KEYRING).is_file() {
             source.push_str(&format!("Signed-By: {KEYRING}\n"));
         }
