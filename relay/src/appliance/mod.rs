@@ -1,1 +1,5 @@
-//! (room)
+//! Builds the rooms into processes, runs them, drains them, stops them.
+
+pub mod folders;
+pub mod privilege;
+pub mod run;

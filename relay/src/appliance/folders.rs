@@ -1,0 +1,54 @@
+//! The folders that the processes need, with the owners that keep them apart.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use rustix::fs::{Gid, Uid};
+
+use super::privilege::Identity;
+use crate::config::Config;
+
+/// Makes the folders of both processes if they are missing, and sets owner and mode:
+///
+/// - of the control sockets: root's, the relay's group may make its own socket there but not remove
+///   the gate's (sticky);
+/// - of the gate's state: root's alone;
+/// - of the spool: the relay's alone.
+///
+/// # Errors
+///
+/// If a folder cannot be made or given away.
+pub fn prepare(config: &Config, relay: Identity) -> anyhow::Result<()> {
+    for socket in [&config.gate.socket, &config.relay.socket] {
+        let folder = socket.parent().unwrap_or(Path::new("/"));
+        owned(folder, 0o1775, Identity { uid: 0, gid: relay.gid })?;
+    }
+    owned(&config.gate.state, 0o700, Identity { uid: 0, gid: 0 })?;
+    owned(&config.spool.path, 0o700, relay)
+}
+
+/// Gives a file that the relay must read to its group: its key, its logins.
+///
+/// # Errors
+///
+/// If it cannot be given away.
+pub fn readable_by_relay(file: &Path, relay: Identity) -> anyhow::Result<()> {
+    rustix::fs::chown(file, None, Some(Gid::from_raw(relay.gid)))
+        .with_context(|| format!("{}: cannot be given to the relay's group", file.display()))
+}
+
+fn owned(folder: &Path, mode: u32, owner: Identity) -> anyhow::Result<()> {
+    let name = || format!("folder {}", folder.display());
+    fs::create_dir_all(folder).with_context(name)?;
+    let now = fs::metadata(folder).with_context(name)?;
+    if (now.uid(), now.gid()) != (owner.uid, owner.gid) {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        rustix::fs::chown(folder, Some(uid), Some(gid)).with_context(name)?;
+    }
+    if now.mode() & 0o7777 != mode {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).with_context(name)?;
+    }
+    Ok(())
+}
