@@ -35,6 +35,8 @@ pub mod delivery;
 /// Counter samples in, spikes out.
 pub mod watch;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
+/// Hosts made of network namespaces, for the demo and for tests.
+pub mod hosts;
 /// Events as log lines.
 pub mod journal;
 /// The only owner of messages.

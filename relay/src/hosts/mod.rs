@@ -1,0 +1,103 @@
+//! Test hosts made of network namespaces, for `sallyport demo` and for tests.
+//!
+//! A [`Host`] is a network namespace without a name: it lives as long as a descriptor or a process
+//! in it does, so that nothing is left behind, whatever ends the process that made it. Needs
+//! `CAP_SYS_ADMIN` (network_namespaces(7)).
+
+mod wire;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::process::{Child, Command};
+
+use ipnetwork::IpNetwork;
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// A network of its own: interfaces, routes, sockets. Loopback is up.
+#[derive(Debug)]
+pub struct Host {
+    namespace: File,
+}
+
+impl Host {
+    /// Makes a host.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without `CAP_SYS_ADMIN`.
+    pub fn new() -> io::Result<Self> {
+        // A thread that leaves the namespace of the process for a new one, and is thrown away.
+        let namespace = on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        })??;
+        let host = Self { namespace };
+        host.within(|| {
+            // Duplicate address detection would keep IPv6 addresses unusable for a second.
+            for scope in ["all", "default"] {
+                std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0")?;
+            }
+            wire::up("lo")
+        })??;
+        Ok(host)
+    }
+
+    /// Runs `work` on a thread inside the host and returns what it returns. Sockets that `work`
+    /// makes stay in the host wherever they are used.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace cannot be entered or `work` panics.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        on_a_thread(|| {
+            setns(self.namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        })?
+    }
+
+    /// Starts a program inside the host.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace cannot be entered or the program cannot be started.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        self.within(|| command.spawn())?
+    }
+
+    /// Joins two hosts by a wire (a veth pair) and brings both ends up.
+    ///
+    /// # Errors
+    ///
+    /// If a name is taken or too long.
+    pub fn join(a: (&Self, &str), b: (&Self, &str)) -> io::Result<()> {
+        let other = b.0.namespace.as_raw_fd();
+        a.0.within(|| wire::make(a.1, b.1, other))??;
+        a.0.within(|| wire::up(a.1))??;
+        b.0.within(|| wire::up(b.1))?
+    }
+
+    /// Removes a wire, seen from one of its ends.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface.
+    pub fn cut(&self, interface: &str) -> io::Result<()> {
+        self.within(|| wire::remove(interface))?
+    }
+
+    /// Gives an interface an address; its network is reached by that interface.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or it has the address.
+    pub fn address(&self, interface: &str, address: IpNetwork) -> io::Result<()> {
+        self.within(|| wire::address(interface, address))?
+    }
+}
+
+/// Runs `work` on a thread of its own: namespaces belong to threads.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .map_err(|_| io::Error::other("the work inside a test host panicked"))
+}
