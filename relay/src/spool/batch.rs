@@ -1,0 +1,89 @@
+//! Records that go into the log together, and what changes in the index once they are there.
+
+use crate::spool::compact::Copied;
+use crate::spool::index::{Entry, Index, Turn};
+use crate::spool::order::{Answer, Order, What};
+use crate::spool::record::Kind;
+use crate::spool::segment::Location;
+
+/// Records that are written together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The records of orders.
+    pub placed: Vec<(Order, Kind, Location)>,
+    /// Records that were copied out of a segment that is being emptied.
+    pub copied: Vec<Copied>,
+    /// Something did not fit into the segment: it is sealed after this batch.
+    pub is_full: bool,
+    /// How many tombstones for failed commits it begins with.
+    pub burials: usize,
+    /// Somebody's promise depends on it.
+    pub needs_flush: bool,
+}
+
+impl Batch {
+    /// Enters everything into the index; returns who waits for the flush.
+    pub fn enter(self, index: &mut Index) -> Vec<Answer<()>> {
+        for copied in self.copied {
+            copied.enter(index);
+        }
+        let placed = self.placed.into_iter();
+        placed.filter_map(|(order, kind, location)| enter(index, order, kind, location)).collect()
+    }
+}
+
+/// Enters one record into the index; returns who waits for its flush.
+fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Option<Answer<()>> {
+    match order.what {
+        What::Part { answer, .. } => {
+            index.pin(location);
+            if answer.send(Ok(location)).is_err() {
+                // The draft was dropped meanwhile.
+                index.release(location);
+                index.unpin(location.segment);
+            }
+            None
+        }
+        What::Message { parts, size_bytes, accepted_at, answer } => {
+            let parts = parts.into_locations().into_boxed_slice();
+            let segments = parts.iter().map(|part| part.segment).chain([location.segment]);
+            let first = segments.min().unwrap_or(location.segment);
+            parts.iter().for_each(|part| index.unpin(part.segment));
+            index.keep(location);
+            index.insert(
+                order.id,
+                Entry {
+                    message: location,
+                    parts,
+                    state: None,
+                    first,
+                    pending: 0,
+                    attempts: 0,
+                    size_bytes,
+                    accepted_at,
+                    turn: Turn::Due(accepted_at),
+                },
+            );
+            Some(answer)
+        }
+        What::State { pending, attempts, due_at, answer } => {
+            if let Some(entry) = index.entries.get_mut(&order.id) {
+                let old = entry.state.replace(location);
+                (entry.pending, entry.attempts) = (pending, attempts);
+                old.into_iter().for_each(|old| index.release(old));
+                index.keep(location);
+                index.turn(order.id, Turn::Due(due_at));
+            }
+            Some(answer)
+        }
+        What::Tombstone { answer } => {
+            index.remove(order.id);
+            if let (Kind::Tombstone { first, last }, Some(tally)) =
+                (kind, index.segments.get_mut(&location.segment))
+            {
+                tally.bury(first, last);
+            }
+            Some(answer)
+        }
+    }
+}

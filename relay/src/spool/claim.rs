@@ -1,0 +1,257 @@
+//! A message that somebody has in hand to deliver it: nobody else gets it until it is settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::event::Event;
+use crate::mail::envelope::Envelope;
+use crate::mail::message::MessageId;
+use crate::mail::outcome::{Fate, Outcome};
+use crate::smtp::address::Address;
+use crate::spool::StoreError;
+use crate::spool::content::{self, Progress, Standing};
+use crate::spool::index::Turn;
+use crate::spool::order::{self, Command, Order, What};
+use crate::spool::shared::{Next, Shared};
+
+/// When a message is due again that was claimed and not settled.
+const UNSETTLED: Duration = Duration::from_secs(60);
+/// The longest wait before the wall clock is looked at again: it may have been set forward.
+const CLOCK_CHECK: Duration = Duration::from_secs(300);
+/// How long an outcome that could not be written waits for its next try. A message that was
+/// delivered and not settled is delivered again.
+const TRIES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// A claimed message. Dropped without [`Spool::settle`](super::Spool::settle) it is due again
+/// after 60 s.
+#[derive(Debug)]
+pub struct Claim {
+    hold: Hold,
+    envelope: Envelope,
+    progress: Vec<Progress>,
+    pending: Vec<Address>,
+    attempts: u32,
+    size_bytes: u64,
+    accepted_at: Timestamp,
+    payload: Arc<Vec<u8>>,
+    body_starts: usize,
+    parts: usize,
+}
+
+impl Claim {
+    /// Returns the message's id.
+    #[must_use]
+    pub const fn id(&self) -> MessageId {
+        self.hold.id
+    }
+
+    /// Returns the envelope as it was committed, with all recipients.
+    #[must_use]
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Returns the recipients that are still open, in the order of the envelope.
+    #[must_use]
+    pub fn pending(&self) -> &[Address] {
+        &self.pending
+    }
+
+    /// Returns where every recipient stands, in the order of the envelope.
+    #[must_use]
+    pub fn progress(&self) -> &[Progress] {
+        &self.progress
+    }
+
+    /// Returns how many attempts were settled before.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the length of the body, octets.
+    #[must_use]
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Returns when the message became ours.
+    #[must_use]
+    pub const fn accepted_at(&self) -> Timestamp {
+        self.accepted_at
+    }
+
+    /// Begins to read the body, from its start; as often as it is needed.
+    #[must_use]
+    pub fn body(&self) -> BodyReader {
+        BodyReader {
+            shared: Arc::clone(&self.hold.shared),
+            id: self.hold.id,
+            next: 0,
+            parts: self.parts,
+            end: Some((Arc::clone(&self.payload), self.body_starts)),
+        }
+    }
+}
+
+/// Reads the body of a claimed message part by part and checks what it reads.
+#[derive(Debug)]
+pub struct BodyReader {
+    shared: Arc<Shared>,
+    id: MessageId,
+    next: usize,
+    parts: usize,
+    end: Option<(Arc<Vec<u8>>, usize)>,
+}
+
+impl BodyReader {
+    /// Returns the next octets of the body, at most 256 KiB and never empty; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
+    /// ended as if it were whole. Others: try again later.
+    pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.next < self.parts {
+            let (id, number) = (self.id, self.next);
+            let read = self.shared.read(|index| {
+                index.entries.get(&id).and_then(|entry| entry.parts.get(number).copied())
+            });
+            let read = read.await.map(|(_, payload)| payload);
+            if let Err(StoreError::Damaged(problem)) = &read {
+                self.shared.set_aside(id, problem.clone());
+            }
+            self.next += 1;
+            return read.map(Some);
+        }
+        let end = self.end.take().map(|(payload, start)| payload[start..].to_vec());
+        Ok(end.filter(|end| !end.is_empty()))
+    }
+}
+
+/// A turn that was taken: when it is dropped, the message gets another.
+#[derive(Debug)]
+pub(super) struct Hold {
+    shared: Arc<Shared>,
+    id: MessageId,
+}
+
+impl Hold {
+    /// Takes over the turn of a message that is [`Turn::Claimed`] already.
+    pub(super) const fn new(shared: Arc<Shared>, id: MessageId) -> Self {
+        Self { shared, id }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut index = self.shared.index();
+        // Settled, set aside or gone: then the turn is somebody else's.
+        if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
+            let now = Timestamp::now();
+            index.turn(self.id, Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now)));
+            drop(index);
+            self.shared.due.notify_one();
+        }
+    }
+}
+
+/// Waits for the message that is due next and reads its envelope.
+pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
+    loop {
+        let now = Timestamp::now();
+        match shared.take_due(now) {
+            Next::Message(id) => {
+                let hold = Hold::new(Arc::clone(shared), id);
+                match load(hold).await {
+                    Ok(claim) => return claim,
+                    Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
+                    // An operator removed it meanwhile.
+                    Err(StoreError::Gone) => {}
+                    Err(problem) => {
+                        let problem = format!("message {id} waits: {problem}");
+                        shared.say(Event::Trouble { room: "spool", problem });
+                    }
+                }
+            }
+            Next::At(due_at) => {
+                let wait = Duration::try_from(due_at.duration_since(now)).unwrap_or_default();
+                // Either end of the wait is a reason to look again.
+                drop(tokio::time::timeout(wait.min(CLOCK_CHECK), shared.due.notified()).await);
+            }
+            Next::Nothing => shared.due.notified().await,
+        }
+    }
+}
+
+/// Reads envelope, end of the body and state of a message in hand.
+async fn load(hold: Hold) -> Result<Claim, StoreError> {
+    let (shared, id) = (Arc::clone(&hold.shared), hold.id);
+    let entry = shared.index().entries.get(&id).cloned().ok_or(StoreError::Gone)?;
+    let (_, payload) = shared.read(|index| index.entries.get(&id).map(|e| e.message)).await?;
+    let (envelope, body_starts) = content::decode_message(&payload)?;
+    let progress = if entry.state.is_some() {
+        let (_, state) = shared.read(|index| index.entries.get(&id)?.state).await?;
+        content::decode_progress(&state, &envelope)?
+    } else {
+        Progress::start(&envelope)
+    };
+    let open = envelope.recipients.iter().zip(&progress);
+    let pending = open
+        .filter(|(_, progress)| progress.standing == Standing::Pending)
+        .map(|(recipient, _)| recipient.clone())
+        .collect();
+    Ok(Claim {
+        hold,
+        envelope,
+        progress,
+        pending,
+        attempts: entry.attempts,
+        size_bytes: entry.size_bytes,
+        accepted_at: entry.accepted_at,
+        payload: Arc::new(payload),
+        body_starts,
+        parts: entry.parts.len(),
+    })
+}
+
+/// Writes down what an attempt came to; see [`Spool::settle`](super::Spool::settle).
+pub(super) async fn settle(
+    orders: &mpsc::Sender<Command>,
+    mut claim: Claim,
+    outcomes: &[Outcome],
+) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
+    let is_open = |progress: &&Progress| progress.standing == Standing::Pending;
+    let pending = claim.progress.iter().filter(is_open).count() as u32;
+    let payload =
+        if pending == 0 { Vec::new() } else { content::encode_progress(&claim.progress)? };
+    let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
+        Fate::Deferred(delay) => Some(delay),
+        Fate::Delivered | Fate::Failed => None,
+    });
+    let delay = delays.max().unwrap_or(UNSETTLED);
+    let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
+    let attempts = claim.attempts.saturating_add(1);
+    let mut result = Err(StoreError::Closed);
+    for pause in TRIES {
+        tokio::time::sleep(pause).await;
+        let (answer, answered) = oneshot::channel();
+        let what = if pending == 0 {
+            What::Tombstone { answer }
+        } else {
+            What::State { pending, attempts, due_at, answer }
+        };
+        let order = Order::new(claim.hold.id, what, payload.clone());
+        result = order::place(orders, order, answered).await;
+        if !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
+            break;
+        }
+    }
+    result
+}

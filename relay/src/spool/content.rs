@@ -1,0 +1,198 @@
+//! What the payloads of records hold: an envelope before the end of a body; what became of each
+//! recipient. JSON inside, so that fields can be added and a person can read them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::mail::envelope::Envelope;
+use crate::mail::outcome::{Fate, Outcome};
+use crate::smtp::address::Address;
+use crate::spool::StoreError;
+use crate::spool::record::{PAYLOAD_MAX, u32_at};
+
+/// The longest envelope, octets of JSON.
+pub const ENVELOPE_MAX: usize = 1 << 20;
+/// The longest reply and name of a next hop that are kept for a recipient, octets.
+const REPLY_MAX: usize = 512;
+
+/// Whether a recipient is still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Another attempt will be made.
+    Pending,
+    /// A next hop took responsibility.
+    Delivered,
+    /// Given up.
+    Failed,
+}
+
+/// What was last heard about a recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReply {
+    /// When, UTC.
+    pub at: Timestamp,
+    /// The next hop's name and port, empty if none was reached.
+    pub next_hop: String,
+    /// The reply, or our own words.
+    pub reply: String,
+}
+
+/// How far a message got with one recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Whether the recipient is still open.
+    pub standing: Standing,
+    /// What was last heard; none before the first attempt.
+    pub last: Option<LastReply>,
+}
+
+impl Progress {
+    /// Returns where all recipients of `envelope` stand before the first attempt.
+    pub fn start(envelope: &Envelope) -> Vec<Self> {
+        vec![Self { standing: Standing::Pending, last: None }; envelope.recipients.len()]
+    }
+}
+
+/// Enters `outcomes` of an attempt that ended at `now`. Outcomes of strangers are ignored, and
+/// whoever is no longer open stays as he is.
+pub fn enter(
+    progress: &mut [Progress],
+    recipients: &[Address],
+    outcomes: &[Outcome],
+    now: Timestamp,
+) {
+    for (recipient, progress) in recipients.iter().zip(progress) {
+        let found = outcomes.iter().find(|outcome| outcome.recipient == *recipient);
+        let Some(outcome) = found.filter(|_| progress.standing == Standing::Pending) else {
+            continue;
+        };
+        progress.standing = match outcome.fate {
+            Fate::Delivered => Standing::Delivered,
+            Fate::Deferred(_) => Standing::Pending,
+            Fate::Failed => Standing::Failed,
+        };
+        let (next_hop, reply) = (clip(&outcome.next_hop), clip(&outcome.reply));
+        progress.last = Some(LastReply { at: now, next_hop, reply });
+    }
+}
+
+/// Returns the first [`REPLY_MAX`] octets of `text`, whole characters.
+fn clip(text: &str) -> String {
+    text[..text.floor_char_boundary(REPLY_MAX)].to_owned()
+}
+
+/// Writes where the recipients stand; what was heard is left out if it does not fit.
+pub fn encode_progress(progress: &[Progress]) -> Result<Vec<u8>, StoreError> {
+    let encode = |progress: &[Progress]| {
+        serde_json::to_vec(progress).map_err(|problem| StoreError::Failed(problem.to_string()))
+    };
+    let bytes = encode(progress)?;
+    if bytes.len() <= PAYLOAD_MAX as usize {
+        return Ok(bytes);
+    }
+    let silent: Vec<_> = progress
+        .iter()
+        .map(|progress| Progress { standing: progress.standing, last: None })
+        .collect();
+    encode(&silent)
+}
+
+/// Reads what [`encode_progress`] wrote for this `envelope`.
+pub fn decode_progress(bytes: &[u8], envelope: &Envelope) -> Result<Vec<Progress>, StoreError> {
+    let progress: Vec<Progress> = serde_json::from_slice(bytes)
+        .map_err(|problem| StoreError::Damaged(format!("the state: {problem}")))?;
+    if progress.len() != envelope.recipients.len() {
+        return Err(StoreError::Damaged("the state is about other recipients".to_owned()));
+    }
+    Ok(progress)
+}
+
+/// Writes the envelope with the room for a body of `body` octets behind it.
+///
+/// # Errors
+///
+/// [`StoreError::TooLarge`] beyond [`ENVELOPE_MAX`].
+pub fn encode_envelope(envelope: &Envelope) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![0; 4];
+    serde_json::to_writer(&mut bytes, envelope)
+        .map_err(|problem| StoreError::Failed(problem.to_string()))?;
+    let length = bytes.len() - 4;
+    if length > ENVELOPE_MAX {
+        return Err(StoreError::TooLarge);
+    }
+    bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(bytes)
+}
+
+/// Reads the payload of a message record: the envelope, and where the end of the body begins.
+pub fn decode_message(payload: &[u8]) -> Result<(Envelope, usize), StoreError> {
+    let damaged = |problem: String| StoreError::Damaged(format!("the envelope: {problem}"));
+    if payload.len() < 4 {
+        return Err(damaged("cut off".to_owned()));
+    }
+    let body = 4 + u32_at(payload, 0) as usize;
+    let envelope = payload.get(4..body).ok_or_else(|| damaged("cut off".to_owned()))?;
+    let envelope: Envelope =
+        serde_json::from_slice(envelope).map_err(|problem| damaged(problem.to_string()))?;
+    Ok((envelope, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spool::samples::envelope;
+
+    proptest! {
+        #[test]
+        fn arbitrary_octets_are_no_message_and_no_panic(
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            prop_assert!(matches!(decode_message(&payload), Err(StoreError::Damaged(_))));
+            prop_assert!(decode_progress(&payload, &envelope("a")).is_err());
+        }
+    }
+
+    #[test]
+    fn an_envelope_is_read_back_and_the_body_begins_behind_it() {
+        let mut payload = encode_envelope(&envelope("a")).unwrap();
+        payload.extend_from_slice(b"body");
+        let (read, body) = decode_message(&payload).unwrap();
+        assert_eq!(read, envelope("a"));
+        assert_eq!(&payload[body..], b"body");
+    }
+
+    #[test]
+    fn outcomes_change_open_recipients_only() {
+        let recipients: Vec<Address> =
+            ["a@example.net", "b@example.net", "c@example.net"].map(|a| a.parse().unwrap()).into();
+        let mut message = envelope("a");
+        message.recipients.clone_from(&recipients);
+        let outcome = |recipient: &str, fate| Outcome {
+            recipient: recipient.parse().unwrap(),
+            fate,
+            next_hop: "mx.example.com:25".to_owned(),
+            reply: "ü".repeat(400),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let mut progress = Progress::start(&message);
+        let first = [
+            outcome("a@example.net", Fate::Failed),
+            outcome("b@example.net", Fate::Deferred(Duration::from_secs(60))),
+            outcome("z@example.net", Fate::Failed),
+        ];
+        enter(&mut progress, &recipients, &first, now);
+        enter(&mut progress, &recipients, &[outcome("a@example.net", Fate::Delivered)], now);
+        let standings: Vec<_> = progress.iter().map(|p| p.standing).collect();
+        assert_eq!(standings, [Standing::Failed, Standing::Pending, Standing::Pending]);
+        assert_eq!(progress[0].last.as_ref().unwrap().reply.len(), REPLY_MAX);
+        assert_eq!(progress[2].last, None);
+        let bytes = encode_progress(&progress).unwrap();
+        assert_eq!(decode_progress(&bytes, &message).unwrap(), progress);
+        assert!(decode_progress(&bytes, &envelope("a")).is_err());
+    }
+}

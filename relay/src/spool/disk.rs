@@ -1,0 +1,159 @@
+//! The few file operations that the spool is built on, and nothing else: a folder of append-only
+//! files. The real one is here; `simulated` has one that loses power, tears writes and fills up.
+
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file whose lock says that a process has the spool open.
+const LOCK: &str = "lock";
+
+/// The space of a file system, octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What an unprivileged process may still write.
+    pub free_bytes: u64,
+    /// The whole.
+    pub total_bytes: u64,
+}
+
+/// A folder of files.
+pub trait Disk: Send + Sync + Debug {
+    /// Lists the names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Makes a new, empty file; fails if there is one.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// Opens a file for reading.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// Takes a file out of the folder; whoever has it open can still read it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Gives a file another name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Returns when names made, changed and removed so far survive a loss of power.
+    fn flush_folder(&self) -> io::Result<()>;
+    /// Tells how much space is left.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// A file that grows at its end.
+pub trait File: Send + Sync + Debug {
+    /// Writes all of `bytes` at `offset`; on an error any part of them may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Fills `bytes` from `offset`, or fails.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Returns when all that was written survives a loss of power.
+    ///
+    /// After an error nothing is known of what was written since the last success, and a second
+    /// try would say nothing about it: the kernel forgets the failure with the first report.
+    fn flush(&self) -> io::Result<()>;
+    /// Returns the length, octets.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// A folder of the operating system, held by this process alone.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    folder: fs::File,
+    /// The lock lasts as long as this is open, also when the process is killed.
+    _lock: fs::File,
+}
+
+impl Folder {
+    /// Opens the folder at `path`, making it with mode 0700 if it is not there, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if another process has it open; what the operating system says otherwise.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK))?;
+        lock.try_lock().map_err(io::Error::from)?;
+        Ok(Self { path: path.to_owned(), folder: fs::File::open(path)?, _lock: lock })
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
+        names.map(|name: io::Result<_>| Ok(name?.to_string_lossy().into_owned())).collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.create_new(true).read(true).write(true).mode(0o600);
+        Ok(Arc::new(file.open(self.path.join(name))?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(fs::File::open(self.path.join(name))?))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn flush_folder(&self) -> io::Result<()> {
+        self.folder.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let found = rustix::fs::fstatvfs(&self.folder)?;
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+}
+
+impl File for fs::File {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_the_owner_can_read_and_only_one_can_open() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("spool");
+        let folder = Folder::open(&path).unwrap();
+        folder.create("a").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("a")), 0o600);
+        assert_eq!(mode(&path.join(LOCK)), 0o600);
+        assert_eq!(Folder::open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(folder);
+        Folder::open(&path).unwrap();
+    }
+}

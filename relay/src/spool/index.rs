@@ -1,0 +1,284 @@
+//! What is known in memory: of each message a few numbers and places, of each segment how much of
+//! it still counts. Envelopes and bodies stay on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::mail::message::MessageId;
+use crate::spool::agenda::Agenda;
+use crate::spool::disk::{Disk, File};
+use crate::spool::record::{HEADER, Marker};
+use crate::spool::segment::{Location, SegmentId};
+
+/// The most files kept open for reading.
+const OPEN_FILES: usize = 256;
+
+/// Whose turn it is with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is on the agenda.
+    Due(Timestamp),
+    /// A [`Claim`](super::Claim) has it.
+    Claimed,
+    /// A part of it failed its check: it stays where it is until somebody decides.
+    Damaged,
+}
+
+/// A message on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The record with the envelope and the end of the body.
+    pub message: Location,
+    /// The records with the parts of the body before that, in order.
+    pub parts: Box<[Location]>,
+    /// The latest state record, if an attempt was made.
+    pub state: Option<Location>,
+    /// The lowest segment that ever held a record of the message.
+    pub first: SegmentId,
+    /// Recipients that are still open; before the first attempt not known here and 0.
+    pub pending: u32,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The octets of the body.
+    pub size_bytes: u64,
+    /// When its commit was asked for.
+    pub accepted_at: Timestamp,
+    /// Whose turn it is.
+    pub turn: Turn,
+}
+
+impl Entry {
+    /// Returns all records that the message is made of.
+    pub fn locations(&self) -> impl Iterator<Item = Location> {
+        self.parts.iter().copied().chain([self.message]).chain(self.state)
+    }
+}
+
+/// Whether a segment is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Records are appended.
+    Active,
+    /// It is full and flushed.
+    Sealed,
+    /// A write or flush failed: it is never written or flushed again, and what counts in it is
+    /// copied on.
+    Failed,
+    /// Something in it cannot be read: it is kept until nothing in it counts, then set aside.
+    Damaged,
+    /// Nothing in it counts, but it could not be removed.
+    Stuck,
+}
+
+/// How much of a segment still counts.
+#[derive(Debug)]
+pub struct Tally {
+    /// What its records begin with.
+    pub marker: Marker,
+    /// Whether it is written to.
+    pub standing: Standing,
+    /// The octets that were written.
+    pub size_bytes: u32,
+    /// The octets of records that still count, tombstones left out.
+    pub live_bytes: u64,
+    /// The parts of drafts that are not committed yet.
+    pub pins: u32,
+    /// How many tombstones lie here.
+    pub tombstones: u32,
+    /// The lowest and the highest segment in which records lie that these tombstones bury.
+    pub graves: Option<(SegmentId, SegmentId)>,
+    /// The file, if it is open.
+    pub file: Option<Arc<dyn File>>,
+}
+
+impl Tally {
+    /// Begins to count a segment in which nothing counts.
+    pub const fn new(marker: Marker, standing: Standing, size_bytes: u32) -> Self {
+        let (live_bytes, pins, tombstones) = (0, 0, 0);
+        Self {
+            marker,
+            standing,
+            size_bytes,
+            live_bytes,
+            pins,
+            tombstones,
+            graves: None,
+            file: None,
+        }
+    }
+
+    /// Counts a tombstone for records in the segments from `first` to `last`.
+    pub fn bury(&mut self, first: SegmentId, last: SegmentId) {
+        self.tombstones += 1;
+        let (low, high) = self.graves.unwrap_or((first, last));
+        self.graves = Some((low.min(first), high.max(last)));
+    }
+
+    /// Tells whether the segment should be emptied, if `worthwhile_bytes` is the most to copy.
+    fn is_ripe(&self, worthwhile_bytes: u64) -> bool {
+        let tombstones = u64::from(self.tombstones) * HEADER as u64;
+        self.pins == 0
+            && match self.standing {
+                Standing::Active | Standing::Stuck => false,
+                Standing::Sealed => self.live_bytes + tombstones <= worthwhile_bytes,
+                Standing::Failed => true,
+                Standing::Damaged => self.live_bytes == 0,
+            }
+    }
+}
+
+/// All messages and segments.
+#[derive(Debug)]
+pub struct Index {
+    /// The messages, oldest first.
+    pub entries: BTreeMap<MessageId, Entry>,
+    /// The segments, oldest first.
+    pub segments: BTreeMap<SegmentId, Tally>,
+    /// What is due when.
+    pub agenda: Agenda,
+    /// Segments that should be emptied.
+    pub ripe: BTreeSet<SegmentId>,
+    /// The octets of all bodies.
+    pub body_bytes: u64,
+    /// How many messages are set aside.
+    pub damaged: usize,
+    /// A segment is emptied when no more octets than this would be copied.
+    worthwhile_bytes: u64,
+    open_files: usize,
+}
+
+impl Index {
+    /// Makes an empty index for segments of at most `segment_bytes`.
+    pub fn new(segment_bytes: u32) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            agenda: Agenda::default(),
+            ripe: BTreeSet::new(),
+            body_bytes: 0,
+            damaged: 0,
+            worthwhile_bytes: u64::from(segment_bytes) / 4,
+            open_files: 0,
+        }
+    }
+
+    /// Counts the record at `location` in.
+    pub fn keep(&mut self, location: Location) {
+        if let Some(tally) = self.segments.get_mut(&location.segment) {
+            tally.live_bytes += u64::from(location.length);
+        }
+    }
+
+    /// Counts the record at `location` out.
+    pub fn release(&mut self, location: Location) {
+        if let Some(tally) = self.segments.get_mut(&location.segment) {
+            tally.live_bytes = tally.live_bytes.saturating_sub(u64::from(location.length));
+        }
+        self.weigh(location.segment);
+    }
+
+    /// Counts the part of a draft at `location` in, and keeps its segment from being emptied.
+    pub fn pin(&mut self, location: Location) {
+        self.keep(location);
+        if let Some(tally) = self.segments.get_mut(&location.segment) {
+            tally.pins += 1;
+        }
+    }
+
+    /// Takes back one [`Self::pin`] for a part that became part of a message.
+    pub fn unpin(&mut self, segment: SegmentId) {
+        if let Some(tally) = self.segments.get_mut(&segment) {
+            tally.pins = tally.pins.saturating_sub(1);
+        }
+        self.weigh(segment);
+    }
+
+    /// Notes whether the segment should be emptied now.
+    pub fn weigh(&mut self, segment: SegmentId) {
+        let ripe = self.segments.get(&segment).is_some_and(|t| t.is_ripe(self.worthwhile_bytes));
+        if ripe {
+            self.ripe.insert(segment);
+        } else {
+            self.ripe.remove(&segment);
+        }
+    }
+
+    /// Tells whether the tombstone in segment `own` for records from `first` to `last` still
+    /// buries something: the segment it lies in dies with it.
+    pub fn is_needed(&self, own: SegmentId, first: SegmentId, last: SegmentId) -> bool {
+        first <= last && self.segments.range(first..=last).any(|(segment, _)| *segment != own)
+    }
+
+    /// Takes a message in and puts it on the agenda.
+    pub fn insert(&mut self, id: MessageId, entry: Entry) {
+        if let Turn::Due(due_at) = entry.turn {
+            self.agenda.schedule(id, due_at);
+        }
+        self.body_bytes += entry.size_bytes;
+        self.damaged += usize::from(entry.turn == Turn::Damaged);
+        self.entries.insert(id, entry);
+    }
+
+    /// Gives the turn of a message to somebody else; nothing happens if it is gone.
+    pub fn turn(&mut self, id: MessageId, turn: Turn) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Turn::Due(due_at) = entry.turn {
+            self.agenda.cancel(id, due_at);
+        }
+        if let Turn::Due(due_at) = turn {
+            self.agenda.schedule(id, due_at);
+        }
+        self.damaged -= usize::from(entry.turn == Turn::Damaged);
+        self.damaged += usize::from(turn == Turn::Damaged);
+        entry.turn = turn;
+    }
+
+    /// Takes a message out and counts its records out.
+    pub fn remove(&mut self, id: MessageId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        if let Turn::Due(due_at) = entry.turn {
+            self.agenda.cancel(id, due_at);
+        }
+        self.body_bytes = self.body_bytes.saturating_sub(entry.size_bytes);
+        self.damaged -= usize::from(entry.turn == Turn::Damaged);
+        for location in entry.locations() {
+            self.release(location);
+        }
+    }
+
+    /// Returns the open file and the marker of a segment.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; `NotFound` if there is no such segment.
+    pub fn file(&mut self, disk: &dyn Disk, of: SegmentId) -> io::Result<(Arc<dyn File>, Marker)> {
+        let Some(tally) = self.segments.get_mut(&of) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, of.file_name()));
+        };
+        if let Some(file) = &tally.file {
+            return Ok((Arc::clone(file), tally.marker));
+        }
+        let file = disk.open(&of.file_name())?;
+        tally.file = Some(Arc::clone(&file));
+        let marker = tally.marker;
+        self.open_files += 1;
+        if self.open_files > OPEN_FILES {
+            self.close_others(of);
+        }
+        Ok((file, marker))
+    }
+
+    /// Closes the files of all segments but `except` and those written to.
+    fn close_others(&mut self, except: SegmentId) {
+        self.open_files = 0;
+        for (segment, tally) in &mut self.segments {
+            if *segment != except && tally.standing != Standing::Active {
+                tally.file = None;
+            }
+            self.open_files += usize::from(tally.file.is_some());
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Reads the log when the spool is opened: what was promised is found, what is half is nothing,
+//! what is damaged is named and passed over.
+//!
+//! A torn end is normal after a crash. Damage is told from it by what was confirmed: every record
+//! and every head says up to where the log had been flushed when it was written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::event::Event;
+use crate::mail::message::MessageId;
+use crate::spool::StoreError;
+use crate::spool::disk::{Disk, File};
+use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
+use crate::spool::record::{Header, Kind};
+use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
+
+/// The most damaged stretches that are named one by one.
+const NAMED: usize = 64;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// All messages and segments.
+    pub index: Index,
+    /// The number of the next segment.
+    pub next_segment: SegmentId,
+    /// The segment written to last, and up to where it is sound.
+    pub before: (SegmentId, u32),
+    /// The highest id known.
+    pub last_id: u64,
+    /// What there is to say about damage.
+    pub events: Vec<Event>,
+}
+
+/// Reads all segments of `disk`.
+///
+/// # Errors
+///
+/// [`StoreError::Newer`]; [`StoreError::Failed`] if the disk cannot be read at all.
+pub fn recover(disk: &dyn Disk, segment_bytes: u32) -> Result<Recovered, StoreError> {
+    let names = disk.list().map_err(StoreError::reading)?;
+    let numbers = names.iter().filter_map(|name| SegmentId::of_any(name));
+    let next_segment = SegmentId(numbers.max().map_or(0, |highest| highest.0) + 1);
+    let mut segments: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file(name)).collect();
+    segments.sort_unstable();
+    let mut replay = Replay::new(segment_bytes);
+    let mut found = Vec::with_capacity(segments.len());
+    for number in segments {
+        found.extend(replay.open(disk, number)?);
+    }
+    let confirmed: HashMap<_, _> =
+        found.iter().map(|segment| (segment.head.before, segment.head.confirmed_before)).collect();
+    for segment in found {
+        replay.take_segment(&segment, confirmed.get(&segment.head.number).copied())?;
+    }
+    Ok(replay.finish(next_segment))
+}
+
+/// A segment whose head is sound.
+struct Segment {
+    head: Head,
+    file: Arc<dyn File>,
+    size: u32,
+}
+
+/// The state of one message, apart from its content: records of one message may come in any
+/// order, since copies move to the end of the log.
+#[derive(Clone, Copy)]
+struct State {
+    location: Location,
+    pending: u32,
+    attempts: u32,
+    due_at: i64,
+}
+
+/// A stretch that failed its check.
+struct Damage {
+    offset: u32,
+    length: u32,
+    problem: &'static str,
+    header: Option<Header>,
+}
+
+struct Replay {
+    index: Index,
+    messages: BTreeMap<MessageId, Entry>,
+    states: HashMap<MessageId, State>,
+    parts: HashMap<MessageId, BTreeMap<u32, Location>>,
+    last_id: u64,
+    before: (SegmentId, u32),
+    events: Vec<Event>,
+    unnamed: usize,
+}
+
+impl Replay {
+    fn new(segment_bytes: u32) -> Self {
+        Self {
+            index: Index::new(segment_bytes),
+            messages: BTreeMap::new(),
+            states: HashMap::new(),
+            parts: HashMap::new(),
+            last_id: 0,
+            before: (SegmentId(0), 0),
+            events: Vec::new(),
+            unnamed: 0,
+        }
+    }
+
+    /// Opens a segment; none if there is nothing in it.
+    fn open(&mut self, disk: &dyn Disk, number: SegmentId) -> Result<Option<Segment>, StoreError> {
+        let name = number.file_name();
+        let file = disk.open(&name).map_err(StoreError::reading)?;
+        let size = file.size().map_err(StoreError::reading)?;
+        let mut bytes = vec![0; size.min(START.into()) as usize];
+        file.read_at(&mut bytes, 0).map_err(StoreError::reading)?;
+        if let Some(head) = Head::decode(&bytes, number)? {
+            self.last_id = self.last_id.max(head.next_id.saturating_sub(1));
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            return Ok(Some(Segment { head, file, size }));
+        }
+        if size > START.into() {
+            self.damage(name.clone(), "no copy of its head passes the check; set aside".to_owned());
+            disk.rename(&name, &number.damaged_name()).map_err(StoreError::reading)?;
+        } else {
+            // The head is flushed before the first record: nothing was ever promised here.
+            disk.remove(&name).map_err(StoreError::reading)?;
+        }
+        Ok(None)
+    }
+
+    /// Takes in all records of a segment, of which `confirmed` octets are known to be flushed.
+    fn take_segment(
+        &mut self,
+        segment: &Segment,
+        confirmed: Option<u32>,
+    ) -> Result<(), StoreError> {
+        let Segment { head, file, size } = segment;
+        let is_whole = confirmed.is_some_and(|confirmed| confirmed == *size);
+        let depth = if is_whole { Depth::Headers } else { Depth::Payloads };
+        let mut confirmed = confirmed.unwrap_or(START);
+        let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
+        let mut tally = Tally::new(head.marker, Standing::Sealed, START);
+        let (mut damages, mut buried) = (Vec::new(), HashSet::new());
+        self.index.segments.insert(head.number, Tally::new(head.marker, Standing::Sealed, START));
+        while let Some(found) = scan.next(depth)? {
+            match found {
+                Found::Record(location, header) => {
+                    confirmed = confirmed.max(header.confirmed);
+                    tally.size_bytes = location.offset + location.length;
+                    if let Kind::Tombstone { first, last } = header.kind {
+                        tally.bury(first, last);
+                        buried.insert(header.id);
+                    }
+                    self.take_record(location, &header);
+                }
+                Found::Damage { offset, length, problem, header } => {
+                    damages.push(Damage { offset, length, problem, header });
+                }
+            }
+        }
+        let torn = damages.iter().map(|damage| damage.offset).find(|offset| *offset >= confirmed);
+        self.before = (head.number, torn.unwrap_or(tally.size_bytes));
+        damages.retain(|damage| damage.offset < confirmed);
+        if *size < confirmed && damages.is_empty() {
+            let (offset, length) = (*size, confirmed - *size);
+            damages.push(Damage { offset, length, problem: "cut off", header: None });
+        }
+        if !damages.is_empty() {
+            tally.standing = Standing::Damaged;
+        }
+        for damage in damages {
+            self.take_damage(head.number, damage, &buried);
+        }
+        self.index.segments.insert(head.number, tally);
+        Ok(())
+    }
+
+    fn take_record(&mut self, location: Location, header: &Header) {
+        let id = header.id;
+        self.last_id = self.last_id.max(id.0);
+        match header.kind {
+            Kind::Part { number } => {
+                self.parts.entry(id).or_default().insert(number, location);
+            }
+            Kind::Message { .. } => {
+                let entry = entry(location, header, Turn::Claimed);
+                self.messages.entry(id).and_modify(|old| old.message = location).or_insert(entry);
+            }
+            Kind::State { pending, attempts, due_at } => {
+                self.states.insert(id, State { location, pending, attempts, due_at });
+            }
+            Kind::Tombstone { .. } => {
+                self.messages.remove(&id);
+                self.states.remove(&id);
+                self.parts.remove(&id);
+            }
+            Kind::Mark => {}
+        }
+    }
+
+    /// Names a damaged stretch. A message whose content failed its check is kept, set aside.
+    fn take_damage(&mut self, segment: SegmentId, damage: Damage, buried: &HashSet<MessageId>) {
+        let Damage { offset, length, problem, header } = damage;
+        let mut problem = format!("{length} octets at {offset}: {problem}");
+        if let Some(header) = header.filter(|header| !buried.contains(&header.id)) {
+            problem = format!("{problem} (message {})", header.id);
+            self.last_id = self.last_id.max(header.id.0);
+            if matches!(header.kind, Kind::Message { .. }) {
+                let location = Location { segment, offset, length };
+                let entry = entry(location, &header, Turn::Damaged);
+                self.messages.entry(header.id).or_insert(entry);
+            }
+        }
+        self.damage(segment.file_name(), problem);
+    }
+
+    fn damage(&mut self, place: String, problem: String) {
+        if self.events.len() < NAMED {
+            self.events.push(Event::SpoolDamaged { place, problem });
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    /// Puts the records of each message together and counts what counts.
+    fn finish(mut self, next_segment: SegmentId) -> Recovered {
+        for (id, mut entry) in std::mem::take(&mut self.messages) {
+            let parts = self.parts.remove(&id).unwrap_or_default();
+            let is_complete = parts.keys().copied().eq(0..entry.pending);
+            entry.parts = parts.into_values().collect();
+            entry.pending = 0;
+            let mut due_at = entry.accepted_at;
+            if let Some(state) = self.states.remove(&id) {
+                (entry.pending, entry.attempts) = (state.pending, state.attempts);
+                entry.state = Some(state.location);
+                due_at = time(state.due_at);
+            }
+            let first = entry.locations().map(|location| location.segment).min();
+            entry.first = first.unwrap_or(entry.message.segment);
+            if entry.turn != Turn::Damaged {
+                entry.turn = if is_complete { Turn::Due(due_at) } else { Turn::Damaged };
+                if !is_complete {
+                    self.damage(id.to_string(), "parts of the body are missing".to_owned());
+                }
+            }
+            for location in entry.locations() {
+                self.index.keep(location);
+            }
+            self.index.insert(id, entry);
+        }
+        let segments: Vec<_> = self.index.segments.keys().copied().collect();
+        for segment in segments {
+            self.index.weigh(segment);
+        }
+        if self.unnamed > 0 {
+            let problem = format!("{} more damaged stretches", self.unnamed);
+            self.events.push(Event::SpoolDamaged { place: "the spool".to_owned(), problem });
+        }
+        let Self { index, last_id, before, events, .. } = self;
+        Recovered { index, next_segment, before, last_id, events }
+    }
+}
+
+/// Makes the entry of a message; `pending` holds the number of its parts until all are found.
+fn entry(message: Location, header: &Header, turn: Turn) -> Entry {
+    let (parts, size_bytes, accepted_at) = match header.kind {
+        Kind::Message { parts, size_bytes, accepted_at } => (parts, size_bytes, accepted_at),
+        Kind::Part { .. } | Kind::State { .. } | Kind::Tombstone { .. } | Kind::Mark => (0, 0, 0),
+    };
+    Entry {
+        message,
+        parts: Box::default(),
+        state: None,
+        first: message.segment,
+        pending: parts,
+        attempts: 0,
+        size_bytes,
+        accepted_at: time(accepted_at),
+        turn,
+    }
+}
+
+/// Reads a time of the log; one that no calendar has is long past.
+fn time(microsecond: i64) -> Timestamp {
+    Timestamp::from_microsecond(microsecond).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,224 @@
+//! What the verbs of the spool and its writer share: the index, the clock's ids, the free space.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::event::Event;
+use crate::mail::message::MessageId;
+use crate::spool::StoreError;
+use crate::spool::disk::{Disk, File, Space};
+use crate::spool::index::{Index, Turn};
+use crate::spool::record::{Header, Marker};
+use crate::spool::segment::{self, Location};
+
+/// For how long a measurement of the free space is believed.
+const SPACE_AGE: Duration = Duration::from_millis(250);
+/// The share of the file system that is kept free: one part in this many.
+const RESERVE_SHARE: u64 = 20;
+
+/// The limits of a spool.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Free space that is kept for outcomes and reports, octets, unless 5 % is more.
+    pub reserve_bytes: u64,
+    /// The most messages kept at a time.
+    pub messages: usize,
+    /// The length at which a segment is full, octets.
+    pub segment_bytes: u32,
+    /// The part of a body that a draft keeps in memory, octets.
+    pub part_bytes: usize,
+}
+
+/// Whose message it is decides how far the disk may be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client's message leaves the reserve alone.
+    Submission,
+    /// A report about mail, or what became of a message, may use it.
+    Report,
+}
+
+/// What all parts of an open spool hold.
+pub struct Shared {
+    /// The files.
+    pub disk: Arc<dyn Disk>,
+    /// The limits.
+    pub settings: Settings,
+    /// Woken when the agenda got something that may be due.
+    pub due: Notify,
+    /// Flushes made so far.
+    pub flushes: AtomicU64,
+    /// Messages committed so far.
+    pub commits: AtomicU64,
+    /// The writer is to end.
+    pub is_closing: AtomicBool,
+    index: Mutex<Index>,
+    last_id: AtomicU64,
+    space: Mutex<Option<(Instant, Space)>>,
+    report: Box<dyn Fn(Event) + Send + Sync>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+/// What there is to claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This message; its turn is [`Turn::Claimed`] now.
+    Message(MessageId),
+    /// Nothing before then.
+    At(Timestamp),
+    /// Nothing.
+    Nothing,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        index: Index,
+        last_id: u64,
+        report: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            disk,
+            settings,
+            due: Notify::new(),
+            flushes: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
+            index: Mutex::new(index),
+            last_id: AtomicU64::new(last_id),
+            space: Mutex::new(None),
+            report: Box::new(report),
+        }
+    }
+
+    /// Locks the index; never held over a read, write or wait.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something about the spool.
+    pub fn say(&self, event: Event) {
+        (self.report)(event);
+    }
+
+    /// Returns an id that was never used in this spool.
+    ///
+    /// It is the microsecond of its making, or one more than the last: so ids rise, also over
+    /// restarts, and one that was shown but never committed is not used again after a crash. If
+    /// the clock was set back, the ids on disk and in the heads of segments still are lower.
+    pub fn next_id(&self) -> MessageId {
+        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+        let next = |last: u64| now.max(last.saturating_add(1));
+        let before = self
+            .last_id
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        MessageId(next(before.unwrap_or_else(|last| last)))
+    }
+
+    /// Returns a number above every id made so far.
+    pub fn id_mark(&self) -> u64 {
+        self.last_id.load(Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Returns the space of the disk as of a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the operating system does not tell.
+    pub fn space(&self) -> Result<Space, StoreError> {
+        let mut known = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((measured_at, space)) = *known
+            && measured_at.elapsed() < SPACE_AGE
+        {
+            return Ok(space);
+        }
+        let space = self.disk.space().map_err(|problem| StoreError::writing(&problem))?;
+        *known = Some((Instant::now(), space));
+        Ok(space)
+    }
+
+    /// Returns the free space that submissions leave alone, octets.
+    pub fn reserve_bytes(&self, space: Space) -> u64 {
+        (space.total_bytes / RESERVE_SHARE).max(self.settings.reserve_bytes)
+    }
+
+    /// Checks that there is room for more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] if not; what [`Self::space`] fails with.
+    pub fn admit(&self, purpose: Purpose) -> Result<(), StoreError> {
+        if purpose == Purpose::Report {
+            return Ok(());
+        }
+        let space = self.space()?;
+        if space.free_bytes < self.reserve_bytes(space)
+            || self.index().entries.len() >= self.settings.messages
+        {
+            return Err(StoreError::Full);
+        }
+        Ok(())
+    }
+
+    /// Takes the message that is due the longest at `now`.
+    pub fn take_due(&self, now: Timestamp) -> Next {
+        let mut index = self.index();
+        let Some(id) = index.agenda.take_due(now) else {
+            return index.agenda.next_due().map_or(Next::Nothing, Next::At);
+        };
+        if let Some(entry) = index.entries.get_mut(&id) {
+            entry.turn = Turn::Claimed;
+        }
+        if index.agenda.next_due().is_some_and(|due_at| due_at <= now) {
+            // The writer wakes one for a whole batch; whoever is woken wakes the next.
+            self.due.notify_one();
+        }
+        Next::Message(id)
+    }
+
+    /// Sets a message aside: a part of it cannot be read.
+    pub fn set_aside(&self, id: MessageId, problem: String) {
+        self.index().turn(id, Turn::Damaged);
+        self.say(Event::SpoolDamaged { place: id.to_string(), problem });
+    }
+
+    /// Reads and checks the record that `find` names.
+    ///
+    /// # Errors
+    ///
+    /// What [`segment::read`] fails with; [`StoreError::Gone`] if there is none.
+    pub async fn read(
+        &self,
+        find: impl Fn(&Index) -> Option<Location>,
+    ) -> Result<(Header, Vec<u8>), StoreError> {
+        let (file, marker, location) = self.find(find)?;
+        let task =
+            tokio::task::spawn_blocking(move || segment::read(file.as_ref(), &marker, location));
+        task.await.map_err(|problem| StoreError::Failed(problem.to_string()))?
+    }
+
+    /// Finds a record and opens its file in one step: a file that is open can be read to the end
+    /// even if its segment is emptied and removed meanwhile.
+    fn find(
+        &self,
+        find: impl Fn(&Index) -> Option<Location>,
+    ) -> Result<(Arc<dyn File>, Marker, Location), StoreError> {
+        let mut index = self.index();
+        let location = find(&index).ok_or(StoreError::Gone)?;
+        let opened = index.file(self.disk.as_ref(), location.segment);
+        let (file, marker) = opened.map_err(|problem| StoreError::reading(problem))?;
+        Ok((file, marker, location))
+    }
+}

@@ -1,0 +1,380 @@
+//! The one writer of the log, and what makes the spool fast: whoever waits while a flush runs
+//! shares the next one. There is no timer: a flush starts at once when none runs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+use crate::mail::message::MessageId;
+use crate::spool::StoreError;
+use crate::spool::batch::Batch;
+use crate::spool::compact::Compaction;
+use crate::spool::disk::File;
+use crate::spool::index::{Standing, Tally};
+use crate::spool::order::{Command, Order, QUEUE, What};
+use crate::spool::record::{HEADER, Header, Kind, Marker};
+use crate::spool::segment::{Head, Location, START, SegmentId};
+use crate::spool::shared::Shared;
+
+/// The memory that the writer keeps between two batches, octets.
+const BUFFER_KEPT: usize = 4 << 20;
+/// The most messages of failed batches that are remembered until they can be buried.
+const BURIALS: usize = 65_536;
+
+/// The segment that records are appended to.
+#[derive(Debug)]
+struct Active {
+    id: SegmentId,
+    file: Arc<dyn File>,
+    marker: Marker,
+    /// Where the next record goes.
+    end: u32,
+    /// Everything before this was flushed.
+    confirmed: u32,
+}
+
+/// Writes batches of orders and keeps the index true. It does not wait for anything but the disk,
+/// so that a simulated disk and a seed make a run that can be repeated.
+#[derive(Debug)]
+pub struct Committer {
+    /// What the spool shares.
+    pub shared: Arc<Shared>,
+    /// The segment that is being emptied.
+    pub compaction: Option<Compaction>,
+    active: Option<Active>,
+    next: SegmentId,
+    /// The segment written to last, and up to where it was flushed.
+    before: (SegmentId, u32),
+    buffer: Vec<u8>,
+    /// Messages whose commit failed although a part of it may be on disk: they must not come back.
+    burials: VecDeque<(MessageId, SegmentId)>,
+    /// The last batch failed: chores wait for the next order instead of turning in a circle.
+    is_failing: bool,
+}
+
+impl Committer {
+    /// Begins a new segment with the number `next` at the first order; what is in segments from
+    /// before a crash is never appended to.
+    ///
+    /// `before` is the segment written to last and up to where it is sound.
+    pub fn new(shared: Arc<Shared>, next: SegmentId, before: (SegmentId, u32)) -> Self {
+        Self {
+            shared,
+            compaction: None,
+            active: None,
+            next,
+            before,
+            buffer: Vec::new(),
+            burials: VecDeque::new(),
+            is_failing: false,
+        }
+    }
+
+    /// Serves `commands` until the spool is closing or nobody can send any more.
+    pub fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut taken = Vec::with_capacity(QUEUE);
+        loop {
+            if !self.has_chores() && commands.blocking_recv_many(&mut taken, QUEUE) == 0 {
+                return;
+            }
+            while taken.len() < QUEUE
+                && let Ok(command) = commands.try_recv()
+            {
+                taken.push(command);
+            }
+            let mut orders = VecDeque::with_capacity(taken.len());
+            for command in taken.drain(..) {
+                match command {
+                    Command::Write(order) => orders.push_back(order),
+                    Command::Look => {}
+                }
+            }
+            self.commit(orders);
+            if self.shared.is_closing.load(Ordering::Acquire) {
+                return self.mark();
+            }
+        }
+    }
+
+    /// Says that all before the end was flushed. If the mark is lost, the end may be torn: no
+    /// harm, so it is not flushed.
+    pub fn mark(&mut self) {
+        let Some(active) = self.active.as_ref().filter(|a| a.end == a.confirmed) else { return };
+        if active.end > START {
+            self.append(MessageId(0), Kind::Mark, &[], 0);
+            drop(self.write(&Batch::default()));
+        }
+    }
+
+    /// Tells whether there is something to do without an order.
+    pub fn has_chores(&self) -> bool {
+        let waits = || !self.burials.is_empty() || !self.shared.index().ripe.is_empty();
+        !self.is_failing && (self.compaction.is_some() || waits())
+    }
+
+    /// Writes `orders` in turn, flushes, enters them into the index and answers. Outcomes of a
+    /// batch that failed are tried once more, in a new segment.
+    pub fn commit(&mut self, orders: VecDeque<Order>) {
+        self.is_failing = false;
+        let (again, _) = self.attempt(orders);
+        let (lost, problem) = self.attempt(again);
+        for order in lost {
+            order.refuse(problem.clone());
+        }
+    }
+
+    /// Writes all orders in as many batches as segments are needed; returns the outcomes that
+    /// were in a batch that failed, and why it did.
+    fn attempt(&mut self, mut orders: VecDeque<Order>) -> (VecDeque<Order>, StoreError) {
+        let (mut again, mut last_problem) = (VecDeque::new(), StoreError::Closed);
+        while !orders.is_empty() || self.has_chores() {
+            let started = self.begin_segment();
+            if let Err(problem) = started.map_err(|problem| StoreError::writing(&problem)) {
+                self.is_failing = true;
+                orders.drain(..).for_each(|order| order.refuse(problem.clone()));
+                return (again, problem);
+            }
+            let mut batch = Batch::default();
+            self.bury(&mut batch);
+            self.copy(&mut batch, !orders.is_empty());
+            while let Some(order) = orders.pop_front() {
+                if !self.fits(order.payload.len()) {
+                    orders.push_front(order);
+                    batch.is_full = true;
+                    break;
+                }
+                self.place(&mut batch, order);
+            }
+            let is_full = batch.is_full || !self.fits(0);
+            match self.write(&batch) {
+                Ok(()) => self.settle(batch),
+                Err(problem) => {
+                    last_problem = StoreError::writing(&problem);
+                    again.extend(self.abandon(batch, &problem));
+                }
+            }
+            if is_full {
+                self.seal();
+            }
+            if orders.is_empty() {
+                break;
+            }
+        }
+        (again, last_problem)
+    }
+
+    /// Makes a segment if there is none to write to. Its head and its name are flushed before any
+    /// record is written.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        if self.active.is_some() {
+            return Ok(());
+        }
+        let number = self.next;
+        let next = number.0.checked_add(1).ok_or_else(|| io::Error::other("no number is left"))?;
+        // A number is used once, also if making the segment fails half-way.
+        self.next = SegmentId(next);
+        let mut marker = Marker::default();
+        aws_lc_rs::rand::fill(&mut marker).map_err(|_| io::Error::other("no random numbers"))?;
+        let (before, confirmed_before) = self.before;
+        let next_id = self.shared.id_mark();
+        let head = Head { number, marker, next_id, before, confirmed_before };
+        let disk = Arc::clone(&self.shared.disk);
+        let file = disk.create(&number.file_name())?;
+        let made = file.write_at(&head.encode(), 0).and_then(|()| file.flush());
+        if let Err(problem) = made.and_then(|()| disk.flush_folder()) {
+            // Without records it is nothing; recovery removes it if this cannot.
+            drop(disk.remove(&number.file_name()));
+            return Err(problem);
+        }
+        let mut tally = Tally::new(marker, Standing::Active, START);
+        tally.file = Some(Arc::clone(&file));
+        self.shared.index().segments.insert(number, tally);
+        self.active = Some(Active { id: number, file, marker, end: START, confirmed: START });
+        Ok(())
+    }
+
+    /// Tells whether a record with a payload of `length` octets goes into the active segment. An
+    /// empty segment takes any.
+    pub fn fits(&self, length: usize) -> bool {
+        let Some(active) = &self.active else { return true };
+        let end = active.end as usize + self.buffer.len();
+        let after = end + HEADER + length;
+        end == START as usize || after <= self.shared.settings.segment_bytes as usize
+    }
+
+    /// Puts a record behind the others; returns where it will lie.
+    pub fn append(&mut self, id: MessageId, kind: Kind, payload: &[u8], crc: u32) -> Location {
+        let active = self.active.as_ref().expect("invariant: a segment was begun for this batch");
+        let length = payload.len() as u32;
+        let header = Header { id, kind, length, payload_crc: crc, confirmed: active.confirmed };
+        let offset = active.end + self.buffer.len() as u32;
+        self.buffer.extend_from_slice(&header.encode(&active.marker));
+        self.buffer.extend_from_slice(payload);
+        Location { segment: active.id, offset, length: header.record_length() }
+    }
+
+    /// Writes tombstones for messages whose commit failed.
+    fn bury(&mut self, batch: &mut Batch) {
+        for place in 0..self.burials.len() {
+            if !self.fits(0) {
+                break;
+            }
+            let (id, segment) = self.burials[place];
+            self.append(id, Kind::Tombstone { first: segment, last: segment }, &[], 0);
+            batch.burials += 1;
+            batch.needs_flush = true;
+        }
+    }
+
+    /// Puts one order into the batch, or refuses it.
+    fn place(&mut self, batch: &mut Batch, order: Order) {
+        let kind = match self.kind(&order) {
+            Ok(kind) => kind,
+            Err(problem) => return order.refuse(problem),
+        };
+        batch.needs_flush |= !matches!(kind, Kind::Part { .. });
+        let location = self.append(order.id, kind, &order.payload, order.payload_crc);
+        batch.placed.push((order, kind, location));
+    }
+
+    /// Returns what the record says; fails if the message it belongs to is not there any more.
+    fn kind(&self, order: &Order) -> Result<Kind, StoreError> {
+        let index = self.shared.index();
+        let entry = index.entries.get(&order.id);
+        match &order.what {
+            What::Part { number, .. } => Ok(Kind::Part { number: *number }),
+            What::Message { parts, size_bytes, accepted_at, .. } => {
+                let is_lost = |part: &Location| {
+                    let tally = index.segments.get(&part.segment);
+                    tally.is_none_or(|tally| tally.standing == Standing::Failed)
+                };
+                if parts.locations().iter().any(is_lost) {
+                    let problem = "a part of the message may not be on disk";
+                    return Err(StoreError::Failed(problem.to_owned()));
+                }
+                Ok(Kind::Message {
+                    parts: parts.locations().len() as u32,
+                    size_bytes: *size_bytes,
+                    accepted_at: accepted_at.as_microsecond(),
+                })
+            }
+            What::State { pending, attempts, due_at, .. } => entry
+                .map(|_| Kind::State {
+                    pending: *pending,
+                    attempts: *attempts,
+                    due_at: due_at.as_microsecond(),
+                })
+                .ok_or(StoreError::Gone),
+            What::Tombstone { .. } => {
+                let first = entry.ok_or(StoreError::Gone)?.first;
+                let last = self.active.as_ref().map_or(first, |active| active.id);
+                Ok(Kind::Tombstone { first, last })
+            }
+        }
+    }
+
+    /// Writes the batch and, if somebody's promise depends on it, flushes.
+    fn write(&mut self, batch: &Batch) -> io::Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        if !self.buffer.is_empty() {
+            active.file.write_at(&self.buffer, u64::from(active.end))?;
+            active.end += self.buffer.len() as u32;
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_KEPT);
+        }
+        if batch.needs_flush {
+            active.file.flush()?;
+            active.confirmed = active.end;
+            self.shared.flushes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment: parts that nobody waited for are flushed too, since nothing of
+    /// it is flushed later.
+    fn seal(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        if active.end > active.confirmed
+            && let Err(problem) = active.file.flush()
+        {
+            self.fail(&active, &problem);
+            return;
+        }
+        self.before = (active.id, active.end);
+        let mut index = self.shared.index();
+        if let Some(tally) = index.segments.get_mut(&active.id) {
+            tally.standing = Standing::Sealed;
+        }
+        index.weigh(active.id);
+    }
+
+    /// Marks a segment that a write or flush failed on. It is never touched again but to be read.
+    fn fail(&mut self, active: &Active, problem: &io::Error) {
+        self.before = (active.id, active.confirmed);
+        {
+            let mut index = self.shared.index();
+            if let Some(tally) = index.segments.get_mut(&active.id) {
+                tally.standing = Standing::Failed;
+                tally.size_bytes = active.end;
+            }
+            index.weigh(active.id);
+        }
+        let problem = format!("{}: {problem}; going on in a new segment", active.id.file_name());
+        self.shared.say(Event::Trouble { room: "spool", problem });
+    }
+
+    /// Gives up a batch that could not be written or flushed; returns its outcomes.
+    fn abandon(&mut self, batch: Batch, problem: &io::Error) -> Vec<Order> {
+        self.buffer.clear();
+        self.is_failing = true;
+        if let Some(compaction) = self.compaction.take() {
+            // Its copies are lost, so it begins anew.
+            self.shared.index().weigh(compaction.victim);
+        }
+        let Some(active) = self.active.take() else { return Vec::new() };
+        self.fail(&active, problem);
+        let mut outcomes = Vec::new();
+        for (order, _, _) in batch.placed {
+            match order.what {
+                What::State { .. } | What::Tombstone { .. } => outcomes.push(order),
+                What::Message { .. } => {
+                    self.burials.push_back((order.id, active.id));
+                    order.refuse(StoreError::writing(problem));
+                }
+                What::Part { .. } => order.refuse(StoreError::writing(problem)),
+            }
+        }
+        let surplus = self.burials.len().saturating_sub(BURIALS);
+        self.burials.drain(..surplus);
+        outcomes
+    }
+
+    /// Enters a batch that is on disk into the index, then answers.
+    fn settle(&mut self, batch: Batch) {
+        let Some(active) = &self.active else { return };
+        let (own, end) = (active.id, active.end);
+        let is_message = |(order, _, _): &&(Order, Kind, Location)| order.what.is_message();
+        let committed = batch.placed.iter().filter(is_message).count() as u64;
+        self.shared.commits.fetch_add(committed, Ordering::Relaxed);
+        let answers = {
+            let mut index = self.shared.index();
+            if let Some(tally) = index.segments.get_mut(&own) {
+                tally.size_bytes = end;
+                let buried = self.burials.drain(..batch.burials);
+                buried.for_each(|(_, segment)| tally.bury(segment, segment));
+            }
+            batch.enter(&mut index)
+        };
+        if !answers.is_empty() {
+            self.shared.due.notify_one();
+        }
+        for answer in answers {
+            drop(answer.send(Ok(())));
+        }
+        self.finish_compaction();
+    }
+}
