@@ -1,0 +1,5 @@
+//! What the tests of the whole share: no test is in here.
+
+#![forbid(unsafe_code)]
+
+pub mod need;

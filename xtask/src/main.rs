@@ -3,20 +3,33 @@
 
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod caller;
+mod check;
+mod demo;
+mod install;
 mod place;
 mod setup;
 mod source;
+mod tally;
+mod test;
+mod tool;
 
 use std::env;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::test::Tools;
+
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
   setup             bring what building the kernel program takes into your cache
+  demo [argument]   build the release, and run `sallyport demo` (with sudo, if you are not root)
+  test [--install]  build as you, run every test; those in tests/tests/root_* as root.
+                    --install brings the tools of others that tests want (Debian packages)
+  check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +52,10 @@ fn task(words: &[&str]) -> Result<ExitCode> {
             println!("the kernel toolchain is in {}", place.root.display());
             Ok(ExitCode::SUCCESS)
         }
+        ["demo", arguments @ ..] => demo::demo(arguments),
+        ["test"] => test::test(Tools::Skip),
+        ["test", "--install"] => test::test(Tools::Install),
+        ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -16,9 +16,9 @@ pub fn pinned_rust() -> &'static str {
     value(PINS, "channel").expect("rust-toolchain.toml pins a channel")
 }
 
-/// Returns the version of bpf-linker that the workspace asks for.
-pub fn pinned_linker() -> &'static str {
-    value(WORKSPACE, "bpf-linker").expect("the workspace's tools name bpf-linker")
+/// Returns the version of a program that the workspace builds for its own use.
+pub fn pinned(tool: &str) -> &'static str {
+    value(WORKSPACE, tool).expect("the workspace's tools name it")
 }
 
 /// Returns the text between the quotes of the line `key = "value"`.
@@ -53,16 +53,16 @@ impl Place {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
                 .ok_or_else(|| format!("{} -vV names no {name}", rustc.display()))
         };
-        let (release, pinned) = (fact("release")?, pinned_rust());
-        if release != pinned {
+        let (release, wanted) = (fact("release")?, pinned_rust());
+        if release != wanted {
             return Err(format!(
-                "the compiler is {release}, and rust-toolchain.toml pins {pinned}: \
-                 run `rustup toolchain install {pinned}` and call cargo through rustup"
+                "the compiler is {release}, and rust-toolchain.toml pins {wanted}: \
+                 run `rustup toolchain install {wanted}` and call cargo through rustup"
             ));
         }
         let commit: String = fact("commit-hash")?.chars().take(9).collect();
         let host = fact("host")?;
-        let key = format!("rust-{release}-{commit}-{host}-linker-{}", pinned_linker());
+        let key = format!("rust-{release}-{commit}-{host}-linker-{}", pinned("bpf-linker"));
         Ok(Self { root: cache()?.join("sallyport").join(key) })
     }
 

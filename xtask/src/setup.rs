@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::caller::{answer, cargo, run, top};
-use crate::place::{Place, pinned_linker, pinned_rust};
+use crate::place::{Place, pinned, pinned_rust};
 use crate::source;
 
 /// Makes the kernel toolchain, or finds it made, and returns its place.
@@ -119,7 +119,7 @@ fn make_linker(place: &Place, real: &Path) -> Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next())
         .context("the compiler does not tell its LLVM version")?;
-    let version = pinned_linker();
+    let version = pinned("bpf-linker");
     eprintln!("setup: building bpf-linker {version} against LLVM {major} (about a minute)");
     let scratch = place.root.join("build");
     run(cargo()
@@ -159,6 +159,6 @@ fn verify(place: &Place) -> Result<()> {
     let manifest = found.join("lib/rustlib/src/rust/library/core/Cargo.toml");
     ensure!(manifest.is_file(), "{} is missing", manifest.display());
     let told = answer(Command::new(place.programs().join("bpf-linker")).arg("--version"))?;
-    ensure!(told.trim_end().ends_with(pinned_linker()), "bpf-linker says it is {told}");
+    ensure!(told.trim_end().ends_with(pinned("bpf-linker")), "bpf-linker says it is {told}");
     Ok(())
 }

@@ -106,7 +106,7 @@ impl Apt {
         }
         let mut source = format!("Types: deb\nURIs: {mirror}\nSuites: {SUITE}\nComponents: main\n");
         if Path::new(KEYRING).is_file() {
-            source.push_str(&format!("Signed-By: {KEYRING}\n"));
+            source.extend(["Signed-By: ", KEYRING, "\n"]);
         }
         fs::write(folder.join("sources/suite.sources"), source)?;
         Ok(Self { folder })

@@ -1,0 +1,81 @@
+//! The programs of others that tests want: one table, for `cargo xtask test --install` and for
+//! the tests themselves (`tests/src/need.rs` compiles this file too, so it uses std alone).
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A program or module of others, and the Debian package that brings it.
+pub struct Tool {
+    /// What a test asks for.
+    pub name: &'static str,
+    /// Debian's package.
+    pub package: &'static str,
+    /// What shows that it is installed.
+    pub proof: Proof,
+    /// What the tests want it for.
+    pub purpose: &'static str,
+}
+
+/// How a tool is found.
+pub enum Proof {
+    /// A program of this name, in `PATH` or in a folder of system programs.
+    Program(&'static str),
+    /// This program succeeds with these arguments.
+    Runs(&'static str, &'static [&'static str]),
+}
+
+/// Every tool that a test may ask for.
+pub const TOOLS: &[Tool] = &[
+    program("ip", "iproute2", "network namespaces, veth pairs, qdiscs"),
+    program("ethtool", "ethtool", "VLAN offloads and channels of veth pairs"),
+    program("bpftool", "bpftool", "a second opinion on maps, links and programs"),
+    program("nft", "nftables", "the state of a host with a firewall of its own"),
+    program("curl", "curl", "a mail client that we did not write"),
+    program("swaks", "swaks", "a mail client that we did not write"),
+    Tool {
+        name: "perl-tls",
+        package: "libnet-ssleay-perl",
+        proof: Proof::Runs("/usr/bin/perl", &["-e", "require Net::SSLeay"]),
+        purpose: "swaks speaks TLS with it",
+    },
+    Tool {
+        name: "python3",
+        package: "python3",
+        // Debian's own, not one that a version manager put in front: it has Debian's modules.
+        proof: Proof::Runs("/usr/bin/python3", &["-c", "import smtplib, ssl"]),
+        purpose: "smtplib: a mail client that we did not write",
+    },
+    Tool {
+        name: "aiosmtpd",
+        package: "python3-aiosmtpd",
+        proof: Proof::Runs("/usr/bin/python3", &["-c", "import aiosmtpd"]),
+        purpose: "a next hop that we did not write, with faults on demand",
+    },
+    program("postfix", "postfix", "a next hop that we did not write; smtp-source and smtp-sink"),
+];
+
+const fn program(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+    Tool { name, package, proof: Proof::Program(name), purpose }
+}
+
+impl Tool {
+    /// Returns the program to call, or nothing if it is not installed.
+    pub fn find(&self) -> Option<PathBuf> {
+        match self.proof {
+            Proof::Program(name) => {
+                let path = env::var_os("PATH").unwrap_or_default();
+                // A user's PATH often lacks the system's folders.
+                let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+                env::split_paths(&path)
+                    .chain(system)
+                    .map(|folder| folder.join(name))
+                    .find(|file| file.is_file())
+            }
+            Proof::Runs(program, arguments) => {
+                let ended = Command::new(program).args(arguments).stderr(Stdio::null()).status();
+                ended.is_ok_and(|status| status.success()).then(|| PathBuf::from(program))
+            }
+        }
+    }
+}
