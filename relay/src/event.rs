@@ -51,6 +51,7 @@ impl Level {
 /// seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[expect(missing_docs, reason = "the sentence of a variant speaks of its fields")]
 pub enum Event {
     /// A process serves from now on.
     Started { process: &'static str, detail: String },

@@ -51,3 +51,5 @@ pub mod control;
 pub mod appliance;
 /// The command line.
 pub mod cli;
+/// The whole product at work in network namespaces.
+pub mod demo;
