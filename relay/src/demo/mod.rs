@@ -4,11 +4,11 @@
 //! BPF file system of its own, in hosts made of network namespaces. All of it ends with the demo,
 //! however that ends; only its temporary folder must be removed.
 
-mod client;
+pub mod client;
 pub mod next_hop;
 mod script;
-mod sink;
-mod stage;
+pub mod sink;
+pub mod stage;
 mod steps;
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, mount};
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::hosts::private_bpf;
 
 /// Tells the process inside which folder is the demo's.
 const FOLDER: &str = "SALLYPORT_DEMO";
@@ -40,8 +42,7 @@ fn outside() -> anyhow::Result<ExitCode> {
         bail!("the demo makes network namespaces and loads a kernel program: run it with sudo");
     }
     let folder = Folder::make()?;
-    let private = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
-    unshare(private).context("private namespaces cannot be made")?;
+    unshare(CloneFlags::CLONE_NEWPID).context("a process namespace cannot be made")?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("demo").env(FOLDER, &folder.0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -63,12 +64,8 @@ fn outside() -> anyhow::Result<ExitCode> {
 fn inside(folder: &Path) -> anyhow::Result<ExitCode> {
     let killed = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(killed).context("parent's death signal")?;
-    let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", recursive).context("mounts cannot be made private")?;
+    private_bpf(&folder.join("bpf")).context("a private BPF file system cannot be mounted")?;
     mount("proc", "/proc", "proc", MountFlags::empty(), None).context("/proc")?;
-    let bpf = folder.join("bpf");
-    std::fs::create_dir(&bpf)?;
-    mount("bpf", &bpf, "bpf", MountFlags::empty(), None).context("a BPF file system")?;
     script::play(folder)
 }
 

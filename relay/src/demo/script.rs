@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::stage::Stage;
 use super::steps;
 use crate::cli::print;
@@ -28,7 +30,8 @@ const STEPS: [Step; 7] = [
 /// those after it.
 pub(super) fn play(folder: &Path) -> anyhow::Result<ExitCode> {
     print::say("Setting the stage: two hosts on one wire, a next hop, a configuration.");
-    let mut stage = Stage::set(folder)?;
+    let program = std::env::current_exe().context("the path of this program")?;
+    let mut stage = Stage::set(folder, &program)?;
     let mut rows = Vec::new();
     for (place, step) in STEPS.iter().enumerate() {
         let begin = Instant::now();

@@ -51,12 +51,12 @@ pub struct Stage {
 
 impl Stage {
     /// Makes the hosts, joins them, starts the next hop and writes the configuration into `folder`,
-    /// where a BPF file system is mounted at `bpf`.
+    /// where a BPF file system is mounted at `bpf`. `program` is the product.
     ///
     /// # Errors
     ///
     /// If anything cannot be made; root is needed.
-    pub fn set(folder: &Path) -> anyhow::Result<Self> {
+    pub fn set(folder: &Path, program: &Path) -> anyhow::Result<Self> {
         let (relay, world) = (Host::new()?, Host::new()?);
         Host::join((&relay, "guard0"), (&world, "wire0")).context("the wire")?;
         relay.address("guard0", network(RELAY)?)?;
@@ -70,7 +70,6 @@ impl Stage {
         });
         let hop_certificate = tls::make(&[HOP.ip().to_string()])?;
         let hop = NextHop::start(&world, HOP, &folder.join("hop"), &hop_certificate)?;
-        let program = std::env::current_exe().context("the path of this program")?;
         let mut stage = Self {
             relay,
             world,
@@ -78,7 +77,7 @@ impl Stage {
             ca: Vec::new(),
             password: String::new(),
             folder: folder.into(),
-            program,
+            program: program.into(),
             product: None,
             _other: other,
         };

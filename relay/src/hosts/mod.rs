@@ -9,10 +9,12 @@ mod wire;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
 use std::process::{Child, Command};
 
 use ipnetwork::IpNetwork;
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 /// A network of its own: interfaces, routes, sockets. Loopback is up.
 #[derive(Debug)]
@@ -94,6 +96,19 @@ impl Host {
     pub fn address(&self, interface: &str, address: IpNetwork) -> io::Result<()> {
         self.within(|| wire::address(interface, address))?
     }
+}
+
+/// Gives the calling thread, and all that it starts from now on, mounts of its own with a new BPF
+/// file system at `folder`, which is made. What is pinned there ends with them.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_SYS_ADMIN`; `ENODEV` on a kernel without BPF.
+pub fn private_bpf(folder: &Path) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    std::fs::create_dir(folder)?;
+    Ok(mount("bpf", folder, "bpf", MountFlags::empty(), None)?)
 }
 
 /// Runs `work` on a thread of its own: namespaces belong to threads.
