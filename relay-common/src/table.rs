@@ -24,8 +24,8 @@ pub const PORT_WORDS: u32 = 1_024;
 #[repr(transparent)]
 pub struct EntryId(pub u32);
 
-/// The settings of the gate in one word. Zero is the strictest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The settings of the gate in one word. Zero, the default, is the strictest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Settings(u64);
 
@@ -180,11 +180,14 @@ pub const TAGS: Table = Table::of::<EntryId, TagName>("tags", Kind::Hash, ENTRIE
 /// The counters of every [`Reason`], by its number.
 pub const COUNTERS: Table =
     Table::of::<u32, u64>("counters", Kind::PerCpuArray, Reason::ALL.len() as u32);
-/// The second of the boot clock in which the program last wrote a diagnostic.
+/// The diagnostics that were said since the relay started: one word, a bit for each [`Reason`].
 pub const DIAGNOSED: Table = Table::of::<u32, u64>("diagnosed", Kind::Array, 1);
+/// The numbers of the gate's programs, in one word: the newest in the upper half, the one before in the
+/// lower. Both are written before the newest is attached, so a reader never takes ours for a foreign one.
+pub const PROGRAMS: Table = Table::of::<u32, u64>("programs", Kind::Array, 1);
 
 /// Every table.
-pub const ALL: [Table; 11] = [
+pub const ALL: [Table; 12] = [
     ALLOW_V4,
     ALLOW_V6,
     BANS_V4,
@@ -196,6 +199,7 @@ pub const ALL: [Table; 11] = [
     TAGS,
     COUNTERS,
     DIAGNOSED,
+    PROGRAMS,
 ];
 
 #[cfg(test)]

@@ -33,6 +33,31 @@ impl Verdict {
     pub const fn passes(self) -> bool {
         matches!(self, Self::Pass(_))
     }
+
+    /// Returns the verdict as one number.
+    ///
+    /// None of them is an XDP action: should somebody attach the program that returns them, the kernel takes
+    /// each for an error, which drops.
+    #[inline(always)]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Pass(reason) => Self::PASSES | reason.index(),
+            Self::Drop(reason) => Self::DROPS | reason.index(),
+        }
+    }
+
+    /// Returns the verdict with this [`code`](Self::code); `None` if there is none.
+    pub fn from_code(code: u32) -> Option<Self> {
+        let reason = Reason::from_index(code & 0xff)?;
+        match code & !0xff {
+            Self::PASSES => Some(Self::Pass(reason)),
+            Self::DROPS => Some(Self::Drop(reason)),
+            _ => None,
+        }
+    }
+
+    const PASSES: u32 = 0x100;
+    const DROPS: u32 = 0x200;
 }
 
 /// Why a frame passed or was dropped. The number is the index of its counter and never changes its meaning.
@@ -302,6 +327,13 @@ mod tests {
             assert_eq!(Reason::from_index(index), Some(reason));
         }
         assert_eq!(Reason::from_index(17), None);
+        for verdict in Reason::ALL
+            .into_iter()
+            .flat_map(|reason| [Verdict::Pass(reason), Verdict::Drop(reason)])
+        {
+            assert_eq!(Verdict::from_code(verdict.code()), Some(verdict));
+        }
+        assert_eq!([0, 1, 2, 6, 0x111, 0x300].map(Verdict::from_code), [None; 6]);
         let mut names = Reason::ALL.map(Reason::name);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");

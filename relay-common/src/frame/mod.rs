@@ -37,7 +37,7 @@ const FRAGMENT_UNIT: usize = 8;
 
 /// The bytes of one Ethernet frame.
 pub trait Frame {
-    /// Returns the `N` bytes at `offset`; `None` if the frame ends before them.
+    /// Returns the `N` bytes at `offset`, at least two; `None` if the frame ends before them.
     fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
     /// Follows a chain of extension headers to its end.
@@ -249,8 +249,8 @@ fn read_tcp<F: Frame + ?Sized>(frame: &F, network: Network, reach: Reach) -> Con
     let segment = match whole {
         Whole::FirstFragment => Segment::Fragment,
         Whole::Packet if at + TCP_TO_FLAGS > end => Segment::Short,
-        Whole::Packet => match frame.bytes::<1>(at + TCP_TO_FLAGS - 1) {
-            Some([flags]) if flags & (SYN | ACK) == SYN => Segment::Syn,
+        Whole::Packet => match frame.bytes::<2>(at + TCP_TO_FLAGS - 2) {
+            Some([_, flags]) if flags & (SYN | ACK) == SYN => Segment::Syn,
             Some(_) => Segment::Other,
             None => Segment::Short,
         },

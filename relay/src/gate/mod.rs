@@ -1,1 +1,274 @@
-//! (room)
+//! The gate in the kernel: load, fill, attach, change, ask.
+//!
+//! The tables outlive the process, since they are pinned, and so does the attachment. So a start is
+//! always an adoption: [`load`] opens what is pinned (or makes it), [`Loaded::fill`] brings it to the
+//! wanted state without a moment that admits a stranger, and only then [`Filled::attach`] attaches the
+//! programs, or exchanges those that already stand. The types allow no other order.
+//!
+//! What is *wanted* is decided elsewhere, and written down elsewhere: this room has no file of its own.
+
+#[cfg(not(feature = "xdp"))]
+mod absent;
+mod error;
+mod off;
+#[cfg(feature = "xdp")]
+mod sys;
+#[cfg(feature = "xdp")]
+mod xdp;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use relay_common::addr::{Net, NetError};
+use relay_common::bucket::Rate;
+use relay_common::table::{EntryCount, EntryId, Settings, TagName};
+use relay_common::verdict::{Reason, Verdict};
+
+#[cfg(not(feature = "xdp"))]
+pub use absent::{Filled, Loaded, View, load};
+pub use error::GateError;
+pub use off::Off;
+#[cfg(feature = "xdp")]
+pub use xdp::{Filled, Loaded, View, load};
+
+/// Where the gate keeps its pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A folder on a BPF file system, for instance `/sys/fs/bpf/sallyport`. The pins lie in a folder of
+    /// it that is named after the layout of the tables.
+    pub pins: PathBuf,
+    /// The group that may read the tables (mode 0640); none: root's.
+    pub group: Option<u32>,
+}
+
+/// An entry of the allowlist, as the kernel needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The network.
+    pub net: Net,
+    /// Its number, not 0, and no other entry's: counters, rate and tag are kept under it.
+    pub id: EntryId,
+    /// The tag that joins its clients to policies.
+    pub tag: Option<TagName>,
+    /// The rate of its connection attempts; none: no limit.
+    pub rate: Option<Rate>,
+}
+
+/// Everything that the kernel is told: what it should be, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The guarded ports.
+    pub ports: Vec<u16>,
+    /// How strictly they are guarded.
+    pub settings: Settings,
+    /// The allowlist: no network and no number twice.
+    pub entries: Vec<Entry>,
+    /// Banned networks, each until a time of the boot clock in nanoseconds.
+    pub bans: Vec<(Net, u64)>,
+}
+
+/// The gate while it stands.
+///
+/// Every change is effective when its method returns, for the next frame on every CPU.
+pub trait Gate: Send {
+    /// Brings every table to `ruleset`: what it admits is added before what it no longer admits goes.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::TooMany`] before anything was changed; else what the kernel refused.
+    fn replace(&mut self, ruleset: &Ruleset) -> Result<(), GateError>;
+
+    /// Adds an entry, or changes the one of the same network.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Full`] if the allowlist has no room, with nothing changed.
+    fn insert(&mut self, entry: &Entry) -> Result<(), GateError>;
+
+    /// Takes the entry of exactly this network away; returns its number, none if there was none.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn remove(&mut self, net: &Net) -> Result<Option<EntryId>, GateError>;
+
+    /// Bans a network until a time of the boot clock in nanoseconds, see [`Gate::now_ns`]. An earlier
+    /// ban of exactly this network is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Full`] if the table of bans has no room.
+    fn ban(&mut self, net: &Net, until_ns: u64) -> Result<(), GateError>;
+
+    /// Lifts the ban of exactly this network; returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn unban(&mut self, net: &Net) -> Result<bool, GateError>;
+
+    /// Returns the allowlist, in the order of its networks.
+    fn entries(&self) -> Vec<(Net, EntryId)>;
+
+    /// Returns the bans in the order of their networks, also those that are over and were not lifted yet.
+    fn bans(&self) -> Vec<(Net, u64)>;
+
+    /// Returns what was counted since the tables were made, of all CPUs together. It is cheap: some twenty
+    /// calls.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn counters(&self) -> Result<Counters, GateError>;
+
+    /// Returns the counters of every entry, of all CPUs together. It takes a call an entry.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError>;
+
+    /// Asks the loaded program about a SYN from `source` to `port`, without recording anything.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn explain(&self, source: IpAddr, port: u16) -> Result<Explanation, GateError>;
+
+    /// Returns how each interface stands that the gate was attached to, in that order.
+    fn health(&self) -> Vec<Health>;
+
+    /// Attaches again wherever the gate's program is missing, for instance after an interface came back.
+    /// Returns how each interface stands then.
+    fn repair(&mut self) -> Vec<Health>;
+
+    /// Returns the kernel's rare diagnostics since the last call; at most 64.
+    fn diagnostics(&mut self) -> Vec<String>;
+
+    /// Returns the boot clock in nanoseconds, the clock of every time in the tables.
+    fn now_ns(&self) -> u64;
+
+    /// Detaches the gate from every interface and takes its pins away: this opens the host.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused; then it may be half done.
+    fn detach(self: Box<Self>) -> Result<(), GateError>;
+}
+
+/// How many frames the gate saw, by reason. [`Reason::Unguarded`] is not counted and stays 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters(pub BTreeMap<Reason, u64>);
+
+impl Counters {
+    /// Returns the frames with `reason`.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// Returns the frames that were dropped, for any reason.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.iter().filter(|(reason, _)| reason.drops()).map(|(_, count)| count).sum()
+    }
+}
+
+/// What the loaded program answered, and what the tables say of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The entry that lists the source; none for a stranger.
+    pub entry: Option<EntryId>,
+    /// The entry's tag.
+    pub tag: Option<String>,
+    /// Until when the source is banned, in nanoseconds of the boot clock, if it is.
+    pub banned_until_ns: Option<u64>,
+}
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before the stack sees the frame.
+    Native,
+    /// In the stack, before its protocols: slower, and behind what the driver merged. Degraded.
+    Generic,
+}
+
+impl Mode {
+    /// Returns the word for people: `native` or `generic`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// How an interface stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The interface's name.
+    pub interface: String,
+    /// What stands on it.
+    pub state: InterfaceState,
+}
+
+/// What stands on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InterfaceState {
+    /// Our program.
+    Guarded {
+        /// How.
+        mode: Mode,
+        /// Whether it stood there already when this process attached it.
+        adopted: bool,
+    },
+    /// No program.
+    Missing,
+    /// Another program than ours.
+    Foreign {
+        /// Its number, for `bpftool prog show id`.
+        program_id: u32,
+    },
+    /// There is no such interface.
+    NoInterface,
+    /// The kernel would not say, or would not attach.
+    Unknown {
+        /// What it said instead.
+        problem: String,
+    },
+    /// This build has no gate.
+    Off,
+}
+
+/// Who a source is, for the process that only reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The entry that lists it.
+    pub entry: EntryId,
+    /// The entry's tag.
+    pub tag: Option<String>,
+}
+
+/// Returns the gate's form of a network of the configuration. A network inside `::ffff:0:0/96` becomes
+/// the IPv4 network it stands for.
+///
+/// # Errors
+///
+/// [`NetError::HostBits`] if bits after the prefix are set.
+pub fn net(network: IpNetwork) -> Result<Net, NetError> {
+    Net::new(network.ip(), network.prefix())
+}
+
+/// Returns the boot clock in nanoseconds: it goes on during suspend and no step of the wall clock moves it.
+#[must_use]
+pub fn boot_clock_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds * 1_000_000_000 + nanoseconds
+}

@@ -1,0 +1,82 @@
+//! The names of `xdp` in a build without it: [`load`] and [`View::open`] fail, and there is no value of
+//! any of the types, so nothing else can be called.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use relay_common::addr::Net;
+use relay_common::table::EntryId;
+use relay_common::verdict::Verdict;
+
+use super::{Counters, Gate, GateError, Health, Listed, Place, Ruleset};
+
+/// Fails: there is nothing to load.
+///
+/// # Errors
+///
+/// [`GateError::NotBuilt`], always.
+pub fn load(_place: &Place) -> Result<Loaded, GateError> {
+    Err(GateError::NotBuilt)
+}
+
+/// Tables over the pins; none exist.
+#[derive(Debug)]
+pub enum Loaded {}
+
+/// Filled tables; none exist.
+#[derive(Debug)]
+pub enum Filled {}
+
+/// The read-only side; none exists.
+#[derive(Debug)]
+pub enum View {}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "no value has these methods")]
+impl Loaded {
+    #[must_use]
+    pub fn entries(&self) -> Vec<(Net, EntryId)> {
+        match *self {}
+    }
+
+    #[must_use]
+    pub fn bans(&self) -> Vec<(Net, u64)> {
+        match *self {}
+    }
+
+    pub fn fill(self, _ruleset: &Ruleset) -> Result<Filled, GateError> {
+        match self {}
+    }
+}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "no value has these methods")]
+impl Filled {
+    pub fn attach(self, _interfaces: &[String]) -> Result<Box<dyn Gate>, GateError> {
+        match self {}
+    }
+}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "no value has these methods")]
+impl View {
+    pub fn open(_pins: &Path) -> Result<Self, GateError> {
+        Err(GateError::NotBuilt)
+    }
+
+    #[must_use]
+    pub fn listed(&self, _source: IpAddr) -> Option<Listed> {
+        match *self {}
+    }
+
+    #[must_use]
+    pub fn verdict(&self, _source: IpAddr) -> Verdict {
+        match *self {}
+    }
+
+    pub fn counters(&self) -> Result<Counters, GateError> {
+        match *self {}
+    }
+
+    #[must_use]
+    pub fn health(&self, _interfaces: &[String]) -> Vec<Health> {
+        match *self {}
+    }
+}

@@ -1,0 +1,150 @@
+//! Asks the kernel what stands on an interface: one rtnetlink question, one answer.
+//!
+//! A link can say which program it holds, but not that another stands on the interface, nor how it is
+//! attached; rtnetlink says both (rtnetlink(7), `IFLA_XDP`).
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+
+use crate::gate::Mode;
+
+const NLMSG_ERROR: u16 = 2;
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const NLM_F_REQUEST: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// The upper two bits of an attribute's type are flags.
+const TYPE_MASK: u16 = 0x3fff;
+/// `nlmsghdr` and `ifinfomsg`, in bytes each.
+const HEADER: usize = 16;
+/// The longest name of an interface, in bytes (`IFNAMSIZ` without its zero).
+const NAME_MAX: usize = 15;
+
+/// An interface as the kernel sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index.
+    pub index: u32,
+    /// The XDP program on it and how it is attached; none if there is none. `None` as the mode stands for
+    /// ways that the gate never uses.
+    pub program: Option<(u32, Option<Mode>)>,
+}
+
+/// Returns the interface called `name` in this network namespace; `None` if there is none.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn interface(name: &str) -> io::Result<Option<Interface>> {
+    if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
+        return Ok(None);
+    }
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    sendto(&socket, &question(name), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut buffer = vec![0u8; 64 * 1024];
+    let (_, length) = recv(&socket, buffer.as_mut_slice(), RecvFlags::TRUNC)?;
+    let answer = buffer.get(..length).ok_or(Errno::MSGSIZE)?;
+    read_answer(answer)
+}
+
+/// Writes the question: a header, an empty `ifinfomsg`, the name.
+fn question(name: &str) -> Vec<u8> {
+    let attribute = 4 + name.len() + 1;
+    let total = 2 * HEADER + attribute.next_multiple_of(4);
+    let length =
+        |bytes: usize| u32::try_from(bytes).expect("invariant: a name has at most 15 bytes");
+    let mut message = Vec::with_capacity(total);
+    message.extend(length(total).to_ne_bytes());
+    message.extend(RTM_GETLINK.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.extend([0; 8 + HEADER]);
+    message.extend((length(attribute) as u16).to_ne_bytes());
+    message.extend(IFLA_IFNAME.to_ne_bytes());
+    message.extend(name.as_bytes());
+    message.resize(total, 0);
+    message
+}
+
+fn read_answer(answer: &[u8]) -> io::Result<Option<Interface>> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let kind = number::<2>(answer, 4).map(u16::from_ne_bytes).ok_or_else(malformed)?;
+    match kind {
+        NLMSG_ERROR => {
+            let code = number::<4>(answer, HEADER).map(i32::from_ne_bytes).ok_or_else(malformed)?;
+            let error = io::Error::from_raw_os_error(code.wrapping_neg());
+            if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) {
+                Ok(None)
+            } else {
+                Err(error)
+            }
+        }
+        RTM_NEWLINK => {
+            let index =
+                number::<4>(answer, HEADER + 4).map(u32::from_ne_bytes).ok_or_else(malformed)?;
+            let attributes = answer.get(2 * HEADER..).ok_or_else(malformed)?;
+            let xdp = attribute(attributes, IFLA_XDP).unwrap_or_default();
+            let id = attribute(xdp, IFLA_XDP_PROG_ID).and_then(|id| number::<4>(id, 0));
+            let mode = match attribute(xdp, IFLA_XDP_ATTACHED) {
+                Some([1, ..]) => Some(Mode::Native),
+                Some([2, ..]) => Some(Mode::Generic),
+                _ => None,
+            };
+            let program = id.map(u32::from_ne_bytes).filter(|id| *id != 0).map(|id| (id, mode));
+            Ok(Some(Interface { index, program }))
+        }
+        _ => Err(malformed()),
+    }
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Returns the value of the first attribute of type `wanted`.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(number(attributes, 0)?));
+        let kind = u16::from_ne_bytes(number(attributes, 2)?);
+        let value = attributes.get(4..length)?;
+        if kind & TYPE_MASK == wanted {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_and_a_name_that_nobody_has_is_not() {
+        let loopback = interface("lo").unwrap().unwrap();
+        assert_eq!((loopback.index, loopback.program), (1, None));
+        for name in ["no-such-device", "", "a-name-that-is-far-too-long", "lo\0x"] {
+            assert_eq!(interface(name).unwrap(), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn broken_answers_are_errors_or_end() {
+        let mut answer = vec![0u8; 2 * HEADER];
+        answer[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
+        answer[HEADER + 4] = 7;
+        assert_eq!(read_answer(&answer).unwrap(), Some(Interface { index: 7, program: None }));
+        for cut in 0..2 * HEADER {
+            assert!(read_answer(&answer[..cut]).is_err(), "{cut}");
+        }
+        // An attribute of length zero must not be walked over for ever.
+        answer.extend([0, 0, 1, 0]);
+        assert_eq!(read_answer(&answer).unwrap(), Some(Interface { index: 7, program: None }));
+    }
+}

@@ -1,0 +1,135 @@
+//! The kernel object: loaded over the pinned tables, asked, listened to.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions};
+use aya_log::EbpfLogger;
+use relay_common::table;
+use relay_common::verdict::Verdict;
+
+use super::attach::{self, Program};
+use super::pins::Pins;
+use super::probe;
+use super::tables::{errno, refused};
+use crate::gate::GateError;
+
+/// The kernel object, as `build.rs` made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sallyport-gate"));
+/// What a kernel with types of its own shows.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The lines of the verifier's log that an error shows: the last ones say why.
+const LOG_LINES: usize = 6;
+/// The most diagnostics that wait to be read.
+const DIAGNOSTICS_MAX: usize = 64;
+
+/// The loaded object.
+pub struct Object {
+    ebpf: Ebpf,
+    words: EbpfLogger<Collector>,
+    heard: Collector,
+}
+
+impl Object {
+    /// Loads the programs over the pinned tables, and makes and pins the tables that are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::NoBtf`], [`GateError::NotPermitted`], [`GateError::Refused`], [`GateError::Layout`].
+    pub fn load(pins: &Pins) -> Result<Self, GateError> {
+        if !Path::new(BTF).exists() {
+            return Err(GateError::NoBtf);
+        }
+        pins.check_shapes()?;
+        let mut loader = EbpfLoader::new();
+        for table in &table::ALL {
+            loader.map_pin_path(table.name, pins.table(table));
+        }
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| refused("make the tables".to_owned(), error))?;
+        pins.check_shapes()?;
+        pins.permit_tables()?;
+        let heard = Collector::default();
+        let words = EbpfLogger::init_with_logger(&mut ebpf, heard.clone())
+            .map_err(|error| refused("open the program's log".to_owned(), error))?;
+        let mut object = Self { ebpf, words, heard };
+        for name in ["gate", "explain"] {
+            object.program_mut(name).load().map_err(|error| not_loaded(name, error))?;
+        }
+        Ok(object)
+    }
+
+    fn program_mut(&mut self, name: &'static str) -> &mut Xdp {
+        let program = self.ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+        program.expect("invariant: the object has these XDP programs; a test loads them")
+    }
+
+    fn program(&self, name: &'static str) -> &Xdp {
+        let program = self.ebpf.program(name).and_then(|program| program.try_into().ok());
+        program.expect("invariant: the object has these XDP programs; a test loads them")
+    }
+
+    /// Returns the program that is attached to interfaces.
+    pub fn gate(&self) -> Result<Program<'_>, GateError> {
+        attach::of(self.program("gate"))
+    }
+
+    /// Asks the recording-free program about a SYN.
+    pub fn explain(&self, source: IpAddr, port: u16) -> Result<Verdict, GateError> {
+        let frame = probe::syn(source, port);
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
+        let what = || "program explain: run".to_owned();
+        let result =
+            self.program("explain").test_run(options).map_err(|error| refused(what(), error))?;
+        let verdict = Verdict::from_code(result.return_value);
+        verdict
+            .ok_or_else(|| refused(what(), std::io::Error::from(std::io::ErrorKind::InvalidData)))
+    }
+
+    /// Returns what the programs said since the last call.
+    pub fn diagnostics(&mut self) -> Vec<String> {
+        self.words.flush();
+        std::mem::take(&mut *self.heard.lock())
+    }
+}
+
+/// Finds what the operator can do about a program that was not loaded.
+fn not_loaded(program: &'static str, error: ProgramError) -> GateError {
+    if errno(&error) == Some(nix::libc::EPERM) {
+        return GateError::NotPermitted { what: format!("program {program}: load") };
+    }
+    let ProgramError::LoadError { io_error, verifier_log } = &error else {
+        return refused(format!("program {program}: load"), error);
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join(" | ");
+    GateError::Refused { program, log: format!("{io_error}: {last}") }
+}
+
+/// Keeps what the programs say until somebody asks.
+#[derive(Clone, Debug, Default)]
+struct Collector(Arc<Mutex<Vec<String>>>);
+
+impl Collector {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl log::Log for Collector {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let mut heard = self.lock();
+        if heard.len() < DIAGNOSTICS_MAX {
+            heard.push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
