@@ -170,7 +170,7 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
 }
 
 /// The reason under which strangers' SYNs are counted.
-const REASON: &str = "not-listed";
+const REASON: &str = "unlisted_syn";
 
 /// What an attempt to connect met.
 #[derive(Debug, PartialEq, Eq)]
