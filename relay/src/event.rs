@@ -74,13 +74,24 @@ pub enum Event {
     /// A run-time entry reached its expiry.
     AllowExpired { net: IpNetwork },
     /// A source is dropped for a time.
-    Banned { net: IpNetwork, #[serde(serialize_with = "seconds")] for_time: Duration, uid: u32 },
+    Banned {
+        net: IpNetwork,
+        #[serde(serialize_with = "seconds")]
+        for_time: Duration,
+        uid: u32,
+    },
     /// A ban was lifted.
     Unbanned { net: IpNetwork, uid: u32 },
     /// Connection attempts rose far above what is usual.
     SpikeOpened { class: &'static str, per_second: u64, usual_per_second: u64 },
     /// A spike is over.
-    SpikeClosed { class: &'static str, peak_per_second: u64, total: u64, #[serde(serialize_with = "seconds")] lasted: Duration },
+    SpikeClosed {
+        class: &'static str,
+        peak_per_second: u64,
+        total: u64,
+        #[serde(serialize_with = "seconds")]
+        lasted: Duration,
+    },
     /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
     LoginFailed { source: IpAddr, login: String, failures: u32 },
     /// A message is on disk and the client was told so.
@@ -95,7 +106,14 @@ pub enum Event {
     /// A next hop took the message for some recipients.
     Delivered { id: MessageId, domain: String, route: String, next_hop: String, reply: String },
     /// Recipients wait for another attempt.
-    Deferred { id: MessageId, domain: String, route: String, reason: String, #[serde(serialize_with = "seconds")] retry_in: Duration },
+    Deferred {
+        id: MessageId,
+        domain: String,
+        route: String,
+        reason: String,
+        #[serde(serialize_with = "seconds")]
+        retry_in: Duration,
+    },
     /// Recipients were given up.
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// A report about mail went into the spool.

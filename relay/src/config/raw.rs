@@ -235,8 +235,7 @@ impl<'a> Table<'a> {
     /// As `look`, and remembers that the key was asked for. A key that stands there in both
     /// spellings is taken once, so that [`Table::finish`] reports the other.
     fn take(&self, key: &str) -> Option<Found<'a>> {
-        let (name, _) =
-            self.values?.iter().find(|(name, _)| is_same_key(name.get_ref(), key))?;
+        let (name, _) = self.values?.iter().find(|(name, _)| is_same_key(name.get_ref(), key))?;
         self.taken.borrow_mut().push(name.get_ref().as_ref());
         self.look(key)
     }

@@ -151,11 +151,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
 
 fn tls(table: &Table<'_>) -> Tls {
     let tls = Tls {
-        certificate: table.or(
-            "certificate",
-            "/etc/sallyport/tls/fullchain.pem".into(),
-            unit::path,
-        ),
+        certificate: table.or("certificate", "/etc/sallyport/tls/fullchain.pem".into(), unit::path),
         key: table.or("key", "/etc/sallyport/tls/key.pem".into(), unit::path),
     };
     table.finish();
@@ -165,11 +161,7 @@ fn tls(table: &Table<'_>) -> Tls {
 fn limits(table: &Table<'_>) -> Limits {
     let limits = Limits {
         sessions: size(table.or("sessions", 2000, unit::count(1..=100_000))),
-        sessions_per_source: size(table.or(
-            "sessions-per-source",
-            200,
-            unit::count(1..=100_000),
-        )),
+        sessions_per_source: size(table.or("sessions-per-source", 200, unit::count(1..=100_000))),
         message_size_bytes: table.or("message-size", 50 * MIB, unit::size(64 * KIB..=GIB)),
         header_size_bytes: size(table.or("header-size", MIB, unit::size(16 * KIB..=16 * MIB))),
         header_fields: size(table.or("header-fields", 1000, unit::count(50..=10_000))),

@@ -212,7 +212,8 @@ pub(super) fn rate<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
 
 /// Reads a next hop: `host:port`, an IPv6 address in brackets.
 pub(super) fn next_hop<'a>(value: &'a DeValue<'a>) -> Meant<NextHop> {
-    let wanted = "expected a host and a port, as in \"smtp.example.net:587\" or \"[2001:db8::1]:25\"";
+    let wanted =
+        "expected a host and a port, as in \"smtp.example.net:587\" or \"[2001:db8::1]:25\"";
     let (host, port) = text(value)?.rsplit_once(':').ok_or(wanted)?;
     let port = port.parse().ok().filter(|port| *port != 0).ok_or(wanted)?;
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -236,7 +237,9 @@ pub(super) fn sender<'a>(value: &'a DeValue<'a>) -> Meant<SenderPattern> {
                 Ok(SenderPattern::Domain(domain.to_ascii_lowercase()))
             }
             Some(_) => Err(wanted.into()),
-            None => written.parse::<Address>().map(SenderPattern::Mailbox).map_err(|_| wanted.into()),
+            None => {
+                written.parse::<Address>().map(SenderPattern::Mailbox).map_err(|_| wanted.into())
+            }
         },
     }
 }

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a_peer_cannot_forge_a_second_line_or_a_field() {
         for format in [Format::Text, Format::Journald, Format::Json] {
-            let line = render(&failed("a\nINFO x\u{1b}[0m level=\"b"), format, Timestamp::UNIX_EPOCH);
+            let line =
+                render(&failed("a\nINFO x\u{1b}[0m level=\"b"), format, Timestamp::UNIX_EPOCH);
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
         let line = render(&failed("x id=2"), Format::Text, Timestamp::UNIX_EPOCH);

@@ -6,16 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::smtp::address::{Address, ReversePath};
-
-/// What the client promised about the octets of the body (RFC 6152, section 2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Body {
-    /// Lines of US-ASCII.
-    #[default]
-    SevenBit,
-    /// Lines of any octets. Also set when 8-bit octets came without the promise.
-    EightBit,
-}
+pub use crate::smtp::parameter::Body;
 
 /// Who sent a message to whom, and how it came to us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", "0", "000000000000U", "GZZZZZZZZZZZZ", "00000000000000", "ééééééé"] {
+        for text in ["", "0", "000000000000U", "GZZZZZZZZZZZZ", "00000000000000", "ééééééé"]
+        {
             assert_eq!(text.parse::<MessageId>(), Err(NotAnId), "{text}");
         }
     }

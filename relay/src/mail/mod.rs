@@ -3,5 +3,6 @@
 //! Not here: who may send what (`policy`), and where messages are kept (`spool`).
 
 pub mod envelope;
+pub mod header;
 pub mod message;
 pub mod outcome;

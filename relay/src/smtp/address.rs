@@ -124,7 +124,8 @@ fn quoted_length(text: &[u8]) -> Option<usize> {
 
 /// Tells whether `byte` may stand in an atom (RFC 5322, section 3.2.3).
 const fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/')
         || matches!(byte, b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 

@@ -1,6 +1,11 @@
-//! The language of SMTP (RFC 5321): what lines, commands, replies and addresses look like.
+//! The language of SMTP (RFC 5321): what lines, commands, replies, addresses and the end of a
+//! message look like.
 //!
 //! Not here: what is allowed when (`session`) and to whom (`policy`).
 
 pub mod address;
+pub mod body;
+pub mod command;
+pub mod line;
+pub mod parameter;
 pub mod reply;

@@ -1,0 +1,412 @@
+//! Commands (RFC 5321, section 4.1), read strictly.
+//!
+//! A line is read in two steps, so that a verb out of its order is refused before its argument is
+//! looked at. Not here: which verb is lawful when (`session::stage`).
+
+use super::address::{Address, ReversePath, is_domain, is_literal};
+use super::parameter::MailParameters;
+
+/// The first word of a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// EHLO.
+    Ehlo,
+    /// HELO.
+    Helo,
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy,
+    /// HELP.
+    Help,
+    /// A verb that we know and do not offer: EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
+    Off,
+    /// BDAT, which we do not offer: its octets follow, and must not be taken for commands.
+    Bdat,
+    /// A request of another protocol: a browser was made to talk to us.
+    Foreign,
+    /// Anything else.
+    Unknown,
+}
+
+/// Every verb by its name. Those of other protocols are what web browsers and proxies send.
+const VERBS: &[(&str, Verb)] = &[
+    ("EHLO", Verb::Ehlo),
+    ("HELO", Verb::Helo),
+    ("STARTTLS", Verb::StartTls),
+    ("AUTH", Verb::Auth),
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("RSET", Verb::Rset),
+    ("NOOP", Verb::Noop),
+    ("QUIT", Verb::Quit),
+    ("VRFY", Verb::Vrfy),
+    ("HELP", Verb::Help),
+    ("EXPN", Verb::Off),
+    ("ETRN", Verb::Off),
+    ("TURN", Verb::Off),
+    ("ATRN", Verb::Off),
+    ("SEND", Verb::Off),
+    ("SOML", Verb::Off),
+    ("SAML", Verb::Off),
+    ("BDAT", Verb::Bdat),
+    ("GET", Verb::Foreign),
+    ("HEAD", Verb::Foreign),
+    ("POST", Verb::Foreign),
+    ("PUT", Verb::Foreign),
+    ("PATCH", Verb::Foreign),
+    ("DELETE", Verb::Foreign),
+    ("CONNECT", Verb::Foreign),
+    ("OPTIONS", Verb::Foreign),
+    ("TRACE", Verb::Foreign),
+    ("PRI", Verb::Foreign),
+];
+
+impl Verb {
+    /// Splits a line into its verb and the rest, which begins with a space unless it is empty.
+    #[must_use]
+    pub fn split(line: &[u8]) -> (Self, &[u8]) {
+        let length = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let (word, rest) = line.split_at(length);
+        let verb = VERBS
+            .iter()
+            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))
+            .map_or(Self::Unknown, |(_, verb)| *verb);
+        (verb, rest)
+    }
+}
+
+/// A command with its argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// EHLO and the name the client gives itself: a domain or an address literal.
+    Ehlo(String),
+    /// HELO and the name the client gives itself.
+    Helo(String),
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth {
+        /// The mechanism, upper case.
+        mechanism: String,
+        /// The initial response as written: base64, or `=` for an empty one.
+        initial: Option<String>,
+    },
+    /// MAIL.
+    Mail {
+        /// The sender.
+        sender: ReversePath,
+        /// What was said besides.
+        parameters: MailParameters,
+    },
+    /// RCPT.
+    Rcpt(Recipient),
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy,
+    /// HELP.
+    Help,
+}
+
+/// The argument of RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// `<postmaster>` without a domain, in any case (RFC 5321, section 4.1.1.3).
+    Postmaster,
+    /// A mailbox.
+    Mailbox(Address),
+}
+
+/// Why a command is not carried out; each is one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// The verb is not known: 500 5.5.1.
+    #[error("the command is not known")]
+    UnknownVerb,
+    /// The verb is known and not offered: 502 5.5.1.
+    #[error("the command is not offered")]
+    Off,
+    /// The argument does not follow the grammar: 501 5.5.4.
+    #[error("the argument is malformed")]
+    Syntax,
+    /// The address in a path is malformed: 501 5.1.7 for a sender, 501 5.1.3 for a recipient.
+    #[error("the address is malformed")]
+    Address,
+    /// The path names hosts to go through (RFC 5321, appendix C), which would make us relay around
+    /// the rules for its last domain: 550 5.7.1.
+    #[error("source routes are refused")]
+    SourceRoute,
+    /// A parameter is not known: 555 5.5.4.
+    #[error("the parameter is not known")]
+    Parameter,
+    /// The value of a parameter is bad, or it is given twice: 501 5.5.4.
+    #[error("the value of a parameter is bad")]
+    Value,
+}
+
+impl Command {
+    /// Reads the argument of `verb`: the `rest` that [`Verb::split`] returned.
+    ///
+    /// # Errors
+    ///
+    /// Says which reply is due.
+    pub fn read(verb: Verb, rest: &[u8]) -> Result<Self, ArgumentError> {
+        let rest = std::str::from_utf8(rest).map_err(|_| ArgumentError::Syntax)?;
+        // Space at the end of a line is allowed (RFC 5321, section 4.1.1).
+        let rest = rest.trim_end_matches(' ');
+        match verb {
+            Verb::Ehlo => client_name(rest).map(Self::Ehlo),
+            Verb::Helo => client_name(rest).map(Self::Helo),
+            Verb::StartTls => bare(rest, Self::StartTls),
+            Verb::Auth => auth(rest),
+            Verb::Mail => mail(rest),
+            Verb::Rcpt => rcpt(rest).map(Self::Rcpt),
+            Verb::Data => bare(rest, Self::Data),
+            Verb::Rset => bare(rest, Self::Rset),
+            Verb::Quit => bare(rest, Self::Quit),
+            Verb::Noop => Ok(Self::Noop),
+            Verb::Vrfy if rest.is_empty() => Err(ArgumentError::Syntax),
+            Verb::Vrfy => Ok(Self::Vrfy),
+            Verb::Help => Ok(Self::Help),
+            Verb::Off | Verb::Bdat => Err(ArgumentError::Off),
+            Verb::Foreign | Verb::Unknown => Err(ArgumentError::UnknownVerb),
+        }
+    }
+}
+
+/// Takes a command that has no argument.
+fn bare(rest: &str, command: Command) -> Result<Command, ArgumentError> {
+    if rest.is_empty() { Ok(command) } else { Err(ArgumentError::Syntax) }
+}
+
+/// Reads a domain or an address literal. Underscores are let through: the names that containers
+/// give themselves hold them, and the name is only written down (RFC 5321, section 4.1.4).
+fn client_name(rest: &str) -> Result<String, ArgumentError> {
+    let name = rest.strip_prefix(' ').ok_or(ArgumentError::Syntax)?;
+    if is_literal(name) || is_domain(&name.replace('_', "x")) {
+        Ok(name.to_owned())
+    } else {
+        Err(ArgumentError::Syntax)
+    }
+}
+
+/// Reads `SP mechanism [SP initial-response]` (RFC 4954, section 4; RFC 4422, section 3.1).
+fn auth(rest: &str) -> Result<Command, ArgumentError> {
+    let rest = rest.strip_prefix(' ').ok_or(ArgumentError::Syntax)?;
+    let (mechanism, initial) = match rest.split_once(' ') {
+        Some((mechanism, initial)) => (mechanism, Some(initial)),
+        None => (rest, None),
+    };
+    let named = (1..=20).contains(&mechanism.len())
+        && mechanism.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !named || initial.is_some_and(|initial| initial.is_empty() || initial.contains(' ')) {
+        return Err(ArgumentError::Syntax);
+    }
+    let initial = initial.map(str::to_owned);
+    Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial })
+}
+
+/// Reads ` FROM:<path>` and parameters (RFC 5321, section 4.1.1.2).
+fn mail(rest: &str) -> Result<Command, ArgumentError> {
+    let (path, parameters) = path(after_keyword(rest, " FROM:")?)?;
+    let sender =
+        if path.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(path)?) };
+    let parameters = parameters.map(MailParameters::read).transpose()?.unwrap_or_default();
+    Ok(Command::Mail { sender, parameters })
+}
+
+/// Reads ` TO:<path>` (RFC 5321, section 4.1.1.3). No parameter is known.
+fn rcpt(rest: &str) -> Result<Recipient, ArgumentError> {
+    let (path, parameters) = path(after_keyword(rest, " TO:")?)?;
+    let recipient = if path.eq_ignore_ascii_case("postmaster") {
+        Recipient::Postmaster
+    } else {
+        Recipient::Mailbox(mailbox(path)?)
+    };
+    if parameters.is_some() { Err(ArgumentError::Parameter) } else { Ok(recipient) }
+}
+
+/// Takes a keyword in any case off the front. No space may follow the colon (RFC 5321,
+/// section 3.3).
+fn after_keyword<'a>(rest: &'a str, keyword: &str) -> Result<&'a str, ArgumentError> {
+    match (rest.get(..keyword.len()), rest.get(keyword.len()..)) {
+        (Some(head), Some(tail)) if head.eq_ignore_ascii_case(keyword) => Ok(tail),
+        _ => Err(ArgumentError::Syntax),
+    }
+}
+
+/// Splits `<path>[ SP parameters]`. A `>` in a quoted local part does not end the path.
+fn path(text: &str) -> Result<(&str, Option<&str>), ArgumentError> {
+    let inner = text.strip_prefix('<').ok_or(ArgumentError::Syntax)?;
+    let mut quoted = false;
+    let mut escaped = false;
+    let end = inner.bytes().position(|byte| {
+        let ends = byte == b'>' && !quoted;
+        quoted ^= byte == b'"' && !escaped;
+        escaped = quoted && byte == b'\\' && !escaped;
+        ends
+    });
+    let end = end.ok_or(ArgumentError::Syntax)?;
+    match &inner[end + 1..] {
+        "" => Ok((&inner[..end], None)),
+        after => after
+            .strip_prefix(' ')
+            .map(|parameters| (&inner[..end], Some(parameters)))
+            .ok_or(ArgumentError::Syntax),
+    }
+}
+
+fn mailbox(path: &str) -> Result<Address, ArgumentError> {
+    if path.starts_with('@') {
+        return Err(ArgumentError::SourceRoute);
+    }
+    path.parse().map_err(|_| ArgumentError::Address)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, ArgumentError> {
+        let (verb, rest) = Verb::split(line.as_bytes());
+        Command::read(verb, rest)
+    }
+
+    fn mail_from(sender: &str, parameters: MailParameters) -> Command {
+        let sender = match sender {
+            "" => ReversePath::Null,
+            _ => ReversePath::Mailbox(sender.parse().unwrap()),
+        };
+        Command::Mail { sender, parameters }
+    }
+
+    fn mailbox_of(text: &str) -> Command {
+        Command::Rcpt(Recipient::Mailbox(text.parse().unwrap()))
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case_and_addresses_keep_theirs() {
+        let none = MailParameters::default;
+        let auth = |initial: Option<&str>| Command::Auth {
+            mechanism: "PLAIN".to_owned(),
+            initial: initial.map(str::to_owned),
+        };
+        for (line, command) in [
+            ("EHLO client.example.net", Command::Ehlo("client.example.net".to_owned())),
+            ("ehlo [192.0.2.1]", Command::Ehlo("[192.0.2.1]".to_owned())),
+            ("EHLO [IPv6:2001:db8::1]", Command::Ehlo("[IPv6:2001:db8::1]".to_owned())),
+            ("HELO web_1", Command::Helo("web_1".to_owned())),
+            ("mail from:<Joe@Example.NET>", mail_from("Joe@Example.NET", none())),
+            ("MAIL FROM:<>", mail_from("", none())),
+            (
+                "MAIL FROM:<a@example.net> SIZE=5",
+                mail_from("a@example.net", MailParameters { size_bytes: Some(5), ..none() }),
+            ),
+            (r#"RCPT TO:<"a> SIZE=1"@example.net>"#, mailbox_of(r#""a> SIZE=1"@example.net"#)),
+            (r#"RCPT TO:<"a\">"@example.net>"#, mailbox_of(r#""a\">"@example.net"#)),
+            ("Rcpt To:<PostMaster>", Command::Rcpt(Recipient::Postmaster)),
+            ("AUTH plain", auth(None)),
+            ("AUTH PLAIN =", auth(Some("="))),
+            ("AUTH PLAIN AGEAYg==", auth(Some("AGEAYg=="))),
+            ("DATA", Command::Data),
+            ("DATA  ", Command::Data),
+            ("NOOP anything at all", Command::Noop),
+            ("VRFY joe", Command::Vrfy),
+        ] {
+            assert_eq!(read(line), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_with_its_reason() {
+        use ArgumentError::{Address, Off, Parameter, SourceRoute, Syntax, UnknownVerb, Value};
+        for (line, error) in [
+            ("", UnknownVerb),
+            (" EHLO x", UnknownVerb),
+            ("FOO", UnknownVerb),
+            ("EHLO", Syntax),
+            ("EHLO ", Syntax),
+            ("EHLO a b", Syntax),
+            ("EHLO a..b", Syntax),
+            ("EHLO [192.0.2]", Syntax),
+            ("EHLO (x)", Syntax),
+            ("STARTTLS now", Syntax),
+            ("DATA x", Syntax),
+            ("RSET x", Syntax),
+            ("QUIT x", Syntax),
+            ("VRFY", Syntax),
+            ("EXPN list", Off),
+            ("BDAT 5 LAST", Off),
+            ("MAIL", Syntax),
+            ("MAIL FROM", Syntax),
+            ("MAIL FROM:", Syntax),
+            ("MAIL FROM: <a@example.net>", Syntax),
+            ("MAIL FROM:a@example.net", Syntax),
+            ("MAIL FROM:<a@example.net", Syntax),
+            ("MAIL FROM:<a@example.net>SIZE=1", Syntax),
+            ("MAIL FROM:<a@example.net> X=1", Parameter),
+            ("MAIL FROM:<a@example.net> SIZE=x", Value),
+            ("MAIL FROM:<a>", Address),
+            ("MAIL FROM:<a@b@c>", Address),
+            ("MAIL FROM:<ü@example.net>", Address),
+            ("MAIL FROM:<<a@example.net>>", Syntax),
+            ("RCPT TO:<>", Address),
+            ("RCPT TO:<@a,@b:c@example.net>", SourceRoute),
+            ("RCPT TO:<a@example.net.>", Address),
+            ("RCPT TO:<a!b>", Address),
+            ("RCPT TO:<a@example.net> NOTIFY=NEVER", Parameter),
+            ("AUTH", Syntax),
+            ("AUTH PLAIN a b", Syntax),
+            ("AUTH PL/AIN", Syntax),
+            ("AUTH ABCDEFGHIJKLMNOPQRSTU", Syntax),
+        ] {
+            assert_eq!(read(line), Err(error), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics_and_an_accepted_path_is_written_back_unchanged(
+            start in prop_oneof![
+                Just(""), Just("MAIL FROM:<"), Just("RCPT TO:<"), Just("AUTH "), Just("EHLO ")
+            ],
+            end in "\\PC{0,60}",
+        ) {
+            let line = format!("{start}{end}");
+            match read(&line) {
+                Ok(Command::Mail { sender: ReversePath::Mailbox(address), .. })
+                | Ok(Command::Rcpt(Recipient::Mailbox(address))) => {
+                    let path = format!("<{address}>");
+                    prop_assert!(line.contains(&path));
+                    prop_assert_eq!(read(&format!("RCPT TO:{path}")), Ok(Command::Rcpt(
+                        Recipient::Mailbox(address))));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}
