@@ -81,14 +81,12 @@ pub fn group(name: &str) -> Option<u32> {
 ///
 /// If the kernel refuses.
 pub fn keep_only(kept: CapabilitySet) -> Result<(), PrivilegeError> {
-    let refused = |source| PrivilegeError::Refused { what: "capabilities could not be dropped", source };
+    let refused =
+        |source| PrivilegeError::Refused { what: "capabilities could not be dropped", source };
     let now = rustix::thread::capabilities(None).map_err(refused)?;
     let kept = now.permitted & kept;
-    let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(refused)
 }
 

@@ -124,7 +124,11 @@ struct Charge {
 
 impl Charge {
     /// Keeps the child alive until it is ordered to stop, or says why it cannot be.
-    async fn keep(self, mut orders: watch::Receiver<Order>, journal: Journal) -> anyhow::Result<()> {
+    async fn keep(
+        self,
+        mut orders: watch::Receiver<Order>,
+        journal: Journal,
+    ) -> anyhow::Result<()> {
         let name = self.role.name();
         let (mut wait, mut was_sound) = (RESTART.0, false);
         loop {

@@ -183,8 +183,10 @@ pub enum BanVerb {
 #[derive(Debug, Subcommand)]
 pub enum UserVerb {
     /// Add a login and print its new password once.
-    #[command(after_help = "Examples:\n  sallyport user add app\n  pass show app | sallyport user \
-                            add app --stdin")]
+    #[command(
+        after_help = "Examples:\n  sallyport user add app\n  pass show app | sallyport user \
+                            add app --stdin"
+    )]
     Add {
         /// The login: 1 to 64 octets.
         login: String,
@@ -308,7 +310,10 @@ mod tests {
             assert!(command.get_about().is_some(), "{path} has no help text");
             if command.get_subcommands().next().is_none() {
                 let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(example.contains("  sallyport") || example.contains("sudo sallyport"), "{path}");
+                assert!(
+                    example.contains("  sallyport") || example.contains("sudo sallyport"),
+                    "{path}"
+                );
             }
             command.get_subcommands().for_each(|inner| visit(inner, &path));
         }

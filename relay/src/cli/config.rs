@@ -13,8 +13,9 @@ use crate::config::Config;
 ///
 /// If the file cannot be read, or with every problem in it, one a line: `FILE: line 3, column 1: …`.
 pub fn load(file: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{}: cannot be read (name another with --config)", file.display()))?;
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("{}: cannot be read (name another with --config)", file.display())
+    })?;
     match Config::parse(&text) {
         Ok(config) => Ok(config),
         Err(problems) => {

@@ -162,8 +162,9 @@ mod tests {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(ca.ca.as_bytes()).unwrap()).unwrap();
             let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .unwrap();
             let leaf = CertificateDer::from_pem_slice(made.chain.as_bytes()).unwrap();
             let name = ServerName::try_from(name.to_owned()).unwrap();
             verifier.verify_server_cert(&leaf, &[], &name, &[], UnixTime::now()).is_ok()

@@ -1,1 +1,502 @@
-//! (room)
+//! Receiving mail, without sockets: octets and `now` in, actions and one deadline out.
+//!
+//! ```text
+//! stage        which verb is lawful where: a table
+//! exchange     AUTH, line by line
+//! transaction  sender and recipients
+//! incoming     the message itself
+//! limits       what a client may do wrong, and how long it may take
+//! replies      every text that we say
+//! commands     what each command does
+//! ```
+//!
+//! Whoever drives a session tells it what happened and does what [`Session::next_action`] says,
+//! in that order. Not here: sockets, TLS, passwords, files, and who may do what (`policy`).
+
+mod commands;
+mod exchange;
+mod incoming;
+mod limits;
+mod replies;
+mod stage;
+mod transaction;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::config::{Config, Limits};
+use crate::event::Event;
+use crate::mail::envelope::Envelope;
+use crate::mail::message::MessageId;
+use crate::policy::rate::Rates;
+use crate::policy::relaying::Client;
+use crate::smtp::line::LineReader;
+use crate::smtp::reply::Reply;
+
+pub use exchange::Credentials;
+use exchange::Exchange;
+use incoming::Incoming;
+use limits::{Answer, Misdeeds};
+use stage::Stage;
+use transaction::Transaction;
+
+/// What a session knows from its beginning.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The configuration at the time the client connected.
+    pub config: Arc<Config>,
+    /// The recipient rates of that configuration.
+    pub rates: Arc<Rates>,
+    /// The client's address.
+    pub source: IpAddr,
+    /// The tag of the allowlist entry that admitted the client.
+    pub tag: Option<String>,
+    /// How TLS begins.
+    pub tls: TlsStart,
+    /// The wall clock when the client connected; later instants are counted from it.
+    pub connected_at: Timestamp,
+}
+
+/// How TLS begins in this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsStart {
+    /// By STARTTLS.
+    Starttls,
+    /// With the first octet.
+    Implicit,
+    /// By STARTTLS, but there is no usable certificate now: 454 4.7.0.
+    Unavailable,
+}
+
+/// What the driver has to do. Actions come in order; each is done before the next is asked for.
+#[derive(Debug)]
+pub enum Action {
+    /// Send these octets: whole reply lines. They may be held back while more actions come, but not
+    /// while the driver waits.
+    Send(String),
+    /// Make the TLS handshake, after everything is sent; answer with [`Session::secured`]. Octets
+    /// that were read before the handshake are not for TLS.
+    Secure,
+    /// Check the credentials; answer with [`Session::verified`].
+    Verify(Credentials),
+    /// Open a draft; answer with [`Session::begun`] or [`Session::refused`].
+    Begin(Envelope),
+    /// Replace the envelope of the draft: the body is not what was promised.
+    Amend(Envelope),
+    /// Append octets to the draft.
+    Append(Vec<u8>),
+    /// Make the draft a message; answer with [`Session::stored`].
+    Commit,
+    /// Throw the draft away.
+    Abandon,
+    /// Write an event.
+    Report(Event),
+    /// Close the connection, after everything is sent. Nothing comes after it.
+    Close,
+}
+
+/// What the check of credentials found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are right; this is the login's name in the configuration.
+    Granted(String),
+    /// They are wrong: 535 5.7.8.
+    Denied,
+    /// They could not be checked now: 454 4.7.0.
+    Later,
+}
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// There is no room: 452 4.3.1.
+    Full,
+    /// Anything else: 451 4.3.0.
+    Failed,
+}
+
+/// Whether the spool takes new messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It does.
+    Enough,
+    /// It is below its reserve: MAIL gets 452 4.3.1.
+    Short,
+}
+
+/// What a session is doing.
+#[derive(Debug)]
+enum State {
+    /// Nothing was said yet.
+    Greeting,
+    /// The driver makes the handshake.
+    Handshake,
+    /// A command is awaited.
+    Commands,
+    /// The answer to a challenge is awaited.
+    Exchange(Exchange),
+    /// Credentials are being checked.
+    Verifying,
+    /// A draft is being opened.
+    Opening(Envelope),
+    /// The message is being received.
+    Body(Box<Incoming>),
+    /// The message is being stored.
+    Storing { recipients: usize, size_bytes: u64 },
+    /// The client waits for this reply as a punishment.
+    Paused { until: Instant, reply: Reply },
+    /// Nothing comes any more.
+    Closed,
+}
+
+/// Whether the process goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlook {
+    Staying,
+    /// The session ends with its transaction.
+    Leaving,
+}
+
+/// EHLO or HELO, and the name the client gave itself.
+#[derive(Clone, Debug)]
+enum Hello {
+    Extended(String),
+    Plain(String),
+}
+
+/// One client talking to us.
+///
+/// Its memory is bounded: one line, one header section, one piece of input, the recipients, and the
+/// replies to one command.
+#[derive(Debug)]
+pub struct Session {
+    facts: Facts,
+    state: State,
+    stage: Stage,
+    hello: Option<Hello>,
+    tls: Option<String>,
+    login: Option<String>,
+    transaction: Option<Transaction>,
+    reader: LineReader,
+    input: VecDeque<u8>,
+    actions: VecDeque<Action>,
+    misdeeds: Misdeeds,
+    room: Room,
+    outlook: Outlook,
+    began: Instant,
+    /// When the present state was entered, or the last command was answered.
+    since: Instant,
+    now: Instant,
+}
+
+impl Session {
+    /// Begins a session with a client that has just connected.
+    #[must_use]
+    pub fn new(facts: Facts, now: Instant) -> Self {
+        let mut actions = VecDeque::new();
+        let (state, stage) = match facts.tls {
+            TlsStart::Implicit => {
+                actions.push_back(Action::Secure);
+                (State::Handshake, Stage::Clear)
+            }
+            TlsStart::Starttls | TlsStart::Unavailable => (State::Greeting, Stage::Clear),
+        };
+        Self {
+            facts,
+            state,
+            stage,
+            hello: None,
+            tls: None,
+            login: None,
+            transaction: None,
+            reader: LineReader::default(),
+            input: VecDeque::new(),
+            actions,
+            misdeeds: Misdeeds::default(),
+            room: Room::Enough,
+            outlook: Outlook::Staying,
+            began: now,
+            since: now,
+            now,
+        }
+    }
+
+    /// Takes octets that the client sent, cut anywhere. The driver hands over one piece at a time
+    /// and reads the next only when [`Session::wants_input`] says so.
+    pub fn receive(&mut self, input: &[u8], now: Instant) {
+        self.now = now;
+        if !matches!(self.state, State::Closed) {
+            self.input.extend(input);
+        }
+    }
+
+    /// Returns whether the client's next octets are wanted. While this is false nothing is read, so
+    /// that what a client sends ahead waits in its own kernel.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.actions.is_empty()
+            && match self.state {
+                State::Commands | State::Exchange(_) | State::Body(_) => true,
+                State::Greeting
+                | State::Handshake
+                | State::Verifying
+                | State::Opening(_)
+                | State::Storing { .. }
+                | State::Paused { .. }
+                | State::Closed => false,
+            }
+    }
+
+    /// Tells whether the spool takes messages, before a piece of input is handed over.
+    pub const fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// The handshake is done; `tls` names version and cipher suite. What was known of the client
+    /// is forgotten (RFC 3207, section 4.2).
+    pub fn secured(&mut self, tls: String, now: Instant) {
+        if !matches!(self.state, State::Handshake) {
+            return;
+        }
+        self.input.clear();
+        self.reader = LineReader::default();
+        self.hello = None;
+        self.tls = Some(tls);
+        self.stage = Stage::Secured;
+        let next = match self.facts.tls {
+            TlsStart::Implicit => State::Greeting,
+            TlsStart::Starttls | TlsStart::Unavailable => State::Commands,
+        };
+        self.enter(next, now);
+    }
+
+    /// The credentials were checked.
+    pub fn verified(&mut self, verdict: Verdict, now: Instant) {
+        if !matches!(self.state, State::Verifying) {
+            return;
+        }
+        self.enter(State::Commands, now);
+        match verdict {
+            Verdict::Granted(login) => {
+                self.login = Some(login);
+                self.stage = Stage::Ready;
+                self.say(replies::LOGIN_OK);
+            }
+            Verdict::Later => self.say(replies::LOGIN_LATER),
+            Verdict::Denied => match self.misdeeds.failed_login(&self.facts.config.limits) {
+                Answer::Close => self.close(replies::TOO_MANY_FAILED_LOGINS),
+                answer => self.answer(answer, replies::LOGIN_DENIED.into()),
+            },
+        }
+        self.leave_if_idle();
+    }
+
+    /// The draft is open and has this id.
+    pub fn begun(&mut self, id: MessageId, now: Instant) {
+        self.now = now;
+        match std::mem::replace(&mut self.state, State::Commands) {
+            State::Opening(envelope) => {
+                let incoming = Incoming::new(id, envelope, &self.facts.config.limits, now);
+                self.enter(State::Body(Box::new(incoming)), now);
+                self.say(replies::go_ahead());
+            }
+            state => self.state = state,
+        }
+    }
+
+    /// The draft could not be opened: the transaction is over.
+    pub fn refused(&mut self, failure: StoreFailure, now: Instant) {
+        if matches!(self.state, State::Opening(_)) {
+            self.enter(State::Commands, now);
+            self.say(replies::store(failure));
+            self.end_transaction();
+        }
+    }
+
+    /// The message is on disk, or it is not. Only the id makes a 250.
+    pub fn stored(&mut self, result: Result<MessageId, StoreFailure>, now: Instant) {
+        let State::Storing { recipients, size_bytes } = self.state else { return };
+        self.enter(State::Commands, now);
+        match result {
+            Ok(id) => {
+                self.actions.push_back(Action::Report(Event::Accepted {
+                    id,
+                    source: self.facts.source,
+                    login: self.login.clone(),
+                    tag: self.facts.tag.clone(),
+                    recipients,
+                    size_bytes,
+                }));
+                self.misdeeds.forgive();
+                self.say(replies::stored(id));
+            }
+            Err(failure) => self.say(replies::store(failure)),
+        }
+        self.end_transaction();
+    }
+
+    /// The process is about to end: an idle session is closed at once, one with a transaction when
+    /// that is over.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.now = now;
+        self.outlook = Outlook::Leaving;
+        match self.state {
+            State::Greeting => {
+                let reply = replies::leaving_greeting(&self.facts.config.hostname);
+                self.close(reply);
+            }
+            State::Handshake => self.close_silently(),
+            State::Exchange(_) | State::Verifying | State::Paused { .. } => {
+                self.close(replies::SHUTTING_DOWN);
+            }
+            State::Commands => self.leave_if_idle(),
+            State::Opening(_) | State::Body(_) | State::Storing { .. } | State::Closed => {}
+        }
+    }
+
+    /// The client's address is no longer admitted: whatever is not acknowledged yet vanishes.
+    pub fn cut(&mut self, now: Instant) {
+        self.now = now;
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.actions.clear();
+        self.actions.push_back(Action::Report(Event::SessionCut { source: self.facts.source }));
+        if matches!(self.state, State::Handshake) {
+            self.close_silently();
+        } else {
+            self.close(replies::NOT_ADMITTED);
+        }
+    }
+
+    /// The deadline may have passed; if so, the session ends or a punishment does.
+    pub fn expire(&mut self, now: Instant) {
+        if now < self.deadline() {
+            return;
+        }
+        self.now = now;
+        match std::mem::replace(&mut self.state, State::Commands) {
+            State::Paused { until, reply } if until <= now => {
+                self.enter(State::Commands, now);
+                self.say(reply);
+            }
+            state @ State::Handshake => {
+                self.state = state;
+                self.close_silently();
+            }
+            State::Closed => self.state = State::Closed,
+            state => {
+                self.state = state;
+                self.close(replies::TIMED_OUT);
+            }
+        }
+    }
+
+    /// Returns what is to be done next; none: wait for input, an answer or the deadline.
+    pub fn next_action(&mut self) -> Option<Action> {
+        while self.actions.is_empty() && self.work() {}
+        self.actions.pop_front()
+    }
+
+    /// Returns when [`Session::expire`] is to be called. Every state has a deadline.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let limits = &self.facts.config.limits;
+        let lifetime = self.began + limits.session;
+        match &self.state {
+            State::Handshake => self.since + limits.handshake,
+            State::Greeting | State::Commands | State::Exchange(_) => {
+                lifetime.min(self.since + limits.idle)
+            }
+            State::Body(incoming) => lifetime
+                .min(self.since + limits.idle)
+                .min(limits::body_deadline(limits, incoming.began, incoming.size_bytes())),
+            State::Verifying | State::Opening(_) => self.since + limits::OWN_WORK,
+            State::Storing { .. } => self.since + limits::COMMIT,
+            State::Paused { until, .. } => *until,
+            State::Closed => self.since,
+        }
+    }
+
+    fn enter(&mut self, state: State, now: Instant) {
+        self.state = state;
+        self.since = now;
+        self.now = now;
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.facts.config.limits
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client { login: self.login.as_deref(), tag: self.facts.tag.as_deref() }
+    }
+
+    /// Returns the wall clock, by the time that has passed since the client connected.
+    fn wall_clock(&self) -> Timestamp {
+        let passed = self.now.saturating_duration_since(self.began);
+        self.facts.connected_at.saturating_add(passed).unwrap_or(Timestamp::MAX)
+    }
+
+    fn say(&mut self, reply: impl Into<Reply>) {
+        self.since = self.now;
+        self.actions.push_back(Action::Send(reply.into().to_wire()));
+    }
+
+    /// Says a reply now, later, or not any more.
+    fn answer(&mut self, answer: Answer, reply: Reply) {
+        match answer {
+            Answer::Now => self.say(reply),
+            Answer::After(pause) => self.state = State::Paused { until: self.now + pause, reply },
+            Answer::Close => self.close(replies::TOO_MANY_ERRORS),
+        }
+    }
+
+    /// Refuses something that no well-behaved client does.
+    fn object(&mut self, reply: impl Into<Reply>) {
+        let answer = self.misdeeds.error(&self.facts.config.limits);
+        self.answer(answer, reply.into());
+    }
+
+    fn close(&mut self, reply: impl Into<Reply>) {
+        self.say(reply);
+        self.close_silently();
+    }
+
+    fn close_silently(&mut self) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening(_) | State::Body(_) | State::Storing { .. } => {
+                self.actions.push_front(Action::Abandon);
+            }
+            State::Greeting
+            | State::Handshake
+            | State::Commands
+            | State::Exchange(_)
+            | State::Verifying
+            | State::Paused { .. }
+            | State::Closed => {}
+        }
+        self.input.clear();
+        self.since = self.now;
+        self.actions.push_back(Action::Close);
+    }
+
+    fn end_transaction(&mut self) {
+        self.transaction = None;
+        self.stage = self.stage.without_transaction();
+        self.leave_if_idle();
+    }
+
+    fn leave_if_idle(&mut self) {
+        if self.outlook == Outlook::Leaving
+            && self.transaction.is_none()
+            && matches!(self.state, State::Commands | State::Paused { .. })
+        {
+            self.close(replies::SHUTTING_DOWN);
+        }
+    }
+}

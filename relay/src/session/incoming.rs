@@ -1,0 +1,158 @@
+//! One message on its way in, from 354 to its end.
+//!
+//! A message that is refused is read to its end all the same: what follows a fault is still the
+//! message, and would otherwise be taken for commands.
+
+use std::time::Instant;
+
+use crate::config::Limits;
+use crate::mail::envelope::{Body, Envelope};
+use crate::mail::header::{Collected, HeaderCollector, HeaderFault, HeaderLimits, HeaderSection};
+use crate::mail::message::MessageId;
+use crate::smtp::body::{BodyReader, Octets};
+use crate::smtp::reply::Reply;
+
+use super::replies;
+
+/// A message that is being received. Holds its header section, and nothing of its text.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) id: MessageId,
+    pub(super) envelope: Envelope,
+    pub(super) began: Instant,
+    reader: BodyReader,
+    phase: Phase,
+    size_limit: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Header(HeaderCollector),
+    Text,
+    /// The first reason counts.
+    Refused(Reply),
+}
+
+/// What a piece of input has led to.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Octets for the spool.
+    pub(super) append: Vec<u8>,
+    /// The message was found bad in this piece: nothing of it is to be kept.
+    pub(super) abandoned: bool,
+    /// The message ended in this piece.
+    pub(super) end: Option<End>,
+}
+
+/// How a message ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It can be stored.
+    Whole {
+        /// Octets received, after dot-unstuffing.
+        size_bytes: u64,
+    },
+    /// It is refused.
+    Refused(Reply),
+}
+
+impl Incoming {
+    pub(super) fn new(id: MessageId, envelope: Envelope, limits: &Limits, began: Instant) -> Self {
+        let header = HeaderLimits {
+            size_bytes: limits.header_size_bytes,
+            fields: limits.header_fields,
+            received: limits.received_fields,
+        };
+        Self {
+            id,
+            envelope,
+            began,
+            reader: BodyReader::default(),
+            phase: Phase::Header(HeaderCollector::new(header)),
+            size_limit: limits.message_size_bytes,
+        }
+    }
+
+    /// Returns the octets received so far, after dot-unstuffing.
+    pub(super) const fn size_bytes(&self) -> u64 {
+        self.reader.size_bytes()
+    }
+
+    /// Takes octets off the front of `input`, up to the end of the message. `judge` is asked once,
+    /// when the header section is whole: it returns the section as it travels on, or the refusal.
+    pub(super) fn read(
+        &mut self,
+        input: &mut &[u8],
+        judge: impl FnOnce(&Envelope, MessageId, &HeaderSection) -> Result<Vec<u8>, Reply>,
+    ) -> Piece {
+        let was_refused = matches!(self.phase, Phase::Refused(_));
+        let mut text = Vec::new();
+        let ended = self.reader.read(input, &mut text);
+        let whole = matches!(ended, Some(Ok(_)));
+        let mut append = self.advance(text, whole, judge);
+        match ended {
+            Some(Ok(ended)) if ended.octets == Octets::EightBit => {
+                self.envelope.body = Body::EightBit;
+            }
+            Some(Err(fault)) => self.refuse(replies::body(fault)),
+            Some(Ok(_)) | None => {}
+        }
+        let end = ended.map(|_| match std::mem::replace(&mut self.phase, Phase::Text) {
+            Phase::Refused(reply) => End::Refused(reply),
+            Phase::Header(_) | Phase::Text => End::Whole { size_bytes: self.size_bytes() },
+        });
+        let is_refused =
+            matches!((&self.phase, &end), (Phase::Refused(_), _) | (_, Some(End::Refused(_))));
+        if is_refused {
+            append.clear();
+        }
+        Piece { append, abandoned: is_refused && !was_refused, end }
+    }
+
+    /// Passes the text of a message on, its header section only when that is whole: at its empty
+    /// line, or with the message (`whole`: it has ended without a fault).
+    fn advance(
+        &mut self,
+        text: Vec<u8>,
+        whole: bool,
+        judge: impl FnOnce(&Envelope, MessageId, &HeaderSection) -> Result<Vec<u8>, Reply>,
+    ) -> Vec<u8> {
+        if self.size_bytes() > self.size_limit {
+            // Whatever else is wrong: the answer must not depend on how the input was cut.
+            self.phase = Phase::Refused(replies::MESSAGE_TOO_LARGE.into());
+        }
+        let Phase::Header(collector) = &mut self.phase else { return text };
+        let rest = match collector.push(&text) {
+            Collected::More if whole => text.len(),
+            Collected::More => return Vec::new(),
+            Collected::Complete(place) => place,
+            Collected::TooLarge => {
+                self.refuse(replies::header(HeaderFault::TooLarge));
+                return Vec::new();
+            }
+        };
+        let Phase::Header(collector) = std::mem::replace(&mut self.phase, Phase::Text) else {
+            return Vec::new();
+        };
+        let judged = collector
+            .read()
+            .map_err(replies::header)
+            .and_then(|section| judge(&self.envelope, self.id, &section));
+        match judged {
+            Ok(mut out) => {
+                out.extend_from_slice(&text[rest..]);
+                out
+            }
+            Err(reply) => {
+                self.refuse(reply);
+                Vec::new()
+            }
+        }
+    }
+
+    fn refuse(&mut self, reply: Reply) {
+        if !matches!(self.phase, Phase::Refused(_)) {
+            self.phase = Phase::Refused(reply);
+        }
+    }
+}

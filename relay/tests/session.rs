@@ -1,0 +1,150 @@
+//! Claims about every input, not about one: a session never panics, never waits for ever, and never
+//! says or holds more than its bounds.
+
+mod support;
+
+use proptest::prelude::*;
+use relay::mail::envelope::Body;
+use relay::session::TlsStart;
+use relay::smtp::address::ReversePath;
+use support::{Desk, JOE};
+
+/// The most that one line, or one piece of a message, can make a session say: an answer to EHLO.
+const SAID_PER_LINE: usize = 300;
+
+fn ready() -> Desk {
+    let mut desk = Desk::new(support::config(""), TlsStart::Starttls);
+    desk.send(b"EHLO client.example.net\r\n", usize::MAX);
+    desk.send(b"STARTTLS\r\n", usize::MAX);
+    desk.secured();
+    desk.send(b"EHLO client.example.net\r\n", usize::MAX);
+    desk.send(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), usize::MAX);
+    assert!(desk.sent.ends_with("235 2.7.0 Authentication succeeded\r\n"), "{}", desk.sent);
+    desk.sent.clear();
+    desk
+}
+
+fn deliver(message: &str, step: usize) -> Desk {
+    let mut desk = ready();
+    desk.send(b"MAIL FROM:<joe@example.net>\r\nRCPT TO:<a@example.com>\r\nDATA\r\n", usize::MAX);
+    desk.send(format!("{message}\r\n.\r\n").as_bytes(), step);
+    desk
+}
+
+#[test]
+fn what_is_stored_is_what_was_sent_behind_our_trace() {
+    for step in [1, 3, usize::MAX] {
+        let desk = deliver("From: joe@example.net\r\nBcc: x@example.net\r\n\r\n..\r\nhi", step);
+        let (envelope, stored) = &desk.stored[0];
+        assert_eq!(
+            std::str::from_utf8(stored).unwrap(),
+            "Received: from client.example.net ([192.0.2.7])\r\n\
+             \t(using TLSv1.3, TLS13_AES_256_GCM_SHA384)\r\n\
+             \tby relay.example.net with ESMTPSA id 0000000000001;\r\n\
+             \tMon, 24 Nov 2025 00:00:00 +0000\r\n\
+             Date: Mon, 24 Nov 2025 00:00:00 +0000\r\n\
+             Message-ID: <0000000000001@relay.example.net>\r\n\
+             From: joe@example.net\r\n\r\n.\r\nhi\r\n"
+        );
+        assert_eq!(envelope.sender, ReversePath::Mailbox("joe@example.net".parse().unwrap()));
+        assert_eq!(envelope.recipients, ["a@example.com".parse().unwrap()]);
+        assert_eq!(envelope.login.as_deref(), Some("joe"));
+        assert_eq!(envelope.body, Body::SevenBit);
+        assert_eq!(desk.events.len(), 1, "{:?}", desk.events);
+    }
+}
+
+#[test]
+fn octets_above_127_mark_the_envelope_though_nothing_was_declared() {
+    let desk = deliver("From: joe@example.net\r\n\r\ngrün", usize::MAX);
+    assert_eq!(desk.stored[0].0.body, Body::EightBit);
+}
+
+#[test]
+fn a_client_that_talks_before_the_greeting_is_sent_away() {
+    let mut desk = Desk::new(support::config(""), TlsStart::Starttls);
+    desk.session.receive(b"EHLO client.example.net\r\n", desk.now);
+    desk.obey();
+    assert!(desk.closed);
+    assert!(desk.sent.starts_with("554 relay.example.net "), "{}", desk.sent);
+}
+
+#[test]
+fn the_password_shows_in_no_debug_output() {
+    let mut desk = Desk::new(support::config(""), TlsStart::Implicit);
+    desk.obey();
+    desk.secured();
+    desk.send(b"EHLO client.example.net\r\n", usize::MAX);
+    desk.session.receive(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), desk.now);
+    let action = desk.session.next_action().unwrap();
+    let shown = format!("{action:?}");
+    assert!(shown.contains("joe") && !shown.contains("secret"), "{shown}");
+}
+
+/// Words that a session knows, so that random input gets somewhere.
+fn word() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<&'static [u8]> = vec![
+        b"EHLO x\r\n",
+        b"HELO x\r\n",
+        b"STARTTLS\r\n",
+        b"AUTH LOGIN\r\n",
+        b"AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n",
+        b"MAIL FROM:<joe@example.net>\r\n",
+        b"RCPT TO:<a@example.com>\r\n",
+        b"DATA\r\n",
+        b"From: joe@example.net\r\n\r\n",
+        b".\r\n",
+        b"\r\n.\r\n",
+        b"RSET\r\n",
+        b"QUIT\r\n",
+        b"\r",
+        b"\n",
+        b"\0",
+    ];
+    prop_oneof![
+        4 => proptest::sample::select(known).prop_map(<[u8]>::to_vec),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_input_makes_a_session_panic_wait_for_ever_or_talk_without_end(
+        pieces in proptest::collection::vec(word(), 0..60),
+        begin_ready in any::<bool>(),
+        step in 1_usize..30,
+    ) {
+        let mut desk = if begin_ready {
+            ready()
+        } else {
+            Desk::new(support::config(""), TlsStart::Starttls)
+        };
+        let mut lines = 1;
+        for piece in pieces {
+            if desk.closed {
+                break;
+            }
+            desk.send(&piece, step);
+            lines += 1 + piece.iter().filter(|byte| **byte == b'\n').count();
+            prop_assert!(desk.sent.len() <= lines * SAID_PER_LINE);
+            prop_assert!(desk.sent.is_empty() || desk.sent.ends_with("\r\n"));
+            if !desk.closed {
+                let limit = desk.now + std::time::Duration::from_secs(12 * 3_600);
+                prop_assert!(desk.session.deadline() <= limit);
+            }
+            if desk.secure_asked {
+                desk.secured();
+            }
+        }
+        // However it stands, its deadlines bring it to an end.
+        for _ in 0..10 {
+            desk.pass_time();
+            if desk.secure_asked && !desk.closed {
+                desk.secured();
+            }
+        }
+        prop_assert!(desk.closed);
+    }
+}

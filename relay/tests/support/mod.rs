@@ -1,0 +1,191 @@
+//! A session on a desk: no socket, no clock, no disk. Everything it says is kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relay::config::Config;
+use relay::event::Event;
+use relay::mail::envelope::Envelope;
+use relay::mail::message::MessageId;
+use relay::policy::rate::Rates;
+use relay::session::{Action, Facts, Room, Session, StoreFailure, TlsStart, Verdict};
+
+/// NUL joe NUL secret, and the one login that is granted.
+pub const JOE: &str = "AGpvZQBzZWNyZXQ=";
+
+/// What the desk answers when it is asked to store something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Works,
+    /// No room for a draft.
+    Full,
+    /// No room at the commit.
+    FillsUp,
+    /// The disk fails at the commit.
+    Fails,
+    /// Never answers a commit.
+    Hangs,
+}
+
+pub struct Desk {
+    pub session: Session,
+    pub now: Instant,
+    pub store: Store,
+    /// Everything sent and not yet looked at.
+    pub sent: String,
+    /// Committed messages.
+    pub stored: Vec<(Envelope, Vec<u8>)>,
+    pub events: Vec<Event>,
+    pub secure_asked: bool,
+    pub closed: bool,
+    draft: Option<(Envelope, Vec<u8>)>,
+    next_id: u64,
+}
+
+/// Returns the configuration of the desk, with limits changed: lines like `errors = 4`. The ranges
+/// of a configuration file do not hold here.
+pub fn config(lines: &str) -> Config {
+    let parsed = Config::parse(include_str!("sallyport.toml"));
+    let mut config = parsed.unwrap_or_else(|problems| panic!("{problems:?}"));
+    for line in lines.lines() {
+        let (name, value) = line.split_once(" = ").expect("name = value");
+        let value: u64 = value.parse().expect("a number");
+        let limits = &mut config.limits;
+        match name {
+            "message_size_bytes" => limits.message_size_bytes = value,
+            "header_size_bytes" => limits.header_size_bytes = value as usize,
+            "header_fields" => limits.header_fields = value as usize,
+            "received_fields" => limits.received_fields = value as usize,
+            "recipients" => limits.recipients = value as usize,
+            "errors" => limits.errors = value as u32,
+            _ => panic!("no such limit: {name}"),
+        }
+    }
+    config
+}
+
+impl Desk {
+    pub fn new(config: Config, tls: TlsStart) -> Self {
+        let now = Instant::now();
+        let config = Arc::new(config);
+        let facts = Facts {
+            rates: Arc::new(Rates::new(&config, now)),
+            config,
+            source: "192.0.2.7".parse().unwrap(),
+            tag: None,
+            tls,
+            connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
+        };
+        Self {
+            session: Session::new(facts, now),
+            now,
+            store: Store::Works,
+            sent: String::new(),
+            stored: Vec::new(),
+            events: Vec::new(),
+            secure_asked: false,
+            closed: false,
+            draft: None,
+            next_id: 1,
+        }
+    }
+
+    /// Hands octets over in pieces of `step`, obeying the session in between.
+    pub fn send(&mut self, octets: &[u8], step: usize) {
+        let mut pieces: VecDeque<&[u8]> = octets.chunks(step.max(1)).collect();
+        self.obey();
+        while let Some(piece) = pieces.pop_front() {
+            let mut pauses = 0;
+            while !self.closed && !self.secure_asked && !self.session.wants_input() {
+                // Only a punishment or a store that hangs makes it wait: let the time come.
+                pauses += 1;
+                assert!(pauses < 100, "the session waits for ever");
+                self.pass_time();
+            }
+            self.session.receive(piece, self.now);
+            self.obey();
+        }
+        while matches!(self.pause(), Some(left) if left <= Duration::from_secs(5)) {
+            self.pass_time();
+        }
+    }
+
+    /// Returns how long the session only waits for its deadline.
+    fn pause(&self) -> Option<Duration> {
+        let waits = !self.closed && !self.secure_asked && !self.session.wants_input();
+        waits.then(|| self.session.deadline().saturating_duration_since(self.now))
+    }
+
+    /// Lets the time pass up to the deadline.
+    pub fn pass_time(&mut self) {
+        self.now = self.now.max(self.session.deadline());
+        self.session.expire(self.now);
+        self.obey();
+    }
+
+    pub fn secured(&mut self) {
+        assert!(self.secure_asked, "nobody asked for TLS");
+        self.secure_asked = false;
+        self.session.secured("TLSv1.3, TLS13_AES_256_GCM_SHA384".to_owned(), self.now);
+        self.obey();
+    }
+
+    pub fn set_room(&mut self, room: Room) {
+        self.session.set_room(room);
+    }
+
+    /// Does what the session says, and answers it.
+    pub fn obey(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            assert!(!self.closed, "nothing comes after a close: {action:?}");
+            match action {
+                Action::Send(text) => self.sent.push_str(&text),
+                Action::Secure => self.secure_asked = true,
+                Action::Verify(shown) => {
+                    let right = shown.login == "joe"
+                        && shown.password.as_slice() == b"secret"
+                        && shown.acts_as.as_deref().is_none_or(|name| name == "joe");
+                    let verdict = match shown.login.as_str() {
+                        "busy" => Verdict::Later,
+                        _ if right => Verdict::Granted(shown.login),
+                        _ => Verdict::Denied,
+                    };
+                    self.session.verified(verdict, self.now);
+                }
+                Action::Begin(envelope) if self.store == Store::Full => {
+                    drop(envelope);
+                    self.session.refused(StoreFailure::Full, self.now);
+                }
+                Action::Begin(envelope) => {
+                    assert!(self.draft.is_none(), "one draft at a time");
+                    self.draft = Some((envelope, Vec::new()));
+                    self.session.begun(MessageId(self.next_id), self.now);
+                    self.next_id += 1;
+                }
+                Action::Amend(envelope) => self.draft.as_mut().expect("a draft").0 = envelope,
+                Action::Append(octets) => {
+                    self.draft.as_mut().expect("a draft").1.extend_from_slice(&octets);
+                }
+                Action::Commit => self.commit(),
+                Action::Abandon => self.draft = None,
+                Action::Report(event) => self.events.push(event),
+                Action::Close => self.closed = true,
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        let draft = self.draft.take().expect("a draft");
+        let result = match self.store {
+            Store::Works => {
+                self.stored.push(draft);
+                Ok(MessageId(self.next_id - 1))
+            }
+            Store::Full | Store::FillsUp => Err(StoreFailure::Full),
+            Store::Fails => Err(StoreFailure::Failed),
+            Store::Hangs => return,
+        };
+        self.session.stored(result, self.now);
+    }
+}
