@@ -88,9 +88,8 @@ impl<S: Read + Write> Client<S> {
     /// If the reply is another, or the connection ends.
     pub fn say(&mut self, command: &str, code: u16) -> anyhow::Result<Answer> {
         self.write(format!("{command}\r\n").as_bytes())?;
-        self.expect(code).with_context(|| {
-            format!("after {}", command.split(' ').next().unwrap_or(command))
-        })
+        self.expect(code)
+            .with_context(|| format!("after {}", command.split(' ').next().unwrap_or(command)))
     }
 
     /// Logs in by AUTH PLAIN (RFC 4616).

@@ -121,7 +121,9 @@ pub(super) fn shuts_out(stage: &mut Stage) -> anyhow::Result<String> {
     };
     let seen = attempt(stage, STRANGER, GUARDED, SILENCE)?;
     ensure!(seen == Seen::Silence, "after `allow remove` the stranger saw {seen:?}");
-    Ok(format!("`allow remove {source}` ended his open session ({end}) and gave him silence again."))
+    Ok(format!(
+        "`allow remove {source}` ended his open session ({end}) and gave him silence again."
+    ))
 }
 
 /// Step 6: refused SYNs become a spike in `status`.

@@ -8,11 +8,13 @@
 //! limits       what a client may do wrong, and how long it may take
 //! replies      every text that we say
 //! commands     what each command does
+//! answers      what happens when the driver has done what it was told
 //! ```
 //!
 //! Whoever drives a session tells it what happened and does what [`Session::next_action`] says,
 //! in that order. Not here: sockets, TLS, passwords, files, and who may do what (`policy`).
 
+mod answers;
 mod commands;
 mod exchange;
 mod incoming;
@@ -31,7 +33,6 @@ use jiff::Timestamp;
 use crate::config::{Config, Limits};
 use crate::event::Event;
 use crate::mail::envelope::Envelope;
-use crate::mail::message::MessageId;
 use crate::policy::rate::Rates;
 use crate::policy::relaying::Client;
 use crate::smtp::line::LineReader;
@@ -254,146 +255,6 @@ impl Session {
     /// Tells whether the spool takes messages, before a piece of input is handed over.
     pub const fn set_room(&mut self, room: Room) {
         self.room = room;
-    }
-
-    /// The handshake is done; `tls` names version and cipher suite. What was known of the client
-    /// is forgotten (RFC 3207, section 4.2).
-    pub fn secured(&mut self, tls: String, now: Instant) {
-        if !matches!(self.state, State::Handshake) {
-            return;
-        }
-        self.input.clear();
-        self.reader = LineReader::default();
-        self.hello = None;
-        self.tls = Some(tls);
-        self.stage = Stage::Secured;
-        let next = match self.facts.tls {
-            TlsStart::Implicit => State::Greeting,
-            TlsStart::Starttls | TlsStart::Unavailable => State::Commands,
-        };
-        self.enter(next, now);
-    }
-
-    /// The credentials were checked.
-    pub fn verified(&mut self, verdict: Verdict, now: Instant) {
-        if !matches!(self.state, State::Verifying) {
-            return;
-        }
-        self.enter(State::Commands, now);
-        match verdict {
-            Verdict::Granted(login) => {
-                self.login = Some(login);
-                self.stage = Stage::Ready;
-                self.say(replies::LOGIN_OK);
-            }
-            Verdict::Later => self.say(replies::LOGIN_LATER),
-            Verdict::Denied => match self.misdeeds.failed_login(&self.facts.config.limits) {
-                Answer::Close => self.close(replies::TOO_MANY_FAILED_LOGINS),
-                answer => self.answer(answer, replies::LOGIN_DENIED.into()),
-            },
-        }
-        self.leave_if_idle();
-    }
-
-    /// The draft is open and has this id.
-    pub fn begun(&mut self, id: MessageId, now: Instant) {
-        self.now = now;
-        match std::mem::replace(&mut self.state, State::Commands) {
-            State::Opening(envelope) => {
-                let incoming = Incoming::new(id, envelope, &self.facts.config.limits, now);
-                self.enter(State::Body(Box::new(incoming)), now);
-                self.say(replies::go_ahead());
-            }
-            state => self.state = state,
-        }
-    }
-
-    /// The draft could not be opened: the transaction is over.
-    pub fn refused(&mut self, failure: StoreFailure, now: Instant) {
-        if matches!(self.state, State::Opening(_)) {
-            self.enter(State::Commands, now);
-            self.say(replies::store(failure));
-            self.end_transaction();
-        }
-    }
-
-    /// The message is on disk, or it is not. Only the id makes a 250.
-    pub fn stored(&mut self, result: Result<MessageId, StoreFailure>, now: Instant) {
-        let State::Storing { recipients, size_bytes } = self.state else { return };
-        self.enter(State::Commands, now);
-        match result {
-            Ok(id) => {
-                self.actions.push_back(Action::Report(Event::Accepted {
-                    id,
-                    source: self.facts.source,
-                    login: self.login.clone(),
-                    tag: self.facts.tag.clone(),
-                    recipients,
-                    size_bytes,
-                }));
-                self.misdeeds.forgive();
-                self.say(replies::stored(id));
-            }
-            Err(failure) => self.say(replies::store(failure)),
-        }
-        self.end_transaction();
-    }
-
-    /// The process is about to end: an idle session is closed at once, one with a transaction when
-    /// that is over.
-    pub fn shutdown(&mut self, now: Instant) {
-        self.now = now;
-        self.outlook = Outlook::Leaving;
-        match self.state {
-            State::Greeting => {
-                let reply = replies::leaving_greeting(&self.facts.config.hostname);
-                self.close(reply);
-            }
-            State::Handshake => self.close_silently(),
-            State::Exchange(_) | State::Verifying | State::Paused { .. } => {
-                self.close(replies::SHUTTING_DOWN);
-            }
-            State::Commands => self.leave_if_idle(),
-            State::Opening(_) | State::Body(_) | State::Storing { .. } | State::Closed => {}
-        }
-    }
-
-    /// The client's address is no longer admitted: whatever is not acknowledged yet vanishes.
-    pub fn cut(&mut self, now: Instant) {
-        self.now = now;
-        if matches!(self.state, State::Closed) {
-            return;
-        }
-        self.actions.clear();
-        self.actions.push_back(Action::Report(Event::SessionCut { source: self.facts.source }));
-        if matches!(self.state, State::Handshake) {
-            self.close_silently();
-        } else {
-            self.close(replies::NOT_ADMITTED);
-        }
-    }
-
-    /// The deadline may have passed; if so, the session ends or a punishment does.
-    pub fn expire(&mut self, now: Instant) {
-        if now < self.deadline() {
-            return;
-        }
-        self.now = now;
-        match std::mem::replace(&mut self.state, State::Commands) {
-            State::Paused { until, reply } if until <= now => {
-                self.enter(State::Commands, now);
-                self.say(reply);
-            }
-            state @ State::Handshake => {
-                self.state = state;
-                self.close_silently();
-            }
-            State::Closed => self.state = State::Closed,
-            state => {
-                self.state = state;
-                self.close(replies::TIMED_OUT);
-            }
-        }
     }
 
     /// Returns what is to be done next; none: wait for input, an answer or the deadline.

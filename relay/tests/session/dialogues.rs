@@ -17,13 +17,11 @@
 //!
 //! Each file runs with every `C:` line in one piece and octet by octet; the replies must be equal.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::desk::{Desk, JOE, Store};
 use relay::session::{Room, TlsStart};
-use support::{Desk, JOE, Store};
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -96,7 +94,7 @@ fn desk(text: &str) -> Desk {
         _ if !said("no certificate").is_empty() => TlsStart::Unavailable,
         _ => TlsStart::Starttls,
     };
-    let mut desk = Desk::new(support::config(&limits), tls);
+    let mut desk = Desk::new(crate::desk::config(&limits), tls);
     if said("early").is_empty() {
         bring(&mut desk, from);
     }

@@ -1,19 +1,17 @@
 //! Claims about every input, not about one: a session never panics, never waits for ever, and never
 //! says or holds more than its bounds.
 
-mod support;
-
+use crate::desk::{Desk, JOE};
 use proptest::prelude::*;
 use relay::mail::envelope::Body;
 use relay::session::TlsStart;
 use relay::smtp::address::ReversePath;
-use support::{Desk, JOE};
 
 /// The most that one line, or one piece of a message, can make a session say: an answer to EHLO.
 const SAID_PER_LINE: usize = 300;
 
 fn ready() -> Desk {
-    let mut desk = Desk::new(support::config(""), TlsStart::Starttls);
+    let mut desk = Desk::new(crate::desk::config(""), TlsStart::Starttls);
     desk.send(b"EHLO client.example.net\r\n", usize::MAX);
     desk.send(b"STARTTLS\r\n", usize::MAX);
     desk.secured();
@@ -62,7 +60,7 @@ fn octets_above_127_mark_the_envelope_though_nothing_was_declared() {
 
 #[test]
 fn a_client_that_talks_before_the_greeting_is_sent_away() {
-    let mut desk = Desk::new(support::config(""), TlsStart::Starttls);
+    let mut desk = Desk::new(crate::desk::config(""), TlsStart::Starttls);
     desk.session.receive(b"EHLO client.example.net\r\n", desk.now);
     desk.obey();
     assert!(desk.closed);
@@ -71,7 +69,7 @@ fn a_client_that_talks_before_the_greeting_is_sent_away() {
 
 #[test]
 fn the_password_shows_in_no_debug_output() {
-    let mut desk = Desk::new(support::config(""), TlsStart::Implicit);
+    let mut desk = Desk::new(crate::desk::config(""), TlsStart::Implicit);
     desk.obey();
     desk.secured();
     desk.send(b"EHLO client.example.net\r\n", usize::MAX);
@@ -119,7 +117,7 @@ proptest! {
         let mut desk = if begin_ready {
             ready()
         } else {
-            Desk::new(support::config(""), TlsStart::Starttls)
+            Desk::new(crate::desk::config(""), TlsStart::Starttls)
         };
         let mut lines = 1;
         for piece in pieces {
