@@ -49,7 +49,7 @@ pub fn by_hand(tools: &[&Tool]) -> String {
 }
 
 /// Installs "$@" so that no service is started, now or at the next boot: Debian's scripts ask
-/// policy-rc.d before they start one, and postfix writes no configuration.
+/// policy-rc.d before they start one, and a postfix that comes new is disabled for the next boot.
 const SCRIPT: &str = r#"
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -67,8 +67,7 @@ apt-get install -qq -y --no-install-recommends "$@" > /dev/null 2>&1 || {
     apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > /dev/null
 }
 case " $* " in
-*" postfix "*)
-    if [ -d /run/systemd/system ]; then systemctl --quiet disable postfix.service; fi ;;
+*" postfix "*) update-rc.d postfix disable > /dev/null ;;
 esac
 "#;
 
