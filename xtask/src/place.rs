@@ -46,6 +46,10 @@ impl Place {
             .arg("-vV")
             .output()
             .map_err(|error| format!("{} does not run: {error}", rustc.display()))?;
+        if !about.status.success() {
+            let said = String::from_utf8_lossy(&about.stderr);
+            return Err(format!("{} -vV: {}", rustc.display(), said.trim_end()));
+        }
         let about = String::from_utf8_lossy(&about.stdout);
         let fact = |name: &str| {
             about
