@@ -2,5 +2,8 @@
 
 pub mod args;
 pub mod config;
+pub mod gate;
 pub mod print;
+pub mod queue;
+pub mod status;
 pub mod tls;

@@ -17,6 +17,9 @@ use rcgen::{
 };
 
 use super::print;
+use crate::appliance::folders;
+use crate::appliance::privilege::Identity;
+use crate::config::Config;
 
 /// How long the certificates are valid: 825 days, the most that common TLS clients accept.
 const VALID: Duration = Duration::from_secs(825 * 86_400);
@@ -70,6 +73,23 @@ pub fn init(names: &[String], files: &Files) -> anyhow::Result<()> {
         files.ca.display()
     ));
     Ok(())
+}
+
+/// `sallyport tls init`: the files that the configuration names, or those below `into`, for `names`
+/// or the configured hostname. The key is given to the relay's group.
+///
+/// # Errors
+///
+/// As [`init`], and if the relay's user does not exist.
+pub fn for_config(config: &Config, names: Vec<String>, into: Option<PathBuf>) -> anyhow::Result<()> {
+    let relay = Identity::of(&config.relay.user)?;
+    let names = if names.is_empty() { vec![config.hostname.clone()] } else { names };
+    let files = match into {
+        None => Files::new(&config.tls.certificate, &config.tls.key),
+        Some(folder) => Files::new(&folder.join("fullchain.pem"), &folder.join("key.pem")),
+    };
+    init(&names, &files)?;
+    folders::readable_by_relay(&files.key, relay)
 }
 
 /// PEM texts of a new CA and a certificate that it signed.

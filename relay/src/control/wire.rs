@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::mail::message::MessageId;
+use crate::spool::{Filter, Status};
 
 /// The longest line in either direction, octets.
 pub const LINE_MAX: usize = 16 << 20;
@@ -220,18 +221,14 @@ pub enum Notice {
 pub enum RelayRequest {
     /// How the relay is. Answer: [`RelayStatus`].
     Status,
-    /// List messages, the oldest first. Answer: a list of [`Queued`].
+    /// List messages, the oldest first. Answer: [`crate::spool::Page`].
     QueueList {
-        /// Only messages whose sender contains this.
-        sender: Option<String>,
-        /// Only messages with a recipient that contains this.
-        recipient: Option<String>,
-        /// Only messages of this login.
-        login: Option<String>,
+        /// Which.
+        filter: Filter,
         /// At most so many.
         limit: usize,
     },
-    /// Show one message. Answer: [`QueuedDetails`].
+    /// Show one message. Answer: [`crate::spool::Details`].
     QueueShow {
         /// Its id.
         id: MessageId,
@@ -248,51 +245,6 @@ pub enum RelayRequest {
     },
 }
 
-/// A message in the spool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Queued {
-    /// Its id.
-    pub id: MessageId,
-    /// The sender; empty for reports.
-    pub sender: String,
-    /// Recipients that are still waited for.
-    pub pending: usize,
-    /// The login that sent it.
-    pub login: Option<String>,
-    /// Its size, octets.
-    pub size_bytes: u64,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// When the next attempt is due.
-    pub due_at: Timestamp,
-    /// Attempts so far.
-    pub attempts: u32,
-}
-
-/// A message in the spool, whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueuedDetails {
-    /// What the list shows.
-    pub message: Queued,
-    /// The tag of the entry that admitted its client.
-    pub tag: Option<String>,
-    /// The client's address.
-    pub source: Option<IpAddr>,
-    /// Every recipient.
-    pub recipients: Vec<QueuedRecipient>,
-}
-
-/// A recipient of a message in the spool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueuedRecipient {
-    /// The address.
-    pub address: String,
-    /// `pending`, `delivered` or `failed`.
-    pub state: String,
-    /// The next hop's last word, or our own.
-    pub last_reply: Option<String>,
-}
-
 /// How the relay is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {
@@ -304,18 +256,10 @@ pub struct RelayStatus {
     pub guard: String,
     /// Live sessions.
     pub sessions: usize,
-    /// Messages in the spool.
-    pub messages: usize,
-    /// Messages whose turn has come.
-    pub due: usize,
-    /// Octets of segments on disk.
-    pub spool_bytes: u64,
+    /// How the spool fares; none if the operating system does not tell.
+    pub spool: Option<Status>,
     /// Routes that wait for somebody to act, each with its reason.
     pub suspended: BTreeMap<String, String>,
-    /// Messages accepted since the process began.
-    pub accepted: u64,
-    /// Recipients delivered since the process began.
-    pub delivered: u64,
 }
 
 /// An answer: what was asked for, or why not.

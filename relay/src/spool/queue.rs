@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::mail::envelope::Envelope;
@@ -23,7 +23,8 @@ const LOOKED_AT: usize = 10_000;
 const RECIPIENTS_SHOWN: usize = 16;
 
 /// Which messages are asked for; none of the fields narrows nothing. All compare without case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// Part of the sender.
     pub sender: Option<String>,
@@ -60,7 +61,7 @@ impl Filter {
 }
 
 /// Where a message stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// It waits until its time.
@@ -72,7 +73,7 @@ pub enum Place {
 }
 
 /// A message in a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The message's id.
     pub id: MessageId,
@@ -95,7 +96,7 @@ pub struct Summary {
 }
 
 /// A part of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// Oldest first.
     pub messages: Vec<Summary>,
@@ -104,7 +105,7 @@ pub struct Page {
 }
 
 /// Everything about one message but its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The line of a listing.
     pub summary: Summary,
@@ -115,7 +116,7 @@ pub struct Details {
 }
 
 /// How the spool fares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Messages kept.
     pub messages: usize,

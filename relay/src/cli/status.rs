@@ -1,0 +1,186 @@
+//! `sallyport status`: both processes on one screen, and their health as an exit code.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::print::{self, Output};
+use super::queue::at;
+use crate::config::Config;
+use crate::control::client::ask;
+use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus, Spike};
+
+/// How well the appliance serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// All is well.
+    Good,
+    /// Clients are served, and somebody should look.
+    Degraded,
+    /// Clients are not served.
+    NotServing,
+}
+
+impl Health {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Degraded => "degraded",
+            Self::NotServing => "not serving",
+        }
+    }
+}
+
+/// What both processes say.
+#[derive(Debug, Serialize)]
+struct Whole {
+    health: Health,
+    /// Why it is not good.
+    problems: Vec<String>,
+    gate: Option<GateStatus>,
+    relay: Option<RelayStatus>,
+}
+
+/// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
+/// 1 degraded, 2 not serving.
+#[must_use]
+pub fn status(config: &Config, check: Check, output: Output) -> ExitCode {
+    let whole = look(config);
+    match (check, output) {
+        (Check::Yes, _) => {
+            print::say(whole.health.word());
+            for problem in &whole.problems {
+                print::say(problem);
+            }
+            return ExitCode::from(whole.health as u8);
+        }
+        (Check::No, Output::Json) => print::json(&whole),
+        (Check::No, Output::Text) => print::say(screen(&whole).trim_end()),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Whether the health is wanted as an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// `--check` was given.
+    Yes,
+    /// It was not.
+    No,
+}
+
+fn look(config: &Config) -> Whole {
+    let mut problems = Vec::new();
+    let gate = ask(&config.gate.socket, "gate", &GateRequest::Status);
+    let relay = ask(&config.relay.socket, "relay", &RelayRequest::Status);
+    let gate: Option<GateStatus> = match gate {
+        Ok(gate) => Some(gate),
+        Err(_) if config.gate.interfaces.is_empty() => None,
+        Err(error) => {
+            problems.push(error.to_string());
+            None
+        }
+    };
+    let relay: Option<RelayStatus> = relay.map_err(|error| problems.push(error.to_string())).ok();
+    let mut health = if problems.is_empty() { Health::Good } else { Health::Degraded };
+    if let Some(gate) = &gate {
+        for interface in &gate.interfaces {
+            if let Some(problem) = &interface.problem {
+                problems.push(format!("gate on {}: {problem}", interface.name));
+            }
+        }
+        let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
+        if open > 0 {
+            problems.push(format!("{open} spike of connection attempts"));
+        }
+    }
+    if config.gate.interfaces.is_empty() {
+        problems.push("UNGUARDED: no interface is configured under [gate]".to_owned());
+    }
+    match &relay {
+        None => health = Health::NotServing,
+        Some(relay) => {
+            if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
+                problems.push(format!("clients are not accepted ({})", relay.guard));
+                health = Health::NotServing;
+            }
+            for (route, reason) in &relay.suspended {
+                problems.push(format!("route {route} is suspended: {reason}"));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        health = health.max(Health::Degraded);
+    }
+    Whole { health, problems, gate, relay }
+}
+
+fn screen(whole: &Whole) -> String {
+    let mut text = format!("health    {}\n", whole.health.word());
+    for problem in &whole.problems {
+        text.push_str(&format!("          ! {problem}\n"));
+    }
+    match &whole.gate {
+        None => text.push_str("gate      -\n"),
+        Some(gate) => gate_lines(gate, &mut text),
+    }
+    match &whole.relay {
+        None => text.push_str("relay     -\n"),
+        Some(relay) => relay_lines(relay, &mut text),
+    }
+    text
+}
+
+fn gate_lines(gate: &GateStatus, text: &mut String) {
+    let interfaces: Vec<String> =
+        gate.interfaces.iter().map(|i| format!("{} {}", i.name, i.mode)).collect();
+    let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
+    text.push_str(&format!(
+        "gate      {}; ports {}; {} entries, {} bans; pid {}\n",
+        interfaces.join(", "),
+        ports.join(", "),
+        gate.entries,
+        gate.bans,
+        gate.pid
+    ));
+    text.push_str(&format!("refused   {} a second\n", gate.refused_per_second));
+    for (reason, count) in gate.counters.iter().filter(|(_, count)| **count > 0) {
+        text.push_str(&format!("          {reason:<20} {count}\n"));
+    }
+    for spike in &gate.spikes {
+        text.push_str(&format!("spike     {}\n", spike_line(spike)));
+    }
+}
+
+fn spike_line(spike: &Spike) -> String {
+    let end = spike.until.map_or_else(|| "open".to_owned(), |until| format!("until {}", at(until)));
+    format!(
+        "{} since {}, {end}; at most {} a second where {} are usual; {} in all",
+        spike.class,
+        at(spike.since),
+        spike.peak_per_second,
+        spike.usual_per_second,
+        spike.total
+    )
+}
+
+fn relay_lines(relay: &RelayStatus, text: &mut String) {
+    text.push_str(&format!(
+        "relay     {}; {}; {} sessions; pid {}\n",
+        if relay.serving { "serving" } else { "not serving" },
+        relay.guard,
+        relay.sessions,
+        relay.pid
+    ));
+    if let Some(spool) = &relay.spool {
+        text.push_str(&format!(
+            "spool     {} messages, {} KiB on disk, {} MiB free; {} committed with {} flushes\n",
+            spool.messages,
+            spool.log_bytes / 1024,
+            spool.free_bytes >> 20,
+            spool.commits,
+            spool.flushes
+        ));
+    }
+}
