@@ -77,6 +77,12 @@ fn every_key_of_the_shipped_file_has_a_comment_above_it() {
     }
 }
 
+#[test]
+fn the_small_example_is_good() {
+    let config = Config::parse(include_str!("../../../../config/smarthost.toml")).unwrap();
+    assert!(config.routes[0].login.is_some());
+}
+
 /// The problems of a small valid file into which a row's lines are put.
 fn problems(extra: &str) -> Vec<String> {
     let text = format!(
