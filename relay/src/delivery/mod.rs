@@ -1,1 +1,21 @@
-//! (room)
+//! Sending mail, without sockets: we are the client of a next hop (RFC 5321).
+//!
+//! [`attempt::Attempt`] is one connection that carries one message after another. It has the
+//! grammar of `session`: octets and `now` in, actions and one deadline out. Around it stand the
+//! decisions of the loop in `net::outbound`: which recipients go which way ([`sorting`]), whether
+//! a route can be used now ([`health`]), and what becomes of each recipient ([`settlement`]).
+//!
+//! Not here: sockets, TLS and the spool (`net`), and how long deferred mail waits
+//! (`policy::retry`).
+
+pub mod action;
+pub mod attempt;
+pub mod health;
+pub mod login;
+pub mod offer;
+pub mod ruling;
+pub mod settlement;
+pub mod sorting;
+pub mod stuffing;
+pub mod terms;
+pub mod transaction;

@@ -6,3 +6,4 @@ pub mod conduct;
 pub mod credential;
 pub mod rate;
 pub mod relaying;
+pub mod retry;

@@ -4,6 +4,7 @@
 //! Not here: what is allowed when (`session`) and to whom (`policy`).
 
 pub mod address;
+pub mod answer;
 pub mod body;
 pub mod command;
 pub mod line;

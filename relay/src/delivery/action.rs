@@ -1,0 +1,35 @@
+//! What an attempt wants done.
+
+use super::login::Secret;
+use super::ruling::Judged;
+
+/// What the driver is to do next, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send these octets.
+    Send(Vec<u8>),
+    /// Send these octets, which must not stay in memory.
+    SendSecret(Secret),
+    /// Do the TLS handshake, then call `secured`, or `lost` if it fails.
+    Secure,
+    /// A message can begin: call `begin` when there is one.
+    Ready,
+    /// Once all is sent: call `body` with the next piece, or `body_end`.
+    ReadBody,
+    /// The transaction is over; these are the rulings, in the order of the recipients.
+    Settle(Vec<Judged>),
+    /// Close the connection.
+    Close(End),
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order.
+    Finished,
+    /// This host could not be used, or no longer: another one may.
+    Unfit(String),
+    /// The next hop refused our login. Another try with the same password helps nobody and may
+    /// lock the account.
+    LoginRefused(String),
+}

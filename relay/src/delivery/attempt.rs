@@ -1,0 +1,366 @@
+//! One connection to one next hop: greeting, EHLO, STARTTLS, AUTH, then message after message.
+//!
+//! The driver moves octets and does what the actions say; every decision is here or below. An
+//! attempt ends with exactly one [`Action::Close`], and every [`Attempt::begin`] is answered by
+//! exactly one [`Action::Settle`].
+
+mod stage;
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Instant;
+
+use stage::{Channel, Outgoing, Stage, Then};
+
+use super::action::{Action, End};
+use super::login::{Credentials, Exchange, Secret};
+use super::offer::Offer;
+use super::ruling::{Asked, Judged, Meaning, meaning};
+use super::terms::{Terms, Timeouts};
+use super::transaction::{After, Parcel, Step, Transaction};
+use crate::config::RouteTls;
+use crate::smtp::answer::{Answer, AnswerReader, Class, printable};
+
+/// One connection to one next hop.
+#[derive(Debug)]
+pub struct Attempt {
+    hostname: String,
+    tls: RouteTls,
+    credentials: Option<Credentials>,
+    timeouts: Timeouts,
+    messages_left: u32,
+    stage: Stage,
+    offer: Offer,
+    reader: AnswerReader,
+    actions: VecDeque<Action>,
+    outgoing: Outgoing,
+    deadline: Instant,
+}
+
+impl Attempt {
+    /// Returns an attempt on a connection that has just been made.
+    #[must_use]
+    pub fn new(terms: Terms, now: Instant) -> Self {
+        let Terms { hostname, tls, credentials, timeouts, messages } = terms;
+        let mut actions = VecDeque::new();
+        let stage = match tls {
+            RouteTls::Implicit => {
+                actions.push_back(Action::Secure);
+                Stage::Securing(Then::Banner)
+            }
+            RouteTls::Required | RouteTls::None => Stage::Banner,
+        };
+        Self {
+            hostname,
+            tls,
+            credentials,
+            timeouts,
+            messages_left: messages,
+            stage,
+            offer: Offer::default(),
+            reader: AnswerReader::default(),
+            actions,
+            outgoing: Outgoing::Sent,
+            deadline: now + timeouts.reply,
+        }
+    }
+
+    /// Returns the next thing to do.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Returns when [`Attempt::expire`] is due.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Takes octets of the next hop.
+    pub fn receive(&mut self, mut input: &[u8], now: Instant) {
+        while !input.is_empty() {
+            match self.stage {
+                Stage::Closed => return,
+                // They may be an attacker's, who hopes that we take them for answers given under
+                // TLS (RFC 3207, section 6).
+                Stage::Securing(_) => return self.fail("octets came before the TLS handshake"),
+                _ => {}
+            }
+            match self.reader.read(&mut input) {
+                Ok(Some(answer)) => self.answered(&answer, now),
+                Ok(None) => return,
+                Err(error) => return self.fail(&error.to_string()),
+            }
+        }
+    }
+
+    /// Learns that all octets handed out so far have been sent. The time for the answer begins.
+    pub fn sent(&mut self, now: Instant) {
+        if self.outgoing == Outgoing::Pending && self.actions.is_empty() {
+            self.outgoing = Outgoing::Sent;
+            self.deadline = now + self.stage.patience(self.timeouts);
+        }
+    }
+
+    /// Goes on after a handshake that proved the next hop's name.
+    pub fn secured(&mut self, now: Instant) {
+        match mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Securing(Then::Banner) => self.wait(Stage::Banner, now),
+            Stage::Securing(Then::Hello) => {
+                self.offer = Offer::default();
+                self.reader = AnswerReader::default();
+                self.say_hello(Channel::Tls, now);
+            }
+            stage => self.stage = stage,
+        }
+    }
+
+    /// Ends the attempt because the connection is gone; `words` say how.
+    pub fn lost(&mut self, words: &str) {
+        match self.stage {
+            Stage::Quit | Stage::Ready => self.close(End::Finished),
+            _ => self.fail(&printable(words.as_bytes(), 400)),
+        }
+    }
+
+    /// Begins a transaction. Only after [`Action::Ready`]; the parcel has at least one recipient.
+    pub fn begin(&mut self, parcel: Parcel, now: Instant) {
+        self.messages_left = self.messages_left.saturating_sub(1);
+        match (&self.stage, Transaction::begin(parcel, self.offer)) {
+            (Stage::Ready, step) => self.step(step, now),
+            (_, Step::Over(judged, _)) => self.settle(judged),
+            (_, Step::Ask(transaction, _) | Step::Body(transaction, _)) => {
+                if let Step::Over(judged, _) = transaction.broken("the connection was closed") {
+                    self.settle(judged);
+                }
+            }
+        }
+    }
+
+    /// Takes a piece of the body after [`Action::ReadBody`].
+    pub fn body(&mut self, chunk: &[u8], now: Instant) {
+        self.in_transaction(now, |transaction| transaction.body(chunk));
+    }
+
+    /// Ends the body after [`Action::ReadBody`].
+    pub fn body_end(&mut self, now: Instant) {
+        self.in_transaction(now, Transaction::body_end);
+    }
+
+    /// Leaves the body after [`Action::ReadBody`]: the spool cannot give it.
+    pub fn body_lost(&mut self, words: &str, now: Instant) {
+        self.in_transaction(now, |transaction| transaction.body_lost(words));
+    }
+
+    /// Says goodbye, if no transaction is under way.
+    pub fn quit(&mut self, now: Instant) {
+        if matches!(self.stage, Stage::Ready) {
+            self.say_goodbye(now);
+        }
+    }
+
+    /// Gives up waiting, if the deadline has passed.
+    pub fn expire(&mut self, now: Instant) {
+        if now < self.deadline {
+            return;
+        }
+        match &self.stage {
+            Stage::Closed => {}
+            Stage::Ready => self.say_goodbye(now),
+            Stage::Quit => self.close(End::Finished),
+            stage => {
+                let words = format!("timeout: {}", stage.awaited());
+                self.fail(&words);
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer, now: Instant) {
+        match mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Banner => {
+                if self.granted(Asked::Banner, answer) {
+                    let channel = match self.tls {
+                        RouteTls::Implicit => Channel::Tls,
+                        RouteTls::Required | RouteTls::None => Channel::Clear,
+                    };
+                    self.say_hello(channel, now);
+                }
+            }
+            Stage::Hello(channel) => {
+                if self.granted(Asked::Hello, answer) {
+                    self.offer = Offer::read(answer);
+                    self.greeted(channel, now);
+                }
+            }
+            Stage::Starttls => {
+                if self.granted(Asked::Starttls, answer) {
+                    self.actions.push_back(Action::Secure);
+                    self.wait(Stage::Securing(Then::Hello), now);
+                }
+            }
+            Stage::Auth(exchange) => self.login_answered(exchange, answer, now),
+            Stage::Transaction(transaction) => {
+                let step = match self.outgoing {
+                    Outgoing::Sent => transaction.answered(answer),
+                    Outgoing::Pending => transaction.answered_early(answer),
+                };
+                self.step(step, now);
+            }
+            Stage::Reset if answer.class() == Class::Done => self.ready(now),
+            // Most often 421: the next hop ends an idle connection (RFC 5321, section 3.8).
+            Stage::Reset | Stage::Ready | Stage::Quit => self.close(End::Finished),
+            stage @ (Stage::Securing(_) | Stage::Closed) => self.stage = stage,
+        }
+    }
+
+    /// Tells whether `answer` lets the connection go on; else the attempt is over.
+    fn granted(&mut self, asked: Asked, answer: &Answer) -> bool {
+        let words = format!("{} was answered {}", asked.name(), answer.summary());
+        match meaning(asked, answer) {
+            Meaning::Granted => return true,
+            Meaning::LoginRefused => self.close(End::LoginRefused(answer.summary())),
+            Meaning::NotHere | Meaning::NotNow | Meaning::Never => self.close(End::Unfit(words)),
+        }
+        false
+    }
+
+    /// Decides what follows EHLO: STARTTLS, AUTH, or the first message.
+    fn greeted(&mut self, channel: Channel, now: Instant) {
+        match (self.tls, channel) {
+            (RouteTls::Required, Channel::Clear) if self.offer.starttls => {
+                self.send(b"STARTTLS\r\n");
+                return self.wait(Stage::Starttls, now);
+            }
+            (RouteTls::Required, Channel::Clear) => {
+                return self.unfit("the next hop does not offer STARTTLS, which the route requires");
+            }
+            (RouteTls::Required | RouteTls::Implicit | RouteTls::None, _) => {}
+        }
+        let Some(credentials) = self.credentials.take() else { return self.ready(now) };
+        if channel == Channel::Clear {
+            return self.unfit("a password is not sent in the clear, and the route has no TLS");
+        }
+        match Exchange::begin(credentials, self.offer) {
+            Some((exchange, secret)) => self.send_secret(exchange, secret, now),
+            None => self.unfit("the next hop offers neither AUTH PLAIN nor AUTH LOGIN"),
+        }
+    }
+
+    fn login_answered(&mut self, exchange: Exchange, answer: &Answer, now: Instant) {
+        if answer.class() == Class::Continue {
+            match exchange.prompted() {
+                Some((exchange, secret)) => self.send_secret(exchange, secret, now),
+                None => self.unfit("the next hop asks for more than the login has to say"),
+            }
+        } else if self.granted(Asked::Auth, answer) {
+            self.ready(now);
+        }
+    }
+
+    fn in_transaction(&mut self, now: Instant, act: impl FnOnce(Transaction) -> Step) {
+        match mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Transaction(transaction) => self.step(act(transaction), now),
+            // The answer overtook the body: the transaction is settled already.
+            stage => self.stage = stage,
+        }
+    }
+
+    fn step(&mut self, step: Step, now: Instant) {
+        match step {
+            Step::Ask(transaction, octets) => {
+                self.send(&octets);
+                self.wait(Stage::Transaction(transaction), now);
+            }
+            Step::Body(transaction, octets) => {
+                self.send(&octets);
+                self.actions.push_back(Action::ReadBody);
+                self.wait(Stage::Transaction(transaction), now);
+            }
+            Step::Over(judged, after) => {
+                self.settle(judged);
+                match after {
+                    After::Clean => self.ready(now),
+                    After::Reset => {
+                        self.send(b"RSET\r\n");
+                        self.wait(Stage::Reset, now);
+                    }
+                    After::Broken(words) => self.close(End::Unfit(words)),
+                    After::LoginRefused(words) => self.close(End::LoginRefused(words)),
+                }
+            }
+        }
+    }
+
+    /// Ends the attempt at a fault; a transaction under way is settled first.
+    fn fail(&mut self, words: &str) {
+        match mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Closed => return,
+            Stage::Transaction(transaction) => {
+                if let Step::Over(judged, _) = transaction.broken(words) {
+                    self.settle(judged);
+                }
+            }
+            _ => {}
+        }
+        self.unfit(words);
+    }
+
+    /// Ends the attempt because this host is of no use.
+    fn unfit(&mut self, words: &str) {
+        self.close(End::Unfit(words.to_owned()));
+    }
+
+    /// Hands out the rulings. What was still to be sent for the transaction is void.
+    fn settle(&mut self, judged: Vec<Judged>) {
+        self.actions.retain(|action| matches!(action, Action::Settle(_)));
+        self.actions.push_back(Action::Settle(judged));
+    }
+
+    fn close(&mut self, end: End) {
+        self.stage = Stage::Closed;
+        self.credentials = None;
+        self.actions.retain(|action| matches!(action, Action::Settle(_)));
+        self.actions.push_back(Action::Close(end));
+    }
+
+    fn ready(&mut self, now: Instant) {
+        if self.messages_left == 0 {
+            return self.say_goodbye(now);
+        }
+        self.actions.push_back(Action::Ready);
+        self.wait(Stage::Ready, now);
+    }
+
+    fn say_hello(&mut self, channel: Channel, now: Instant) {
+        let command = format!("EHLO {}\r\n", self.hostname);
+        self.send(command.as_bytes());
+        self.wait(Stage::Hello(channel), now);
+    }
+
+    fn say_goodbye(&mut self, now: Instant) {
+        self.send(b"QUIT\r\n");
+        self.wait(Stage::Quit, now);
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        if !octets.is_empty() {
+            self.actions.push_back(Action::Send(octets.to_vec()));
+            self.outgoing = Outgoing::Pending;
+        }
+    }
+
+    fn send_secret(&mut self, exchange: Exchange, secret: Secret, now: Instant) {
+        self.actions.push_back(Action::SendSecret(secret));
+        self.outgoing = Outgoing::Pending;
+        self.wait(Stage::Auth(exchange), now);
+    }
+
+    /// Enters `stage` with its deadline.
+    fn wait(&mut self, stage: Stage, now: Instant) {
+        self.stage = stage;
+        self.deadline = now + self.stage.patience(self.timeouts);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Attempts in good order, and beginnings that come to nothing.
+
+mod driven;
+mod foreign;
+mod misbehaviour;
+
+use driven::{Driven, parcel, ready, terms};
+
+use super::End;
+use crate::config::RouteTls;
+use crate::mail::envelope::Body;
+
+#[test]
+fn a_whole_delivery_with_starttls_login_and_pipelining() {
+    let mut driven = Driven::new(terms(RouteTls::Required, Some("tim")));
+    driven.hop("220 mx.example.net ESMTP\r\n").hop("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n");
+    assert_eq!(driven.take_sent(), "EHLO relay.example.net\r\nSTARTTLS\r\n");
+    assert_eq!(driven.hop("220 2.0.0 go\r\n").secures, 1);
+    driven.attempt.secured(driven.now);
+    driven.obey();
+    driven.hop(
+        "250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 AUTH LOGIN PLAIN\r\n",
+    );
+    assert_eq!(driven.take_sent(), "EHLO relay.example.net\r\nAUTH PLAIN AHRpbQBzZWNyZXQ=\r\n");
+    driven.hop("235 2.7.0 welcome\r\n").begin(parcel("a b", Body::EightBit));
+    assert_eq!(
+        driven.take_sent(),
+        "MAIL FROM:<s@example.net> SIZE=8 BODY=8BITMIME\r\n\
+         RCPT TO:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n"
+    );
+    driven.hop("250 2.1.0 ok\r\n250 2.1.5 ok\r\n250 2.1.5 ok\r\n");
+    assert_eq!(driven.take_sent(), "DATA\r\n");
+    driven.hop("354 go on\r\n").body(b".hidden\r\n");
+    assert_eq!(driven.take_sent(), "..hidden\r\n.\r\n");
+    assert_eq!(driven.hop("250 2.0.0 queued as 1\r\n").rulings(), "dd");
+    assert_eq!(driven.ready, 1, "and the connection can carry the next message");
+    driven.attempt.quit(driven.now);
+    driven.obey();
+    assert_eq!(driven.take_sent(), "QUIT\r\n");
+    assert_eq!(driven.hop("221 bye\r\n").end, Some(End::Finished));
+}
+
+#[test]
+fn without_pipelining_every_command_waits_for_its_answer() {
+    let mut driven = ready("SIZE");
+    for (expected, answer) in [
+        ("MAIL FROM:<s@example.net> SIZE=8\r\n", "250 ok\r\n"),
+        ("RCPT TO:<a@example.com>\r\n", "250 ok\r\n"),
+        ("RCPT TO:<b@example.com>\r\n", "250 ok\r\n"),
+        ("DATA\r\n", "354 ok\r\n"),
+    ] {
+        if driven.ready == 1 {
+            driven.begin(parcel("a b", Body::SevenBit));
+        }
+        assert_eq!(driven.take_sent(), expected);
+        driven.hop(answer);
+    }
+    assert_eq!(
+        (driven.read_body, driven.body(b"x\r\n").hop("250 ok\r\n").rulings()),
+        (1, "dd".into())
+    );
+}
+
+#[test]
+fn an_uncertain_end_says_so() {
+    let mut driven = ready("PIPELINING");
+    driven
+        .begin(parcel("a", Body::SevenBit))
+        .hop("250 a\r\n250 b\r\n")
+        .hop("354 go\r\n")
+        .body(b"x\r\n");
+    driven.attempt.lost("connection reset");
+    driven.obey();
+    let why = driven.judged[0][0].why.text();
+    assert_eq!(why, "uncertain: connection reset after the final dot, before its answer");
+}
+
+/// How a connection ends that never becomes ready.
+#[test]
+fn every_refused_beginning_ends_with_its_reason() {
+    let hello = "250-mx\r\n250 STARTTLS\r\n";
+    let rows: &[(&str, RouteTls, Option<&str>, &[&str], &str)] = &[
+        ("521", RouteTls::Required, None, &["521 no mail here\r\n"], "521 no mail here"),
+        ("554", RouteTls::Required, None, &["554 go away\r\n"], "554 go away"),
+        ("421", RouteTls::Required, None, &["421 busy\r\n"], "421 busy"),
+        ("EHLO unknown", RouteTls::Required, None, &["220 mx\r\n", "502 what\r\n"], "502 what"),
+        (
+            "no STARTTLS",
+            RouteTls::Required,
+            None,
+            &["220 mx\r\n", "250 mx\r\n"],
+            "does not offer STARTTLS",
+        ),
+        (
+            "STARTTLS refused",
+            RouteTls::Required,
+            None,
+            &["220 mx\r\n", hello, "454 no\r\n"],
+            "454 no",
+        ),
+        (
+            "text injected after the 220 to STARTTLS",
+            RouteTls::Required,
+            None,
+            &["220 mx\r\n", hello, "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n"],
+            "before the TLS handshake",
+        ),
+        (
+            "text injected in a packet of its own",
+            RouteTls::Required,
+            None,
+            &["220 mx\r\n", hello, "220 go\r\n", "250 mx\r\n"],
+            "before the TLS handshake",
+        ),
+        (
+            "a login in the clear",
+            RouteTls::None,
+            Some("tim"),
+            &["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n"],
+            "not sent in the clear",
+        ),
+        ("octets without end", RouteTls::None, None, &[&"x".repeat(2000)], "too long"),
+    ];
+    for (name, tls, login, answers, reason) in rows {
+        let mut driven = Driven::new(terms(*tls, *login));
+        for answer in *answers {
+            driven.hop(answer);
+        }
+        let Some(End::Unfit(words)) = &driven.end else { panic!("{name}: {:?}", driven.end) };
+        assert!(words.contains(reason), "{name}: {words}");
+        assert!(!driven.take_sent().contains("AUTH "), "{name}");
+    }
+}
+
+/// Brings an implicit-TLS attempt to its AUTH.
+fn at_auth(mechanisms: &str) -> Driven {
+    let mut driven = Driven::new(terms(RouteTls::Implicit, Some("tim")));
+    assert_eq!(driven.secures, 1, "the handshake comes before the greeting");
+    driven.attempt.secured(driven.now);
+    driven.hop("220 mx\r\n").hop(&format!("250-mx\r\n250 AUTH {mechanisms}\r\n"));
+    driven
+}
+
+#[test]
+fn a_login_is_refused_put_off_or_impossible() {
+    for refusal in ["535 5.7.8 wrong\r\n", "530 5.7.0 no\r\n", "534 weak\r\n", "504 what\r\n"] {
+        let driven = &mut at_auth("PLAIN");
+        driven.hop(refusal);
+        assert_eq!(driven.end, Some(End::LoginRefused(refusal.trim_end().into())));
+    }
+    for other in ["454 4.7.0 later\r\n", "421 bye\r\n", "334 more\r\n"] {
+        let driven = &mut at_auth("PLAIN");
+        driven.hop(other);
+        assert!(matches!(driven.end, Some(End::Unfit(_))), "{other}: {:?}", driven.end);
+    }
+    assert!(matches!(at_auth("GSSAPI").end, Some(End::Unfit(_))));
+}
+
+#[test]
+fn login_is_spoken_where_plain_is_not_offered() {
+    let mut driven = at_auth("LOGIN");
+    driven.hop("334 VXNlcm5hbWU6\r\n").hop("334 UGFzc3dvcmQ6\r\n").hop("235 ok\r\n");
+    assert!(driven.take_sent().ends_with("AUTH LOGIN\r\ndGlt\r\nc2VjcmV0\r\n"));
+    assert_eq!(driven.ready, 1);
+}

@@ -1,0 +1,203 @@
+//! What an answer means for the recipients it is about.
+
+use crate::mail::bounce::Diagnostic;
+use crate::smtp::address::Address;
+use crate::smtp::answer::{Answer, Class};
+use crate::smtp::reply::Enhanced;
+
+/// What a next hop was asked when it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing yet: the greeting.
+    Banner,
+    /// EHLO.
+    Hello,
+    /// STARTTLS.
+    Starttls,
+    /// AUTH or a step of it.
+    Auth,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// Whether it takes the message: the final dot.
+    Dot,
+}
+
+impl Asked {
+    /// Returns the words for people: what was asked.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Banner => "the connection",
+            Self::Hello => "EHLO",
+            Self::Starttls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Dot => "the final dot",
+        }
+    }
+
+    /// Returns the class of the answer that lets us go on.
+    const fn wanted(self) -> Class {
+        match self {
+            Self::Banner | Self::Hello | Self::Starttls | Self::Auth => Class::Done,
+            Self::Mail | Self::Rcpt | Self::Dot => Class::Done,
+            Self::Data => Class::Continue,
+        }
+    }
+
+    /// Tells whether the answer is about the connection rather than about one message.
+    const fn is_about_connection(self) -> bool {
+        match self {
+            Self::Banner | Self::Hello | Self::Starttls | Self::Auth => true,
+            Self::Mail | Self::Rcpt | Self::Data | Self::Dot => false,
+        }
+    }
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// What was asked is granted.
+    Granted,
+    /// Not now: the recipients wait.
+    NotNow,
+    /// Never: the recipients are given up.
+    Never,
+    /// This host cannot help; another host of the route may. The connection is over.
+    NotHere,
+    /// Our login is missing or wrong: nobody's mail gets through until somebody acts. The
+    /// connection is over.
+    LoginRefused,
+}
+
+/// Returns what `answer` means after `asked`.
+///
+/// 421 closes the connection wherever it comes (RFC 5321, section 3.8). 552 after RCPT is read as
+/// 452 (RFC 5321, section 4.5.3.1.10). A greeting of 554 or 521 (RFC 7504) rules out the host,
+/// not the mail: a smarthost that shuts its door is a matter for the operator, so the mail waits.
+/// 530, 534, 535 and 538 concern the login (RFC 4954, section 6), whatever they answer.
+#[must_use]
+pub fn meaning(asked: Asked, answer: &Answer) -> Meaning {
+    let class = answer.class();
+    match (asked, answer.code()) {
+        (_, 421) => Meaning::NotHere,
+        (Asked::Auth, 500..) => Meaning::LoginRefused,
+        (Asked::Mail | Asked::Rcpt | Asked::Data | Asked::Dot, 530 | 534 | 535 | 538) => {
+            Meaning::LoginRefused
+        }
+        (Asked::Rcpt, 552) => Meaning::NotNow,
+        (asked, _) if class == asked.wanted() => Meaning::Granted,
+        (asked, 400..) if asked.is_about_connection() => Meaning::NotHere,
+        (_, 400..=499) => Meaning::NotNow,
+        (_, 500..) => Meaning::Never,
+        // 2yz where 3yz was due, or the reverse: we no longer know what it answers.
+        _ => Meaning::NotHere,
+    }
+}
+
+/// What is to become of a recipient as far as one connection can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The next hop took responsibility.
+    Delivered,
+    /// To be tried again on the normal schedule.
+    Deferred,
+    /// Given up.
+    Failed,
+    /// Untouched: another host of the route may be asked at once, else deferred.
+    Elsewhere,
+    /// Kept however old it is, until the operator has repaired the login.
+    Held,
+}
+
+/// A recipient, its ruling, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Whom it is about.
+    pub recipient: Address,
+    /// What is to become of it.
+    pub ruling: Ruling,
+    /// The enhanced code that goes into a report; none: derived from the ruling.
+    pub status: Option<Enhanced>,
+    /// The words that decided it.
+    pub why: Diagnostic,
+}
+
+impl Judged {
+    /// Returns the ruling that `answer` is for `recipient` if it means `meaning`.
+    #[must_use]
+    pub fn by_answer(recipient: Address, meaning: Meaning, answer: &Answer) -> Self {
+        let ruling = match meaning {
+            Meaning::Granted => Ruling::Delivered,
+            Meaning::NotNow => Ruling::Deferred,
+            Meaning::Never => Ruling::Failed,
+            Meaning::NotHere => Ruling::Elsewhere,
+            Meaning::LoginRefused => Ruling::Held,
+        };
+        let why = Diagnostic::Smtp(answer.summary());
+        Self { recipient, ruling, status: answer.enhanced(), why }
+    }
+
+    /// Returns a ruling of our own.
+    #[must_use]
+    pub fn by_us(recipient: Address, ruling: Ruling, status: Enhanced, words: &str) -> Self {
+        Self { recipient, ruling, status: Some(status), why: Diagnostic::Own(words.to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::answer::AnswerReader;
+
+    #[test]
+    fn every_misbehaviour_has_its_meaning() {
+        use Asked::{Auth, Banner, Data, Dot, Hello, Mail, Rcpt, Starttls};
+        use Meaning::{Granted, LoginRefused, Never, NotHere, NotNow};
+        let rows: &[(&str, Asked, u16, Meaning)] = &[
+            ("a greeting", Banner, 220, Granted),
+            ("a host that takes no mail", Banner, 521, NotHere),
+            ("a greeting of refusal", Banner, 554, NotHere),
+            ("a busy greeting", Banner, 450, NotHere),
+            ("a greeting that asks for more", Banner, 354, NotHere),
+            ("EHLO unknown", Hello, 502, NotHere),
+            ("TLS not available", Starttls, 454, NotHere),
+            ("TLS never available", Starttls, 502, NotHere),
+            ("a wrong password", Auth, 535, LoginRefused),
+            ("a mechanism too weak", Auth, 534, LoginRefused),
+            ("a mechanism unknown", Auth, 504, LoginRefused),
+            ("the user database is away", Auth, 454, NotHere),
+            ("a login is required at MAIL", Mail, 530, LoginRefused),
+            ("a login is required at RCPT", Rcpt, 530, LoginRefused),
+            ("encryption is required for the login", Mail, 538, LoginRefused),
+            ("a sender unknown", Mail, 550, Never),
+            ("a sender not now", Mail, 451, NotNow),
+            ("too many recipients, as some write it", Rcpt, 552, NotNow),
+            ("a message too large", Mail, 552, Never),
+            ("a message too large at its end", Dot, 552, Never),
+            ("a user unknown", Rcpt, 550, Never),
+            ("a mailbox busy", Rcpt, 450, NotNow),
+            ("a user not local", Rcpt, 251, Granted),
+            ("a recipient answered with 354", Rcpt, 354, NotHere),
+            ("go on", Data, 354, Granted),
+            ("DATA answered with 250", Data, 250, NotHere),
+            ("the dot answered with 354", Dot, 354, NotHere),
+            ("throttled", Dot, 454, NotNow),
+            ("closing at MAIL", Mail, 421, NotHere),
+            ("closing at RCPT", Rcpt, 421, NotHere),
+            ("closing at DATA", Data, 421, NotHere),
+            ("closing at the dot", Dot, 421, NotHere),
+        ];
+        for (name, asked, code, expected) in rows {
+            let octets = format!("{code} text\r\n");
+            let answer = AnswerReader::default().read(&mut octets.as_bytes()).unwrap().unwrap();
+            assert_eq!(meaning(*asked, &answer), *expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which recipients of a message go which way.
+
+use crate::config::Route;
+use crate::smtp::address::Address;
+
+/// The most recipients of one transaction: what every server must take (RFC 5321, section
+/// 4.5.3.1.8).
+pub const RECIPIENTS_MAX: usize = 100;
+
+/// Recipients that go to one next hop in one transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load<'a> {
+    /// Where they go.
+    pub route: &'a Route,
+    /// At least one, at most [`RECIPIENTS_MAX`].
+    pub recipients: Vec<Address>,
+}
+
+/// Recipients, sorted by where they go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sorted<'a> {
+    /// One after another, in the order of their first recipients.
+    pub loads: Vec<Load<'a>>,
+    /// Those that no route takes.
+    pub stranded: Vec<Address>,
+}
+
+/// Sorts `recipients` by the routes that `route_for` gives them.
+#[must_use]
+pub fn sort<'a>(
+    recipients: &[Address],
+    route_for: impl Fn(&Address) -> Option<&'a Route>,
+) -> Sorted<'a> {
+    let mut sorted = Sorted { loads: Vec::new(), stranded: Vec::new() };
+    for recipient in recipients {
+        let Some(route) = route_for(recipient) else {
+            sorted.stranded.push(recipient.clone());
+            continue;
+        };
+        let has_room = |load: &&mut Load<'_>| {
+            load.route.name == route.name && load.recipients.len() < RECIPIENTS_MAX
+        };
+        match sorted.loads.iter_mut().find(has_room) {
+            Some(load) => load.recipients.push(recipient.clone()),
+            None => sorted.loads.push(Load { route, recipients: vec![recipient.clone()] }),
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::RouteTls;
+
+    fn route(name: &str) -> Route {
+        Route {
+            name: name.into(),
+            default: false,
+            domains: vec![format!("{name}.example.net")],
+            hosts: Vec::new(),
+            tls: RouteTls::Required,
+            ca_file: None,
+            login: None,
+            connections: 1,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn recipients_are_sorted_by_route_in_loads_that_every_server_takes() {
+        let routes = [route("a"), route("b")];
+        let mut recipients: Vec<Address> = vec!["x@b.example.net".parse().unwrap()];
+        recipients.extend((0..150).map(|n| format!("u{n}@a.example.net").parse().unwrap()));
+        recipients.push("lost@example.com".parse().unwrap());
+        let sorted =
+            sort(&recipients, |to| routes.iter().find(|route| route.domains[0] == to.domain()));
+        let shape: Vec<_> =
+            sorted.loads.iter().map(|l| (l.route.name.as_str(), l.recipients.len())).collect();
+        assert_eq!(shape, [("b", 1), ("a", 100), ("a", 50)]);
+        assert_eq!(sorted.loads[2].recipients[49].as_str(), "u149@a.example.net");
+        assert_eq!(sorted.stranded[0].as_str(), "lost@example.com");
+    }
+}
