@@ -76,6 +76,13 @@ impl Attempt {
         self.deadline
     }
 
+    /// Tells whether the connection is of no use any more; what there is left to do says
+    /// [`Attempt::next_action`].
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Closed)
+    }
+
     /// Takes octets of the next hop.
     pub fn receive(&mut self, mut input: &[u8], now: Instant) {
         while !input.is_empty() {
@@ -126,8 +133,9 @@ impl Attempt {
     /// Begins a transaction. Only after [`Action::Ready`]; the parcel has at least one recipient.
     pub fn begin(&mut self, parcel: Parcel, now: Instant) {
         self.messages_left = self.messages_left.saturating_sub(1);
-        match (&self.stage, Transaction::begin(parcel, self.offer)) {
-            (Stage::Ready, step) => self.step(step, now),
+        let step = Transaction::begin(parcel, self.offer);
+        match (&self.stage, step) {
+            (Stage::Ready, step) => return self.step(step, now),
             (_, Step::Over(judged, _)) => self.settle(judged),
             (_, Step::Ask(transaction, _) | Step::Body(transaction, _)) => {
                 if let Step::Over(judged, _) = transaction.broken("the connection was closed") {
@@ -135,6 +143,7 @@ impl Attempt {
                 }
             }
         }
+        self.close(End::Finished);
     }
 
     /// Takes a piece of the body after [`Action::ReadBody`].
@@ -232,7 +241,8 @@ impl Attempt {
                 return self.wait(Stage::Starttls, now);
             }
             (RouteTls::Required, Channel::Clear) => {
-                return self.unfit("the next hop does not offer STARTTLS, which the route requires");
+                return self
+                    .unfit("the next hop does not offer STARTTLS, which the route requires");
             }
             (RouteTls::Required | RouteTls::Implicit | RouteTls::None, _) => {}
         }

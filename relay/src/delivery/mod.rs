@@ -19,3 +19,4 @@ pub mod sorting;
 pub mod stuffing;
 pub mod terms;
 pub mod transaction;
+pub mod trip;

@@ -1,1 +1,7 @@
-//! (room)
+//! Sockets: each file is one loop.
+
+mod connection;
+mod lane;
+pub mod outbound;
+mod password;
+pub mod tls_client;

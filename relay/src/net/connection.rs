@@ -1,0 +1,359 @@
+//! The loop around one [`Attempt`]: moves octets, does what the actions say.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::client::TlsStream;
+use zeroize::Zeroizing;
+
+use super::tls_client::TlsClient;
+use crate::config::NextHop;
+use crate::delivery::action::{Action, End};
+use crate::delivery::attempt::Attempt;
+use crate::delivery::ruling::Judged;
+use crate::delivery::terms::Terms;
+use crate::delivery::transaction::Parcel;
+use crate::spool::BodyReader;
+
+/// The most octets of a body that are sent under one deadline.
+const PIECE: usize = 32 * 1024;
+
+/// A connection to a next hop that has said hello and waits for a message.
+pub(super) struct Connection {
+    attempt: Attempt,
+    stream: Stream,
+    host: NextHop,
+    /// None for connections in the clear.
+    tls: Option<TlsClient>,
+    outgoing: Outgoing,
+}
+
+/// What is left of a connection when its message is settled.
+pub(super) enum Left {
+    /// The next message can begin.
+    Ready(Connection),
+    /// It has to be led to an end or to the next message first.
+    Busy(Connection),
+    /// It is closed.
+    Closed(End),
+}
+
+/// What a driver learns while it moves octets.
+enum Turn {
+    Ready,
+    Settled(Vec<Judged>),
+    Closed(End),
+}
+
+enum Stream {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Given up: no octet passes any more.
+    Gone,
+}
+
+/// What is to be sent, and how far that has got.
+enum Outgoing {
+    Nothing,
+    Octets {
+        octets: Zeroizing<Vec<u8>>,
+        sent: usize,
+    },
+    /// All is written and may lie in a buffer of TLS.
+    Unflushed,
+}
+
+enum Moved {
+    Read(usize),
+    Wrote(usize),
+    Flushed,
+}
+
+/// A body on its way.
+struct Cargo {
+    reader: BodyReader,
+    piece: Vec<u8>,
+    sent: usize,
+}
+
+impl Connection {
+    /// Leads a new connection up to its first message.
+    ///
+    /// # Errors
+    ///
+    /// How it ended before.
+    pub(super) async fn open(
+        stream: TcpStream,
+        host: NextHop,
+        tls: Option<TlsClient>,
+        terms: Terms,
+    ) -> Result<Self, End> {
+        let attempt = Attempt::new(terms, Instant::now());
+        let stream = Stream::Clear(stream);
+        let new = Self { attempt, stream, host, tls, outgoing: Outgoing::Nothing };
+        new.rest().await
+    }
+
+    /// Returns the host that it leads to.
+    pub(super) const fn host(&self) -> &NextHop {
+        &self.host
+    }
+
+    /// Carries one message up to its rulings.
+    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+        let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
+        self.attempt.begin(parcel, Instant::now());
+        let judged = loop {
+            match self.turn(&mut cargo).await {
+                Turn::Settled(judged) => break judged,
+                Turn::Ready => {}
+                Turn::Closed(end) => return (Vec::new(), Left::Closed(end)),
+            }
+        };
+        let left = match self.attempt.next_action() {
+            Some(Action::Ready) => Left::Ready(self),
+            Some(Action::Close(end)) => Left::Closed(end),
+            Some(action) => {
+                self.obey(action, &mut None).await;
+                Left::Busy(self)
+            }
+            None => Left::Busy(self),
+        };
+        (judged, left)
+    }
+
+    /// Leads the connection to where the next message can begin.
+    ///
+    /// # Errors
+    ///
+    /// How it ended instead.
+    pub(super) async fn rest(mut self) -> Result<Self, End> {
+        loop {
+            match self.turn(&mut None).await {
+                Turn::Ready => return Ok(self),
+                Turn::Settled(_) => {}
+                Turn::Closed(end) => return Err(end),
+            }
+        }
+    }
+
+    /// Ends the connection in order.
+    pub(super) async fn quit(mut self) {
+        self.attempt.quit(Instant::now());
+        while !matches!(self.turn(&mut None).await, Turn::Closed(_)) {}
+    }
+
+    /// Tells whether a waiting connection has been idle for too long.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        now >= self.attempt.deadline()
+    }
+
+    /// Looks, without waiting, whether the next hop has ended a waiting connection.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut octets = [0; 512];
+        let mut buffer = ReadBuf::new(&mut octets);
+        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer);
+        // A next hop that speaks unasked says goodbye.
+        read.is_pending()
+    }
+
+    async fn turn(&mut self, cargo: &mut Option<Cargo>) -> Turn {
+        loop {
+            let action = match self.outgoing {
+                Outgoing::Nothing => self.attempt.next_action(),
+                Outgoing::Octets { .. } | Outgoing::Unflushed => None,
+            };
+            match action {
+                Some(Action::Ready) => return Turn::Ready,
+                Some(Action::Settle(judged)) => return Turn::Settled(judged),
+                Some(Action::Close(end)) => {
+                    self.stream = Stream::Gone;
+                    return Turn::Closed(end);
+                }
+                Some(action) => self.obey(action, cargo).await,
+                None => self.exchange().await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, action: Action, cargo: &mut Option<Cargo>) {
+        match action {
+            Action::Send(octets) => self.send(Zeroizing::new(octets)),
+            Action::SendSecret(octets) => self.send(octets),
+            Action::Secure => self.secure().await,
+            Action::ReadBody => self.feed(cargo).await,
+            Action::Ready | Action::Settle(_) | Action::Close(_) => {}
+        }
+    }
+
+    fn send(&mut self, octets: Zeroizing<Vec<u8>>) {
+        self.outgoing = Outgoing::Octets { octets, sent: 0 };
+    }
+
+    /// Hands the attempt the next piece of the body.
+    async fn feed(&mut self, cargo: &mut Option<Cargo>) {
+        let Some(Cargo { reader, piece, sent }) = cargo else {
+            return self.attempt.body_lost("there is no body", Instant::now());
+        };
+        if *sent == piece.len() {
+            match reader.read_chunk().await {
+                Ok(Some(next)) => (*piece, *sent) = (next, 0),
+                Ok(None) => return self.attempt.body_end(Instant::now()),
+                Err(problem) => {
+                    let words = format!("the message cannot be read: {problem}");
+                    return self.attempt.body_lost(&words, Instant::now());
+                }
+            }
+        }
+        let end = piece.len().min(*sent + PIECE);
+        self.attempt.body(&piece[*sent..end], Instant::now());
+        *sent = end;
+    }
+
+    async fn secure(&mut self) {
+        let stream = match (mem::replace(&mut self.stream, Stream::Gone), &self.tls) {
+            (Stream::Clear(stream), Some(tls)) => {
+                let handshake = tls.handshake(&self.host.host, stream);
+                timeout_at(self.attempt.deadline().into(), handshake).await
+            }
+            (Stream::Clear(_), None) | (Stream::Tls(_) | Stream::Gone, _) => {
+                return self.attempt.lost("the route has no TLS");
+            }
+        };
+        match stream {
+            Ok(Ok(stream)) => {
+                self.stream = Stream::Tls(Box::new(stream));
+                self.attempt.secured(Instant::now());
+            }
+            Ok(Err(error)) => self.attempt.lost(&error.to_string()),
+            Err(_) => self.attempt.expire(Instant::now()),
+        }
+    }
+
+    /// Moves octets in the direction that is ready first, or lets the attempt expire.
+    async fn exchange(&mut self) {
+        let mut octets = [0; 4096];
+        let deadline = self.attempt.deadline().into();
+        let (stream, outgoing) = (&mut self.stream, &self.outgoing);
+        let moving =
+            std::future::poll_fn(|context| stream.poll_move(context, outgoing, &mut octets));
+        let moved = timeout_at(deadline, moving).await;
+        let now = Instant::now();
+        match moved {
+            Err(_) => self.attempt.expire(now),
+            Ok(Ok(Moved::Wrote(count))) if count > 0 => self.outgoing.advance(count),
+            Ok(Ok(Moved::Flushed)) => {
+                self.outgoing = Outgoing::Nothing;
+                self.attempt.sent(now);
+            }
+            Ok(Ok(Moved::Read(0))) => self.lost("the next hop closed the connection"),
+            Ok(Ok(Moved::Read(count))) => self.attempt.receive(&octets[..count], now),
+            // What the next hop said before it closed may still be there to read.
+            Ok(Ok(Moved::Wrote(_)) | Err((Direction::Out, _))) => self.outgoing = Outgoing::Nothing,
+            Ok(Err((Direction::In, problem))) => self.lost(&problem.to_string()),
+        }
+        if self.attempt.is_over() {
+            self.outgoing = Outgoing::Nothing;
+        }
+    }
+
+    fn lost(&mut self, words: &str) {
+        self.stream = Stream::Gone;
+        self.attempt.lost(words);
+    }
+}
+
+impl Outgoing {
+    fn advance(&mut self, count: usize) {
+        if let Self::Octets { octets, sent } = self {
+            *sent += count;
+            if *sent >= octets.len() {
+                *self = Self::Unflushed;
+            }
+        }
+    }
+}
+
+/// Which way octets were to move when it failed.
+enum Direction {
+    In,
+    Out,
+}
+
+impl Stream {
+    /// Writes, flushes or reads, in this order: an answer that is read was not given before the
+    /// octets it answers had left us.
+    fn poll_move(
+        &mut self,
+        context: &mut Context<'_>,
+        outgoing: &Outgoing,
+        incoming: &mut [u8],
+    ) -> Poll<Result<Moved, (Direction, io::Error)>> {
+        let out = match outgoing {
+            Outgoing::Octets { octets, sent } => {
+                Pin::new(&mut *self).poll_write(context, &octets[*sent..]).map_ok(Moved::Wrote)
+            }
+            Outgoing::Unflushed => {
+                Pin::new(&mut *self).poll_flush(context).map_ok(|()| Moved::Flushed)
+            }
+            Outgoing::Nothing => Poll::Pending,
+        };
+        if let Poll::Ready(out) = out {
+            return Poll::Ready(out.map_err(|error| (Direction::Out, error)));
+        }
+        let mut buffer = ReadBuf::new(incoming);
+        let read = Pin::new(self).poll_read(context, &mut buffer);
+        read.map_ok(|()| Moved::Read(buffer.filled().len())).map_err(|error| (Direction::In, error))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_write(context, octets),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The loop that takes messages out of the spool and brings them to their next hops.
+//!
+//! It claims a message, lets it wait for its routes, hands it to their lanes, and settles it. What
+//! becomes of it is decided in `delivery` and `policy`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::lane::Lane;
+use crate::config::Config;
+use crate::delivery::ruling::{Judged, Ruling};
+use crate::delivery::settlement::{Facts, Leg, Settlement};
+use crate::delivery::sorting::{self, Sorted};
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::mail::bounce::{self, Addressee, Report, header_section};
+use crate::mail::message::MessageId;
+use crate::policy::relaying::{Client, route_for};
+use crate::smtp::address::Address;
+use crate::smtp::reply::Enhanced;
+use crate::spool::{Claim, Spool, StoreError};
+
+/// How long messages under way may take to be settled when the relay stops. What is cut off then
+/// is tried again after the start, and may arrive twice.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How often idle connections are looked at.
+const REAP: Duration = Duration::from_secs(1);
+/// How long recipients wait whose failure could not be reported yet.
+const REPORT_RETRY: Duration = Duration::from_secs(60);
+
+/// What every task of the outbound side shares.
+struct Outbound {
+    spool: Arc<Spool>,
+    config: Arc<Config>,
+    journal: Journal,
+    lanes: HashMap<String, Arc<Lane>>,
+}
+
+/// Recipients of one message that go along one lane in one transaction.
+struct Load {
+    lane: Arc<Lane>,
+    recipients: Vec<Address>,
+    /// Room in the lane, for as long as the message is in memory.
+    _ticket: OwnedSemaphorePermit,
+}
+
+/// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
+/// its end, for at most 30 s.
+///
+/// Dropping the future is safe too: claims that are not settled become due again.
+pub async fn run(
+    spool: Arc<Spool>,
+    config: Arc<Config>,
+    journal: Journal,
+    mut stop: watch::Receiver<bool>,
+) {
+    let lane = |route: &crate::config::Route| {
+        let lane = Lane::new(route.clone(), &config.hostname, journal.clone());
+        (route.name.clone(), lane)
+    };
+    let lanes = config.routes.iter().map(lane).collect();
+    let outbound = Arc::new(Outbound { spool, config, journal, lanes });
+    let mut carriers = JoinSet::new();
+    tokio::select! {
+        () = dispatch(&outbound, &mut carriers) => {}
+        () = reap(&outbound) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    outbound.lanes.values().for_each(|lane| lane.close());
+    let drained = timeout(DRAIN, async { while carriers.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        carriers.shutdown().await;
+    }
+}
+
+/// Claims messages and starts a carrier for each, for ever.
+async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
+    loop {
+        while carriers.try_join_next().is_some() {}
+        let claim = outbound.spool.claim().await;
+        let sorted = outbound.sort(&claim);
+        let stranded = sorted.stranded;
+        let mut loads = Vec::new();
+        for load in sorted.loads {
+            let lane = Arc::clone(&outbound.lanes[&load.route.name]);
+            if let Some(ticket) = lane.admit().await {
+                loads.push(Load { lane, recipients: load.recipients, _ticket: ticket });
+            }
+        }
+        // Without any room the claim is dropped: the message is due again in a minute.
+        if !loads.is_empty() || !stranded.is_empty() {
+            carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
+        }
+    }
+}
+
+/// Ends idle connections, for ever.
+async fn reap(outbound: &Outbound) {
+    let mut ticks = interval(REAP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        outbound.lanes.values().for_each(|lane| lane.reap(Instant::now()));
+    }
+}
+
+/// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
+/// was closed or had no room, stay open.
+async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
+    let claim = Arc::new(claim);
+    let mut trips = JoinSet::new();
+    for Load { lane, recipients, _ticket } in loads {
+        let claim = Arc::clone(&claim);
+        trips.spawn(async move {
+            let legs = lane.carry(&claim, recipients).await;
+            drop((claim, _ticket));
+            legs
+        });
+    }
+    let mut legs = Vec::new();
+    if !stranded.is_empty() {
+        legs.push(leg_without_route(stranded));
+    }
+    while let Some(trip) = trips.join_next().await {
+        legs.extend(trip.unwrap_or_default());
+    }
+    if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
+        outbound.settle(claim, legs).await;
+    }
+}
+
+/// Rules that recipients wait which no route takes.
+///
+/// They were accepted, so there was a route: the configuration has changed since. That is more
+/// likely a slip than a wish, so the mail waits for the next change, and the sender is told when
+/// it expires, as with every other obstacle of ours.
+fn leg_without_route(recipients: Vec<Address>) -> Leg {
+    let words = "no route of the configuration takes this recipient any more";
+    let wait = |to| Judged::by_us(to, Ruling::Deferred, Enhanced(4, 4, 4), words);
+    Leg {
+        route: String::new(),
+        remote: None,
+        next_hop: String::new(),
+        judged: recipients.into_iter().map(wait).collect(),
+        hold: None,
+    }
+}
+
+impl Outbound {
+    fn sort(&self, claim: &Claim) -> Sorted<'_> {
+        let envelope = claim.envelope();
+        let client = Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() };
+        sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
+    }
+
+    /// Writes down what became of a message; first the report about it, if there is one to write.
+    /// A crash in between repeats the report; the other order could lose it.
+    async fn settle(&self, claim: Claim, legs: Vec<Leg>) {
+        let now = Timestamp::now();
+        let facts = Facts {
+            id: claim.id(),
+            retry: &self.config.retry,
+            attempts: claim.attempts(),
+            age: Duration::try_from(now.duration_since(claim.accepted_at())).unwrap_or_default(),
+            jitter: random() as u32,
+        };
+        let settlement = Settlement::of(facts, legs);
+        let (settlement, told) = match self.report(&claim, &settlement, now).await {
+            Ok(told) => (settlement, told),
+            Err(problem) => {
+                let problem = format!("the report about {} was not written: {problem}", claim.id());
+                let trouble = Event::Trouble { room: "net", problem };
+                (settlement.without_failures(REPORT_RETRY), Some(trouble))
+            }
+        };
+        let id = claim.id();
+        let events = settlement.events();
+        match self.spool.settle(claim, settlement.into_outcomes()).await {
+            Ok(()) => events.into_iter().chain(told).for_each(|event| self.journal.write(event)),
+            Err(problem) => {
+                let problem = format!("the outcome of {id} was not written: {problem}");
+                self.journal.write(Event::Trouble { room: "net", problem });
+            }
+        }
+    }
+
+    /// Puts a report about the failures of `settlement` into the spool. Returns what there is to
+    /// say about it.
+    async fn report(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Option<Event>, StoreError> {
+        let failures = settlement.failures();
+        if failures.is_empty() {
+            return Ok(None);
+        }
+        let about = claim.id();
+        let to = match bounce::addressee(claim.envelope(), &failures, &self.config.postmaster) {
+            Addressee::Mailbox(to) => to,
+            Addressee::Nobody => {
+                let reason = failures[0].diagnostic.text().to_owned();
+                return Ok(Some(Event::BounceDropped { id: about, reason }));
+            }
+        };
+        let start = read_start(claim).await;
+        let report = Report {
+            hostname: &self.config.hostname,
+            to: &to,
+            about,
+            arrived_at: claim.accepted_at(),
+            now,
+            failures: &failures,
+            header: header_section(&start),
+            nonce: random(),
+        };
+        let id = self.commit(&report).await?;
+        Ok(Some(Event::Bounced { id, about }))
+    }
+
+    async fn commit(&self, report: &Report<'_>) -> Result<MessageId, StoreError> {
+        let mut draft = self.spool.draft(report.envelope())?;
+        draft.append(&report.text()).await;
+        draft.commit().await
+    }
+}
+
+/// Reads as much of a message as a report gives back; less if it cannot be read.
+async fn read_start(claim: &Claim) -> Vec<u8> {
+    let mut body = claim.body();
+    let mut start = Vec::new();
+    while start.len() < bounce::HEADER_MAX {
+        match body.read_chunk().await {
+            Ok(Some(chunk)) => start.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    start
+}
+
+/// Returns a random number.
+fn random() -> u64 {
+    let mut octets = [0; 8];
+    // The operating system's generator seeded the library's; it does not fail after that. If it
+    // did, a number that is known would only make waits even and boundaries guessable.
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    u64::from_ne_bytes(octets)
+}
