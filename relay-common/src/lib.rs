@@ -8,16 +8,16 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-/// One 16-byte key for both IP families, and networks of them.
+// One 16-byte key for both IP families, and networks of them.
 pub mod addr;
-/// Rates and token buckets.
+// Rates and token buckets.
 pub mod bucket;
-/// Reading a frame down to its TCP header.
+// Reading a frame down to its TCP header.
 pub mod frame;
-/// aya's promises about the shared types, and the size assertions behind them.
+// aya's promises about the shared types, and the size assertions behind them.
 #[cfg_attr(feature = "host", allow(unsafe_code, reason = "aya's Pod is an unsafe trait"))]
 pub mod pod;
-/// Every table that the kernel and the relay share.
+// Every table that the kernel and the relay share.
 pub mod table;
-/// The order of the rules.
+// The order of the rules.
 pub mod verdict;

@@ -1,6 +1,6 @@
 //! The order of the rules, for the kernel and for tests alike.
 //!
-//! 1. tags and IP header, fragments and header chains: [`frame::read`](crate::frame::read);
+//! 1. tags and IP header, fragments and header chains: [`frame::read`];
 //! 2. TCP to a guarded port, or undecidable? All else passes at once, without a lookup;
 //! 3. not on the allowlist: drop; banned: drop; a connection attempt over its entry's rate: drop;
 //! 4. pass, and count.

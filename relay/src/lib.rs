@@ -18,38 +18,38 @@
 //! 10. With the gate's program missing, the relay serves nobody unless the configuration says
 //!     otherwise.
 
-/// The language of SMTP: addresses, lines, commands, replies, the end of a message.
+// The language of SMTP: addresses, lines, commands, replies, the end of a message.
 pub mod smtp;
-/// What is moved: envelope, message id, header section, outcome, bounce.
+// What is moved: envelope, message id, header section, outcome, bounce.
 pub mod mail;
-/// Everything the appliance can say about itself.
+// Everything the appliance can say about itself.
 pub mod event;
-/// The configuration: read, checked whole, then immutable.
+// The configuration: read, checked whole, then immutable.
 pub mod config;
-/// The only room that says *may*.
+// The only room that says *may*.
 pub mod policy;
-/// Receiving mail, without sockets.
+// Receiving mail, without sockets.
 pub mod session;
-/// Sending mail, without sockets.
+// Sending mail, without sockets.
 pub mod delivery;
-/// Counter samples in, spikes out.
+// Counter samples in, spikes out.
 pub mod watch;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
-/// Hosts made of network namespaces, for the demo and for tests.
+// Hosts made of network namespaces, for the demo and for tests.
 pub mod hosts;
-/// Events as log lines.
+// Events as log lines.
 pub mod journal;
-/// The only owner of messages.
+// The only owner of messages.
 pub mod spool;
-/// The kernel filter: load, attach, pin, fill its tables.
+// The kernel filter: load, attach, pin, fill its tables.
 pub mod gate;
-/// Sockets; each file is one loop.
+// Sockets; each file is one loop.
 pub mod net;
-/// The local control sockets.
+// The local control sockets.
 pub mod control;
-/// Builds the rooms into processes: gate, relay, run.
+// Builds the rooms into processes: gate, relay, run.
 pub mod appliance;
-/// The command line.
+// The command line.
 pub mod cli;
-/// The whole product at work in network namespaces.
+// The whole product at work in network namespaces.
 pub mod demo;
