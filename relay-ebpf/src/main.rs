@@ -9,8 +9,8 @@
     feature(core_intrinsics),
     allow(internal_features, reason = "the only way to a compare-and-swap on this target")
 )]
-#![allow(missing_docs, reason = "aya's macros wrap each entry point in a function without docs")]
-#![allow(unsafe_code, reason = "entry points and packet pointers are the kernel's interface")]
+#![expect(missing_docs, reason = "aya's macros wrap each entry point in a function without docs")]
+#![expect(unsafe_code, reason = "entry points and packet pointers are the kernel's interface")]
 
 mod clock;
 mod diagnose;

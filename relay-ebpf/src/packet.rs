@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
-use relay_common::frame::{self, ChainEnd, ChainStart, Frame};
+use relay_common::frame::{self, ChainEnd, ChainStart, Frame, Untagged};
 
 /// The furthest offset that is read through a pointer. The verifier wants a bound below 65,536; what lies
 /// further is never in a frame's first piece.
@@ -50,22 +50,45 @@ impl Frame for Packet {
     }
 
     #[inline(always)]
+    fn untag(&self, at: u32) -> Untagged {
+        let mut untagged = Untagged::unpack(untag(self.ctx, at));
+        if let Untagged::Type { at, .. } = &mut untagged {
+            *at = own(*at);
+        }
+        untagged
+    }
+
+    #[inline(always)]
     fn chain(&self, start: ChainStart) -> ChainEnd {
         let mut end = ChainEnd::unpack(chain(self.ctx, start.at, start.end, start.pack()));
         if let ChainEnd::Upper { at, .. } = &mut end {
-            // The compiler knows that the offset is the word's upper half and compares the word instead;
-            // the verifier then sees an offset without a bound. A volatile read cuts the two apart.
-            // SAFETY: it reads a number of this function's own.
-            *at = unsafe { core::ptr::from_ref(at).read_volatile() };
+            *at = own(*at);
         }
         end
     }
 }
 
-/// Walks a chain of extension headers.
+/// Returns `offset` as a number that the compiler knows nothing of.
 ///
-/// It is a global function, so the verifier looks at it once, with arguments it knows nothing of. Inlined
-/// into each place that calls it, the walk took a quarter of a million instructions to verify.
+/// It knows that an offset is a part of the word it was packed in, and compares the word instead; the verifier
+/// then sees an offset without a bound.
+#[inline(always)]
+fn own(offset: u32) -> u32 {
+    // SAFETY: it reads a number of this function's own.
+    unsafe { core::ptr::from_ref(&offset).read_volatile() }
+}
+
+/// Takes tags off.
+///
+/// It is a global function, as [`chain`] is: the verifier looks at it once, with arguments it knows nothing of.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn untag(ctx: *mut xdp_md, at: u32) -> u64 {
+    frame::untag(&Packet::new(ctx), at).pack()
+}
+
+/// Walks a chain of extension headers. Inlined into each place that calls it, the walk took a quarter of a
+/// million instructions to verify.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn chain(ctx: *mut xdp_md, at: u32, end: u32, start: u32) -> u64 {

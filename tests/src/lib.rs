@@ -2,5 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod frames;
+pub mod lists;
+pub mod mutate;
 pub mod need;
 pub mod world;

@@ -9,18 +9,16 @@
 //! IP are other content.
 
 mod chain;
+mod tags;
 
 pub use chain::{ChainEnd, ChainStart, HEADERS_MAX, Whole, walk};
+pub use tags::{TAGS_MAX, Untagged, untag};
 
 use crate::addr::{Addr, Family};
 use chain::AUTHENTICATION;
 
-/// The most VLAN tags that are read. Linux takes off any number of priority tags (20 were seen to get
-/// through); nobody honest stacks more than two.
-pub const TAGS_MAX: usize = 8;
-
-/// Where a frame's addresses, type and tags stand (IEEE 802.3, clause 3).
-const ETHERTYPE_AT: usize = 12;
+/// Where a frame's type, or its first tag, stands (IEEE 802.3, clause 3).
+const ETHERTYPE_AT: u32 = 12;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 /// The protocol number of TCP (RFC 9293).
@@ -40,10 +38,17 @@ pub trait Frame {
     /// Returns the `N` bytes at `offset`, at least two; `None` if the frame ends before them.
     fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// Follows a chain of extension headers to its end.
+    /// Takes off the tags, the first of which has its type at `at`.
     ///
-    /// The kernel overrides this: there the walk is a function that the verifier looks at once, by itself,
-    /// instead of at every place that calls it.
+    /// The kernel overrides this and [`chain`](Self::chain): there each is a function that the verifier
+    /// looks at once, by itself, and whose result it knows nothing of. Otherwise it would look at
+    /// everything that follows once for every number of tags and every way through the chain.
+    #[inline(always)]
+    fn untag(&self, at: u32) -> Untagged {
+        untag(self, at)
+    }
+
+    /// Follows a chain of extension headers to its end.
     #[inline(always)]
     fn chain(&self, start: ChainStart) -> ChainEnd {
         walk(self, start)
@@ -139,22 +144,24 @@ pub enum Content {
 /// Returns what `frame` holds.
 #[inline(always)]
 pub fn read<F: Frame + ?Sized>(frame: &F) -> Content {
-    let mut at = ETHERTYPE_AT;
-    for _ in 0..=TAGS_MAX {
-        let Some(ethertype) = frame.bytes(at).map(u16::from_be_bytes) else {
-            return Content::Undecidable { network: None, fault: Fault::Truncated };
-        };
-        at += 2;
-        match ethertype {
-            IPV4 => return read_ipv4(frame, Network { family: Family::V4, at }),
-            IPV6 => return read_ipv6(frame, Network { family: Family::V6, at }),
-            // 802.1Q, 802.1ad, and the two that older switches put in front. Which VLAN it is does not
-            // matter: a tag that the network card took off was never seen here, so no rule may hang on it.
-            0x8100 | 0x88a8 | 0x9100 | 0x9200 => at += 2,
-            _ => return Content::Other,
-        }
+    let undecidable = |fault| Content::Undecidable { network: None, fault };
+    let Some(ethertype) = frame.bytes(ETHERTYPE_AT as usize).map(u16::from_be_bytes) else {
+        return undecidable(Fault::Truncated);
+    };
+    let untagged = if tags::is_tag(ethertype) {
+        frame.untag(ETHERTYPE_AT)
+    } else {
+        Untagged::Type { ethertype, at: ETHERTYPE_AT + 2 }
+    };
+    let (ethertype, at) = match untagged {
+        Untagged::Type { ethertype, at } => (ethertype, at as usize),
+        Untagged::Fault(fault) => return undecidable(fault),
+    };
+    match ethertype {
+        IPV4 => read_ipv4(frame, Network { family: Family::V4, at }),
+        IPV6 => read_ipv6(frame, Network { family: Family::V6, at }),
+        _ => Content::Other,
     }
-    Content::Undecidable { network: None, fault: Fault::TagsTooDeep }
 }
 
 #[inline(always)]

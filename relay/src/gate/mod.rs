@@ -31,7 +31,7 @@ pub use absent::{Filled, Loaded, View, load};
 pub use error::GateError;
 pub use off::Off;
 #[cfg(feature = "xdp")]
-pub use xdp::{Filled, Loaded, View, load};
+pub use xdp::{EntryPoint, Filled, Loaded, Run, View, load};
 
 /// Where the gate keeps its pins.
 #[derive(Clone, Debug, PartialEq, Eq)]

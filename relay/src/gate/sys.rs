@@ -3,7 +3,7 @@
 //! aya opens a pin without flags, so a process that may only read could not open it; and where the kernel
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
 //! and that no pin can hold. Both calls are made here by hand. This is the relay's one file with `unsafe`.
-#![allow(unsafe_code, reason = "system calls that no safe crate offers")]
+#![expect(unsafe_code, reason = "system calls that no safe crate offers")]
 
 use std::ffi::CString;
 use std::io;

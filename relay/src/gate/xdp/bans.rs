@@ -31,11 +31,6 @@ impl Bans {
         self.own.get(net).copied()
     }
 
-    /// Returns how many there are of the family of `net`.
-    pub fn count_like(&self, net: &Net) -> usize {
-        self.own.keys().filter(|other| other.family() == net.family()).count()
-    }
-
     /// Adds a ban, and returns what must be written: its own row first, then rows inside it.
     pub fn add(&mut self, net: Net, until_ns: u64) -> Vec<(Net, Ban)> {
         self.own.insert(net, until_ns);

@@ -53,7 +53,7 @@ impl<V: Pod> Families<V> {
     pub fn rows(&self) -> Result<Vec<(Net, V)>, MapError> {
         let mut rows = Vec::new();
         for family in [Family::V4, Family::V6] {
-            for row in self.of(family).iter() {
+            for row in self.of(family) {
                 let (key, value) = row?;
                 rows.extend(net(family, &key).map(|net| (net, value)));
             }

@@ -3,6 +3,7 @@
 mod attach;
 mod bans;
 mod maps;
+mod measure;
 mod netlink;
 mod object;
 mod pins;
@@ -10,7 +11,7 @@ mod probe;
 mod tables;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -27,6 +28,7 @@ use object::Object;
 use pins::Pins;
 use tables::Tables;
 
+pub use measure::{EntryPoint, Run};
 pub use view::View;
 
 /// Returns the error for what the kernel said to `what`.
@@ -103,11 +105,10 @@ impl Filled {
     pub fn attach(self, interfaces: &[String]) -> Result<Box<dyn Gate>, GateError> {
         let Self { pins, object, mut tables } = self;
         tables.announce(object.gate()?.id)?;
-        let mut gate =
-            Xdp { pins, object, tables, interfaces: Vec::new(), adopted: BTreeSet::new() };
+        let mut gate = Xdp { pins, object, tables, interfaces: Vec::new() };
         for name in interfaces {
-            gate.attach(name)?;
-            gate.interfaces.push(name.clone());
+            let adopted = gate.attach(name)?;
+            gate.interfaces.push(Guarded { name: name.clone(), adopted });
         }
         Ok(Box::new(gate))
     }
@@ -118,24 +119,39 @@ struct Xdp {
     pins: Pins,
     object: Object,
     tables: Tables,
-    interfaces: Vec<String>,
-    adopted: BTreeSet<String>,
+    interfaces: Vec<Guarded>,
+}
+
+/// An interface that the gate was attached to.
+struct Guarded {
+    name: String,
+    adopted: bool,
 }
 
 impl Xdp {
-    fn attach(&mut self, name: &str) -> Result<(), GateError> {
-        match attach::attach(self.object.gate()?, &self.pins, name)? {
-            InterfaceState::Guarded { adopted: true, .. } => {
-                drop(self.adopted.insert(name.to_owned()))
-            }
-            _ => drop(self.adopted.remove(name)),
-        }
-        Ok(())
+    /// Attaches the program; returns whether it took the place of one that stood there already.
+    fn attach(&self, name: &str) -> Result<bool, GateError> {
+        let state = attach::attach(self.object.gate()?, &self.pins, name)?;
+        Ok(matches!(state, InterfaceState::Guarded { adopted: true, .. }))
     }
 
-    fn health_of(&self, name: &str) -> Health {
+    fn health_of(&self, interface: &Guarded) -> Health {
         let programs = self.object.gate().map(|program| vec![program.id]).unwrap_or_default();
-        attach::health(name, &programs, self.adopted.contains(name))
+        attach::health(&interface.name, &programs, interface.adopted)
+    }
+
+    /// Returns how an interface stands after it was attached again, if its program was missing.
+    fn repair(&self, interface: &Guarded) -> Health {
+        let seen = self.health_of(interface);
+        if seen.state != InterfaceState::Missing {
+            return seen;
+        }
+        match self.attach(&interface.name) {
+            Ok(_) => self.health_of(interface),
+            Err(error) => {
+                Health { state: InterfaceState::Unknown { problem: error.to_string() }, ..seen }
+            }
+        }
     }
 }
 
@@ -186,24 +202,11 @@ impl Gate for Xdp {
     }
 
     fn health(&self) -> Vec<Health> {
-        self.interfaces.iter().map(|name| self.health_of(name)).collect()
+        self.interfaces.iter().map(|interface| self.health_of(interface)).collect()
     }
 
     fn repair(&mut self) -> Vec<Health> {
-        let mut states = Vec::new();
-        for name in self.interfaces.clone() {
-            let mut health = self.health_of(&name);
-            if health.state == InterfaceState::Missing {
-                match self.attach(&name) {
-                    Ok(()) => health = self.health_of(&name),
-                    Err(error) => {
-                        health.state = InterfaceState::Unknown { problem: error.to_string() }
-                    }
-                }
-            }
-            states.push(health);
-        }
-        states
+        self.interfaces.iter().map(|interface| Self::repair(self, interface)).collect()
     }
 
     fn diagnostics(&mut self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The kernel object: loaded over the pinned tables, asked, listened to.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +57,7 @@ impl Object {
             .map_err(|error| refused("open the program's log".to_owned(), error))?;
         let mut object = Self { ebpf, words, heard };
         for name in ["gate", "explain"] {
-            object.program_mut(name).load().map_err(|error| not_loaded(name, error))?;
+            object.loaded(name)?;
         }
         Ok(object)
     }
@@ -76,16 +77,31 @@ impl Object {
         attach::of(self.program("gate"))
     }
 
+    /// Returns a program of the object, loaded.
+    pub fn loaded(&mut self, name: &'static str) -> Result<&mut Xdp, GateError> {
+        let program = self.program_mut(name);
+        match program.fd().map(drop) {
+            Err(ProgramError::NotLoaded) => {
+                program.load().map_err(|error| not_loaded(name, error))?;
+            }
+            known => known.map_err(|error| refused(format!("program {name}"), error))?,
+        }
+        Ok(program)
+    }
+
     /// Asks the recording-free program about a SYN.
     pub fn explain(&self, source: IpAddr, port: u16) -> Result<Verdict, GateError> {
-        let frame = probe::syn(source, port);
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
+        self.judge(&probe::syn(source, port))
+    }
+
+    /// Asks the recording-free program about a frame.
+    pub fn judge(&self, frame: &[u8]) -> Result<Verdict, GateError> {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let what = || "program explain: run".to_owned();
-        let result =
-            self.program("explain").test_run(options).map_err(|error| refused(what(), error))?;
-        let verdict = Verdict::from_code(result.return_value);
-        verdict
-            .ok_or_else(|| refused(what(), std::io::Error::from(std::io::ErrorKind::InvalidData)))
+        let result = self.program("explain").test_run(options);
+        let code = result.map_err(|error| refused(what(), error))?.return_value;
+        let verdict = Verdict::from_code(code);
+        verdict.ok_or_else(|| refused(what(), io::Error::from(io::ErrorKind::InvalidData)))
     }
 
     /// Returns what the programs said since the last call.

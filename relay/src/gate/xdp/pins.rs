@@ -50,11 +50,7 @@ impl Pins {
         let what = || format!("{}: look at the file system", existing.display());
         let status =
             rustix::fs::statfs(existing).map_err(|error| kernel_said(what(), error.into()))?;
-        #[expect(
-            clippy::unnecessary_cast,
-            reason = "the field's type differs between architectures"
-        )]
-        if status.f_type as i64 == BPF_FS {
+        if i64::try_from(status.f_type) == Ok(BPF_FS) {
             return Ok(());
         }
         let path = self.folder.parent().unwrap_or(&self.folder).to_owned();

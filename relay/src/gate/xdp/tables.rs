@@ -148,7 +148,7 @@ impl Tables {
         match entry.tag {
             tag if tag == held => {}
             Some(tag) => {
-                maps.tags.insert(id, tag, 0).map_err(|error| not_written(&table::TAGS, error))?
+                maps.tags.insert(id, tag, 0).map_err(|error| not_written(&table::TAGS, error))?;
             }
             None => gone(maps.tags.remove(&id), &table::TAGS)?,
         }
