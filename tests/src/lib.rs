@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dial;
 pub mod frames;
 pub mod lists;
 pub mod mutate;
