@@ -1,6 +1,7 @@
 //! The gate on a wire: attach, lose the process, adopt, and what stands in its way.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,6 +1,7 @@
 //! The same frames judged by the loaded program.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 use std::net::IpAddr;
 use std::path::Path;

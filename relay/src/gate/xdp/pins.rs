@@ -12,7 +12,7 @@ use super::kernel_said;
 use crate::gate::{GateError, Place};
 
 /// The type that `statfs` tells of a BPF file system (`BPF_FS_MAGIC`).
-const BPF_FS: i64 = 0xcafe_4a11;
+const BPF_FS: rustix::fs::FsWord = 0xcafe_4a11;
 /// The name of an interface's link: this and the interface's index. Names of interfaces may have dots, names
 /// on a BPF file system may not.
 const LINK: &str = "link_";
@@ -50,7 +50,7 @@ impl Pins {
         let what = || format!("{}: look at the file system", existing.display());
         let status =
             rustix::fs::statfs(existing).map_err(|error| kernel_said(what(), error.into()))?;
-        if i64::try_from(status.f_type) == Ok(BPF_FS) {
+        if status.f_type == BPF_FS {
             return Ok(());
         }
         let path = self.folder.parent().unwrap_or(&self.folder).to_owned();
