@@ -41,6 +41,8 @@ pub mod hosts;
 pub mod journal;
 // The only owner of messages.
 pub mod spool;
+// The file of logins and stored keys.
+pub mod users;
 // The kernel filter: load, attach, pin, fill its tables.
 pub mod gate;
 // Sockets; each file is one loop.

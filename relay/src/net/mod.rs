@@ -5,3 +5,7 @@ mod lane;
 pub mod outbound;
 mod password;
 pub mod tls_client;
+pub mod inbound;
+pub mod login;
+pub mod sessions;
+pub mod tls;

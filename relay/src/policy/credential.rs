@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// Octets of a salt.
 pub const SALT_OCTETS: usize = 16;
 /// The longest login, octets.
-pub const LOGIN_MAX: usize = 128;
+pub const LOGIN_MAX: usize = 64;
 /// How long a successful login is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How many successful logins are remembered.
@@ -85,7 +85,7 @@ pub fn fake_salt(secret: &[u8], login: &str) -> [u8; SALT_OCTETS] {
     salt
 }
 
-/// Tells whether `login` may be the name of a user: 1 to 128 visible US-ASCII octets. Names of that
+/// Tells whether `login` may be the name of a user: 1 to 64 visible US-ASCII octets. Names of that
 /// kind are their own normal form under every mechanism (RFC 4013).
 #[must_use]
 pub fn is_login(login: &str) -> bool {

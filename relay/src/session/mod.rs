@@ -252,6 +252,19 @@ impl Session {
             }
     }
 
+    /// Returns whether nothing was said yet: octets that are there before the greeting come from a
+    /// client that does not listen, and are to be handed over before the first action is asked for.
+    #[must_use]
+    pub const fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Greeting)
+    }
+
+    /// Returns whether nothing more will be awaited: only the last actions are left.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
     /// Tells whether the spool takes messages, before a piece of input is handed over.
     pub const fn set_room(&mut self, room: Room) {
         self.room = room;

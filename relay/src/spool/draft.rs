@@ -90,6 +90,23 @@ impl Draft {
         }
     }
 
+    /// Replaces the envelope: what was learned from the body stands in it.
+    ///
+    /// A failure is kept for [`Self::commit`].
+    pub fn amend(&mut self, envelope: &Envelope) {
+        if self.failure.is_some() {
+            return;
+        }
+        match content::encode_envelope(envelope) {
+            Ok(encoded) => {
+                let length = encoded.len();
+                drop(self.payload.splice(..self.envelope_length, encoded));
+                self.envelope_length = length;
+            }
+            Err(problem) => self.fail(problem),
+        }
+    }
+
     /// Makes the message ours: when this returns, envelope and body are on disk and flushed, and
     /// the message is due.
     ///

@@ -180,6 +180,12 @@ impl Spool {
         Draft::begin(Arc::clone(&self.shared), self.orders.clone(), &envelope)
     }
 
+    /// Tells whether a submission would be taken now. False below the reserve of free space, at the
+    /// limit of messages, and while the operating system does not tell the free space.
+    pub fn has_room(&self) -> bool {
+        self.shared.admit(shared::Purpose::Submission).is_ok()
+    }
+
     /// Waits until a message is due and takes it; the one that is due the longest comes first.
     ///
     /// A message has one claim at a time. Messages that fail their check on the way are set

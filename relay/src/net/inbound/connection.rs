@@ -1,0 +1,257 @@
+//! One client's loop: wait, tell the session, do what it says.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout_at};
+
+use super::Door;
+use super::stream::Stream;
+use crate::mail::envelope::Envelope;
+use crate::net::sessions::Signal;
+use crate::session::{Action, Credentials, Room, Session, StoreFailure};
+use crate::spool::{Draft, StoreError};
+
+/// Octets read at a time.
+const READ: usize = 16 << 10;
+/// Replies are held back up to this many octets while there is input to work on.
+const HELD_BACK: usize = 16 << 10;
+/// The least time that a write is given, also when the session is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(super) struct Connection<'a> {
+    stream: Stream,
+    session: Session,
+    source: IpAddr,
+    signal: watch::Receiver<Signal>,
+    door: &'a Door,
+    draft: Option<Draft>,
+    out: String,
+}
+
+/// What came first.
+enum Came<T> {
+    /// What was waited for.
+    Done(T),
+    /// Something that ended the wait; the session has been told.
+    Broken,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        socket: TcpStream,
+        session: Session,
+        source: IpAddr,
+        signal: watch::Receiver<Signal>,
+        door: &'a Door,
+    ) -> Self {
+        let stream = Stream::Clear(socket);
+        Self { stream, session, source, signal, door, draft: None, out: String::new() }
+    }
+
+    /// Serves the client to the end.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        if self.session.is_unheard() && self.stream.early_octets() > 0 {
+            self.session.receive(b"\r\n", Instant::now());
+        }
+        let mut buffer = vec![0; READ];
+        loop {
+            while let Some(action) = self.session.next_action() {
+                if matches!(action, Action::Close) {
+                    self.flush().await?;
+                    self.stream.close().await;
+                    return Ok(());
+                }
+                self.perform(action).await?;
+            }
+            self.flush().await?;
+            match self.input(&mut buffer).await {
+                Came::Done(Ok(0)) => return Ok(()),
+                Came::Done(Ok(octets)) => {
+                    self.session.set_room(self.room());
+                    self.session.receive(&buffer[..octets], Instant::now());
+                }
+                Came::Done(Err(problem)) => return Err(problem),
+                Came::Broken => {}
+            }
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> io::Result<()> {
+        match action {
+            Action::Send(text) => {
+                self.out.push_str(&text);
+                if self.out.len() > HELD_BACK {
+                    self.flush().await?;
+                }
+            }
+            Action::Secure => self.secure().await?,
+            Action::Verify(shown) => self.verify(shown).await?,
+            Action::Begin(envelope) => self.begin(envelope),
+            Action::Amend(envelope) => {
+                if let Some(draft) = &mut self.draft {
+                    draft.amend(&envelope);
+                }
+            }
+            Action::Append(octets) => self.append(&octets).await,
+            Action::Commit => self.commit().await?,
+            Action::Abandon => self.draft = None,
+            Action::Report(event) => self.door.journal.write(event),
+            Action::Close => {}
+        }
+        Ok(())
+    }
+
+    async fn secure(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        let Some(tls) = &self.door.tls else {
+            self.stream = Stream::Gone;
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
+        let handshake = self.meanwhile(stream.secure(tls.current())).await;
+        self.stream = stream;
+        if let Came::Done(made) = handshake {
+            self.session.secured(made?, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn verify(&mut self, shown: Credentials) -> io::Result<()> {
+        self.flush().await?;
+        let door = self.door;
+        if let Came::Done(verdict) = self.meanwhile(door.logins.verify(self.source, shown)).await {
+            self.session.verified(verdict, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, envelope: Envelope) {
+        match self.door.spool.draft(envelope) {
+            Ok(draft) => {
+                self.session.begun(draft.id(), Instant::now());
+                self.draft = Some(draft);
+            }
+            Err(error) => self.session.refused(failure(&error), Instant::now()),
+        }
+    }
+
+    async fn append(&mut self, octets: &[u8]) {
+        let Some(mut draft) = self.draft.take() else { return };
+        if let Came::Done(()) = self.meanwhile(draft.append(octets)).await {
+            self.draft = Some(draft);
+        }
+    }
+
+    /// If the wait is broken the client is told nothing, and asks again: it may then be that the
+    /// message is stored twice, but never that it is acknowledged and lost.
+    async fn commit(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        let result = match self.draft.take() {
+            None => Err(StoreFailure::Failed),
+            Some(draft) => match self.meanwhile(draft.commit()).await {
+                Came::Done(result) => result.map_err(|error| failure(&error)),
+                Came::Broken => return Ok(()),
+            },
+        };
+        self.session.stored(result, Instant::now());
+        Ok(())
+    }
+
+    /// Waits for octets from the client.
+    async fn input(&mut self, buffer: &mut [u8]) -> Came<io::Result<usize>> {
+        let wants = self.session.wants_input();
+        let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
+        let came = self
+            .until_broken(async {
+                if wants { stream.read(buffer).await } else { std::future::pending().await }
+            })
+            .await;
+        self.stream = stream;
+        came
+    }
+
+    /// Waits for `work`, telling the session of a signal, and not more than until its deadline.
+    /// Unlike [`Self::input`] it goes on when the process is about to end.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Came<T> {
+        let mut work = pin!(work);
+        loop {
+            let before = *self.signal.borrow();
+            match self.until_broken(work.as_mut()).await {
+                Came::Broken
+                    if before == Signal::Serve && *self.signal.borrow() == Signal::Leave =>
+                {
+                    if self.session.is_over() {
+                        return Came::Broken;
+                    }
+                }
+                came => return came,
+            }
+        }
+    }
+
+    /// Waits for `work`, a signal or the deadline, whichever comes first.
+    async fn until_broken<T>(&mut self, work: impl Future<Output = T>) -> Came<T> {
+        let deadline = self.session.deadline();
+        tokio::select! {
+            biased;
+            changed = self.signal.changed() => {
+                let signal = if changed.is_ok() { *self.signal.borrow() } else { Signal::Cut };
+                match signal {
+                    Signal::Serve => {}
+                    Signal::Leave => self.session.shutdown(Instant::now()),
+                    Signal::Cut => self.session.cut(Instant::now()),
+                }
+                Came::Broken
+            }
+            done = work => Came::Done(done),
+            () = sleep_until(deadline.into()) => {
+                self.session.expire(Instant::now());
+                Came::Broken
+            }
+        }
+    }
+
+    /// Sends what is held back. A client that does not read is waited for until the session's
+    /// deadline, or until it is cut; meanwhile nothing of it is read.
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        let patience = self.session.deadline().max(Instant::now() + LAST_WORDS);
+        let was_cut = *self.signal.borrow() == Signal::Cut;
+        let mut signal = self.signal.clone();
+        tokio::select! {
+            written = timeout_at(patience.into(), self.stream.write_all(out.as_bytes())) => {
+                written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            }
+            _ = signal.wait_for(|signal| *signal == Signal::Cut), if !was_cut => {
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+
+    fn room(&self) -> Room {
+        if self.door.spool.has_room() { Room::Enough } else { Room::Short }
+    }
+}
+
+fn failure(error: &StoreError) -> StoreFailure {
+    match error {
+        StoreError::Full => StoreFailure::Full,
+        StoreError::Failed(_)
+        | StoreError::Damaged(_)
+        | StoreError::Gone
+        | StoreError::Claimed
+        | StoreError::TooLarge
+        | StoreError::Newer { .. }
+        | StoreError::Locked
+        | StoreError::Closed => StoreFailure::Failed,
+    }
+}

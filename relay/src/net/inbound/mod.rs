@@ -1,0 +1,150 @@
+//! The accept loop of one listener.
+
+mod connection;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::config::{Config, ListenerTls};
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::net::login::Logins;
+use crate::net::sessions::{NoSession, Place, Sessions};
+use crate::net::tls::ServerTls;
+use crate::policy::rate::Rates;
+use crate::session::{Facts, Session, TlsStart};
+use crate::spool::Spool;
+
+use connection::Connection;
+
+/// How long the loop waits when the process has no descriptor or memory for another connection.
+const BREATHER: Duration = Duration::from_millis(100);
+/// How often such trouble is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// What all sessions of the process share.
+pub struct Door {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The recipient rates of that configuration.
+    pub rates: Arc<Rates>,
+    /// Certificate and key; none: STARTTLS is answered with 454 and implicit listeners close.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Where messages go.
+    pub spool: Arc<Spool>,
+    /// Who checks passwords.
+    pub logins: Logins,
+    /// Where events go.
+    pub journal: Journal,
+    /// The live sessions.
+    pub sessions: Sessions,
+    /// The tag of the allowlist entry that admitted an address.
+    pub tag_of: Box<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
+
+/// Accepts clients on `listener` until [`Sessions::leave`], one task for each. `listener` is bound
+/// and listening.
+///
+/// # Errors
+///
+/// The listener cannot be used at all.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    tls: ListenerTls,
+    door: Arc<Door>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let mut told: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = door.sessions.leaving() => return Ok(()),
+        };
+        match accepted {
+            Ok((socket, peer)) => welcome(socket, peer.ip().to_canonical(), tls, &door),
+            Err(problem) if is_of_one_client(&problem) => {}
+            Err(problem) => {
+                if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    let problem = format!("no connection can be accepted: {problem}");
+                    door.journal.write(Event::Trouble { room: "net", problem });
+                }
+                tokio::time::sleep(BREATHER).await;
+            }
+        }
+    }
+}
+
+/// Tells whether only the connection at hand is broken (accept(2): treat like EAGAIN).
+fn is_of_one_client(problem: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut};
+    matches!(problem.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
+}
+
+/// Gives a client a session, or turns it away without waiting for it.
+fn welcome(socket: TcpStream, source: IpAddr, tls: ListenerTls, door: &Arc<Door>) {
+    match door.sessions.enter(source) {
+        Ok(place) => {
+            let session = session(source, tls, door);
+            let door = Arc::clone(door);
+            tokio::spawn(async move { attend(socket, session, place, &door).await });
+        }
+        Err(why) => turn_away(&socket, why, tls, &door.config.hostname),
+    }
+}
+
+fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
+    let tls = match (tls, &door.tls) {
+        (ListenerTls::Implicit, _) => TlsStart::Implicit,
+        (ListenerTls::Starttls, Some(_)) => TlsStart::Starttls,
+        (ListenerTls::Starttls, None) => TlsStart::Unavailable,
+    };
+    let facts = Facts {
+        config: Arc::clone(&door.config),
+        rates: Arc::clone(&door.rates),
+        source,
+        tag: (door.tag_of)(source),
+        tls,
+        connected_at: Timestamp::now(),
+    };
+    Session::new(facts, Instant::now())
+}
+
+async fn attend(socket: TcpStream, session: Session, place: Place, door: &Door) {
+    // A reply is one write: waiting for more of it would only cost a round trip.
+    let _ = socket.set_nodelay(true);
+    let source = place.source();
+    // An error is the client's going away, which is no event; its draft goes with it.
+    let _ = Connection::new(socket, session, source, place.signal(), door).run().await;
+    drop(place);
+}
+
+/// A greeting has no enhanced code, not even a refusing one (RFC 2034, section 4). The socket's
+/// buffer is empty, so the write never waits.
+fn turn_away(socket: &TcpStream, why: NoSession, tls: ListenerTls, hostname: &str) {
+    match tls {
+        ListenerTls::Starttls => {
+            let line = format!("421 {hostname} {why}, closing\r\n");
+            // A client that is gone already needs no answer.
+            let _ = rustix::net::send(socket, line.as_bytes(), SEND_FLAGS);
+        }
+        ListenerTls::Implicit => {}
+    }
+}
+
+const SEND_FLAGS: rustix::net::SendFlags =
+    rustix::net::SendFlags::DONTWAIT.union(rustix::net::SendFlags::NOSIGNAL);

@@ -1,0 +1,93 @@
+//! A client's connection, in the clear or under TLS.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::net::tls::describe;
+
+/// How long a client may take to see our last words.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of what it still sends is thrown away for that, octets.
+const LINGER_OCTETS: usize = 256 << 10;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Clear(TcpStream),
+    Secured(Box<TlsStream<TcpStream>>),
+    /// A handshake failed, or was given up: there is nothing to talk to.
+    Gone,
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+impl Stream {
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Clear(stream) => stream.read(buffer).await,
+            Self::Secured(stream) => stream.read(buffer).await,
+            Self::Gone => Err(gone()),
+        }
+    }
+
+    pub(super) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Clear(stream) => stream.write_all(octets).await,
+            Self::Secured(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+            Self::Gone => Err(gone()),
+        }
+    }
+
+    /// Returns what has arrived before anybody asked for it; it stays to be read.
+    pub(super) fn early_octets(&self) -> usize {
+        let Self::Clear(stream) = self else { return 0 };
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        rustix::net::recv(stream, &mut [0_u8; 1], flags).map_or(0, |(_, octets)| octets)
+    }
+
+    /// Makes the handshake and returns what it came to: version and cipher suite. Dropped before
+    /// its end, it leaves no connection.
+    pub(super) async fn secure(&mut self, config: Arc<ServerConfig>) -> io::Result<String> {
+        let Self::Clear(stream) = std::mem::replace(self, Self::Gone) else { return Err(gone()) };
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let tls = describe(stream.get_ref().1);
+        *self = Self::Secured(Box::new(stream));
+        Ok(tls)
+    }
+
+    /// Closes the connection. What a client still sends is thrown away for a moment: closing with
+    /// unread octets would reset the connection, and the client might never see our last words.
+    pub(super) async fn close(mut self) {
+        let closed = timeout(LINGER, async {
+            match &mut self {
+                Self::Clear(stream) => stream.shutdown().await?,
+                Self::Secured(stream) => stream.shutdown().await?,
+                Self::Gone => return Err(gone()),
+            }
+            let mut thrown = 0;
+            let mut buffer = [0; 4096];
+            while thrown < LINGER_OCTETS {
+                match self.read(&mut buffer).await? {
+                    0 => break,
+                    octets => thrown += octets,
+                }
+            }
+            Ok(())
+        });
+        // Gone is gone, however it went.
+        let _: Result<io::Result<()>, _> = closed.await;
+    }
+}
