@@ -220,10 +220,10 @@ impl HeaderSection {
         let lacks = |name| !self.fields.iter().any(|field| field.name == name);
         let mut out = received(trace);
         if lacks(FieldName::Date) {
-            out.push_str(&format!("Date: {}\r\n", date(trace.at)));
+            out.extend(["Date: ", &date(trace.at), "\r\n"]);
         }
         if lacks(FieldName::MessageId) {
-            out.push_str(&format!("Message-ID: <{}@{}>\r\n", trace.id, trace.hostname));
+            out.extend(["Message-ID: <", &trace.id.to_string(), "@", trace.hostname, ">\r\n"]);
         }
         let mut out = out.into_bytes();
         for field in &self.fields {

@@ -110,8 +110,12 @@ impl Sessions {
     /// 421, then closed; what is not acknowledged vanishes.
     pub fn cut(&self, is_admitted: impl Fn(IpAddr) -> bool) -> usize {
         let table = self.shared.table();
-        let strangers = table.live.values().filter(|(source, _)| !is_admitted(*source));
-        strangers.map(|(_, signal)| signal.send_replace(Signal::Cut)).count()
+        let mut strangers = 0;
+        for (_, signal) in table.live.values().filter(|(source, _)| !is_admitted(*source)) {
+            signal.send_replace(Signal::Cut);
+            strangers += 1;
+        }
+        strangers
     }
 
     /// Lets the accept loops end and every session with its transaction.

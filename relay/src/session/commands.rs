@@ -81,14 +81,14 @@ impl Session {
 
     fn obey(&mut self, line: &[u8]) {
         let (verb, rest) = Verb::split(line);
-        match verb {
-            Verb::Foreign => return self.close(replies::WRONG_PROTOCOL),
-            // DATA ends a group (RFC 2920, section 3.1): what follows it unasked is a message, and
-            // must not be run as commands where DATA is refused.
-            Verb::Data if !self.input.is_empty() => return self.close(replies::TOO_EARLY),
-            // Clear text sent along with STARTTLS is how commands are injected (RFC 3207, 4.2).
-            Verb::StartTls if !self.input.is_empty() => return self.close(replies::TOO_EARLY),
-            _ => {}
+        if verb == Verb::Foreign {
+            return self.close(replies::WRONG_PROTOCOL);
+        }
+        // Both end a group (RFC 2920, section 3.1). What follows DATA unasked is a message, and must
+        // not be run as commands where DATA is refused; what follows STARTTLS in the clear is an
+        // injection (RFC 3207, section 4.2).
+        if matches!(verb, Verb::Data | Verb::StartTls) && !self.input.is_empty() {
+            return self.close(replies::TOO_EARLY);
         }
         if let Err(phrase) = self.stage.admit(verb) {
             return if verb == Verb::Bdat { self.close(phrase) } else { self.object(phrase) };

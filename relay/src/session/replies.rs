@@ -142,9 +142,8 @@ pub(super) fn refusal(refusal: Refusal) -> Reply {
 pub(super) fn exchange(fault: ExchangeFault) -> Reply {
     let (code, enhanced) = match fault {
         ExchangeFault::Unknown => return MECHANISM_UNKNOWN.into(),
-        ExchangeFault::Base64 => (501, Enhanced(5, 5, 2)),
+        ExchangeFault::Base64 | ExchangeFault::Malformed => (501, Enhanced(5, 5, 2)),
         ExchangeFault::Cancelled => (501, Enhanced(5, 7, 0)),
-        ExchangeFault::Malformed => (501, Enhanced(5, 5, 2)),
         ExchangeFault::TooLong => (500, Enhanced(5, 5, 6)),
     };
     Reply::new(code, enhanced, &sentence(&fault))

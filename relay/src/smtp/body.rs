@@ -194,6 +194,9 @@ mod tests {
 
     use super::*;
 
+    /// The octets after 354; the message or the fault at its true end, or neither.
+    type Row<'a> = (&'a [u8], Option<Result<&'a [u8], BodyFault>>);
+
     #[derive(Debug, PartialEq)]
     struct Read {
         message: Vec<u8>,
@@ -246,8 +249,6 @@ mod tests {
         let long = format!("{}\r\n.\r\n", "x".repeat(999));
         let stuffed = format!("..{}\r\n.\r\n", "x".repeat(997));
         let stuffed_message = format!(".{}\r\n", "x".repeat(997));
-        // Each row: the octets after 354; the message or the fault at its true end, or neither.
-        type Row<'a> = (&'a [u8], Option<Result<&'a [u8], BodyFault>>);
         let rows: &[Row<'_>] = &[
             (b".\r\n", Some(Ok(b""))),
             (b"\r\n.\r\n", Some(Ok(b"\r\n"))),

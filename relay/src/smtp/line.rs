@@ -114,6 +114,9 @@ mod tests {
 
     use super::*;
 
+    /// Input, and the lines in it.
+    type Row<'a> = (&'a [u8], &'a [Result<&'a [u8], LineError>]);
+
     /// Reads all lines of `input`, handed over in pieces of `step` octets.
     fn read_all(input: &[u8], step: usize, awaited: Awaited) -> Vec<Result<Vec<u8>, LineError>> {
         let mut reader = LineReader::default();
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn only_crlf_ends_a_line_however_the_input_is_cut() {
         use LineError::{BareLineFeed, Control};
-        let rows: &[(&[u8], &[Result<&[u8], LineError>])] = &[
+        let rows: &[Row<'_>] = &[
             (b"NOOP\r\n", &[Ok(b"NOOP")]),
             (b"\r\n", &[Ok(b"")]),
             (b"a\r\nb\r\nc", &[Ok(b"a"), Ok(b"b")]),

@@ -125,7 +125,7 @@ proptest! {
                 break;
             }
             desk.send(&piece, step);
-            lines += 1 + piece.iter().filter(|byte| **byte == b'\n').count();
+            lines += 1 + piece.split(|byte| *byte == b'\n').count();
             prop_assert!(desk.sent.len() <= lines * SAID_PER_LINE);
             prop_assert!(desk.sent.is_empty() || desk.sent.ends_with("\r\n"));
             if !desk.closed {

@@ -88,7 +88,7 @@ fn desk(text: &str) -> Desk {
         lines.filter_map(|line| line.strip_prefix(key)).collect::<Vec<_>>()
     };
     let from = said("from ").first().copied().unwrap_or("clear");
-    let limits: String = said("limits ").iter().map(|line| format!("{line}\n")).collect();
+    let limits = said("limits ").join("\n");
     let tls = match from {
         "implicit" => TlsStart::Implicit,
         _ if !said("no certificate").is_empty() => TlsStart::Unavailable,

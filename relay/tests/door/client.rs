@@ -1,0 +1,107 @@
+//! A client that says what it is told to and checks what it hears.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How long an answer may take; none comes near it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn base64(octets: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(octets)
+}
+
+trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
+
+pub struct Client {
+    stream: Box<dyn Both>,
+    heard: Vec<u8>,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: Box::new(stream), heard: Vec::new() }
+    }
+
+    pub async fn secure(self, certificate: &CertificateDer<'static>) -> Self {
+        self.secure_as(certificate, &[]).await.expect("a handshake")
+    }
+
+    /// Makes a handshake that offers these protocol names.
+    pub async fn secure_as(
+        self,
+        certificate: &CertificateDer<'static>,
+        names: &[&[u8]],
+    ) -> std::io::Result<Self> {
+        assert!(self.heard.is_empty(), "nothing may come before the handshake");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        let name = ServerName::try_from("relay.example.net").unwrap();
+        let connect = TlsConnector::from(Arc::new(config)).connect(name, self.stream);
+        let stream = timeout(PATIENCE, connect).await.expect("a handshake in time")?;
+        Ok(Self { stream: Box::new(stream), heard: Vec::new() })
+    }
+
+    pub async fn send(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Sends a line and waits for the last line of the answer.
+    pub async fn ask(&mut self, line: &str, expected: &str) {
+        self.send(format!("{line}\r\n").as_bytes()).await;
+        self.expect(expected).await;
+    }
+
+    /// Waits for one whole reply and checks its last line.
+    pub async fn expect(&mut self, expected: &str) {
+        loop {
+            while let Some(end) = self.heard.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.heard.drain(..end + 2).collect();
+                let line = String::from_utf8(line).unwrap();
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    assert!(line.starts_with(expected), "{expected:?} was due, heard {line:?}");
+                    return;
+                }
+            }
+            assert!(self.hear().await > 0, "closed, and {expected:?} was due");
+        }
+    }
+
+    pub async fn expect_close(&mut self) {
+        let octets = self.hear().await;
+        assert_eq!(octets, 0, "heard {:?}", String::from_utf8_lossy(&self.heard));
+    }
+
+    /// Returns everything up to the end of the connection, however it ends.
+    pub async fn read_to_close(&mut self) -> String {
+        while self.hear().await > 0 {}
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    async fn hear(&mut self) -> usize {
+        let mut buffer = [0; 4096];
+        let octets = timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("an answer");
+        let octets = octets.unwrap_or(0);
+        self.heard.extend_from_slice(&buffer[..octets]);
+        octets
+    }
+}

@@ -1,0 +1,274 @@
+//! The front door on loopback: sockets, TLS, logins and the spool are real, the client is ours.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::Client;
+use relay::config::{self, Config, ListenerTls};
+use relay::event::Event;
+use relay::journal::Journal;
+use relay::net::inbound::{Door, serve};
+use relay::net::login::Logins;
+use relay::net::sessions::{Caps, Sessions};
+use relay::net::tls::ServerTls;
+use relay::policy::rate::Rates;
+use relay::spool::Spool;
+use relay::users::{self, Password};
+use tempfile::TempDir;
+
+/// What every test of this file is given for a wait: none of them comes near it.
+const SOON: Duration = Duration::from_secs(20);
+
+struct House {
+    folder: TempDir,
+    door: Arc<Door>,
+    journal: Journal,
+    address: std::net::SocketAddr,
+    /// NUL joe NUL password, base64.
+    joe: String,
+    certificate: rustls::pki_types::CertificateDer<'static>,
+}
+
+impl House {
+    fn open(caps: Caps, tls: ListenerTls) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config();
+        config.tls = config::Tls { certificate: path(&folder, "chain"), key: path(&folder, "key") };
+        config.spool.path = path(&folder, "spool");
+        let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
+        std::fs::write(&config.tls.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&config.tls.key, made.signing_key.serialize_pem()).unwrap();
+        let journal = Journal::memory();
+        let users = path(&folder, "users.toml");
+        let password = users::add(&users, "joe", Password::Made).unwrap().unwrap();
+        let spool = Spool::open(&config.spool, |event| panic!("{event:?}")).unwrap();
+        let config = Arc::new(config);
+        let door = Arc::new(Door {
+            rates: Arc::new(Rates::new(&config, Instant::now())),
+            tls: Some(Arc::new(ServerTls::load(&config.tls, journal.clone()).unwrap())),
+            config,
+            spool: Arc::new(spool),
+            logins: Logins::start(&users, journal.clone()).unwrap(),
+            journal: journal.clone(),
+            sessions: Sessions::new(caps),
+            tag_of: Box::new(|_| Some("desk".to_owned())),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = Arc::clone(&door);
+        tokio::spawn(async move { serve(listener, tls, serving).await.unwrap() });
+        let joe = client::base64(format!("\0joe\0{}", password.as_str()).as_bytes());
+        Self { folder, door, journal, address, joe, certificate: made.cert.into() }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// A client that is greeted, under TLS and logged in.
+    async fn joe(&self) -> Client {
+        let mut client = self.client().await;
+        client.expect("220 relay.example.net").await;
+        client.ask("EHLO client.example.net", "250 ").await;
+        client.ask("STARTTLS", "220 2.0.0").await;
+        let mut client = client.secure(&self.certificate).await;
+        client.ask("EHLO client.example.net", "250 ").await;
+        client.ask(&format!("AUTH PLAIN {}", self.joe), "235 2.7.0").await;
+        client
+    }
+
+    fn messages(&self) -> usize {
+        self.door.spool.status().unwrap().messages
+    }
+}
+
+fn config() -> Config {
+    Config::parse(include_str!("../session/sallyport.toml")).unwrap()
+}
+
+fn path(folder: &TempDir, name: &str) -> std::path::PathBuf {
+    Path::new(folder.path()).join(name)
+}
+
+const MANY: Caps = Caps { in_all: 100, from_source: 100 };
+const MESSAGE: &str = "From: joe@example.net\r\nSubject: hi\r\n\r\n..dot\r\ngr\u{fc}n\r\n";
+
+async fn submit(client: &mut Client) {
+    client.ask("MAIL FROM:<joe@example.net>", "250 2.1.0").await;
+    client.ask("RCPT TO:<a@example.com>", "250 2.1.5").await;
+    client.ask("DATA", "354 ").await;
+    client.send(MESSAGE.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn a_message_goes_through_starttls_and_login_into_the_spool() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.joe().await;
+    submit(&mut client).await;
+    client.ask(".", "250 2.0.0 OK, queued as ").await;
+    client.ask("QUIT", "221 2.0.0").await;
+    client.expect_close().await;
+
+    let claim = house.door.spool.claim().await;
+    assert_eq!(claim.envelope().login.as_deref(), Some("joe"));
+    assert_eq!(claim.envelope().tag.as_deref(), Some("desk"));
+    assert_eq!(claim.envelope().body, relay::mail::envelope::Body::EightBit);
+    let mut stored = Vec::new();
+    let mut body = claim.body();
+    while let Some(chunk) = body.read_chunk().await.unwrap() {
+        stored.extend_from_slice(&chunk);
+    }
+    let stored = String::from_utf8(stored).unwrap();
+    let id = claim.id().to_string();
+    assert!(stored.starts_with("Received: from client.example.net ([127.0.0.1])\r\n"), "{stored}");
+    assert!(stored.contains(&format!("with ESMTPSA id {id};\r\n")), "{stored}");
+    assert!(stored.contains("\r\n\t(using TLSv1.3, TLS13_AES_256_GCM_SHA384)\r\n"), "{stored}");
+    assert!(stored.ends_with("Subject: hi\r\n\r\n.dot\r\ngr\u{fc}n\r\n"), "{stored}");
+    let received = &stored[..stored.find("Date: ").unwrap()];
+    assert!(!received.contains("joe") && !received.contains("a@"), "no login: {received}");
+    let events = house.journal.take();
+    assert!(matches!(&events[..], [Event::Accepted { recipients: 1, .. }]), "{events:?}");
+    drop(house.folder);
+}
+
+#[tokio::test]
+async fn a_client_of_one_octet_a_record_is_served_like_any_other() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.joe().await;
+    let group = format!(
+        "MAIL FROM:<joe@example.net>\r\nRCPT TO:<a@example.com>\r\nDATA\r\n{MESSAGE}.\r\nQUIT\r\n"
+    );
+    let (commands, message) = group.split_at(group.find("From:").unwrap());
+    for octet in commands.as_bytes() {
+        client.send(&[*octet]).await;
+    }
+    for expected in ["250 2.1.0", "250 2.1.5", "354 "] {
+        client.expect(expected).await;
+    }
+    for octet in message.as_bytes() {
+        client.send(&[*octet]).await;
+    }
+    client.expect("250 2.0.0").await;
+    client.expect("221 2.0.0").await;
+    assert_eq!(house.messages(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_drops_before_the_final_dot_leaves_nothing() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.joe().await;
+    submit(&mut client).await;
+    drop(client);
+    house.door.sessions.empty().await;
+    assert_eq!(house.messages(), 0);
+}
+
+#[tokio::test]
+async fn a_cut_session_ends_at_once_and_its_message_vanishes() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.joe().await;
+    submit(&mut client).await;
+    assert_eq!(house.door.sessions.cut(|source| !source.is_loopback()), 1);
+    client.expect("421 4.7.0").await;
+    client.expect_close().await;
+    house.door.sessions.empty().await;
+    assert_eq!(house.messages(), 0);
+}
+
+#[tokio::test]
+async fn leaving_closes_the_idle_and_lets_a_transaction_finish() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut idle = house.joe().await;
+    let mut busy = house.joe().await;
+    submit(&mut busy).await;
+    house.door.sessions.leave();
+    idle.expect("421 4.3.2").await;
+    idle.expect_close().await;
+    busy.ask(".", "250 2.0.0").await;
+    busy.expect("421 4.3.2").await;
+    busy.expect_close().await;
+    tokio::time::timeout(SOON, house.door.sessions.empty()).await.unwrap();
+    assert_eq!(house.messages(), 1);
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_turned_away_and_the_place_is_free_again() {
+    let house = House::open(Caps { in_all: 100, from_source: 1 }, ListenerTls::Starttls);
+    let mut first = house.client().await;
+    first.expect("220 ").await;
+    let mut second = house.client().await;
+    second.expect("421 relay.example.net too many sessions from this address").await;
+    second.expect_close().await;
+    first.ask("QUIT", "221 ").await;
+    first.expect_close().await;
+    drop(first);
+    house.door.sessions.empty().await;
+    house.client().await.expect("220 ").await;
+}
+
+#[tokio::test]
+async fn commands_behind_starttls_are_never_run() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.client().await;
+    client.expect("220 ").await;
+    client.ask("EHLO client.example.net", "250 ").await;
+    client.send(b"STARTTLS\r\nNOOP\r\n").await;
+    client.expect("554 5.5.0").await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_closes_the_connection() {
+    for tls in [ListenerTls::Starttls, ListenerTls::Implicit] {
+        let house = House::open(MANY, tls);
+        let mut client = house.client().await;
+        if tls == ListenerTls::Starttls {
+            client.expect("220 ").await;
+            client.ask("EHLO client.example.net", "250 ").await;
+            client.ask("STARTTLS", "220 ").await;
+        }
+        client.send(b"EHLO in.the.clear\r\n").await;
+        client.read_to_close().await;
+        tokio::time::timeout(SOON, house.door.sessions.empty()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_implicit_listener_greets_under_tls() {
+    let house = House::open(MANY, ListenerTls::Implicit);
+    let mut client = house.client().await.secure(&house.certificate).await;
+    client.expect("220 relay.example.net").await;
+    client.ask("EHLO client.example.net", "250 ").await;
+    client.ask(&format!("AUTH PLAIN {}", house.joe), "235 2.7.0").await;
+    submit(&mut client).await;
+    client.ask(".", "250 2.0.0").await;
+}
+
+#[tokio::test]
+async fn only_the_protocol_name_smtp_is_agreed_on() {
+    let house = House::open(MANY, ListenerTls::Implicit);
+    let client = house.client().await.secure_as(&house.certificate, &[b"smtp"]).await;
+    client.expect("a connection").expect("220 ").await;
+    let browser = house.client().await.secure_as(&house.certificate, &[b"h2", b"http/1.1"]).await;
+    assert!(browser.is_err(), "a browser's handshake fails");
+}
+
+#[tokio::test]
+async fn the_answers_of_one_session_are_bounded_whether_anybody_reads_them() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = house.client().await;
+    client.expect("220 ").await;
+    // EHLO is answered with some ten times its length; 100 of them end the session, so the answers
+    // of one session are bounded, whoever reads them.
+    for _ in 0..101 {
+        client.send(b"EHLO client.example.net\r\n").await;
+    }
+    let said = client.read_to_close().await;
+    assert!(said.trim_end().ends_with("421 4.7.0 Too many commands without a message, closing"));
+    assert!(said.len() < 32 << 10, "{}", said.len());
+}
