@@ -7,4 +7,5 @@ pub mod frames;
 pub mod lists;
 pub mod mutate;
 pub mod need;
+pub mod peer;
 pub mod world;

@@ -59,14 +59,13 @@ impl Health {
     #[must_use]
     pub fn check(&self, now: Instant, password: Option<Fingerprint>) -> Use {
         match self {
-            Self::Up => Use::Try,
             Self::Down { until, reason } if now < *until => Use::Defer(reason.clone()),
             Self::Suspended { until, reason, refused, .. }
                 if now < *until && password.is_none_or(|now| now == *refused) =>
             {
                 Use::Hold(*until - now, reason.clone())
             }
-            Self::Down { .. } | Self::Suspended { .. } => Use::Try,
+            Self::Up | Self::Down { .. } | Self::Suspended { .. } => Use::Try,
         }
     }
 

@@ -45,9 +45,14 @@ impl Asked {
     /// Returns the class of the answer that lets us go on.
     const fn wanted(self) -> Class {
         match self {
-            Self::Banner | Self::Hello | Self::Starttls | Self::Auth => Class::Done,
-            Self::Mail | Self::Rcpt | Self::Dot => Class::Done,
             Self::Data => Class::Continue,
+            Self::Banner
+            | Self::Hello
+            | Self::Starttls
+            | Self::Auth
+            | Self::Mail
+            | Self::Rcpt
+            | Self::Dot => Class::Done,
         }
     }
 

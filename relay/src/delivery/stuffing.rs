@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn bodies_are_stuffed_or_refused_whole_and_octet_by_octet() {
-        let rows: &[(&[u8], Result<&[u8], Unfit>)] = &[
+        type Row = (&'static [u8], Result<&'static [u8], Unfit>);
+        let rows: &[Row] = &[
             (b"", Ok(b".\r\n")),
             (b"a\r\n", Ok(b"a\r\n.\r\n")),
             (b"a", Ok(b"a\r\n.\r\n")),
@@ -151,7 +152,7 @@ mod tests {
             lines in prop::collection::vec("[.a]{0,4}", 0..20),
             piece in 1usize..9,
         ) {
-            let body: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            let body = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect::<String>();
             let wire = String::from_utf8(stuff(body.as_bytes(), piece).unwrap()).unwrap();
             prop_assert_eq!(unstuff(&wire), body);
         }

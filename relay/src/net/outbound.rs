@@ -47,7 +47,7 @@ struct Load {
     lane: Arc<Lane>,
     recipients: Vec<Address>,
     /// Room in the lane, for as long as the message is in memory.
-    _ticket: OwnedSemaphorePermit,
+    ticket: OwnedSemaphorePermit,
 }
 
 /// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
@@ -90,7 +90,7 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
         for load in sorted.loads {
             let lane = Arc::clone(&outbound.lanes[&load.route.name]);
             if let Some(ticket) = lane.admit().await {
-                loads.push(Load { lane, recipients: load.recipients, _ticket: ticket });
+                loads.push(Load { lane, recipients: load.recipients, ticket });
             }
         }
         // Without any room the claim is dropped: the message is due again in a minute.
@@ -115,11 +115,11 @@ async fn reap(outbound: &Outbound) {
 async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
-    for Load { lane, recipients, _ticket } in loads {
+    for Load { lane, recipients, ticket } in loads {
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, _ticket));
+            drop((claim, ticket));
             legs
         });
     }

@@ -109,7 +109,8 @@ impl TlsClient {
                      certificate is for into `hosts` of route {route} ({problem})"
                 )
             }
-            CertificateError::UnknownIssuer => format!(
+            // A bad signature is an authority of the same name with another key: made anew.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {host} is signed by nobody we trust: set `ca-file` of route \
                  {route} to the authority that signed it"
             ),

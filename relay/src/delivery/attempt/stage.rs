@@ -53,9 +53,14 @@ impl Stage {
             Self::Ready => timeouts.idle,
             Self::Quit => timeouts.quit,
             Self::Transaction(transaction) if transaction.is_ended() => timeouts.final_dot,
-            Self::Transaction(_) | Self::Reset | Self::Auth(_) => timeouts.reply,
-            Self::Banner | Self::Hello(_) | Self::Starttls => timeouts.reply,
-            Self::Securing(_) | Self::Closed => timeouts.reply,
+            Self::Banner
+            | Self::Hello(_)
+            | Self::Starttls
+            | Self::Securing(_)
+            | Self::Auth(_)
+            | Self::Transaction(_)
+            | Self::Reset
+            | Self::Closed => timeouts.reply,
         }
     }
 

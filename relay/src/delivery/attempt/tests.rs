@@ -6,9 +6,14 @@ mod misbehaviour;
 
 use driven::{Driven, parcel, ready, terms};
 
-use super::End;
+use super::{End, Instant};
 use crate::config::RouteTls;
 use crate::mail::envelope::Body;
+
+/// An instant to start from; only differences matter.
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
 
 #[test]
 fn a_whole_delivery_with_starttls_login_and_pipelining() {
@@ -78,8 +83,9 @@ fn an_uncertain_end_says_so() {
 /// How a connection ends that never becomes ready.
 #[test]
 fn every_refused_beginning_ends_with_its_reason() {
+    type Row<'a> = (&'a str, RouteTls, Option<&'a str>, &'a [&'a str], &'a str);
     let hello = "250-mx\r\n250 STARTTLS\r\n";
-    let rows: &[(&str, RouteTls, Option<&str>, &[&str], &str)] = &[
+    let rows: &[Row<'_>] = &[
         ("521", RouteTls::Required, None, &["521 no mail here\r\n"], "521 no mail here"),
         ("554", RouteTls::Required, None, &["554 go away\r\n"], "554 go away"),
         ("421", RouteTls::Required, None, &["421 busy\r\n"], "421 busy"),
