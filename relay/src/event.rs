@@ -84,6 +84,8 @@ pub enum Event {
     Unbanned { net: IpNetwork, uid: u32 },
     /// Connection attempts rose far above what is usual.
     SpikeOpened { class: &'static str, per_second: u64, usual_per_second: u64 },
+    /// An open spike grew to `times` the rate that it settled at.
+    SpikeGrew { class: &'static str, times: u32, per_second: u64 },
     /// A spike is over.
     SpikeClosed {
         class: &'static str,
@@ -147,6 +149,7 @@ impl Event {
             | Self::Kernel { .. }
             | Self::GateRestored { .. }
             | Self::SpikeOpened { .. }
+            | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
             | Self::BounceDropped { .. } => Level::Warn,

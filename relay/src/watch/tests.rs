@@ -1,0 +1,266 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn settings() -> config::Spikes {
+    config::Spikes { floor_per_second: 50, deviations: 6.0, quiet: Duration::from_secs(30) }
+}
+
+/// Feeds a series of counts per tick to a watch and keeps every alert.
+struct Replay {
+    watch: Watch,
+    at: Duration,
+    count: u64,
+    alerts: Vec<Alert>,
+}
+
+impl Replay {
+    fn new() -> Self {
+        let mut replay =
+            Self { watch: Watch::new(settings()), at: Duration::ZERO, count: 0, alerts: Vec::new() };
+        replay.tick(0);
+        replay
+    }
+
+    fn tick(&mut self, count: u64) {
+        self.at += TICK;
+        self.count += count;
+        let alerts = self.watch.take(Sample { at: self.at, counts: [self.count] });
+        self.alerts.extend(alerts);
+    }
+
+    fn ticks(&mut self, ticks: u64, count: u64) -> &mut Self {
+        for _ in 0..ticks {
+            self.tick(count);
+        }
+        self
+    }
+
+    fn stages(&self) -> Vec<Stage> {
+        self.alerts.iter().map(|alert| alert.stage).collect()
+    }
+}
+
+/// A small generator with a seed, so that a replayed day is the same day on every run.
+struct Dice(u64);
+
+impl Dice {
+    fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A Poisson number (Knuth's product of uniforms; `mean` is small here).
+    fn poisson(&mut self, mean: f64) -> u64 {
+        let limit = (-mean).exp();
+        let mut product = self.unit();
+        let mut count = 0;
+        while product > limit {
+            product *= self.unit();
+            count += 1;
+        }
+        count
+    }
+}
+
+#[test]
+fn the_first_spike_ever_is_reported_within_half_a_second() {
+    let mut replay = Replay::new();
+    replay.ticks(5, 100);
+    assert_eq!(replay.stages(), [Stage::Opened]);
+    let alert = replay.alerts[0];
+    assert_eq!((alert.per_second, alert.usual_per_second), (1000, 0));
+    assert!(alert.at <= TICK * 5, "{alert:?}");
+}
+
+#[test]
+fn a_spike_tells_its_total_peak_and_duration_when_it_closes() {
+    let mut replay = Replay::new();
+    replay.ticks(50, 100).ticks(400, 0);
+    assert_eq!(replay.stages(), [Stage::Opened, Stage::Closed]);
+    let closed = replay.alerts[1];
+    assert_eq!((closed.per_second, closed.total), (1000, 5000));
+    // Five seconds of flood, less the ticks before the opening, more the second that the window
+    // needs to forget it.
+    assert!((4..=6).contains(&closed.lasted.as_secs()), "{closed:?}");
+    assert!(closed.at >= Duration::from_secs(35), "quiet lasts thirty seconds: {closed:?}");
+}
+
+#[test]
+fn a_spike_that_grows_is_told_again_at_twice_and_at_ten_times_only() {
+    let mut replay = Replay::new();
+    replay.ticks(50, 100);
+    for count in [150, 190, 210, 250, 400, 900, 1_100, 5_000, 200, 1_500] {
+        replay.ticks(50, count);
+    }
+    assert_eq!(replay.stages(), [Stage::Opened, Stage::Grew(2), Stage::Grew(10)]);
+}
+
+#[test]
+fn a_jump_to_ten_times_is_told_once() {
+    let mut replay = Replay::new();
+    replay.ticks(50, 20).tick(2_500);
+    assert_eq!(replay.stages(), [Stage::Opened, Stage::Grew(10)]);
+}
+
+#[test]
+fn a_flood_that_lasts_an_hour_stays_one_open_spike_and_teaches_nothing() {
+    let mut replay = Replay::new();
+    replay.ticks(600, 1).ticks(36_000, 500).ticks(400, 1);
+    assert_eq!(replay.stages(), [Stage::Opened, Stage::Closed]);
+    assert_eq!(replay.alerts[1].usual_per_second, 10);
+    replay.ticks(20, 500);
+    assert_eq!(replay.alerts.last().map(|alert| alert.stage), Some(Stage::Opened), "the next one");
+}
+
+#[test]
+fn a_rate_that_dips_for_less_than_quiet_is_one_spike() {
+    let mut replay = Replay::new();
+    for _ in 0..10 {
+        replay.ticks(20, 100).ticks(280, 0);
+    }
+    assert_eq!(replay.stages(), [Stage::Opened]);
+    assert_eq!(replay.watch.open().collect::<Vec<_>>(), [Class::Refused]);
+}
+
+#[test]
+fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
+    let spikes = settings();
+    let mut spike = Spike::default();
+    let reading = |at: u64, per_second: f64| pace::Reading {
+        at: TICK * at as u32,
+        count: 0,
+        count_before: 0,
+        per_second,
+        per_second_now: per_second,
+        since_last: TICK,
+    };
+    for (at, rate) in [150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0].into_iter().enumerate() {
+        assert_eq!(spike.take(&reading(at as u64, rate), 0.0, 100.0, spikes.quiet), None);
+    }
+    assert_eq!(spike.take(&reading(8, 0.0), 0.0, 100.0, spikes.quiet), None);
+    let change = spike.take(&reading(9, 150.0), 0.0, 100.0, spikes.quiet);
+    assert_eq!(change.map(|change| change.stage), Some(Stage::Opened), "two of the last three");
+}
+
+#[test]
+fn a_day_with_day_and_night_and_its_noise_gives_no_alert() {
+    let mut replay = Replay::new();
+    let mut dice = Dice(0x5a11_7907);
+    for tick in 0..864_000u32 {
+        let hour = f64::from(tick) / 36_000.0;
+        // From 20 a second at night to 400 by day: far above the floor, which is 50.
+        let wave = (0.5 - 0.5 * (hour / 24.0 * std::f64::consts::TAU).cos()).powi(2);
+        replay.tick(dice.poisson(2.0 + 38.0 * wave));
+    }
+    assert_eq!(replay.alerts, []);
+}
+
+#[test]
+fn a_flood_by_day_is_found_above_the_day() {
+    let mut replay = Replay::new();
+    let mut dice = Dice(7);
+    for _ in 0..36_000 {
+        replay.tick(dice.poisson(40.0));
+    }
+    assert_eq!(replay.alerts.len(), 1, "400 a second at the start of the world is above the floor");
+    // The operator's restart at that level teaches nothing; a climb to it does.
+    let mut replay = Replay::new();
+    for tick in 0..36_000u32 {
+        replay.tick(dice.poisson(40.0 * f64::from(tick) / 36_000.0));
+    }
+    assert_eq!(replay.alerts, []);
+    replay.ticks(10, 100);
+    assert_eq!(replay.stages(), [Stage::Opened]);
+    assert!((300..=400).contains(&replay.alerts[0].usual_per_second), "{:?}", replay.alerts);
+}
+
+#[test]
+fn counters_that_begin_anew_say_nothing() {
+    let mut replay = Replay::new();
+    replay.ticks(20, 5);
+    replay.count = 0;
+    replay.ticks(20, 5);
+    assert_eq!(replay.alerts, []);
+}
+
+#[test]
+fn the_memory_of_alerts_is_bounded() {
+    let mut replay = Replay::new();
+    for _ in 0..50 {
+        replay.ticks(20, 100).ticks(320, 0);
+    }
+    assert_eq!(replay.alerts.len(), 100);
+    assert_eq!(replay.watch.recent().count(), RECENT_ALERTS);
+    assert_eq!(replay.watch.recent().last(), replay.alerts.last());
+}
+
+proptest! {
+    #[test]
+    fn the_same_samples_give_the_same_alerts(
+        steps in prop::collection::vec((0u64..5_000, 0u64..2_000), 0..400),
+    ) {
+        let run = || {
+            let mut watch = Watch::new(settings());
+            let (mut at, mut count) = (Duration::ZERO, 0);
+            let mut alerts = Vec::new();
+            for (gained, millis) in &steps {
+                at += Duration::from_millis(*millis);
+                count += gained;
+                alerts.extend(watch.take(Sample { at, counts: [count] }));
+            }
+            alerts
+        };
+        prop_assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn alerts_come_in_order_and_never_count_more_than_came(
+        steps in prop::collection::vec((0u64..300, 1u64..100), 1..60),
+    ) {
+        let mut replay = Replay::new();
+        for (count, ticks) in steps {
+            replay.ticks(ticks, count);
+        }
+        let mut open = false;
+        let mut told = 1;
+        for alert in &replay.alerts {
+            match alert.stage {
+                Stage::Opened => {
+                    prop_assert!(!open);
+                    prop_assert!(alert.per_second > 50, "nothing opens below the floor");
+                    told = 1;
+                }
+                Stage::Grew(times) => {
+                    prop_assert!(open && times > told);
+                    told = times;
+                }
+                Stage::Closed => prop_assert!(open),
+            }
+            open = alert.stage != Stage::Closed;
+            prop_assert!(alert.total <= replay.count);
+        }
+        prop_assert_eq!(open, replay.watch.open().next().is_some());
+    }
+
+    #[test]
+    fn no_sample_whatever_panics(samples in prop::collection::vec(any::<(u64, u64)>(), 0..60)) {
+        let mut watch = Watch::new(settings());
+        for (at, count) in samples {
+            watch.take(Sample { at: Duration::from_nanos(at), counts: [count] });
+        }
+    }
+
+    #[test]
+    fn a_rate_below_the_floor_is_never_a_spike(
+        counts in prop::collection::vec(0u64..=5, 1..600),
+    ) {
+        let mut replay = Replay::new();
+        for count in counts {
+            replay.tick(count);
+        }
+        prop_assert_eq!(replay.alerts, vec![]);
+    }
+}
