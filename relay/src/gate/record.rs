@@ -9,9 +9,10 @@ use relay_common::addr::Net;
 use relay_common::table::EntryId;
 use serde::{Deserialize, Serialize};
 
-use super::allowlist::{Entry, Kept, Origin};
+use super::allowlist::Kept;
 use super::bans::Ban;
 use super::cidr::network;
+use super::entry::{Entry, Origin};
 use super::store::{Store, StoreError};
 
 /// The version of both files' form.

@@ -1,3 +1,5 @@
+use relay_common::bucket;
+
 use super::*;
 
 fn net(text: &str) -> Net {
