@@ -41,10 +41,13 @@ impl Trust {
     #[must_use]
     pub fn of(&self, uid: u32, gid: u32) -> Right {
         let is_admin = |wanted: u32| gid == wanted || groups(uid, gid).contains(&wanted);
-        if uid == 0 || uid == self.own_uid || self.admin_group.is_some_and(is_admin) {
+        if uid == 0 || uid == self.own_uid {
             Right::Change
         } else if self.relay_uid == Some(uid) {
+            // Before the group: a relay's user that somebody put there must still not open the gate.
             Right::Relay
+        } else if self.admin_group.is_some_and(is_admin) {
+            Right::Change
         } else {
             Right::Look
         }
@@ -71,6 +74,7 @@ mod tests {
             ("the process's own user", 9, 9, Right::Change),
             ("a member of the admin group", 4_000_003, 4_000_001, Right::Change),
             ("the relay", 4_000_002, 4_000_002, Right::Relay),
+            ("the relay, put into the admin group", 4_000_002, 4_000_001, Right::Relay),
             ("anybody", 4_000_004, 4_000_004, Right::Look),
         ];
         for (who, uid, gid, right) in rows {

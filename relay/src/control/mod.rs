@@ -3,7 +3,9 @@
 //! A socket knows its caller (SO_PEERCRED, unix(7)) and tells the process what he may do; deciding
 //! is the process's business.
 
+pub mod attach;
 pub mod caller;
 pub mod client;
+pub mod passing;
 pub mod server;
 pub mod wire;

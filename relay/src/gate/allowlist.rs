@@ -4,7 +4,7 @@
 //! ones from the command line. The kernel has one entry a network, and there the declared one wins.
 //! This file decides what changes; it reads no clock, writes no file and speaks to no kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use relay_common::addr::Net;
@@ -239,13 +239,13 @@ impl Allowlist {
     /// [`Refusal::Declared`], and then for all of them.
     pub fn remove(&self, nets: &[Net]) -> Result<Plan, Refusal> {
         let mut plan = Plan::default();
+        let mut taken = BTreeSet::new();
         for net in nets {
             if let Some(Entry { origin: Origin::Declared { line }, .. }) = self.declared.get(net) {
                 return Err(Refusal::Declared { net: *net, line: *line });
             }
-            let take = Edit::Take(*net);
-            if self.added.contains_key(net) && !plan.edits.contains(&take) {
-                plan.edits.push(take);
+            if self.added.contains_key(net) && taken.insert(*net) {
+                plan.edits.push(Edit::Take(*net));
                 plan.did.push((*net, Did::Removed));
             } else {
                 plan.did.push((*net, Did::Unchanged));

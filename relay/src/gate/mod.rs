@@ -5,7 +5,20 @@
 //! wanted state without a moment that admits a stranger, and only then [`Filled::attach`] attaches the
 //! programs, or exchanges those that already stand. The types allow no other order.
 //!
-//! What is *wanted* is decided elsewhere, and written down elsewhere: this room has no file of its own.
+//! What is *wanted* is decided by [`allowlist`] and [`bans`], and written down by [`record`].
+
+/// The allowlist as its owner sees it.
+pub mod allowlist;
+/// The bans as their owner sees them.
+pub mod bans;
+/// Between written and looked-up networks.
+pub mod cidr;
+/// An entry with all that is known of it.
+pub mod entry;
+/// The two files of the gate's state.
+pub mod record;
+/// One file of records, replaced whole.
+pub mod store;
 
 #[cfg(not(feature = "xdp"))]
 mod absent;

@@ -92,13 +92,13 @@ impl Files {
         Ok(Found { kept: kept.into_iter().fold(Kept::default(), AllowRecord::fold), damage })
     }
 
-    /// Reads the bans. A damaged file is set aside, and then there are none.
+    /// Reads the bans. A damaged file is set aside; the kernel may know more then.
     ///
     /// # Errors
     ///
     /// [`StoreError`], but not `Damaged`.
     pub fn bans(&self, now: Timestamp) -> Result<Found<Vec<Ban>>, StoreError> {
-        let Found { kept, damage } = read(&self.bans, now, "no ban is known any more")?;
+        let Found { kept, damage } = read(&self.bans, now, "only bans that the kernel still knows count")?;
         Ok(Found { kept: kept.into_iter().filter_map(BanRecord::ban).collect(), damage })
     }
 

@@ -170,9 +170,16 @@ impl Watch {
         self.recent.iter()
     }
 
-    /// Returns the classes with an open spike.
-    pub fn open(&self) -> impl Iterator<Item = Class> + '_ {
-        Class::ALL.into_iter().zip(&self.lookouts).filter(|(_, l)| l.spike.is_open()).map(|(c, _)| c)
+    /// Returns how every open spike stands: since when (`at`), its peak so far and its total.
+    pub fn open(&self) -> impl Iterator<Item = Alert> + '_ {
+        let stands = Class::ALL.into_iter().zip(&self.lookouts);
+        stands.filter_map(|(class, lookout)| match &lookout.spike {
+            Spike::Calm { .. } => None,
+            Spike::Open(open) => {
+                let (since, change) = open.so_far();
+                Some(change.alert(class, since))
+            }
+        })
     }
 
     /// Returns the rate of `class` over the last second, attempts a second.

@@ -102,6 +102,19 @@ impl Spike {
 }
 
 impl Open {
+    /// Returns since when it is open and what it came to, up to the last loud rate.
+    pub fn so_far(&self) -> (Duration, Change) {
+        let (until, count) = self.loud;
+        let change = Change {
+            stage: Stage::Opened,
+            per_second: self.peak,
+            usual: self.usual,
+            total: count.saturating_sub(self.count_before),
+            lasted: until.saturating_sub(self.since),
+        };
+        (self.since, change)
+    }
+
     fn new(reading: &Reading, usual: f64, count_before: u64) -> Self {
         Self {
             since: reading.at,

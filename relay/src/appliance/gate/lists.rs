@@ -1,0 +1,71 @@
+//! Both lists, read at the start from their files and from what an earlier gate left in the kernel.
+
+use jiff::Timestamp;
+use relay_common::addr::Net;
+use relay_common::table::EntryId;
+
+use super::keeper::wall_time;
+use crate::config::Config;
+use crate::gate::allowlist::Allowlist;
+use crate::gate::bans::{Ban, Bans};
+use crate::gate::record::Files;
+use crate::gate::store::StoreError;
+
+/// The allowlist and the bans.
+#[derive(Debug, Default)]
+pub struct Lists {
+    /// The allowlist.
+    pub allow: Allowlist,
+    /// The bans.
+    pub bans: Bans,
+}
+
+/// What an earlier gate left in the kernel, and the boot clock's time now.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// The networks of its entries, and their numbers.
+    pub entries: Vec<(Net, EntryId)>,
+    /// Its bans, each until a time of the boot clock in nanoseconds.
+    pub bans: Vec<(Net, u64)>,
+    /// The boot clock in nanoseconds.
+    pub now_ns: u64,
+}
+
+impl Lists {
+    /// Reads both lists. Returns what was damaged, too: a damaged allowlist admits nobody but declared
+    /// entries, and bans of a damaged file are taken from the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a file cannot be read at all, or is of a later version.
+    pub fn read(
+        config: &Config,
+        files: &Files,
+        left: &Left,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<String>), StoreError> {
+        let mut allow = files.allowlist(now)?;
+        // Numbers only: what the kernel admits beyond the file goes.
+        for (net, id) in &left.entries {
+            allow.kept.declared.entry(*net).or_insert(*id);
+        }
+        let mut bans = files.bans(now)?;
+        if bans.damage.is_some() {
+            let alive = left.bans.iter().filter(|(_, until_ns)| *until_ns > left.now_ns);
+            bans.kept = alive
+                .map(|(net, until_ns)| Ban {
+                    net: *net,
+                    until: wall_time(*until_ns, left.now_ns, now),
+                    note: Some("found in the kernel".into()),
+                    uid: 0,
+                    at: now,
+                })
+                .collect();
+        }
+        let lists = Self {
+            allow: Allowlist::new(allow.kept, &config.gate.allow, now),
+            bans: Bans::new(bans.kept, now),
+        };
+        Ok((lists, [allow.damage, bans.damage].into_iter().flatten().collect()))
+    }
+}

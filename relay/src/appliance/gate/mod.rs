@@ -1,0 +1,189 @@
+//! The gate process: owns the kernel filter, the allowlist, the bans and the listening sockets.
+//!
+//! It starts by adoption: what an earlier gate pinned goes on judging while this one loads, brings the
+//! tables to what the files say, and only then exchanges the programs. It ends without detaching:
+//! a host whose gate process is gone stays closed to strangers.
+
+mod answers;
+mod attached;
+mod changes;
+mod keeper;
+mod listeners;
+mod lists;
+mod notify;
+mod office;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as channel;
+
+use self::keeper::{Bulletin, Keeper, Service, ruleset, told};
+use self::listeners::Listeners;
+use self::lists::{Left, Lists};
+use self::office::{Office, Thread};
+use super::folders;
+use super::privilege::{self, Identity};
+use crate::config::Config;
+use crate::control::caller::Trust;
+use crate::control::server;
+use crate::event::Event;
+use crate::gate::record::Files;
+use crate::gate::{self, Gate, Off, Place};
+use crate::journal::Journal;
+
+/// How often a listening socket is tried again whose address was taken.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs the gate until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+///
+/// # Errors
+///
+/// If the gate cannot stand; what an earlier one attached stays as it is then.
+pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
+    privilege::follow_parent()?;
+    privilege::no_core_dumps()?;
+    let config = Arc::new(read(file)?);
+    let relay = Identity::of(&config.relay.user)?;
+    folders::prepare(&config, relay)?;
+    let _lock = lock(&config)?;
+    let (gate, lists) = stand(&config, relay, journal)?;
+    let addresses: Vec<SocketAddr> = config.listeners.iter().map(|one| one.address).collect();
+    let record = config.gate.socket.with_extension("listeners");
+    let listeners = Arc::new(Mutex::new(Listeners::open(&addresses, record)?));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = {
+        let _inside = runtime.enter();
+        server::bind(&config.gate.socket)?
+    };
+    // Before any thread starts: each has capabilities of its own.
+    privilege::keep_only(privilege::GATE)?;
+    let bulletin = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
+    let bulletin = Arc::new(channel::Sender::new(bulletin));
+    let keeper = Keeper::new(
+        gate,
+        config.clone(),
+        file.to_owned(),
+        lists,
+        journal.clone(),
+        bulletin.clone(),
+    );
+    let thread = Thread::start(keeper)?;
+    let office = Arc::new(Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay.uid));
+    let trust = Trust {
+        admin_group: privilege::group(&config.gate.admin_group),
+        relay_uid: Some(relay.uid),
+        own_uid: rustix::process::geteuid().as_raw(),
+    };
+    let ports = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    runtime.block_on(async {
+        let serving = tokio::spawn(server::serve(socket, trust, office));
+        journal.write(Event::Started { process: "gate", detail: format!("listening on {ports}") });
+        notify::tell(notify::State::Ready);
+        let ended = attend(&thread, &listeners, &bulletin).await;
+        notify::tell(notify::State::Stopping);
+        serving.abort();
+        ended
+    })?;
+    thread.stop();
+    journal.write(Event::Stopped { process: "gate" });
+    Ok(())
+}
+
+/// Waits for signals, and for addresses that were taken.
+async fn attend(
+    thread: &Thread,
+    listeners: &Mutex<Listeners>,
+    bulletin: &channel::Sender<Bulletin>,
+) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    let mut again = tokio::time::interval(LISTEN_AGAIN);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => thread.reload(),
+            _ = again.tick() => {
+                if thread.is_over() {
+                    bail!("the gate's keeper ended; the filter stays as it is");
+                }
+                let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+                if listeners.try_again() {
+                    bulletin.send_modify(|bulletin| bulletin.listeners += 1);
+                }
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))?;
+    Config::parse(&text).map_err(|problems| {
+        let lines: Vec<String> =
+            problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
+        anyhow::Error::msg(lines.join("\n"))
+    })
+}
+
+/// Makes sure that no other gate works on the same state.
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let path = config.gate.state.join("lock");
+    let file = File::create(&path).with_context(|| format!("{}: cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another gate runs on {}", config.gate.state.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{}: cannot be locked", path.display()))
+        }
+    }
+}
+
+/// Loads, fills, attaches: in this order, by the types of [`crate::gate`].
+fn stand(
+    config: &Config,
+    relay: Identity,
+    journal: &Journal,
+) -> anyhow::Result<(Box<dyn Gate>, Lists)> {
+    let place = Place { pins: config.gate.pins.clone(), group: Some(relay.gid) };
+    let off = || -> Box<dyn Gate> { Box::new(Off::on(config.gate.interfaces.clone())) };
+    let now = Timestamp::now();
+    let loaded = match gate::load(&place) {
+        _ if config.gate.interfaces.is_empty() => return Ok((off(), lists(config, &Left::default(), now, journal)?)),
+        Ok(loaded) => loaded,
+        Err(error) if !config.gate.required => {
+            let problem = format!("UNGUARDED, as gate.required = false allows: {}", told(&error));
+            journal.write(Event::Trouble { room: "gate", problem });
+            return Ok((off(), lists(config, &Left::default(), now, journal)?));
+        }
+        Err(error) => bail!("{}", told(&error)),
+    };
+    let now_ns = gate::boot_clock_ns();
+    let left = Left { entries: loaded.entries(), bans: loaded.bans(), now_ns };
+    let lists = lists(config, &left, now, journal)?;
+    let wanted = ruleset(config, &lists, now_ns, now);
+    let standing = loaded.fill(&wanted).and_then(|filled| filled.attach(&config.gate.interfaces));
+    Ok((standing.map_err(|error| anyhow::Error::msg(told(&error)))?, lists))
+}
+
+fn lists(config: &Config, left: &Left, now: Timestamp, journal: &Journal) -> anyhow::Result<Lists> {
+    let files = Files::within(&config.gate.state);
+    let (lists, damages) = Lists::read(config, &files, left, now)?;
+    for problem in damages {
+        journal.write(Event::Trouble { room: "gate", problem });
+    }
+    Ok(lists)
+}
+
+#[cfg(test)]
+mod tests;

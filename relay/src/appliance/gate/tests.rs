@@ -1,0 +1,6 @@
+//! The gate process over a table in memory instead of the kernel's; sockets and files are real.
+
+mod attaching;
+mod changing;
+mod fake;
+mod starting;

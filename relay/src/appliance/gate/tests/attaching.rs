@@ -1,0 +1,195 @@
+//! The relay's end and the gate's over real sockets in one process: descriptors, notices, restarts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_cookie;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::super::keeper::{Bulletin, Service};
+use super::super::listeners::Listeners;
+use super::super::office::{Office, Thread};
+use super::fake::*;
+use crate::control::attach::{Attachment, Listening, Told};
+use crate::control::caller::Trust;
+use crate::control::passing::Lines;
+use crate::control::server;
+use crate::control::wire::Notice;
+use crate::journal::Journal;
+
+/// How long a test waits for what must come.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A gate process without its process: keeper, listeners, socket.
+struct House {
+    desk: Option<Thread>,
+    fake: Fake,
+    serving: JoinHandle<()>,
+    listeners: Arc<Mutex<Listeners>>,
+    bulletin: Arc<tokio::sync::watch::Sender<Bulletin>>,
+}
+
+struct Site {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        configure(folder.path(), "", DECLARED);
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = probe.local_addr().unwrap();
+        Self { folder, address }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("gate.sock")
+    }
+
+    fn house(&self, relay_uid: u32) -> House {
+        let desk = Desk::new();
+        let Desk { fake, keeper, .. } = desk;
+        let bulletin = keeper.bulletin.clone();
+        let record = self.folder.path().join("gate.listeners");
+        let listeners = Listeners::open(&[self.address], record).unwrap();
+        let listeners = Arc::new(Mutex::new(listeners));
+        let thread = Thread::start(keeper).unwrap();
+        let office = Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay_uid);
+        let own_uid = rustix::process::geteuid().as_raw();
+        let trust = Trust { admin_group: None, relay_uid: None, own_uid };
+        let listener = server::bind(&self.socket()).unwrap();
+        let serving = tokio::spawn(server::serve(listener, trust, Arc::new(office)));
+        House { desk: Some(thread), fake, serving, listeners, bulletin }
+    }
+
+    fn attach(&self) -> Attachment {
+        Attachment::open(self.socket(), Journal::memory())
+    }
+}
+
+impl House {
+    /// Ends the gate as SIGKILL would: every descriptor is gone, nothing is said.
+    async fn kill(mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        self.desk.take().unwrap().stop();
+        // The sender is what attached connections wait on: without it they end.
+        drop(self.bulletin);
+        drop(self.listeners);
+    }
+}
+
+async fn next(attachment: &mut Attachment) -> Told {
+    timeout(SOON, attachment.next()).await.expect("the gate says something")
+}
+
+async fn sockets(attachment: &mut Attachment) -> Vec<Listening> {
+    loop {
+        if let Told::Listeners(listening) = next(attachment).await {
+            return listening;
+        }
+    }
+}
+
+async fn notice(attachment: &mut Attachment, wanted: Notice) {
+    loop {
+        match next(attachment).await {
+            Told::Notice(notice) if notice == wanted => return,
+            Told::Notice(_) => {}
+            Told::Listeners(_) => panic!("sockets instead of {wanted:?}"),
+        }
+    }
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[tokio::test]
+async fn the_relay_gets_sockets_that_serve_and_notices() {
+    let site = Site::new();
+    let house = site.house(own_uid());
+    let mut relay = site.attach();
+    let listening = sockets(&mut relay).await;
+    assert_eq!(listening.len(), 1);
+    assert_eq!(listening[0].address, site.address);
+    let serving = tokio::net::TcpListener::from_std(listening.into_iter().next().unwrap().socket);
+    let serving = serving.unwrap();
+    let client = tokio::net::TcpStream::connect(site.address);
+    let (accepted, connected) = tokio::join!(timeout(SOON, serving.accept()), client);
+    assert_eq!(accepted.unwrap().unwrap().1, connected.unwrap().local_addr().unwrap());
+    notice(&mut relay, Notice::ListChanged).await;
+    notice(&mut relay, Notice::Serve).await;
+    house.bulletin.send_modify(|bulletin| bulletin.lists += 1);
+    notice(&mut relay, Notice::ListChanged).await;
+    house.bulletin.send_modify(|bulletin| bulletin.service = Service::Refuse);
+    notice(&mut relay, Notice::Refuse).await;
+    house.bulletin.send_modify(|bulletin| bulletin.service = Service::Serve);
+    notice(&mut relay, Notice::Serve).await;
+    assert!(house.fake.admits("10.0.0.1"));
+    house.kill().await;
+}
+
+#[tokio::test]
+async fn a_gate_that_is_killed_and_comes_back_keeps_the_relays_socket() {
+    let site = Site::new();
+    let house = site.house(own_uid());
+    let mut relay = site.attach();
+    let listening = sockets(&mut relay).await;
+    notice(&mut relay, Notice::Serve).await;
+    house.kill().await;
+    // The socket goes on taking clients while no gate is there.
+    std::net::TcpStream::connect(site.address).unwrap();
+    let house = site.house(own_uid());
+    // No new sockets come: `notice` would not let them pass.
+    notice(&mut relay, Notice::ListChanged).await;
+    notice(&mut relay, Notice::Serve).await;
+    assert_eq!(house.listeners.lock().unwrap().problems().count(), 0);
+    // A relay that is restarted gets the very same socket from the new gate.
+    drop(relay);
+    let mut relay = site.attach();
+    let again = sockets(&mut relay).await;
+    let cookie = |listening: &Listening| socket_cookie(&listening.socket).unwrap();
+    assert_eq!(cookie(&again[0]), cookie(&listening[0]));
+    house.kill().await;
+}
+
+#[tokio::test]
+async fn a_relay_gets_the_new_socket_when_a_taken_address_is_free_again() {
+    let site = Site::new();
+    let house = site.house(own_uid());
+    house.kill().await;
+    let taker = std::net::TcpListener::bind(site.address).unwrap();
+    let house = site.house(own_uid());
+    let mut relay = site.attach();
+    assert_eq!(sockets(&mut relay).await.len(), 0);
+    drop(taker);
+    assert!(house.listeners.lock().unwrap().try_again());
+    house.bulletin.send_modify(|bulletin| bulletin.listeners += 1);
+    assert_eq!(sockets(&mut relay).await.len(), 1);
+    house.kill().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_shows_too_many_or_nothing_is_let_go() {
+    let site = Site::new();
+    let house = site.house(own_uid());
+    let mut lines = Lines::new(UnixStream::connect(site.socket()).await.unwrap());
+    lines.write(br#"{"verb":"attach","sockets":65}"#, &[]).await.unwrap();
+    let answer = timeout(SOON, lines.read(4096)).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer, br#"{"error":"at most 64 sockets"}"#);
+    // It claims one and sends none: it is treated as one that holds none.
+    let mut lines = Lines::new(UnixStream::connect(site.socket()).await.unwrap());
+    lines.write(br#"{"verb":"attach","sockets":1}"#, &[]).await.unwrap();
+    assert_eq!(timeout(SOON, lines.read(64)).await.unwrap().unwrap().unwrap(), br#"{"ok":"show"}"#);
+    lines.write(b"nonsense", &[]).await.unwrap();
+    let answer = timeout(SOON, lines.read(4096)).await.unwrap().unwrap().unwrap();
+    assert!(answer.ends_with(br#""found":{"sent":0}}]}}"#), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(lines.take_descriptors().len(), 1);
+    house.kill().await;
+}

@@ -1,0 +1,271 @@
+//! Changes: who may make them, what they do in kernel, file and journal, and what is told.
+
+use super::super::keeper::Service;
+use super::fake::*;
+use crate::control::wire::{Did, Entry, Explanation, GateRequest, GateStatus};
+use crate::event::Event;
+use crate::gate::InterfaceState;
+
+#[test]
+fn who_may_ask_for_what() {
+    let read = [
+        GateRequest::AllowList,
+        GateRequest::BanList,
+        GateRequest::Status,
+        GateRequest::Explain { source: "192.0.2.1".parse().unwrap(), port: None },
+    ];
+    let change = [add("192.0.2.0/24"), remove("192.0.2.0/24"), unban("192.0.2.0/24")];
+    let mut desk = Desk::new();
+    for request in read {
+        for caller in [OPERATOR, RELAY, ANYBODY] {
+            assert!(desk.ask(request.clone(), caller, 0).is_ok(), "{request:?} {caller:?}");
+        }
+    }
+    for request in change {
+        assert!(desk.ask(request.clone(), OPERATOR, 0).is_ok(), "{request:?}");
+        for caller in [RELAY, ANYBODY] {
+            let refusal = desk.ask(request.clone(), caller, 0).unwrap_err();
+            assert!(refusal.contains("may look, not change"), "{request:?} {caller:?}: {refusal}");
+        }
+    }
+    assert!(desk.ask(ban("198.51.100.7", 60), RELAY, 0).is_ok());
+    assert!(desk.ask(ban("198.51.100.0/24", 60), OPERATOR, 0).is_ok());
+    for (network, caller) in [("198.51.100.0/24", RELAY), ("198.51.100.8", ANYBODY), ("192.0.2.1", RELAY)] {
+        assert!(desk.ask(ban(network, 60), caller, 0).is_err(), "{network} {caller:?}");
+    }
+    let attach = GateRequest::Attach { sockets: 0 };
+    assert!(desk.ask(attach, OPERATOR, 0).is_err(), "sockets are not for operators");
+}
+
+#[test]
+fn an_entry_is_in_the_kernel_when_the_command_returns_and_gone_when_removed() {
+    let mut desk = Desk::new();
+    assert!(!desk.fake.admits("192.0.2.7"));
+    assert_eq!(desk.change(add("192.0.2.0/24"), OPERATOR, 1).unwrap().0, Did::Added);
+    assert!(desk.fake.admits("192.0.2.7"));
+    assert_eq!(desk.change(add("192.0.2.0/24"), OPERATOR, 2).unwrap().0, Did::Unchanged);
+    assert_eq!(desk.change(remove("192.0.2.0/24"), OPERATOR, 3).unwrap().0, Did::Removed);
+    assert!(!desk.fake.admits("192.0.2.7"));
+    assert_eq!(desk.change(remove("192.0.2.0/24"), OPERATOR, 4).unwrap().0, Did::Unchanged);
+    let told: Vec<Event> = desk.journal.take();
+    let net = "192.0.2.0/24".parse().unwrap();
+    assert!(told.contains(&Event::AllowAdded { net, tag: None, uid: 1000 }));
+    assert!(told.contains(&Event::AllowRemoved { net, uid: 1000 }));
+    assert_eq!(desk.bulletin.borrow().lists, 1, "only the removal can cut a session");
+}
+
+#[test]
+fn remarks_say_what_an_operator_must_know() {
+    let mut desk = Desk::new();
+    let remark = |desk: &mut Desk, request| desk.change(request, OPERATOR, 1).unwrap().1;
+    assert_eq!(remark(&mut desk, add("0.0.0.0/0")), "WARNING: this admits every IPv4 address");
+    assert_eq!(remark(&mut desk, add("::/0")), "WARNING: this admits every IPv6 address");
+    assert_eq!(remark(&mut desk, remove("::/0")), "");
+    remark(&mut desk, remove("0.0.0.0/0"));
+    remark(&mut desk, add("10.1.0.0/16"));
+    let text = remark(&mut desk, remove("10.1.0.0/16"));
+    assert!(text.starts_with("still admitted by 10.0.0.0/8, declared in "), "{text}");
+    remark(&mut desk, add("192.0.2.7"));
+    remark(&mut desk, add("192.0.2.0/24"));
+    let text = remark(&mut desk, remove("192.0.2.0/24"));
+    assert_eq!(text, "1 narrower entries still admit parts of it");
+    desk.ask(ban("198.51.100.0/24", 60), OPERATOR, 1).unwrap();
+    let text = remark(&mut desk, add("198.51.100.7"));
+    assert_eq!(text, "it stays banned by 198.51.100.0/24 until 1970-01-01T00:01:01Z");
+    let refusal = desk.change(remove("10.0.0.0/8"), OPERATOR, 1).unwrap_err();
+    let line = std::fs::read_to_string(desk.folder.path().join("sallyport.toml")).unwrap();
+    let line = 1 + line.lines().position(|line| line.contains("[[gate.allow]]")).unwrap();
+    assert!(refusal.contains(&format!("sallyport.toml:{line}; change it there")), "{refusal}");
+}
+
+#[test]
+fn a_request_with_one_bad_network_changes_nothing() {
+    let mut desk = Desk::new();
+    let networks = vec!["192.0.2.0/24".parse().unwrap(), "192.0.2.1/24".parse().unwrap()];
+    let request = GateRequest::AllowAdd { networks, tag: None, note: None, ttl_ms: None };
+    let refusal = desk.ask(request, OPERATOR, 0).unwrap_err();
+    assert!(refusal.contains("the network is 192.0.2.0/24"), "{refusal}");
+    assert!(!desk.fake.admits("192.0.2.7"));
+    let request = GateRequest::AllowRemove { networks: Vec::new() };
+    assert!(desk.ask(request, OPERATOR, 0).is_err());
+}
+
+#[test]
+fn an_entry_is_not_admitted_if_its_file_cannot_be_written() {
+    let mut desk = Desk::new();
+    desk.block_files();
+    let refusal = desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap_err();
+    assert!(refusal.starts_with("nothing was changed: "), "{refusal}");
+    assert!(!desk.fake.admits("192.0.2.7"));
+    desk.free_files();
+    assert!(desk.ask(add("192.0.2.0/24"), OPERATOR, 0).is_ok());
+}
+
+#[test]
+fn an_entry_is_forgotten_if_the_kernel_refuses_it() {
+    let mut desk = Desk::new();
+    desk.fake.tables().is_broken = true;
+    let refusal = desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap_err();
+    assert!(refusal.contains("broken for the test"), "{refusal}");
+    desk.fake.tables().is_broken = false;
+    desk.keeper.inspect(moment(1));
+    assert!(!desk.fake.admits("192.0.2.7"));
+    let desk = desk.restart(moment(2));
+    assert!(!desk.fake.admits("192.0.2.7"), "not in the file either");
+}
+
+#[test]
+fn a_stranger_is_shut_out_even_if_the_disk_is_full_and_the_file_follows() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    desk.block_files();
+    let told = desk.ask(remove("192.0.2.0/24"), OPERATOR, 1).unwrap_err();
+    assert!(told.starts_with("effective now, but a restart would forget it"), "{told}");
+    assert!(!desk.fake.admits("192.0.2.7"));
+    desk.keeper.inspect(moment(2));
+    desk.free_files();
+    desk.keeper.inspect(moment(3));
+    let desk = desk.restart(moment(4));
+    assert!(!desk.fake.admits("192.0.2.7"));
+}
+
+#[test]
+fn a_removal_that_the_kernel_refuses_is_tried_until_it_is_done() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    desk.fake.tables().is_broken = true;
+    let told = desk.ask(remove("192.0.2.0/24"), OPERATOR, 1).unwrap_err();
+    assert!(told.starts_with("removed, but not effective yet"), "{told}");
+    desk.keeper.inspect(moment(2));
+    assert!(desk.fake.admits("192.0.2.7"));
+    desk.fake.tables().is_broken = false;
+    desk.keeper.inspect(moment(3));
+    assert!(!desk.fake.admits("192.0.2.7"));
+}
+
+#[test]
+fn entries_end_by_themselves() {
+    let mut desk = Desk::new();
+    desk.ask(add_for("192.0.2.0/24", Some(5_000)), OPERATOR, 10).unwrap();
+    desk.keeper.sample(moment(14));
+    assert!(desk.fake.admits("192.0.2.7"));
+    desk.keeper.sample(moment(15));
+    assert!(!desk.fake.admits("192.0.2.7"));
+    let net = "192.0.2.0/24".parse().unwrap();
+    assert!(desk.journal.take().contains(&Event::AllowExpired { net }));
+    for ttl_ms in [0, u64::MAX] {
+        assert!(desk.ask(add_for("192.0.2.0/24", Some(ttl_ms)), OPERATOR, 0).is_err());
+    }
+}
+
+#[test]
+fn bans_stand_on_the_boot_clock_and_end() {
+    let mut desk = Desk::new();
+    desk.fake.tables().now_ns = 7_000_000_000;
+    assert_eq!(desk.change(ban("10.0.0.7", 60), RELAY, 100).unwrap().0, Did::Added);
+    assert_eq!(desk.fake.tables().bans.values().copied().collect::<Vec<_>>(), [67_000_000_000]);
+    assert!(!desk.fake.admits("10.0.0.7") && desk.fake.admits("10.0.0.8"));
+    desk.keeper.sample(moment(101));
+    let mut desk = desk.restart(moment(130));
+    assert_eq!(
+        desk.fake.tables().bans.values().copied().collect::<Vec<_>>(),
+        [37_000_000_000],
+        "thirty seconds are left on the wall clock, and the boot clock stood still in this test"
+    );
+    desk.keeper.sample(moment(160));
+    assert!(desk.fake.tables().bans.is_empty());
+    assert_eq!(desk.change(unban("10.0.0.7"), OPERATOR, 161).unwrap().0, Did::Unchanged);
+}
+
+#[test]
+fn the_relay_asks_for_ten_bans_a_second() {
+    let mut desk = Desk::new();
+    let taken = (0..30).filter(|n| desk.ask(ban(&format!("10.0.0.{n}"), 60), RELAY, 0).is_ok());
+    assert_eq!(taken.count(), 10);
+    desk.fake.tables().now_ns += 1_000_000_000;
+    assert!(desk.ask(ban("10.0.1.1", 60), RELAY, 1).is_ok());
+    assert!(desk.ask(ban("10.0.2.0/24", 60), OPERATOR, 1).is_ok(), "operators are not counted");
+}
+
+#[test]
+fn a_lost_program_is_told_put_back_and_told_again() {
+    let mut desk = Desk::new();
+    desk.keeper.inspect(moment(1));
+    assert_eq!(desk.bulletin.borrow().service, Service::Serve);
+    desk.fake.tables().interface = Some(InterfaceState::Foreign { program_id: 9 });
+    desk.keeper.inspect(moment(2));
+    desk.keeper.inspect(moment(3));
+    assert_eq!(desk.bulletin.borrow().service, Service::Refuse);
+    let status: GateStatus =
+        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 3).unwrap()).unwrap();
+    assert!(!status.serving);
+    assert!(status.interfaces[0].problem.as_ref().unwrap().contains("bpftool prog show id 9"));
+    desk.fake.tables().repaired = Some(GUARDED);
+    desk.keeper.inspect(moment(4));
+    assert_eq!(desk.bulletin.borrow().service, Service::Serve);
+    let told = desk.journal.take();
+    let count = |wanted: fn(&Event) -> bool| told.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::GateAttached { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::GateLost { .. })), 1, "not one a second");
+    assert_eq!(count(|event| matches!(event, Event::GateRestored { .. })), 1);
+}
+
+#[test]
+fn the_second_door_setting_and_an_optional_gate_serve_on() {
+    for gate in ["on-loss = \"second-door\"", "required = false"] {
+        let mut desk = Desk::configured(gate, DECLARED);
+        desk.fake.tables().interface = Some(InterfaceState::Missing);
+        desk.keeper.inspect(moment(1));
+        assert_eq!(desk.bulletin.borrow().service, Service::Serve, "{gate}");
+    }
+}
+
+#[test]
+fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
+    let mut desk = Desk::new();
+    desk.fake.tables().diagnostics = vec!["a frame with nine tags".into()];
+    for tick in 0..20 {
+        desk.fake.tables().now_ns = tick * 100_000_000;
+        desk.fake.tables().refused += 500;
+        desk.keeper.sample(moment(100 + i64::try_from(tick / 10).unwrap()));
+    }
+    desk.keeper.inspect(moment(102));
+    let status: GateStatus =
+        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 102).unwrap()).unwrap();
+    assert_eq!(status.refused_per_second, 5_000);
+    assert_eq!(status.spikes.len(), 1);
+    assert_eq!((status.spikes[0].until, status.spikes[0].peak_per_second), (None, 5_000));
+    assert_eq!(status.counters["unlisted_syn"], 10_000);
+    let told = desk.journal.take();
+    assert!(told.iter().any(|event| matches!(event, Event::SpikeOpened { .. })));
+    assert!(told.contains(&Event::Kernel { message: "a frame with nine tags".into() }));
+    for tick in 20..400 {
+        desk.fake.tables().now_ns = tick * 100_000_000;
+        desk.keeper.sample(moment(140));
+    }
+    let status: GateStatus =
+        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 140).unwrap()).unwrap();
+    assert!(status.spikes[0].until.is_some(), "{status:?}");
+    assert_eq!(status.spikes[0].total, 9_500, "the first count is where it starts");
+}
+
+#[test]
+fn explain_and_list_show_entry_tag_and_place() {
+    let mut desk = Desk::new();
+    let explain = |source: &str| GateRequest::Explain { source: source.parse().unwrap(), port: None };
+    let mut asked = |source| -> Explanation {
+        serde_json::from_value(desk.ask(explain(source), ANYBODY, 0).unwrap()).unwrap()
+    };
+    let listed = asked("::ffff:10.0.0.7");
+    assert_eq!((listed.verdict.as_str(), listed.port), ("pass", 2525));
+    assert_eq!((listed.source, listed.entry), ("10.0.0.7".parse().unwrap(), "10.0.0.0/8".parse().ok()));
+    assert_eq!(listed.tag.as_deref(), Some("core"));
+    let stranger = asked("192.0.2.7");
+    assert_eq!((stranger.verdict.as_str(), stranger.reason.as_str()), ("drop", "unlisted_syn"));
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 9).unwrap();
+    let entries: Vec<Entry> =
+        serde_json::from_value(desk.ask(GateRequest::AllowList, ANYBODY, 9).unwrap()).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert!(entries[0].declared_in_line.is_some() && entries[0].added_by_uid.is_none());
+    assert_eq!((entries[1].added_by_uid, entries[1].added_at), (Some(1000), Some(moment(9))));
+}

@@ -1,0 +1,105 @@
+//! Restarts and reloads: nothing is forgotten, nothing half done.
+
+use super::fake::*;
+use crate::control::wire::GateRequest;
+use crate::event::Event;
+
+#[test]
+fn a_killed_gate_comes_back_with_every_entry_and_ban() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    desk.ask(ban("10.0.0.7", 600), OPERATOR, 0).unwrap();
+    let before = desk.ask(GateRequest::AllowList, ANYBODY, 0).unwrap();
+    let mut desk = desk.restart(moment(60));
+    assert_eq!(desk.ask(GateRequest::AllowList, ANYBODY, 60).unwrap(), before);
+    assert!(desk.fake.admits("192.0.2.7") && !desk.fake.admits("10.0.0.7"));
+}
+
+#[test]
+fn what_the_kernel_admits_beyond_the_file_is_shut_out_at_the_start() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    // A crash after the removal was on disk, before it was in the kernel.
+    let stale = desk.fake.tables().entries.clone();
+    desk.ask(remove("192.0.2.0/24"), OPERATOR, 1).unwrap();
+    desk.fake.tables().entries = stale;
+    assert!(desk.fake.admits("192.0.2.7"));
+    let desk = desk.restart(moment(2));
+    assert!(!desk.fake.admits("192.0.2.7"));
+}
+
+#[test]
+fn entries_that_ended_while_nobody_looked_are_out_after_the_start() {
+    let mut desk = Desk::new();
+    desk.ask(add_for("192.0.2.0/24", Some(60_000)), OPERATOR, 0).unwrap();
+    let desk = desk.restart(moment(60));
+    assert!(!desk.fake.admits("192.0.2.7"));
+}
+
+#[test]
+fn a_damaged_allowlist_leaves_declared_entries_and_an_error_and_keeps_the_damaged_file() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    desk.ask(ban("10.0.0.7", 600), OPERATOR, 0).unwrap();
+    for name in ["allow.jsonl", "bans.jsonl"] {
+        let path = desk.folder.path().join(name);
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 3]).unwrap();
+    }
+    let desk = desk.restart(moment(5));
+    assert!(!desk.fake.admits("192.0.2.7") && desk.fake.admits("10.0.0.8"));
+    assert!(!desk.fake.admits("10.0.0.7"), "the kernel still knew the ban");
+    let told = desk.journal.take();
+    let damages = told.iter().filter(
+        |event| matches!(event, Event::Trouble { problem, .. } if problem.contains("damaged")),
+    );
+    assert_eq!(damages.count(), 2, "{told:?}");
+    assert!(desk.folder.path().join("allow.damaged-5").exists());
+}
+
+#[test]
+fn numbers_of_entries_survive_restart_and_reload() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    let before = desk.fake.tables().entries.clone();
+    let mut desk = desk.restart(moment(1));
+    assert_eq!(desk.fake.tables().entries, before);
+    desk.keeper.reload(moment(2)).unwrap();
+    assert_eq!(desk.fake.tables().entries, before);
+}
+
+#[test]
+fn a_reload_takes_declared_entries_and_leaves_added_ones() {
+    let mut desk = Desk::new();
+    desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
+    let lists = desk.bulletin.borrow().lists;
+    configure(desk.folder.path(), "", "[[gate.allow]]\ncidr = \"172.16.0.0/12\"\n");
+    desk.keeper.reload(moment(1)).unwrap();
+    assert!(desk.fake.admits("172.16.0.1") && desk.fake.admits("192.0.2.7"));
+    assert!(!desk.fake.admits("10.0.0.7"));
+    assert!(desk.bulletin.borrow().lists > lists, "sessions are looked at again");
+}
+
+#[test]
+fn a_configuration_with_problems_leaves_the_gate_as_it_was_and_names_all_of_them() {
+    let mut desk = Desk::new();
+    let more = "[[gate.allow]]\ncidr = \"10.1.2.3/8\"\n[[gate.allow]]\ncidr = \"x\"\n";
+    configure(desk.folder.path(), "", more);
+    let problems = desk.keeper.reload(moment(1)).unwrap_err();
+    assert!(problems.contains("write 10.0.0.0/8") && problems.lines().count() == 2, "{problems}");
+    assert!(desk.fake.admits("10.0.0.7"));
+    std::fs::remove_file(desk.folder.path().join("sallyport.toml")).unwrap();
+    assert!(desk.keeper.reload(moment(1)).is_err());
+    assert!(desk.fake.admits("10.0.0.7"));
+}
+
+#[test]
+fn a_reload_that_the_kernel_refuses_is_taken_back() {
+    let mut desk = Desk::new();
+    configure(desk.folder.path(), "", "[[gate.allow]]\ncidr = \"172.16.0.0/12\"\n");
+    desk.fake.tables().is_broken = true;
+    assert!(desk.keeper.reload(moment(1)).is_err());
+    desk.fake.tables().is_broken = false;
+    desk.keeper.inspect(moment(2));
+    assert!(desk.fake.admits("10.0.0.7") && !desk.fake.admits("172.16.0.1"));
+}

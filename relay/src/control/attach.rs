@@ -1,0 +1,235 @@
+//! The relay's open connection to the gate: listening sockets come over it, and notices.
+//!
+//! The gate made the listening sockets and hands them over. A gate that was killed has lost its own
+//! descriptors of them, while the relay still serves; so the relay keeps a descriptor of each and
+//! shows them to the gate that comes after. That one knows them again, or makes new ones.
+//!
+//! ```text
+//! relay  {"verb":"attach","sockets":2}
+//! gate   {"ok":"show"}                                  only if there are any
+//! relay  "here"                                         with the descriptors
+//! gate   {"ok":{"listeners":[…]}}                       with the descriptors of new ones
+//! gate   "serve", "refuse" or "list-changed"            a line each, from then on
+//! ```
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::passing::Lines;
+use super::wire::{Answer, GateRequest, Notice};
+use crate::event::Event;
+use crate::journal::Journal;
+
+/// The longest line of this dialogue, octets.
+pub const LINE_MAX: usize = 64 << 10;
+
+/// How long the other side may take for its next line while the dialogue has not reached notices.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The waits between two attempts to reach the gate: doubled each time, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What the relay has not heard yet, at most; the gate waits for it then.
+const UNHEARD: usize = 16;
+
+/// The gate's answer: which sockets to serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The sockets to serve. What the relay holds besides, it must close.
+    pub listeners: Vec<Handed>,
+}
+
+/// A listening socket that the relay is to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Where the relay finds it.
+    pub found: Found,
+}
+
+/// Where the relay finds a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// Among those it showed, by place, from 0.
+    Shown(usize),
+    /// Among those that come with the answer, by place, from 0.
+    Sent(usize),
+}
+
+/// A listening socket of the gate's.
+#[derive(Debug)]
+pub struct Listening {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The socket, in non-blocking mode.
+    pub socket: TcpListener,
+}
+
+/// What the gate told.
+#[derive(Debug)]
+pub enum Told {
+    /// Serve exactly these sockets from now on, and close those told before.
+    Listeners(Vec<Listening>),
+    /// Something that changed.
+    Notice(Notice),
+}
+
+/// The relay's end of the connection: a task that connects again for ever. It ends when this is
+/// dropped.
+#[derive(Debug)]
+pub struct Attachment {
+    told: mpsc::Receiver<Told>,
+    task: JoinHandle<()>,
+}
+
+impl Attachment {
+    /// Begins to attach to the gate that serves `socket`. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn open(socket: PathBuf, journal: Journal) -> Self {
+        let (tell, told) = mpsc::channel(UNHEARD);
+        let link = Link { socket, tell, held: Vec::new() };
+        Self { told, task: tokio::spawn(link.keep(journal)) }
+    }
+
+    /// Waits for the next word of the gate. After every reconnection `Notice::ListChanged` comes, since
+    /// notices may have been missed, and `Serve` or `Refuse`.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Told {
+        match self.told.recv().await {
+            Some(told) => told,
+            // The task never ends while this half lives; a panic in it was reported as such.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("no answer in time")]
+    Silence(#[from] tokio::time::error::Elapsed),
+    #[error("the connection ended")]
+    Ended,
+    #[error("refused: {0}")]
+    Refused(String),
+    #[error("not understood: {0}")]
+    Answer(#[from] serde_json::Error),
+    #[error("it named a socket that it did not send")]
+    Missing,
+}
+
+struct Link {
+    socket: PathBuf,
+    tell: mpsc::Sender<Told>,
+    held: Vec<(SocketAddr, OwnedFd)>,
+}
+
+impl Link {
+    async fn keep(mut self, journal: Journal) {
+        let mut wait = RETRY.0;
+        let mut outage_named = false;
+        while !self.tell.is_closed() {
+            let mut attached = false;
+            let Err(problem) = self.once(&mut attached).await else { return };
+            if attached {
+                (wait, outage_named) = (RETRY.0, false);
+            }
+            // One line an outage, not one an attempt.
+            if !std::mem::replace(&mut outage_named, true) {
+                let problem = format!("{}: {problem}; trying again", self.socket.display());
+                journal.write(Event::Trouble { room: "attach", problem });
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    /// Attaches and passes notices on until the connection ends; `Ok` if nobody listens to them.
+    async fn once(&mut self, attached: &mut bool) -> Result<(), LinkError> {
+        let mut lines = Lines::new(UnixStream::connect(&self.socket).await?);
+        let handover = timeout(PATIENCE, self.greet(&mut lines)).await??;
+        if let Some(listening) = self.take(&handover, lines.take_descriptors())?
+            && self.tell.send(Told::Listeners(listening)).await.is_err()
+        {
+            return Ok(());
+        }
+        *attached = true;
+        let mut notice = Notice::ListChanged;
+        while self.tell.send(Told::Notice(notice)).await.is_ok() {
+            let line = tokio::select! {
+                line = lines.read(LINE_MAX) => line?.ok_or(LinkError::Ended)?,
+                () = self.tell.closed() => return Ok(()),
+            };
+            notice = serde_json::from_slice(&line)?;
+        }
+        Ok(())
+    }
+
+    async fn greet(&self, lines: &mut Lines) -> Result<Handover, LinkError> {
+        let request = serde_json::to_vec(&GateRequest::Attach { sockets: self.held.len() })?;
+        lines.write(&request, &[]).await?;
+        if !self.held.is_empty() {
+            let _: String = answer(lines).await?;
+            let held: Vec<BorrowedFd<'_>> = self.held.iter().map(|(_, fd)| fd.as_fd()).collect();
+            lines.write(b"\"here\"", &held).await?;
+        }
+        answer(lines).await
+    }
+
+    /// Keeps the descriptors that the gate named; none if they are the ones held already.
+    fn take(
+        &mut self,
+        handover: &Handover,
+        sent: Vec<OwnedFd>,
+    ) -> Result<Option<Vec<Listening>>, LinkError> {
+        let is_shown = |handed: &Handed| matches!(handed.found, Found::Shown(_));
+        let unchanged = !self.held.is_empty()
+            && handover.listeners.len() == self.held.len()
+            && handover.listeners.iter().all(is_shown);
+        if unchanged {
+            return Ok(None);
+        }
+        let mut held = Vec::new();
+        for handed in &handover.listeners {
+            let socket = match handed.found {
+                Found::Shown(place) => self.held.get(place).map(|(_, fd)| fd),
+                Found::Sent(place) => sent.get(place),
+            };
+            held.push((handed.address, socket.ok_or(LinkError::Missing)?.try_clone()?));
+        }
+        let listening = held.iter().map(|(address, fd)| {
+            let socket = TcpListener::from(fd.try_clone()?);
+            socket.set_nonblocking(true)?;
+            Ok(Listening { address: *address, socket })
+        });
+        let listening = listening.collect::<io::Result<_>>()?;
+        self.held = held;
+        Ok(Some(listening))
+    }
+}
+
+async fn answer<T: serde::de::DeserializeOwned>(lines: &mut Lines) -> Result<T, LinkError> {
+    let line = lines.read(LINE_MAX).await?.ok_or(LinkError::Ended)?;
+    Answer::read(&line)?.map_err(LinkError::Refused)
+}
+
