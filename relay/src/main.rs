@@ -1,1 +1,49 @@
-fn main() {}
+//! The one binary: reads what was typed and calls the verb.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use relay::appliance;
+use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
+use relay::cli::status::Check;
+use relay::appliance::load::load;
+use relay::cli::{config, gate, queue, status, tls, user};
+use relay::journal::{Format, Journal};
+
+fn main() -> ExitCode {
+    match call(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sallyport: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { config: file, verb } = arguments;
+    let load = || load(&file);
+    let journal = || Journal::stderr(Format::for_this_process());
+    match verb {
+        Verb::Run => appliance::run::run(&load()?, &file, &journal())?,
+        Verb::Gate => appliance::gate::run(&file, &journal())?,
+        Verb::Relay => appliance::relay::run(&file, &journal())?,
+        Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
+        Verb::Allow(verb) => gate::allow(&load()?.gate.socket, verb)?,
+        Verb::Ban(verb) => gate::ban(&load()?.gate.socket, verb)?,
+        Verb::Explain { source, port, output } => {
+            gate::explain(&load()?.gate.socket, source, port, output.form())?;
+        }
+        Verb::Status { check, output } => {
+            let check = if check { Check::Yes } else { Check::No };
+            return Ok(status::status(&load()?, check, output.form()));
+        }
+        Verb::User(verb) => user::user(&load()?, verb)?,
+        Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,
+        Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
+        Verb::Demo => return relay::demo::run(),
+    }
+    Ok(ExitCode::SUCCESS)
+}

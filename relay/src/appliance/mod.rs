@@ -1,6 +1,11 @@
 //! Builds the rooms into processes, runs them, drains them, stops them.
 
+mod desk;
 pub mod folders;
 pub mod gate;
+mod guard;
+pub mod load;
+mod notify;
 pub mod privilege;
+pub mod relay;
 pub mod run;

@@ -7,3 +7,4 @@ pub mod print;
 pub mod queue;
 pub mod status;
 pub mod tls;
+pub mod user;

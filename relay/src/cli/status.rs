@@ -105,9 +105,6 @@ fn look(config: &Config) -> Whole {
                 problems.push(format!("clients are not accepted ({})", relay.guard));
                 health = Health::NotServing;
             }
-            for (route, reason) in &relay.suspended {
-                problems.push(format!("route {route} is suspended: {reason}"));
-            }
         }
     }
     if !problems.is_empty() {

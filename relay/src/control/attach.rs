@@ -232,4 +232,3 @@ async fn answer<T: serde::de::DeserializeOwned>(lines: &mut Lines) -> Result<T, 
     let line = lines.read(LINE_MAX).await?.ok_or(LinkError::Ended)?;
     Answer::read(&line)?.map_err(LinkError::Refused)
 }
-

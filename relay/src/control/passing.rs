@@ -63,8 +63,10 @@ impl Lines {
 
     async fn fill(&mut self) -> io::Result<usize> {
         let mut chunk = vec![0; CHUNK];
-        let (count, received) =
-            self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd(), &mut chunk)).await?;
+        let (count, received) = self
+            .stream
+            .async_io(Interest::READABLE, || receive(self.stream.as_fd(), &mut chunk))
+            .await?;
         self.buffer.extend_from_slice(&chunk[..count]);
         self.descriptors.extend(received);
         if self.descriptors.len() > DESCRIPTORS_MAX {
@@ -117,13 +119,13 @@ fn receive(socket: BorrowedFd<'_>, chunk: &mut [u8]) -> io::Result<(usize, Vec<O
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(chunk)], &mut control, flags)?;
+    let received =
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(chunk)], &mut control, flags)?;
     let mut descriptors = Vec::new();
     for message in control.drain() {
-        match message {
-            RecvAncillaryMessage::ScmRights(rights) => descriptors.extend(rights),
-            // Credentials are asked of the socket, never taken from a message.
-            _ => {}
+        // Credentials are asked of the socket, never taken from a message.
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
         }
     }
     if received.flags.contains(ReturnFlags::CTRUNC) {

@@ -87,7 +87,11 @@ pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Ar
     }
 }
 
-async fn converse<H: Handler>(stream: UnixStream, trust: &Trust, handler: Arc<H>) -> io::Result<()> {
+async fn converse<H: Handler>(
+    stream: UnixStream,
+    trust: &Trust,
+    handler: Arc<H>,
+) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let caller = Caller { uid: peer.uid(), right: trust.of(peer.uid(), peer.gid()) };
     let mut stream = BufReader::new(stream);
@@ -166,7 +170,9 @@ mod tests {
 
         async fn answer(&self, request: RelayRequest, caller: Caller) -> Result<Value, String> {
             match request {
-                RelayRequest::QueueRetry { .. } => require(caller, Right::Change).map(|()| json!(1)),
+                RelayRequest::QueueRetry { .. } => {
+                    require(caller, Right::Change).map(|()| json!(1))
+                }
                 other => serde_json::to_value(other).map_err(|error| error.to_string()),
             }
         }

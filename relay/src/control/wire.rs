@@ -258,8 +258,6 @@ pub struct RelayStatus {
     pub sessions: usize,
     /// How the spool fares; none if the operating system does not tell.
     pub spool: Option<Status>,
-    /// Routes that wait for somebody to act, each with its reason.
-    pub suspended: BTreeMap<String, String>,
 }
 
 /// An answer: what was asked for, or why not.

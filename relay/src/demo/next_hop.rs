@@ -25,6 +25,8 @@ pub enum NextHop {
         server: Child,
         /// The folder of new messages of its one mailbox.
         mailbox: PathBuf,
+        /// What it says about itself.
+        log: PathBuf,
     },
     /// Our own.
     Sink(Receiver<sink::Arrived>),
@@ -74,11 +76,13 @@ impl NextHop {
             Self::Sink(arrived) => {
                 arrived.recv_timeout(PATIENCE).context("no message reached the next hop")
             }
-            Self::Postfix { mailbox, .. } => {
+            Self::Postfix { mailbox, log, .. } => {
                 let file = wait_for("a message in Postfix's mailbox", || {
                     let mut files = fs::read_dir(mailbox).into_iter().flatten().flatten();
                     files.next().map(|entry| entry.path())
-                })?;
+                });
+                let said = || fs::read_to_string(log).unwrap_or_default();
+                let file = file.with_context(|| format!("Postfix said:\n{}", said()))?;
                 let text = fs::read(&file)?;
                 fs::remove_file(file)?;
                 Ok(with_crlf(&text))
@@ -111,6 +115,7 @@ const SERVICES: &str = "\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
+proxymap unix - - n - - proxymap
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -155,26 +160,25 @@ fn postfix(
              smtpd_tls_security_level = encrypt\nsmtpd_tls_chain_files = {at}/etc/key.pem, \
              {at}/etc/chain.pem\nsmtpd_relay_restrictions = permit_auth_destination, reject\n\
              smtpd_peername_lookup = no\nnotify_classes =\nalias_maps =\nalias_database =\n\
-             biff = no\n"
+             biff = no\nlocal_recipient_maps =\n"
         ),
     )?;
     let service = if ip.is_ipv6() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     fs::write(etc.join("master.cf"), format!("{service} inet n - n - - smtpd\n{SERVICES}"))?;
-    let log = fs::File::create(folder.join("log"))?;
+    let log = folder.join("log");
+    let to_log = fs::File::create(&log)?;
     let mut command = Command::new(POSTFIX);
     command.arg("-c").arg(&etc).arg("start-fg").stdin(Stdio::null());
-    command.stdout(log.try_clone()?).stderr(log);
+    command.stdout(to_log.try_clone()?).stderr(to_log);
     let server = host.spawn(&mut command).context("Postfix cannot be started")?;
-    let hop = NextHop::Postfix { server, mailbox: folder.join("mail/box/new") };
+    let mailbox = folder.join("mail/box/new");
+    let hop = NextHop::Postfix { server, mailbox, log: log.clone() };
     let up = wait_for("Postfix to listen", || {
         host.within(|| std::net::TcpStream::connect_timeout(&address, PATIENCE).ok()).ok().flatten()
     });
     match up {
         Ok(_) => Ok(hop),
-        Err(error) => {
-            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            Err(error.context(log))
-        }
+        Err(error) => Err(error.context(fs::read_to_string(log).unwrap_or_default())),
     }
 }
 

@@ -124,7 +124,8 @@ impl Allowlist {
         let mut list = Self { last_id: kept.last_id, ..Self::default() };
         let live = kept.added.into_iter().filter(|entry| entry.until.is_none_or(|end| end > now));
         list.added = live.map(|entry| (entry.net, entry)).collect();
-        let highest = list.added.values().map(|entry| entry.id).chain(kept.declared.values().copied());
+        let highest =
+            list.added.values().map(|entry| entry.id).chain(kept.declared.values().copied());
         list.last_id = highest.map(|id| id.0).fold(list.last_id, u32::max);
         list.next_end = list.earliest_end();
         list.declare(declared, &kept.declared);

@@ -94,9 +94,10 @@ impl Budget {
         let most = f64::from(RELAY_PER_SECOND);
         self.tokens = (self.tokens + now.saturating_sub(self.at).as_secs_f64() * most).min(most);
         self.at = now.max(self.at);
-        let enough = self.tokens >= wanted as f64;
+        let wanted = u32::try_from(wanted).map_or(f64::INFINITY, f64::from);
+        let enough = self.tokens >= wanted;
         if enough {
-            self.tokens -= wanted as f64;
+            self.tokens -= wanted;
         }
         enough
     }
@@ -282,7 +283,10 @@ mod tests {
             .filter(|tick| budget.take(1, start + Duration::from_millis(1_000 + tick * 10)))
             .count();
         assert!((105..=110).contains(&granted), "{granted} in ten seconds");
-        assert!(!budget.take(11, start + Duration::from_secs(1_000)), "never more than ten at once");
+        assert!(
+            !budget.take(11, start + Duration::from_secs(1_000)),
+            "never more than ten at once"
+        );
     }
 
     #[test]

@@ -98,7 +98,8 @@ impl Files {
     ///
     /// [`StoreError`], but not `Damaged`.
     pub fn bans(&self, now: Timestamp) -> Result<Found<Vec<Ban>>, StoreError> {
-        let Found { kept, damage } = read(&self.bans, now, "only bans that the kernel still knows count")?;
+        let Found { kept, damage } =
+            read(&self.bans, now, "only bans that the kernel still knows count")?;
         Ok(Found { kept: kept.into_iter().filter_map(BanRecord::ban).collect(), damage })
     }
 
@@ -108,7 +109,8 @@ impl Files {
     ///
     /// [`StoreError::Io`].
     pub fn save_allowlist(&self, kept: &Kept) -> Result<(), StoreError> {
-        let declared = |(net, id): (&Net, &EntryId)| AllowRecord::Declared { cidr: network(*net), id: id.0 };
+        let declared =
+            |(net, id): (&Net, &EntryId)| AllowRecord::Declared { cidr: network(*net), id: id.0 };
         let mut records = vec![AllowRecord::LastId(kept.last_id)];
         records.extend(kept.declared.iter().map(declared));
         records.extend(kept.added.iter().filter_map(AllowRecord::of));
@@ -217,7 +219,10 @@ mod tests {
         Kept {
             last_id: 9,
             declared: [(net("10.0.0.0/8"), EntryId(1))].into(),
-            added: vec![entry("192.0.2.0/24", 2, None), entry("2001:db8::/32", 9, Some(moment(90)))],
+            added: vec![
+                entry("192.0.2.0/24", 2, None),
+                entry("2001:db8::/32", 9, Some(moment(90))),
+            ],
         }
     }
 
@@ -246,7 +251,13 @@ mod tests {
         let found = files.allowlist(moment(77)).unwrap();
         assert_eq!(found.kept, Kept::default());
         let damage = found.damage.unwrap();
-        assert!(damage.contains("allow.damaged-77") && damage.contains("only declared"), "{damage}");
-        assert_eq!(std::fs::read(folder.path().join("allow.damaged-77")).unwrap().len(), text.len() / 2);
+        assert!(
+            damage.contains("allow.damaged-77") && damage.contains("only declared"),
+            "{damage}"
+        );
+        assert_eq!(
+            std::fs::read(folder.path().join("allow.damaged-77")).unwrap().len(),
+            text.len() / 2
+        );
     }
 }

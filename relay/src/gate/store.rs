@@ -112,7 +112,8 @@ impl Store {
             return Err(StoreError::Version { path, found, known });
         }
         let body = rest.strip_suffix(b"\n").ok_or_else(|| self.damaged("its last line is cut"))?;
-        let start_of_last = body.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        let start_of_last =
+            body.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
         let (records, tail) = body.split_at(start_of_last);
         let tail: Tail =
             serde_json::from_slice(tail).map_err(|_| self.damaged("its last lines are missing"))?;
@@ -125,7 +126,11 @@ impl Store {
             .map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|error| self.damaged(&error.to_string()))?;
-        if parsed.len() == tail.records { Ok(parsed) } else { Err(self.damaged("records are missing")) }
+        if parsed.len() == tail.records {
+            Ok(parsed)
+        } else {
+            Err(self.damaged("records are missing"))
+        }
     }
 
     /// Replaces the file. When it returns, the new one is on disk.

@@ -29,7 +29,7 @@ impl Baseline {
         // a short calm must not make the watch nervous.
         let deviation = self.deviation.max(self.mean.sqrt());
         let unusual = self.mean + settings.deviations * deviation;
-        unusual.max(settings.floor_per_second as f64)
+        unusual.max(super::rate_of(settings.floor_per_second))
     }
 
     /// Takes a rate that stood for `time`.
@@ -42,7 +42,8 @@ impl Baseline {
         let first = self.learned == time;
         self.mean += weight * (per_second - self.mean);
         // The first rate is no deviation from the zero that stood there before.
-        self.deviation = if first { 0.0 } else { self.deviation + weight * (stray - self.deviation) };
+        self.deviation =
+            if first { 0.0 } else { self.deviation + weight * (stray - self.deviation) };
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn nothing_learned_means_the_floor() {
-        assert_eq!(Baseline::default().threshold(&settings()), 50.0);
+        assert!((Baseline::default().threshold(&settings()) - 50.0).abs() < 1e-9);
     }
 
     #[test]

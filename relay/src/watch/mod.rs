@@ -236,9 +236,19 @@ impl Change {
     }
 }
 
+/// Returns a count as the start of a rate.
+#[expect(clippy::cast_precision_loss, reason = "a rate above 2^52 is no less a flood when rounded")]
+const fn rate_of(count: u64) -> f64 {
+    count as f64
+}
+
 /// Rounds a rate, which is never negative, to a count.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float saturates and makes zero of NaN, so no rate can wrap"
+)]
 fn whole(rate: f64) -> u64 {
-    // A cast from a float saturates and makes zero of NaN, so no rate can wrap.
     rate.round() as u64
 }
 

@@ -155,7 +155,11 @@ impl Open {
         };
         Change {
             stage,
-            per_second: per_second.max(if stage == Stage::Opened { reading.per_second } else { 0.0 }),
+            per_second: per_second.max(if stage == Stage::Opened {
+                reading.per_second
+            } else {
+                0.0
+            }),
             usual: self.usual,
             // The counters may have begun anew meanwhile.
             total: count.saturating_sub(self.count_before),

@@ -16,8 +16,12 @@ struct Replay {
 
 impl Replay {
     fn new() -> Self {
-        let mut replay =
-            Self { watch: Watch::new(settings()), at: Duration::ZERO, count: 0, alerts: Vec::new() };
+        let mut replay = Self {
+            watch: Watch::new(settings()),
+            at: Duration::ZERO,
+            count: 0,
+            alerts: Vec::new(),
+        };
         replay.tick(0);
         replay
     }
@@ -49,7 +53,8 @@ impl Dice {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+        let bits = u32::try_from(self.0 >> 32).expect("32 bits are left");
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// A Poisson number (Knuth's product of uniforms; `mean` is small here).
@@ -132,16 +137,16 @@ fn a_rate_that_dips_for_less_than_quiet_is_one_spike() {
 fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
     let spikes = settings();
     let mut spike = Spike::default();
-    let reading = |at: u64, per_second: f64| pace::Reading {
-        at: TICK * at as u32,
+    let reading = |at: u32, per_second: f64| Reading {
+        at: TICK * at,
         count: 0,
         count_before: 0,
         per_second,
         per_second_now: per_second,
         since_last: TICK,
     };
-    for (at, rate) in [150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0].into_iter().enumerate() {
-        assert_eq!(spike.take(&reading(at as u64, rate), 0.0, 100.0, spikes.quiet), None);
+    for (at, rate) in (0..).zip([150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0]) {
+        assert_eq!(spike.take(&reading(at, rate), 0.0, 100.0, spikes.quiet), None);
     }
     assert_eq!(spike.take(&reading(8, 0.0), 0.0, 100.0, spikes.quiet), None);
     let change = spike.take(&reading(9, 150.0), 0.0, 100.0, spikes.quiet);
@@ -155,7 +160,7 @@ fn a_day_with_day_and_night_and_its_noise_gives_no_alert() {
     for tick in 0..864_000u32 {
         let hour = f64::from(tick) / 36_000.0;
         // From 20 a second at night to 400 by day: far above the floor, which is 50.
-        let wave = (0.5 - 0.5 * (hour / 24.0 * std::f64::consts::TAU).cos()).powi(2);
+        let wave = (0.5 - 0.5 * (hour / 24.0 * core::f64::consts::TAU).cos()).powi(2);
         replay.tick(dice.poisson(2.0 + 38.0 * wave));
     }
     assert_eq!(replay.alerts, []);

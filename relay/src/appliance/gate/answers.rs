@@ -95,7 +95,12 @@ impl Keeper {
         self.lists.bans.iter().map(ban).collect()
     }
 
-    fn explain(&self, source: IpAddr, port: Option<u16>, now: Timestamp) -> Result<Explanation, String> {
+    fn explain(
+        &self,
+        source: IpAddr,
+        port: Option<u16>,
+        now: Timestamp,
+    ) -> Result<Explanation, String> {
         let source = source.to_canonical();
         let first = || guarded_ports(&self.config).first().copied();
         let port = port.or_else(first).ok_or("no port is guarded: no listener has gate = true")?;

@@ -143,12 +143,15 @@ impl Keeper {
     fn remark_removed(&self, net: Net, inside: usize) -> Option<String> {
         let broader = self.lists.allow.admitting(net).map(|entry| {
             let place = match entry.origin {
-                Origin::Declared { line } => format!(", declared in {}:{line}", self.file.display()),
+                Origin::Declared { line } => {
+                    format!(", declared in {}:{line}", self.file.display())
+                }
                 Origin::Added { .. } => String::new(),
             };
             format!("still admitted by {}{place}", network(entry.net))
         });
-        let narrower = (inside > 0).then(|| format!("{inside} narrower entries still admit parts of it"));
+        let narrower =
+            (inside > 0).then(|| format!("{inside} narrower entries still admit parts of it"));
         broader.or(narrower)
     }
 
@@ -232,7 +235,9 @@ impl Keeper {
         if !lifted.is_empty()
             && let Err(error) = self.files.save_bans(self.lists.bans.iter())
         {
-            lifted.into_iter().for_each(|ban| drop(self.lists.bans.put(ban)));
+            for ban in lifted {
+                self.lists.bans.put(ban);
+            }
             return Err(format!("nothing was changed: {error}"));
         }
         let mut changes = Vec::new();

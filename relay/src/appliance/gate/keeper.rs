@@ -173,7 +173,9 @@ impl Keeper {
         for Health { interface, state } in health {
             let interface = interface.clone();
             let event = match (before.get(interface.as_str()), stands(state)) {
-                (Some(true) | None, false) => Event::GateLost { interface, problem: problem(state) },
+                (Some(true) | None, false) => {
+                    Event::GateLost { interface, problem: problem(state) }
+                }
                 (Some(false), true) => Event::GateRestored { interface },
                 (Some(false), false) | (Some(true) | None, true) => continue,
             };
@@ -192,7 +194,8 @@ impl Keeper {
         let text = std::fs::read_to_string(&self.file)
             .map_err(|error| format!("{}: {error}", self.file.display()))?;
         let config = Config::parse(&text).map_err(|problems| {
-            let lines = problems.iter().map(|problem| format!("{}: {problem}", self.file.display()));
+            let lines =
+                problems.iter().map(|problem| format!("{}: {problem}", self.file.display()));
             lines.collect::<Vec<_>>().join("\n")
         })?;
         self.lists.allow.redeclare(&config.gate.allow);
@@ -204,7 +207,9 @@ impl Keeper {
             return Err(told(&error));
         }
         if needs_restart(&self.config) != needs_restart(&config) {
-            self.trouble("reload: interfaces, listeners, folders and sockets change with a restart only");
+            self.trouble(
+                "reload: interfaces, listeners, folders and sockets change with a restart only",
+            );
         }
         self.watch.configure(config.spikes.clone());
         self.config = Arc::new(config);
@@ -218,7 +223,9 @@ impl Keeper {
         let wanted = ruleset(&self.config, &self.lists, self.gate.now_ns(), now);
         self.pending.tables = match self.gate.replace(&wanted) {
             Ok(()) => None,
-            Err(error) => Some(format!("the kernel's tables differ from the lists: {}", told(&error))),
+            Err(error) => {
+                Some(format!("the kernel's tables differ from the lists: {}", told(&error)))
+            }
         };
     }
 
@@ -358,9 +365,9 @@ pub(super) fn problem(state: &InterfaceState) -> String {
         InterfaceState::Guarded { .. } => String::new(),
         InterfaceState::Off => "UNGUARDED: there is no gate".into(),
         InterfaceState::Missing => "the gate's program is missing".into(),
-        InterfaceState::Foreign { program_id } => format!(
-            "another program is in its place; see `bpftool prog show id {program_id}`"
-        ),
+        InterfaceState::Foreign { program_id } => {
+            format!("another program is in its place; see `bpftool prog show id {program_id}`")
+        }
         InterfaceState::NoInterface => "there is no such interface; see `ip link`".into(),
         InterfaceState::Unknown { problem } => problem.clone(),
     }

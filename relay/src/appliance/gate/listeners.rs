@@ -115,7 +115,8 @@ impl Listeners {
 
     /// Tries to make the sockets that are waited for; returns whether one was made.
     pub fn try_again(&mut self) -> bool {
-        let made = self.slots.iter_mut().filter_map(|slot| slot.try_again().then_some(())).count() > 0;
+        let made =
+            self.slots.iter_mut().filter_map(|slot| slot.try_again().then_some(())).count() > 0;
         if made {
             self.note();
         }
@@ -144,10 +145,13 @@ impl Listeners {
     /// costs a restart and no safety.
     fn note(&self) {
         let cookie = |slot: &Slot| match &slot.state {
-            State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| (slot.address, cookie)),
+            State::Held(socket) => {
+                sockopt::socket_cookie(socket).ok().map(|cookie| (slot.address, cookie))
+            }
             State::Awaited { cookie, .. } => Some((slot.address, *cookie)),
         };
-        let record = Record { boot: boot(), sockets: self.slots.iter().filter_map(cookie).collect() };
+        let record =
+            Record { boot: boot(), sockets: self.slots.iter().filter_map(cookie).collect() };
         let beside = self.record.with_extension("new");
         let written = serde_json::to_vec(&record).map_err(io::Error::other);
         let _ = written
@@ -221,9 +225,9 @@ fn listen(address: SocketAddr) -> Result<OwnedFd, Errno> {
 fn refused(address: SocketAddr, error: Errno) -> ListenError {
     let port = address.port();
     let problem = match error {
-        Errno::ADDRINUSE => format!(
-            "another program listens there; see `ss -ltnp sport = :{port}`"
-        ),
+        Errno::ADDRINUSE => {
+            format!("another program listens there; see `ss -ltnp sport = :{port}`")
+        }
         Errno::ADDRNOTAVAIL => "no interface has this address; see `ip address`".to_owned(),
         Errno::ACCESS => format!("not permitted: port {port} needs root"),
         other => other.to_string(),

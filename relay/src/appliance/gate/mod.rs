@@ -10,7 +10,6 @@ mod changes;
 mod keeper;
 mod listeners;
 mod lists;
-mod notify;
 mod office;
 
 use std::fs::File;
@@ -28,7 +27,8 @@ use self::keeper::{Bulletin, Keeper, Service, ruleset, told};
 use self::listeners::Listeners;
 use self::lists::{Left, Lists};
 use self::office::{Office, Thread};
-use super::folders;
+use super::load::load;
+use super::{folders, notify};
 use super::privilege::{self, Identity};
 use crate::config::Config;
 use crate::control::caller::Trust;
@@ -49,14 +49,19 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     privilege::follow_parent()?;
     privilege::no_core_dumps()?;
-    let config = Arc::new(read(file)?);
+    let config = Arc::new(load(file)?);
     let relay = Identity::of(&config.relay.user)?;
     folders::prepare(&config, relay)?;
     let _lock = lock(&config)?;
     let (gate, lists) = stand(&config, relay, journal)?;
     let addresses: Vec<SocketAddr> = config.listeners.iter().map(|one| one.address).collect();
     let record = config.gate.socket.with_extension("listeners");
-    let listeners = Arc::new(Mutex::new(Listeners::open(&addresses, record)?));
+    let listeners = Listeners::open(&addresses, record)?;
+    for problem in listeners.problems() {
+        journal.write(Event::Trouble { room: "gate", problem });
+    }
+    let places: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+    let listeners = Arc::new(Mutex::new(listeners));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = {
         let _inside = runtime.enter();
@@ -75,16 +80,19 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         bulletin.clone(),
     );
     let thread = Thread::start(keeper)?;
-    let office = Arc::new(Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay.uid));
+    let office =
+        Arc::new(Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay.uid));
     let trust = Trust {
         admin_group: privilege::group(&config.gate.admin_group),
         relay_uid: Some(relay.uid),
         own_uid: rustix::process::geteuid().as_raw(),
     };
-    let ports = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     runtime.block_on(async {
         let serving = tokio::spawn(server::serve(socket, trust, office));
-        journal.write(Event::Started { process: "gate", detail: format!("listening on {ports}") });
+        journal.write(Event::Started {
+            process: "gate",
+            detail: format!("listening on {}", places.join(", ")),
+        });
         notify::tell(notify::State::Ready);
         let ended = attend(&thread, &listeners, &bulletin).await;
         notify::tell(notify::State::Stopping);
@@ -124,20 +132,11 @@ async fn attend(
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{}: cannot be read", file.display()))?;
-    Config::parse(&text).map_err(|problems| {
-        let lines: Vec<String> =
-            problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect();
-        anyhow::Error::msg(lines.join("\n"))
-    })
-}
-
 /// Makes sure that no other gate works on the same state.
 fn lock(config: &Config) -> anyhow::Result<File> {
     let path = config.gate.state.join("lock");
-    let file = File::create(&path).with_context(|| format!("{}: cannot be made", path.display()))?;
+    let file =
+        File::create(&path).with_context(|| format!("{}: cannot be made", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
@@ -159,7 +158,9 @@ fn stand(
     let off = || -> Box<dyn Gate> { Box::new(Off::on(config.gate.interfaces.clone())) };
     let now = Timestamp::now();
     let loaded = match gate::load(&place) {
-        _ if config.gate.interfaces.is_empty() => return Ok((off(), lists(config, &Left::default(), now, journal)?)),
+        _ if config.gate.interfaces.is_empty() => {
+            return Ok((off(), lists(config, &Left::default(), now, journal)?));
+        }
         Ok(loaded) => loaded,
         Err(error) if !config.gate.required => {
             let problem = format!("UNGUARDED, as gate.required = false allows: {}", told(&error));

@@ -53,8 +53,9 @@ impl Thread {
     /// If the system has no thread left.
     pub fn start(keeper: Keeper) -> std::io::Result<Self> {
         let (jobs, listen) = sync_channel(WAITING_MAX);
-        let handle =
-            std::thread::Builder::new().name("keeper".into()).spawn(move || work(keeper, &listen))?;
+        let handle = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || work(keeper, &listen))?;
         Ok(Self { jobs, handle })
     }
 
@@ -92,7 +93,9 @@ fn work(mut keeper: Keeper, jobs: &Receiver<Job>) {
             }
             Ok(Job::Reload) => {
                 let detail = match keeper.reload(Timestamp::now()) {
-                    Ok(()) => Event::Started { process: "gate", detail: "configuration reloaded".into() },
+                    Ok(()) => {
+                        Event::Started { process: "gate", detail: "configuration reloaded".into() }
+                    }
                     Err(problem) => {
                         let problem = format!("reload refused, all stays as it was: {problem}");
                         Event::Trouble { room: "gate", problem }

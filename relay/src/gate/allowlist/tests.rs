@@ -55,9 +55,17 @@ fn every_way_to_add_and_what_it_does() {
         ("everything of the other family", wish("::/0"), Ok((Added, 1))),
         ("a declared network", wish("10.0.0.0/8"), Ok((Unchanged, 0))),
         ("a declared network with its tag", tagged("10.0.0.0/8", "core"), Ok((Unchanged, 0))),
-        ("a declared network with another tag", tagged("10.0.0.0/8", "x"), refused("10.0.0.0/8", 12)),
+        (
+            "a declared network with another tag",
+            tagged("10.0.0.0/8", "x"),
+            refused("10.0.0.0/8", 12),
+        ),
         ("a declared network with an end", ending("::1", 200), refused("::1", 15)),
-        ("a tag that is too long", tagged("192.0.2.9", &"x".repeat(33)), Err(Refusal::Tag("x".repeat(33)))),
+        (
+            "a tag that is too long",
+            tagged("192.0.2.9", &"x".repeat(33)),
+            Err(Refusal::Tag("x".repeat(33))),
+        ),
         ("a tag of nothing", tagged("192.0.2.9", ""), Err(Refusal::Tag(String::new()))),
         ("a tag with a line end", tagged("192.0.2.9", "a\nb"), Err(Refusal::Tag("a\nb".into()))),
         ("a note that is too long", noted("192.0.2.9", &"x".repeat(257)), Err(Refusal::Note)),
@@ -84,7 +92,10 @@ fn one_refusal_refuses_the_whole_request() {
 fn a_network_named_twice_in_one_request_is_one_entry() {
     let mut list = list();
     let plan = list.add(&[wish("192.0.2.0/24"), wish("192.0.2.0/24")], 0, moment(0)).unwrap();
-    assert_eq!(plan.did, [(net("192.0.2.0/24"), Did::Added), (net("192.0.2.0/24"), Did::Unchanged)]);
+    assert_eq!(
+        plan.did,
+        [(net("192.0.2.0/24"), Did::Added), (net("192.0.2.0/24"), Did::Unchanged)]
+    );
     list.apply(&plan.edits);
     let plan = list.remove(&[net("192.0.2.0/24"), net("192.0.2.0/24")]).unwrap();
     assert_eq!(plan.edits.len(), 1);

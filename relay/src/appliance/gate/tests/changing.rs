@@ -30,7 +30,9 @@ fn who_may_ask_for_what() {
     }
     assert!(desk.ask(ban("198.51.100.7", 60), RELAY, 0).is_ok());
     assert!(desk.ask(ban("198.51.100.0/24", 60), OPERATOR, 0).is_ok());
-    for (network, caller) in [("198.51.100.0/24", RELAY), ("198.51.100.8", ANYBODY), ("192.0.2.1", RELAY)] {
+    for (network, caller) in
+        [("198.51.100.0/24", RELAY), ("198.51.100.8", ANYBODY), ("192.0.2.1", RELAY)]
+    {
         assert!(desk.ask(ban(network, 60), caller, 0).is_err(), "{network} {caller:?}");
     }
     let attach = GateRequest::Attach { sockets: 0 };
@@ -252,13 +254,17 @@ fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
 #[test]
 fn explain_and_list_show_entry_tag_and_place() {
     let mut desk = Desk::new();
-    let explain = |source: &str| GateRequest::Explain { source: source.parse().unwrap(), port: None };
+    let explain =
+        |source: &str| GateRequest::Explain { source: source.parse().unwrap(), port: None };
     let mut asked = |source| -> Explanation {
         serde_json::from_value(desk.ask(explain(source), ANYBODY, 0).unwrap()).unwrap()
     };
     let listed = asked("::ffff:10.0.0.7");
     assert_eq!((listed.verdict.as_str(), listed.port), ("pass", 2525));
-    assert_eq!((listed.source, listed.entry), ("10.0.0.7".parse().unwrap(), "10.0.0.0/8".parse().ok()));
+    assert_eq!(
+        (listed.source, listed.entry),
+        ("10.0.0.7".parse().unwrap(), "10.0.0.0/8".parse().ok())
+    );
     assert_eq!(listed.tag.as_deref(), Some("core"));
     let stranger = asked("192.0.2.7");
     assert_eq!((stranger.verdict.as_str(), stranger.reason.as_str()), ("drop", "unlisted_syn"));

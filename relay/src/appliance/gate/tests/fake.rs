@@ -242,7 +242,12 @@ impl Desk {
     }
 
     /// Asks for a change and returns what became of the first network, with its remark.
-    pub fn change(&mut self, request: GateRequest, caller: Caller, now: i64) -> Result<(Did, String), String> {
+    pub fn change(
+        &mut self,
+        request: GateRequest,
+        caller: Caller,
+        now: i64,
+    ) -> Result<(Did, String), String> {
         let answer = self.ask(request, caller, now)?;
         let changes: Vec<Change> = serde_json::from_value(answer).unwrap();
         Ok((changes[0].did, changes[0].remark.clone().unwrap_or_default()))

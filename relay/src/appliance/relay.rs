@@ -1,0 +1,299 @@
+//! `sallyport relay`: the process that speaks SMTP, keeps the spool and delivers.
+//!
+//! It has no rights: the listening sockets come from the gate, the gate's tables are open for
+//! reading, and everything else it needs belongs to its user.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{interval, timeout};
+
+use super::desk::{Desk, Front};
+use super::guard::{Guard, Watched};
+use super::load::load;
+use super::notify::{self, State};
+use super::privilege;
+use crate::config::{Config, Listener};
+use crate::control::attach::{Attachment, Listening, Told};
+use crate::control::caller::Trust;
+use crate::control::server;
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::net::inbound::{self, Door};
+use crate::net::login::Logins;
+use crate::net::outbound;
+use crate::net::sessions::{Caps, Sessions};
+use crate::net::tls::ServerTls;
+use crate::policy::rate::Rates;
+use crate::spool::Spool;
+
+/// How long running transactions may take when the process is told to end.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// How often the relay looks for itself whether the gate stands.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the relay until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// If it was started as root, or a file, the spool or a socket cannot be used.
+pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
+    privilege::follow_parent()?;
+    privilege::become_relay()?;
+    let config = load(file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut relay = Relay::open(config, file, journal)?;
+        relay.serve().await?;
+        relay.end().await;
+        Ok(())
+    })
+}
+
+/// The rooms of the process, and what changes while it runs.
+struct Relay {
+    file: PathBuf,
+    config: Arc<Config>,
+    journal: Journal,
+    spool: Arc<Spool>,
+    logins: Logins,
+    sessions: Sessions,
+    tls: Arc<ServerTls>,
+    watched: Watched,
+    guard: Arc<Mutex<Guard>>,
+    listening: Vec<Listening>,
+    accepting: JoinSet<()>,
+    delivering: Delivering,
+}
+
+/// The outbound side under one configuration.
+struct Delivering {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Delivering {
+    fn start(spool: &Arc<Spool>, config: &Arc<Config>, journal: &Journal) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let run = outbound::run(spool.clone(), config.clone(), journal.clone(), stopped);
+        Self { stop, task: tokio::spawn(run) }
+    }
+
+    async fn end(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+impl Relay {
+    fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let report = journal.clone();
+        let spool = Spool::open(&config.spool, move |event| report.write(event))
+            .with_context(|| format!("spool {}", config.spool.path.display()))?;
+        let spool = Arc::new(spool);
+        let logins = Logins::start(&config.relay.users, journal.clone())?;
+        let tls = Arc::new(ServerTls::load(&config.tls, journal.clone())?);
+        let caps = Caps {
+            in_all: config.limits.sessions,
+            from_source: config.limits.sessions_per_source,
+        };
+        let delivering = Delivering::start(&spool, &config, journal);
+        Ok(Self {
+            file: file.into(),
+            journal: journal.clone(),
+            logins,
+            sessions: Sessions::new(caps),
+            tls,
+            watched: Watched::new(&config.gate),
+            guard: Arc::new(Mutex::new(Guard::Waiting)),
+            listening: Vec::new(),
+            accepting: JoinSet::new(),
+            delivering,
+            spool,
+            config,
+        })
+    }
+
+    /// Serves until it is told to end.
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        self.open_desk()?;
+        let mut gate = None;
+        if self.watched.is_configured() {
+            gate = Some(Attachment::open(self.config.gate.socket.clone(), self.journal.clone()));
+        } else {
+            self.listening = bind(&self.config.listeners)?;
+        }
+        let detail = format!("{} messages in the spool", self.spool.status()?.messages);
+        self.journal.write(Event::Started { process: "relay", detail });
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut hup = signal(SignalKind::hangup())?;
+        let mut looks = interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hup.recv() => self.reload().await,
+                told = heard(&mut gate) => self.hear(told),
+                _ = looks.tick() => {}
+            }
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Serves the control socket.
+    fn open_desk(&self) -> anyhow::Result<()> {
+        let (sessions, guard) = (self.sessions.clone(), self.guard.clone());
+        let front = move || {
+            let guard = *guard.lock().unwrap_or_else(PoisonError::into_inner);
+            Front {
+                serving: guard.serves(),
+                guard: guard.words(),
+                sessions: sessions.count(),
+            }
+        };
+        let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front };
+        let path = &self.config.relay.socket;
+        let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
+        let trust = Trust {
+            admin_group: privilege::group(&self.config.gate.admin_group),
+            relay_uid: None,
+            own_uid: rustix::process::getuid().as_raw(),
+        };
+        tokio::spawn(server::serve(listener, trust, Arc::new(desk)));
+        Ok(())
+    }
+
+    /// Takes a word of the gate.
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Listeners(listening) => {
+                self.listening = listening;
+                self.stop_accepting();
+            }
+            Told::Notice(notice) => {
+                if let Err(error) = self.watched.hear(notice) {
+                    let problem = format!("the gate's tables: {error}");
+                    self.journal.write(Event::Trouble { room: "relay", problem });
+                }
+                let watched = &self.watched;
+                self.sessions.cut(|source| watched.admits(source));
+            }
+        }
+    }
+
+    /// Accepts clients if the gate stands, and nobody if not.
+    fn look(&mut self) {
+        let now = self.watched.look();
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        if !now.serves() {
+            if !self.accepting.is_empty() {
+                self.stop_accepting();
+                self.sessions.cut(|_| false);
+                let problem = format!("no client is accepted: {}", now.words());
+                self.journal.write(Event::Trouble { room: "relay", problem });
+            }
+        } else if self.accepting.is_empty() && !self.listening.is_empty() {
+            self.accept();
+            notify::tell(State::Ready);
+        }
+    }
+
+    fn accept(&mut self) {
+        let watched = self.watched.clone();
+        let door = Arc::new(Door {
+            config: self.config.clone(),
+            rates: Arc::new(Rates::new(&self.config, Instant::now())),
+            tls: Some(self.tls.clone()),
+            spool: self.spool.clone(),
+            logins: self.logins.clone(),
+            journal: self.journal.clone(),
+            sessions: self.sessions.clone(),
+            tag_of: Box::new(move |source| watched.tag_of(source)),
+        });
+        for Listening { address, socket } in &self.listening {
+            let listener = self.config.listeners.iter().find(|l| l.address == *address);
+            let (Some(listener), Ok(socket)) = (listener, socket.try_clone()) else { continue };
+            let (tls, door, journal) = (listener.tls, door.clone(), self.journal.clone());
+            let address = *address;
+            self.accepting.spawn(async move {
+                if let Err(error) = inbound::serve(socket, tls, door).await {
+                    let problem = format!("listener {address}: {error}");
+                    journal.write(Event::Trouble { room: "relay", problem });
+                }
+            });
+        }
+    }
+
+    /// Ends the accept loops; connections that wait in a backlog stay there.
+    fn stop_accepting(&mut self) {
+        self.accepting.abort_all();
+        self.accepting = JoinSet::new();
+    }
+
+    /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
+    async fn reload(&mut self) {
+        let config = match load(&self.file) {
+            Ok(config) => Arc::new(config),
+            Err(error) => {
+                let problem = format!("the old configuration stays in use: {error:#}");
+                self.journal.write(Event::Trouble { room: "relay", problem });
+                return;
+            }
+        };
+        match ServerTls::load(&config.tls, self.journal.clone()) {
+            Ok(tls) => self.tls = Arc::new(tls),
+            Err(error) => {
+                let problem = format!("the old certificate stays in use: {error}");
+                self.journal.write(Event::Trouble { room: "relay", problem });
+            }
+        }
+        self.config = config;
+        let next = Delivering::start(&self.spool, &self.config, &self.journal);
+        tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
+        self.stop_accepting();
+        let detail = "the configuration was read again".to_owned();
+        self.journal.write(Event::Started { process: "relay", detail });
+    }
+
+    /// Lets what runs come to its end.
+    async fn end(mut self) {
+        notify::tell(State::Stopping);
+        self.sessions.leave();
+        self.stop_accepting();
+        let drained = async { tokio::join!(self.sessions.empty(), self.delivering.end()) };
+        if timeout(DRAIN, drained).await.is_err() {
+            let problem = format!("{} sessions were cut off at the end", self.sessions.count());
+            self.journal.write(Event::Trouble { room: "relay", problem });
+        }
+        self.journal.write(Event::Stopped { process: "relay" });
+    }
+}
+
+/// Waits for a word of the gate, for ever where there is none.
+async fn heard(gate: &mut Option<Attachment>) -> Told {
+    match gate {
+        Some(gate) => gate.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Makes the listening sockets of a host without a gate.
+fn bind(listeners: &[Listener]) -> anyhow::Result<Vec<Listening>> {
+    let bound = listeners.iter().map(|listener| {
+        let address = listener.address;
+        let socket = TcpListener::bind(address).with_context(|| format!("listener {address}"))?;
+        socket.set_nonblocking(true)?;
+        Ok(Listening { address, socket })
+    });
+    bound.collect()
+}
