@@ -17,6 +17,9 @@ pub struct Artifact {
     pub folder: PathBuf,
     /// The file.
     pub executable: PathBuf,
+    /// Whether it runs tests. A build of tests makes plain programs too: those that tests start,
+    /// and examples.
+    pub is_test: bool,
 }
 
 /// Runs a build and returns its executables, in cargo's order. Warnings go to standard error.
@@ -46,6 +49,7 @@ fn artifact(message: &Value) -> Option<Artifact> {
         target: message["target"]["name"].as_str()?.to_owned(),
         folder: PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned(),
         executable: PathBuf::from(message["executable"].as_str()?),
+        is_test: message["profile"]["test"].as_bool()?,
     })
 }
 
@@ -68,10 +72,13 @@ mod tests {
     #[test]
     fn only_executables_of_finished_targets_count() {
         let line = r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml",
-            "target":{"name":"root_gate"},"executable":"/w/target/debug/deps/root_gate-1"}"#;
+            "target":{"name":"root_gate"},"profile":{"test":true},"executable":"/w/target/debug/deps/root_gate-1"}"#;
         let found = artifact(&serde_json::from_str(line).unwrap()).unwrap();
-        assert!(found.wants_root());
+        assert!(found.wants_root() && found.is_test);
         assert_eq!(found.folder, PathBuf::from("/w/tests"));
+
+        let program = line.replace("\"test\":true", "\"test\":false");
+        assert!(!artifact(&serde_json::from_str(&program).unwrap()).unwrap().is_test);
 
         let library = line.replace("\"/w/target/debug/deps/root_gate-1\"", "null");
         assert!(artifact(&serde_json::from_str(&library).unwrap()).is_none());

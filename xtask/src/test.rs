@@ -44,7 +44,7 @@ pub fn test(tools: Tools) -> Result<ExitCode> {
 
     let mut tally = Tally::default();
     let (privileged, plain): (Vec<_>, Vec<_>) =
-        programs.iter().partition(|artifact| artifact.wants_root());
+        programs.iter().filter(|artifact| artifact.is_test).partition(|one| one.wants_root());
     for program in plain {
         let mut command = Command::new(&program.executable);
         command.envs(program.environment(sallyport.as_os_str()));

@@ -141,7 +141,7 @@ impl Relay {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = hup.recv() => self.reload().await,
+                _ = hup.recv() => self.reload(),
                 told = heard(&mut gate) => self.hear(told),
                 _ = looks.tick() => {}
             }
@@ -241,7 +241,7 @@ impl Relay {
     }
 
     /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
-    async fn reload(&mut self) {
+    fn reload(&mut self) {
         let config = match load(&self.file) {
             Ok(config) => Arc::new(config),
             Err(error) => {

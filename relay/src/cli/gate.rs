@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use jiff::Timestamp;
 
 use super::args::{AllowVerb, BanVerb};
 use super::print::{self, Output};
@@ -147,29 +146,23 @@ fn list_bans(bans: &[Ban], output: Output) {
 /// Says in words what the program answered, why, and what to do about it.
 fn sentences(answer: &Explanation) -> String {
     let Explanation { source, port, verdict, reason, entry, tag, banned_until } = answer;
-    let mut text = format!("{source} to port {port}: {verdict} ({reason})\n");
-    match entry {
-        None => text.push_str(&format!(
-            "It is not listed. To admit it: sallyport allow add {}\n",
+    let mut lines = vec![format!("{source} to port {port}: {verdict} ({reason})")];
+    lines.push(match (entry, tag) {
+        (None, _) => format!(
+            "It is not listed. To admit it: sallyport allow add {}",
             IpNetwork::from(*source)
-        )),
-        Some(network) => {
-            let tag = tag.as_ref().map_or_else(|| "no tag".to_owned(), |tag| format!("tag {tag}"));
-            text.push_str(&format!("It is listed by {network} with {tag}.\n"));
-        }
-    }
-    if let Some(until) = banned_until {
-        text.push_str(&banned(*source, *until));
-    }
-    text.trim_end().to_owned()
-}
-
-fn banned(source: IpAddr, until: Timestamp) -> String {
-    format!(
-        "It is banned until {}. `sallyport ban list` shows by which ban; to lift one of its own: \
-         sallyport ban remove {source}\n",
-        at(until)
-    )
+        ),
+        (Some(network), Some(tag)) => format!("It is listed by {network} with tag {tag}."),
+        (Some(network), None) => format!("It is listed by {network} without a tag."),
+    });
+    lines.extend(banned_until.map(|until| {
+        format!(
+            "It is banned until {}. `sallyport ban list` shows by which ban; to lift one of its \
+             own: sallyport ban remove {source}",
+            at(until)
+        )
+    }));
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -194,7 +187,7 @@ mod tests {
         );
         answer.entry = Some("192.0.2.0/24".parse().unwrap());
         answer.tag = Some("billing".into());
-        answer.banned_until = Some(Timestamp::UNIX_EPOCH);
+        answer.banned_until = Some(jiff::Timestamp::UNIX_EPOCH);
         let text = sentences(&answer);
         assert!(text.contains("listed by 192.0.2.0/24 with tag billing"), "{text}");
         assert!(text.contains("banned until 1970-01-01T00:00:00Z"), "{text}");

@@ -41,13 +41,12 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     }
     let mut text = String::new();
     for row in std::iter::once(&heads.map(str::to_owned)).chain(rows) {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
             let shown: String =
                 cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-            line.push_str(&format!("{shown:<width$}  "));
-        }
-        text.push_str(line.trim_end());
+            format!("{shown:<width$}")
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
     text

@@ -56,7 +56,7 @@ pub fn status(config: &Config, check: Check, output: Output) -> ExitCode {
             return ExitCode::from(whole.health as u8);
         }
         (Check::No, Output::Json) => print::json(&whole),
-        (Check::No, Output::Text) => print::say(screen(&whole).trim_end()),
+        (Check::No, Output::Text) => print::say(screen(&whole)),
     }
     ExitCode::SUCCESS
 }
@@ -114,40 +114,35 @@ fn look(config: &Config) -> Whole {
 }
 
 fn screen(whole: &Whole) -> String {
-    let mut text = format!("health    {}\n", whole.health.word());
-    for problem in &whole.problems {
-        text.push_str(&format!("          ! {problem}\n"));
-    }
+    let mut lines = vec![format!("health    {}", whole.health.word())];
+    lines.extend(whole.problems.iter().map(|problem| format!("          ! {problem}")));
     match &whole.gate {
-        None => text.push_str("gate      -\n"),
-        Some(gate) => gate_lines(gate, &mut text),
+        None => lines.push("gate      -".to_owned()),
+        Some(gate) => gate_lines(gate, &mut lines),
     }
     match &whole.relay {
-        None => text.push_str("relay     -\n"),
-        Some(relay) => relay_lines(relay, &mut text),
+        None => lines.push("relay     -".to_owned()),
+        Some(relay) => relay_lines(relay, &mut lines),
     }
-    text
+    lines.join("\n")
 }
 
-fn gate_lines(gate: &GateStatus, text: &mut String) {
+fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     let interfaces: Vec<String> =
         gate.interfaces.iter().map(|i| format!("{} {}", i.name, i.mode)).collect();
     let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
-    text.push_str(&format!(
-        "gate      {}; ports {}; {} entries, {} bans; pid {}\n",
+    lines.push(format!(
+        "gate      {}; ports {}; {} entries, {} bans; pid {}",
         interfaces.join(", "),
         ports.join(", "),
         gate.entries,
         gate.bans,
         gate.pid
     ));
-    text.push_str(&format!("refused   {} a second\n", gate.refused_per_second));
-    for (reason, count) in gate.counters.iter().filter(|(_, count)| **count > 0) {
-        text.push_str(&format!("          {reason:<20} {count}\n"));
-    }
-    for spike in &gate.spikes {
-        text.push_str(&format!("spike     {}\n", spike_line(spike)));
-    }
+    lines.push(format!("refused   {} a second", gate.refused_per_second));
+    let counted = gate.counters.iter().filter(|(_, count)| **count > 0);
+    lines.extend(counted.map(|(reason, count)| format!("          {reason:<20} {count}")));
+    lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
 }
 
 fn spike_line(spike: &Spike) -> String {
@@ -162,22 +157,22 @@ fn spike_line(spike: &Spike) -> String {
     )
 }
 
-fn relay_lines(relay: &RelayStatus, text: &mut String) {
-    text.push_str(&format!(
-        "relay     {}; {}; {} sessions; pid {}\n",
+fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
+    lines.push(format!(
+        "relay     {}; {}; {} sessions; pid {}",
         if relay.serving { "serving" } else { "not serving" },
         relay.guard,
         relay.sessions,
         relay.pid
     ));
-    if let Some(spool) = &relay.spool {
-        text.push_str(&format!(
-            "spool     {} messages, {} KiB on disk, {} MiB free; {} committed with {} flushes\n",
+    lines.extend(relay.spool.as_ref().map(|spool| {
+        format!(
+            "spool     {} messages, {} KiB on disk, {} MiB free; {} committed with {} flushes",
             spool.messages,
             spool.log_bytes / 1024,
             spool.free_bytes >> 20,
             spool.commits,
             spool.flushes
-        ));
-    }
+        )
+    }));
 }

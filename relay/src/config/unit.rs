@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use toml::de::DeValue;
+use toml::de::{DeFloat, DeInteger, DeValue};
 
 use super::{NextHop, Rate, SenderPattern};
 use crate::smtp::address::{Address, is_domain};
@@ -61,8 +61,8 @@ pub(super) fn number<'a>(range: RangeInclusive<f64>) -> impl Fn(&'a DeValue<'a>)
     move |value| {
         let written = value
             .as_float()
-            .map(|float| float.as_str())
-            .or_else(|| value.as_integer().map(|integer| integer.as_str()))
+            .map(DeFloat::as_str)
+            .or_else(|| value.as_integer().map(DeInteger::as_str))
             .ok_or("expected a number")?;
         let number = written.parse::<f64>().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| {
@@ -219,9 +219,8 @@ pub(super) fn next_hop<'a>(value: &'a DeValue<'a>) -> Meant<NextHop> {
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host = match literal {
         Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
-        Some(_) => return Err(wanted.into()),
         None if is_domain(host) => host,
-        None => return Err(wanted.into()),
+        Some(_) | None => return Err(wanted.into()),
     };
     Ok(NextHop { host: host.to_ascii_lowercase(), port })
 }

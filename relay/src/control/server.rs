@@ -34,8 +34,11 @@ pub trait Handler: Send + Sync + 'static {
         caller: Caller,
     ) -> impl Future<Output = Result<serde_json::Value, String>> + Send;
 
-    /// Takes a connection over for a question that is more than that, and gives back the question
-    /// if it is not one of those.
+    /// Takes a connection over for a question that is more than that.
+    ///
+    /// # Errors
+    ///
+    /// Gives back the question and the connection if it is not one of those.
     fn adopt(
         self: &Arc<Self>,
         request: Self::Request,
@@ -178,7 +181,8 @@ mod tests {
         }
     }
 
-    async fn served(trust: Trust) -> (tempfile::TempDir, std::path::PathBuf) {
+    /// Must be called within a runtime.
+    fn served(trust: Trust) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sock");
         let listener = bind(&path).unwrap();
@@ -192,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_gets_its_answer_and_a_live_socket_is_not_replaced() {
-        let (_folder, path) = served(nobody()).await;
+        let (_folder, path) = served(nobody());
         let asked = path.clone();
         let answer: u32 = tokio::task::spawn_blocking(move || {
             client::ask(&asked, "relay", &RelayRequest::QueueRetry { ids: None })
@@ -206,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_gets_an_error_and_too_much_of_it_the_end() {
-        let (_folder, path) = served(nobody()).await;
+        let (_folder, path) = served(nobody());
         let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
         stream.write_all(b"nonsense\n").await.unwrap();
         let mut line = String::new();

@@ -110,7 +110,7 @@ impl Stage {
         self.ca = fs::read(self.folder.join("tls/ca.pem"))?;
         let said = self.command(&["user", "add", LOGIN])?;
         let password = said.lines().find_map(|line| line.strip_prefix("password: "));
-        self.password = password.context("`user add` printed no password")?.to_owned();
+        self.password = password.map(str::to_owned).context("`user add` printed no password")?;
         Ok(())
     }
 

@@ -245,9 +245,10 @@ fn message() -> Vec<u8> {
          Content-Type: text/plain; charset=us-ascii\r\n\r\n\
          .a line that begins with a dot\r\n..and one with two\r\n.\u{20}\r\n\r\n",
     );
-    for line in 0..1000 {
-        text.push_str(&format!("line {line} of a receipt that is long enough to be split\r\n"));
-    }
+    text.extend(
+        (0..1000)
+            .map(|line| format!("line {line} of a receipt that is long enough to be split\r\n")),
+    );
     text.into_bytes()
 }
 
