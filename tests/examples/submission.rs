@@ -175,8 +175,8 @@ impl Bench {
     ) -> Result<()> {
         let took = begin.elapsed().as_secs_f64();
         let after = self.spool.status()?;
-        let (commits, flushes) =
-            ((after.commits - before.commits) as f64, (after.flushes - before.flushes) as f64);
+        let commits = f64::from(u32::try_from(after.commits - before.commits)?);
+        let flushes = f64::from(u32::try_from(after.flushes - before.flushes)?);
         let (rate, share) = (commits / took, flushes / commits);
         println!("{what:<22} {at_once:>8} {rate:>10.0} {share:>16.3}");
         Ok(())

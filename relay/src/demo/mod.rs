@@ -9,7 +9,7 @@ pub mod next_hop;
 mod script;
 pub mod sink;
 pub mod stage;
-mod steps;
+pub mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

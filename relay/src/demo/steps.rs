@@ -176,14 +176,21 @@ const REASON: &str = "unlisted_syn";
 
 /// What an attempt to connect met.
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+pub enum Seen {
+    /// It was accepted.
     Connection,
+    /// Nothing came back.
     Silence,
+    /// Something else came back, for instance a reset.
     Refusal(ErrorKind),
 }
 
 /// Connects from an address of the world, which waits `patience` for an answer.
-fn attempt(
+///
+/// # Errors
+///
+/// If the world cannot be entered.
+pub fn attempt(
     stage: &Stage,
     from: IpAddr,
     to: SocketAddr,
@@ -197,8 +204,12 @@ fn attempt(
     })
 }
 
-/// Opens a session under TLS and logs in.
-fn session(stage: &Stage, from: IpAddr) -> anyhow::Result<Secured> {
+/// Opens a session from an address of the world under TLS and logs in.
+///
+/// # Errors
+///
+/// If the connection is not made within five seconds, or any step is refused.
+pub fn session(stage: &Stage, from: IpAddr) -> anyhow::Result<Secured> {
     let stream = stage.world.within(|| connect(from, GUARDED, Duration::from_secs(5)))?;
     let mut client = Client::greet(stream.context("connect")?)?.secure(NAME, &stage.ca)?;
     client.login(LOGIN, &stage.password)?;
@@ -252,8 +263,12 @@ fn message() -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The gate's half of `status`.
-fn gate(stage: &Stage) -> anyhow::Result<Value> {
+/// Returns the gate's half of `status`.
+///
+/// # Errors
+///
+/// If the gate does not run.
+pub fn gate(stage: &Stage) -> anyhow::Result<Value> {
     stage.listing(&["status"])?.get("gate").cloned().context("status without a gate")
 }
 
