@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use relay::appliance;
+use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
-use relay::appliance::load::load;
 use relay::cli::{config, gate, queue, status, tls, user};
 use relay::journal::{Format, Journal};
 

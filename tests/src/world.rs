@@ -50,8 +50,11 @@ impl World {
     ///
     /// If it fails; what it and the product said is in the error.
     pub fn run(&self, command: &mut Command) -> Result<String> {
-        let Output { status, stdout, stderr } =
-            self.stage.world.within(|| command.output())?.with_context(|| format!("{command:?}"))?;
+        let Output { status, stdout, stderr } = self
+            .stage
+            .world
+            .within(|| command.output())?
+            .with_context(|| format!("{command:?}"))?;
         let said = String::from_utf8_lossy(&stdout).into_owned();
         let log = self.stage.log();
         let complained = String::from_utf8_lossy(&stderr);

@@ -108,7 +108,8 @@ fn pythons_smtplib_delivers_many_in_one_session_and_is_refused_a_foreign_sender(
         ensure!(arrived.ends_with("\r\n\r\n.x\r\n"), "the octets differ:\n{arrived}");
         ensure!(arrived.contains("Message-ID: <"), "no Message-ID was added:\n{arrived}");
         ensure!(arrived.contains("\r\nDate: "), "no Date was added:\n{arrived}");
-        subjects.extend(arrived.lines().find(|line| line.starts_with("Subject:")).map(str::to_owned));
+        subjects
+            .extend(arrived.lines().find(|line| line.starts_with("Subject:")).map(str::to_owned));
     }
     subjects.sort();
     assert_eq!(subjects, ["Subject: smtplib 0", "Subject: smtplib 1", "Subject: smtplib 2"]);

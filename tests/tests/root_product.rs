@@ -230,7 +230,8 @@ fn what_was_acknowledged_arrives_although_the_relay_is_killed() -> Result<()> {
     let count = wanted.len();
     while !wanted.is_empty() {
         let arrived = world.stage.hop.next_message();
-        let arrived = arrived.with_context(|| format!("{} of {count} are missing", wanted.len()))?;
+        let arrived =
+            arrived.with_context(|| format!("{} of {count} are missing", wanted.len()))?;
         let arrived = String::from_utf8_lossy(&arrived);
         let id = arrived.lines().find_map(|line| line.strip_prefix("Message-ID: "));
         wanted.remove(id.context("a message without Message-ID")?);

@@ -101,10 +101,8 @@ impl Relay {
         let spool = Arc::new(spool);
         let logins = Logins::start(&config.relay.users, journal.clone())?;
         let tls = Arc::new(ServerTls::load(&config.tls, journal.clone())?);
-        let caps = Caps {
-            in_all: config.limits.sessions,
-            from_source: config.limits.sessions_per_source,
-        };
+        let caps =
+            Caps { in_all: config.limits.sessions, from_source: config.limits.sessions_per_source };
         let delivering = Delivering::start(&spool, &config, journal);
         Ok(Self {
             file: file.into(),
@@ -155,11 +153,7 @@ impl Relay {
         let (sessions, guard) = (self.sessions.clone(), self.guard.clone());
         let front = move || {
             let guard = *guard.lock().unwrap_or_else(PoisonError::into_inner);
-            Front {
-                serving: guard.serves(),
-                guard: guard.words(),
-                sessions: sessions.count(),
-            }
+            Front { serving: guard.serves(), guard: guard.words(), sessions: sessions.count() }
         };
         let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front };
         let path = &self.config.relay.socket;

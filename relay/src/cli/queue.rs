@@ -46,7 +46,9 @@ fn messages(count: usize) -> String {
 fn list(page: &Page, output: Output) {
     match output {
         Output::Json => print::json(&page.messages),
-        Output::Text if page.messages.is_empty() && page.next.is_none() => print::say("no messages"),
+        Output::Text if page.messages.is_empty() && page.next.is_none() => {
+            print::say("no messages")
+        }
         Output::Text => {
             let rows: Vec<_> = page.messages.iter().map(row).collect();
             print::table(["ID", "ACCEPTED", "SIZE", "TRIES", "NEXT", "FROM", "TO"], &rows);

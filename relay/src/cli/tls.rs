@@ -81,7 +81,11 @@ pub fn init(names: &[String], files: &Files) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// As [`init`], and if the relay's user does not exist.
-pub fn for_config(config: &Config, names: Vec<String>, into: Option<PathBuf>) -> anyhow::Result<()> {
+pub fn for_config(
+    config: &Config,
+    names: Vec<String>,
+    into: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let relay = Identity::of(&config.relay.user)?;
     let names = if names.is_empty() { vec![config.hostname.clone()] } else { names };
     let files = match into {
