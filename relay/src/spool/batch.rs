@@ -1,10 +1,11 @@
 //! Records that go into the log together, and what changes in the index once they are there.
 
+use crate::mail::message::MessageId;
 use crate::spool::compact::Copied;
 use crate::spool::index::{Entry, Index, Turn};
 use crate::spool::order::{Answer, Order, What};
 use crate::spool::record::Kind;
-use crate::spool::segment::Location;
+use crate::spool::segment::{Location, SegmentId};
 
 /// Records that are written together.
 #[derive(Debug, Default)]
@@ -15,10 +16,23 @@ pub struct Batch {
     pub copied: Vec<Copied>,
     /// Something did not fit into the segment: it is sealed after this batch.
     pub is_full: bool,
-    /// How many tombstones for failed commits it begins with.
+    /// How many burials it begins with.
     pub burials: usize,
     /// Somebody's promise depends on it.
     pub needs_flush: bool,
+}
+
+/// A message that must not come back, since its commit failed or its end was asked for.
+#[derive(Debug)]
+pub struct Burial {
+    /// The message.
+    pub id: MessageId,
+    /// The lowest segment in which a record of it may lie.
+    pub first: SegmentId,
+    /// The highest.
+    pub last: SegmentId,
+    /// Who waits for its tombstone.
+    pub answer: Option<Answer<()>>,
 }
 
 impl Batch {

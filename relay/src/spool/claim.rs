@@ -249,7 +249,8 @@ pub(super) async fn settle(
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;
-        if !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
+        // The writer itself sees to it that a message that is done stays so.
+        if pending == 0 || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
             break;
         }
     }

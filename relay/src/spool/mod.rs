@@ -23,6 +23,7 @@ mod compact;
 mod content;
 mod disk;
 mod draft;
+mod failure;
 mod index;
 mod order;
 mod queue;
@@ -33,7 +34,13 @@ mod shared;
 mod writer;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -202,9 +209,10 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Failed`], [`StoreError::Full`] after several tries in some seconds: the
-    /// message is due again in 60 s as if this attempt had not been. [`StoreError::Closed`],
-    /// [`StoreError::Gone`].
+    /// [`StoreError::Failed`], [`StoreError::Full`] after several tries in some seconds. A message
+    /// that is open still is then due again in 60 s as if this attempt had not been; one that is
+    /// done is not, but may come back after a crash until the disk works again.
+    /// [`StoreError::Closed`], [`StoreError::Gone`].
     pub async fn settle(&self, claim: Claim, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         claim::settle(&self.orders, claim, &outcomes).await
     }
@@ -243,8 +251,9 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Claimed`] while an attempt is being made; [`StoreError::Gone`],
-    /// [`StoreError::Full`], [`StoreError::Failed`].
+    /// [`StoreError::Claimed`] while an attempt is being made; [`StoreError::Gone`];
+    /// [`StoreError::Full`] and [`StoreError::Failed`]: the message is gone from now on, and it is
+    /// written down as soon as the disk works again.
     pub async fn remove(&self, id: MessageId) -> Result<(), StoreError> {
         queue::remove(&self.shared, &self.orders, id).await
     }

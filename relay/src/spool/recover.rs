@@ -89,6 +89,11 @@ struct Replay {
     messages: BTreeMap<MessageId, Entry>,
     states: HashMap<MessageId, State>,
     parts: HashMap<MessageId, BTreeMap<u32, Location>>,
+    /// The lowest segment with any record of a message, stale copies included: its tombstone
+    /// must outlive them all.
+    firsts: HashMap<MessageId, SegmentId>,
+    /// Up to where each segment is known to have been flushed.
+    confirmed: HashMap<SegmentId, u32>,
     last_id: u64,
     before: (SegmentId, u32),
     events: Vec<Event>,
@@ -102,6 +107,8 @@ impl Replay {
             messages: BTreeMap::new(),
             states: HashMap::new(),
             parts: HashMap::new(),
+            firsts: HashMap::new(),
+            confirmed: HashMap::new(),
             last_id: 0,
             before: (SegmentId(0), 0),
             events: Vec::new(),
@@ -140,7 +147,7 @@ impl Replay {
         let Segment { head, file, size } = segment;
         let is_whole = confirmed.is_some_and(|confirmed| confirmed == *size);
         let depth = if is_whole { Depth::Headers } else { Depth::Payloads };
-        let mut confirmed = confirmed.unwrap_or(START);
+        let mut confirmed = confirmed.unwrap_or(0);
         let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
@@ -162,7 +169,8 @@ impl Replay {
             }
         }
         let torn = damages.iter().map(|damage| damage.offset).find(|offset| *offset >= confirmed);
-        self.before = (head.number, torn.unwrap_or(tally.size_bytes));
+        self.before = (head.number, torn.unwrap_or(tally.size_bytes).min(*size));
+        self.confirmed.insert(head.number, confirmed);
         damages.retain(|damage| damage.offset < confirmed);
         if *size < confirmed && damages.is_empty() {
             let (offset, length) = (*size, confirmed - *size);
@@ -181,6 +189,7 @@ impl Replay {
     fn take_record(&mut self, location: Location, header: &Header) {
         let id = header.id;
         self.last_id = self.last_id.max(id.0);
+        self.firsts.entry(id).or_insert(location.segment);
         match header.kind {
             Kind::Part { number } => {
                 self.parts.entry(id).or_default().insert(number, location);
@@ -196,6 +205,7 @@ impl Replay {
                 self.messages.remove(&id);
                 self.states.remove(&id);
                 self.parts.remove(&id);
+                self.firsts.remove(&id);
             }
             Kind::Mark => {}
         }
@@ -225,11 +235,19 @@ impl Replay {
         }
     }
 
+    fn is_confirmed(&self, location: Location) -> bool {
+        self.confirmed.get(&location.segment).is_some_and(|end| location.offset < *end)
+    }
+
     /// Puts the records of each message together and counts what counts.
     fn finish(mut self, next_segment: SegmentId) -> Recovered {
         for (id, mut entry) in std::mem::take(&mut self.messages) {
             let parts = self.parts.remove(&id).unwrap_or_default();
             let is_complete = parts.keys().copied().eq(0..entry.pending);
+            if !is_complete && !self.is_confirmed(entry.message) {
+                // The flush that it waited for did not happen: it was never promised.
+                continue;
+            }
             entry.parts = parts.into_values().collect();
             entry.pending = 0;
             let mut due_at = entry.accepted_at;
@@ -238,8 +256,7 @@ impl Replay {
                 entry.state = Some(state.location);
                 due_at = time(state.due_at);
             }
-            let first = entry.locations().map(|location| location.segment).min();
-            entry.first = first.unwrap_or(entry.message.segment);
+            entry.first = self.firsts.get(&id).copied().unwrap_or(entry.message.segment);
             if entry.turn != Turn::Damaged {
                 entry.turn = if is_complete { Turn::Due(due_at) } else { Turn::Damaged };
                 if !is_complete {

@@ -245,3 +245,24 @@ async fn operators_list_find_and_remove() {
     drop(spool);
     assert_eq!(home.open().status().unwrap().messages, 2);
 }
+
+#[tokio::test]
+async fn a_damaged_message_is_set_aside_and_the_others_go_on() {
+    let home = Home::new();
+    let spool = home.open();
+    let (bad, good) = (put(&spool, b"first\r\n").await, put(&spool, b"second\r\n").await);
+    let segment = home.config().path.join("00000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let place = bytes.windows(5).position(|octets| octets == b"first").unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert_eq!(claim_now(&spool).await.unwrap().id(), good);
+    assert_eq!(spool.status().unwrap().damaged, 1);
+    let named = home.events();
+    assert!(matches!(&named[..], [Event::SpoolDamaged { place, .. }] if *place == bad.to_string()));
+    assert!(matches!(spool.show(bad).await, Err(StoreError::Damaged(_))));
+    let page = spool.list(&Filter::default(), 9).await;
+    assert_eq!(page.messages[0].place, Place::Damaged);
+    spool.remove(bad).await.unwrap();
+    assert_eq!(spool.status().unwrap().damaged, 0);
+}

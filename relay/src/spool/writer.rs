@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
-use crate::spool::batch::Batch;
+use crate::spool::batch::{Batch, Burial};
 use crate::spool::compact::Compaction;
 use crate::spool::disk::File;
 use crate::spool::index::{Standing, Tally};
@@ -22,19 +21,18 @@ use crate::spool::shared::Shared;
 
 /// The memory that the writer keeps between two batches, octets.
 const BUFFER_KEPT: usize = 4 << 20;
-/// The most messages of failed batches that are remembered until they can be buried.
-const BURIALS: usize = 65_536;
 
 /// The segment that records are appended to.
 #[derive(Debug)]
-struct Active {
-    id: SegmentId,
+pub struct Active {
+    /// Its number.
+    pub id: SegmentId,
     file: Arc<dyn File>,
     marker: Marker,
     /// Where the next record goes.
-    end: u32,
+    pub end: u32,
     /// Everything before this was flushed.
-    confirmed: u32,
+    pub confirmed: u32,
 }
 
 /// Writes batches of orders and keeps the index true. It does not wait for anything but the disk,
@@ -45,15 +43,17 @@ pub struct Committer {
     pub shared: Arc<Shared>,
     /// The segment that is being emptied.
     pub compaction: Option<Compaction>,
-    active: Option<Active>,
+    /// The segment written to.
+    pub active: Option<Active>,
     next: SegmentId,
     /// The segment written to last, and up to where it was flushed.
-    before: (SegmentId, u32),
-    buffer: Vec<u8>,
-    /// Messages whose commit failed although a part of it may be on disk: they must not come back.
-    burials: VecDeque<(MessageId, SegmentId)>,
+    pub before: (SegmentId, u32),
+    /// Records that are not written yet.
+    pub buffer: Vec<u8>,
+    /// Messages that must not come back and whose tombstones are not on disk yet.
+    pub burials: VecDeque<Burial>,
     /// The last batch failed: chores wait for the next order instead of turning in a circle.
-    is_failing: bool,
+    pub is_failing: bool,
 }
 
 impl Committer {
@@ -120,10 +120,17 @@ impl Committer {
     /// batch that failed are tried once more, in a new segment.
     pub fn commit(&mut self, orders: VecDeque<Order>) {
         self.is_failing = false;
-        let (again, _) = self.attempt(orders);
-        let (lost, problem) = self.attempt(again);
-        for order in lost {
-            order.refuse(problem.clone());
+        let (again, mut problem) = self.attempt(orders);
+        if !again.is_empty() || self.burials.iter().any(|burial| burial.answer.is_some()) {
+            self.is_failing = false;
+            let (lost, last) = self.attempt(again);
+            problem = last;
+            for order in lost {
+                order.refuse(problem.clone());
+            }
+        }
+        for answer in self.burials.iter_mut().filter_map(|burial| burial.answer.take()) {
+            drop(answer.send(Err(problem.clone())));
         }
     }
 
@@ -135,7 +142,9 @@ impl Committer {
             let started = self.begin_segment();
             if let Err(problem) = started.map_err(|problem| StoreError::writing(&problem)) {
                 self.is_failing = true;
-                orders.drain(..).for_each(|order| order.refuse(problem.clone()));
+                for order in orders {
+                    self.turn_away(order, &problem);
+                }
                 return (again, problem);
             }
             let mut batch = Batch::default();
@@ -217,14 +226,15 @@ impl Committer {
         Location { segment: active.id, offset, length: header.record_length() }
     }
 
-    /// Writes tombstones for messages whose commit failed.
+    /// Writes the tombstones that are due since something failed.
     fn bury(&mut self, batch: &mut Batch) {
         for place in 0..self.burials.len() {
             if !self.fits(0) {
+                batch.is_full = true;
                 break;
             }
-            let (id, segment) = self.burials[place];
-            self.append(id, Kind::Tombstone { first: segment, last: segment }, &[], 0);
+            let Burial { id, first, last, .. } = self.burials[place];
+            self.append(id, Kind::Tombstone { first, last }, &[], 0);
             batch.burials += 1;
             batch.needs_flush = true;
         }
@@ -312,47 +322,6 @@ impl Committer {
         index.weigh(active.id);
     }
 
-    /// Marks a segment that a write or flush failed on. It is never touched again but to be read.
-    fn fail(&mut self, active: &Active, problem: &io::Error) {
-        self.before = (active.id, active.confirmed);
-        {
-            let mut index = self.shared.index();
-            if let Some(tally) = index.segments.get_mut(&active.id) {
-                tally.standing = Standing::Failed;
-                tally.size_bytes = active.end;
-            }
-            index.weigh(active.id);
-        }
-        let problem = format!("{}: {problem}; going on in a new segment", active.id.file_name());
-        self.shared.say(Event::Trouble { room: "spool", problem });
-    }
-
-    /// Gives up a batch that could not be written or flushed; returns its outcomes.
-    fn abandon(&mut self, batch: Batch, problem: &io::Error) -> Vec<Order> {
-        self.buffer.clear();
-        self.is_failing = true;
-        if let Some(compaction) = self.compaction.take() {
-            // Its copies are lost, so it begins anew.
-            self.shared.index().weigh(compaction.victim);
-        }
-        let Some(active) = self.active.take() else { return Vec::new() };
-        self.fail(&active, problem);
-        let mut outcomes = Vec::new();
-        for (order, _, _) in batch.placed {
-            match order.what {
-                What::State { .. } | What::Tombstone { .. } => outcomes.push(order),
-                What::Message { .. } => {
-                    self.burials.push_back((order.id, active.id));
-                    order.refuse(StoreError::writing(problem));
-                }
-                What::Part { .. } => order.refuse(StoreError::writing(problem)),
-            }
-        }
-        let surplus = self.burials.len().saturating_sub(BURIALS);
-        self.burials.drain(..surplus);
-        outcomes
-    }
-
     /// Enters a batch that is on disk into the index, then answers.
     fn settle(&mut self, batch: Batch) {
         let Some(active) = &self.active else { return };
@@ -360,15 +329,16 @@ impl Committer {
         let is_message = |(order, _, _): &&(Order, Kind, Location)| order.what.is_message();
         let committed = batch.placed.iter().filter(is_message).count() as u64;
         self.shared.commits.fetch_add(committed, Ordering::Relaxed);
-        let answers = {
+        let buried: Vec<_> = self.burials.drain(..batch.burials).collect();
+        let mut answers = {
             let mut index = self.shared.index();
             if let Some(tally) = index.segments.get_mut(&own) {
                 tally.size_bytes = end;
-                let buried = self.burials.drain(..batch.burials);
-                buried.for_each(|(_, segment)| tally.bury(segment, segment));
+                buried.iter().for_each(|burial| tally.bury(burial.first, burial.last));
             }
             batch.enter(&mut index)
         };
+        answers.extend(buried.into_iter().filter_map(|burial| burial.answer));
         if !answers.is_empty() {
             self.shared.due.notify_one();
         }

@@ -1,0 +1,272 @@
+//! The log on a disk that fails, from seeds: what was promised is there after any crash, what was
+//! settled does not come back, and nothing is half.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::order::{Order, Parts, What};
+use super::samples::envelope;
+use super::simulated::{Dice, Simulated, Weather};
+use super::*;
+
+/// Small segments, so that a short run makes, empties and removes many.
+pub(super) const SETTINGS: Settings =
+    Settings { reserve_bytes: 0, messages: 10_000, segment_bytes: 6000, part_bytes: 200 };
+
+type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+/// What is known of a message: its body, and how many attempts were settled.
+type Known = (Vec<u8>, u32);
+
+/// A spool without a thread, and what its users know of it.
+pub(super) struct Model {
+    pub disk: Simulated,
+    pub committer: Committer,
+    events: Arc<Mutex<Vec<Event>>>,
+    /// Promised: these must be there.
+    pub promised: BTreeMap<MessageId, Known>,
+    /// Not known to be there or gone: the answer was an error, or never came.
+    open: BTreeMap<MessageId, Known>,
+    /// Gone for good.
+    gone: BTreeSet<MessageId>,
+    next: u64,
+}
+
+impl Model {
+    pub fn new(disk: Simulated) -> Self {
+        let (committer, events) = start(&disk);
+        let (promised, open) = (BTreeMap::new(), BTreeMap::new());
+        Self { disk, committer, events, promised, open, gone: BTreeSet::new(), next: 1 }
+    }
+
+    /// Appends a message of `length` octets, its first part apart if it is long.
+    pub fn put(&mut self, length: usize, dice: &mut Dice) -> Option<(Order, Waiting)> {
+        let id = MessageId(self.next);
+        self.next += 1;
+        let body: Vec<u8> = (0..length).map(|_| dice.roll(256) as u8).collect();
+        let mut parts = Parts::new(Arc::clone(&self.committer.shared));
+        let split = if length > SETTINGS.part_bytes { SETTINGS.part_bytes } else { 0 };
+        if split > 0 {
+            let (answer, mut answered) = oneshot::channel();
+            let what = What::Part { number: 0, answer };
+            self.commit(vec![Order::new(id, what, body[..split].to_vec())]);
+            parts.push(answered.try_recv().unwrap().ok()?);
+        }
+        let mut payload = content::encode_envelope(&envelope("a")).unwrap();
+        payload.extend_from_slice(&body[split..]);
+        let (answer, answered) = oneshot::channel();
+        let (size_bytes, accepted_at) = (length as u64, Timestamp::UNIX_EPOCH);
+        let what = What::Message { parts, size_bytes, accepted_at, answer };
+        Some((Order::new(id, what, payload), Waiting { id, becomes: Some((body, 0)), answered }))
+    }
+
+    /// Settles an attempt of a promised message: open still, or gone.
+    pub fn settle(&mut self, id: MessageId, stays: bool) -> (Order, Waiting) {
+        let (body, attempts) = self.promised.remove(&id).unwrap();
+        let (answer, answered) = oneshot::channel();
+        let attempts = attempts + 1;
+        let due_at = Timestamp::UNIX_EPOCH;
+        let what = if stays {
+            What::State { pending: 1, attempts, due_at, answer }
+        } else {
+            What::Tombstone { answer }
+        };
+        // Whatever the answer will be: until then either may be.
+        self.open.insert(id, (body.clone(), attempts));
+        let becomes = stays.then_some((body, attempts));
+        (Order::new(id, what, vec![b'x'; 40]), Waiting { id, becomes, answered })
+    }
+
+    pub fn commit(&mut self, orders: Vec<Order>) {
+        self.committer.commit(VecDeque::from(orders));
+    }
+
+    /// Commits a batch and takes its answers down.
+    pub fn run(&mut self, batch: Vec<(Order, Waiting)>) {
+        let (orders, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        self.commit(orders);
+        for Waiting { id, becomes, mut answered } in waiting {
+            let was_promised = self.open.remove(&id);
+            match (answered.try_recv().expect("every order is answered"), becomes) {
+                (Ok(()), Some(known)) => drop(self.promised.insert(id, known)),
+                (Ok(()), None) => drop(self.gone.insert(id)),
+                (Err(_), becomes) => {
+                    let known = was_promised.or(becomes).expect("a message has a body");
+                    self.open.insert(id, known);
+                }
+            }
+        }
+    }
+
+    /// Checks that what is there is what may be there; then all that was open is known.
+    pub fn check(&mut self) {
+        let found: BTreeMap<_, _> = read_all(&self.committer.shared);
+        for (id, known) in &self.promised {
+            assert_eq!(found.get(id), Some(known), "{id} was promised");
+        }
+        for (id, (body, attempts)) in found {
+            assert!(!self.gone.contains(&id), "{id} came back");
+            if !self.promised.contains_key(&id) {
+                let (known, most) = self.open.get(&id).expect("somebody wrote it");
+                assert!(body == *known, "{id} is half");
+                assert!(attempts <= *most, "{id}");
+                self.promised.insert(id, (body, attempts));
+            }
+        }
+        for (id, _) in std::mem::take(&mut self.open) {
+            if !self.promised.contains_key(&id) {
+                self.gone.insert(id);
+            }
+        }
+    }
+
+    /// Takes the power away and starts anew; no damage may be claimed, since none was done.
+    pub fn crash(&mut self) {
+        self.disk = self.disk.restart();
+        let (committer, events) = start(&self.disk);
+        self.committer = committer;
+        self.events = events;
+        self.check();
+        let is_damage = |event: &&Event| matches!(event, Event::SpoolDamaged { .. });
+        assert_eq!(self.events.lock().unwrap().iter().find(is_damage), None);
+    }
+
+    pub fn do_chores(&mut self) {
+        for _ in 0..10_000 {
+            if !self.committer.has_chores() {
+                return;
+            }
+            self.commit(Vec::new());
+        }
+        panic!("the chores never end");
+    }
+}
+
+pub(super) struct Waiting {
+    id: MessageId,
+    becomes: Option<Known>,
+    answered: Answered<()>,
+}
+
+pub(super) fn start(disk: &Simulated) -> (Committer, Arc<Mutex<Vec<Event>>>) {
+    let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let sink = Arc::clone(&events);
+    let report = move |event| sink.lock().unwrap().push(event);
+    (recovered(Arc::new(disk.clone()), SETTINGS, report).unwrap(), events)
+}
+
+/// Reads every message that can be read, body and attempts.
+pub(super) fn read_all(shared: &Shared) -> BTreeMap<MessageId, Known> {
+    let mut index = shared.index();
+    let entries = index.entries.clone();
+    let mut read = |location: segment::Location| {
+        let (file, marker) = index.file(shared.disk.as_ref(), location.segment).unwrap();
+        segment::read(file.as_ref(), &marker, location).map(|(_, payload)| payload)
+    };
+    let mut found = BTreeMap::new();
+    for (id, entry) in entries.iter().filter(|(_, entry)| entry.turn != index::Turn::Damaged) {
+        let mut body = Vec::new();
+        for part in &entry.parts {
+            body.extend(read(*part).unwrap());
+        }
+        let payload = read(entry.message).unwrap();
+        body.extend(&payload[content::decode_message(&payload).unwrap().1..]);
+        assert_eq!(body.len() as u64, entry.size_bytes);
+        found.insert(*id, (body, entry.attempts));
+    }
+    found
+}
+
+/// Runs one seed: batches of everything, trouble now and then, several losses of power.
+fn run(seed: u64, troubles: &[Weather]) -> usize {
+    let mut dice = Dice(seed);
+    let mut model = Model::new(Simulated::new(seed));
+    let mut promises = 0;
+    for _ in 0..4 {
+        model.disk.set_weather(troubles[dice.roll(troubles.len() as u64) as usize]);
+        let power_fails = dice.roll(2) == 0;
+        if power_fails {
+            model.disk.fail_power_in(dice.roll(120));
+        }
+        for _ in 0..dice.roll(30) {
+            let mut batch = Vec::new();
+            for _ in 0..=dice.roll(6) {
+                let ids: Vec<_> = model.promised.keys().copied().collect();
+                let pick = dice.roll(ids.len() as u64 + 1) as usize;
+                match (dice.roll(5), ids.get(pick)) {
+                    (0..=1, Some(id)) => batch.push(model.settle(*id, false)),
+                    (2, Some(id)) => batch.push(model.settle(*id, true)),
+                    (_, _) => {
+                        let length = dice.roll(600) as usize;
+                        batch.extend(model.put(length, &mut dice));
+                    }
+                }
+            }
+            model.run(batch);
+            promises += model.promised.len();
+        }
+        if !power_fails {
+            // A pause in which everything works again, as long as the power is on.
+            model.disk.set_weather(Weather::Fair);
+            model.do_chores();
+        }
+        model.crash();
+    }
+    promises
+}
+
+fn run_all(name: &str, troubles: &[Weather]) {
+    let (first, count) = seeds(name);
+    let mut promises = 0;
+    for seed in first..first + count {
+        let result = std::panic::catch_unwind(|| run(seed, troubles));
+        promises += result.unwrap_or_else(|_| panic!("{name}: SPOOL_SEED={seed} fails"));
+    }
+    assert!(promises > 0, "the runs promised nothing");
+}
+
+/// Returns the seeds to run: fixed ones, or `SPOOL_SEED` and as many as `SPOOL_RUNS` says.
+fn seeds(name: &str) -> (u64, u64) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (first, count) = (number("SPOOL_SEED"), number("SPOOL_RUNS"));
+    let seeds = (first.unwrap_or(1), count.unwrap_or(if first.is_some() { 1 } else { 300 }));
+    println!("{name}: {} seeds from {}", seeds.1, seeds.0);
+    seeds
+}
+
+#[test]
+fn promises_survive_losses_of_power() {
+    run_all("power", &[Weather::Fair]);
+}
+
+#[test]
+fn promises_survive_writes_and_flushes_that_fail() {
+    run_all("failing", &[Weather::Fair, Weather::Failing(4), Weather::Failing(40)]);
+}
+
+#[test]
+fn promises_survive_a_full_disk() {
+    run_all("full", &[Weather::Fair, Weather::Full(9000), Weather::Full(30_000)]);
+}
+
+#[test]
+fn space_is_given_back_although_one_old_message_stays() {
+    let mut dice = Dice(7);
+    let mut model = Model::new(Simulated::new(7));
+    let old = model.put(100, &mut dice).unwrap();
+    model.run(vec![old]);
+    for _ in 0..200 {
+        let new = model.put(500, &mut dice).unwrap();
+        let id = new.1.id;
+        model.run(vec![new]);
+        let end = model.settle(id, false);
+        model.run(vec![end]);
+    }
+    model.do_chores();
+    let segments = model.disk.list().unwrap().len();
+    assert!(segments <= 3, "{segments} segments for one message");
+    model.crash();
+    assert_eq!(model.promised.len(), 1);
+}
