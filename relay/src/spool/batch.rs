@@ -84,7 +84,9 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
             if let Some(entry) = index.entries.get_mut(&order.id) {
                 let old = entry.state.replace(location);
                 (entry.pending, entry.attempts) = (pending, attempts);
-                old.into_iter().for_each(|old| index.release(old));
+                if let Some(old) = old {
+                    index.release(old);
+                }
                 index.keep(location);
                 index.turn(order.id, Turn::Due(due_at));
             }

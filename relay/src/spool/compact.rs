@@ -142,7 +142,7 @@ impl Committer {
                 batch.is_full = true;
                 break;
             }
-            let (_, payload) = segment::read(scan.file.as_ref(), &scan.marker, from)?;
+            let (_, payload) = segment::read(scan.file.as_ref(), scan.marker, from)?;
             let to = self.append(header.id, header.kind, &payload, header.payload_crc);
             copied_bytes += payload.len();
             batch.copied.push(Copied { id: header.id, kind: header.kind, from, to });

@@ -49,7 +49,7 @@ fn reopen(disk: &Simulated) -> Outcome {
         let entry = shared.index().entries[&id].clone();
         let read = |location: segment::Location| {
             let (file, marker) = shared.index().file(&*shared.disk, location.segment).unwrap();
-            segment::read(file.as_ref(), &marker, location).map(|(_, payload)| payload)
+            segment::read(file.as_ref(), marker, location).map(|(_, payload)| payload)
         };
         let body = || {
             let mut body = Vec::new();
@@ -134,7 +134,7 @@ fn a_record_inside_a_body_is_not_found_when_the_header_before_it_is_damaged() {
         confirmed: 0,
     };
     let (mut order, waiting) = model.put(0, &mut Dice(1)).unwrap();
-    order.payload.extend(forged.encode(b"guessing"));
+    order.payload.extend(forged.encode(*b"guessing"));
     order = Order::new(order.id, order.what, order.payload);
     model.commit(vec![order]);
     drop(waiting);

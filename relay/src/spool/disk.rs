@@ -57,7 +57,7 @@ pub trait File: Send + Sync + Debug {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    folder: fs::File,
+    handle: fs::File,
     /// The lock lasts as long as this is open, also when the process is killed.
     _lock: fs::File,
 }
@@ -77,7 +77,7 @@ impl Folder {
             .mode(0o600)
             .open(path.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { path: path.to_owned(), folder: fs::File::open(path)?, _lock: lock })
+        Ok(Self { path: path.to_owned(), handle: fs::File::open(path)?, _lock: lock })
     }
 }
 
@@ -106,11 +106,11 @@ impl Disk for Folder {
     }
 
     fn flush_folder(&self) -> io::Result<()> {
-        self.folder.sync_all()
+        self.handle.sync_all()
     }
 
     fn space(&self) -> io::Result<Space> {
-        let found = rustix::fs::fstatvfs(&self.folder)?;
+        let found = rustix::fs::fstatvfs(&self.handle)?;
         Ok(Space {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),

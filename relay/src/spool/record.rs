@@ -80,7 +80,7 @@ impl Header {
     }
 
     /// Writes the header for the segment with this `marker`.
-    pub fn encode(&self, marker: &Marker) -> [u8; HEADER] {
+    pub fn encode(&self, marker: Marker) -> [u8; HEADER] {
         let (kind, count, amount, time) = match self.kind {
             Kind::Part { number } => (1, number, 0, 0),
             Kind::Message { parts, size_bytes, accepted_at } => (2, parts, size_bytes, accepted_at),
@@ -91,7 +91,7 @@ impl Header {
             Kind::Mark => (5, 0, 0, 0),
         };
         let mut bytes = [0; HEADER];
-        bytes[0..8].copy_from_slice(marker);
+        bytes[0..8].copy_from_slice(&marker);
         bytes[8] = VERSION;
         bytes[9] = kind;
         bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
@@ -111,8 +111,8 @@ impl Header {
     /// # Errors
     ///
     /// A [`Fault`]; a version or a field counts only under a checksum that matches.
-    pub fn decode(bytes: &[u8; HEADER], marker: &Marker) -> Result<Self, Fault> {
-        if bytes[0..8] != *marker {
+    pub fn decode(bytes: &[u8; HEADER], marker: Marker) -> Result<Self, Fault> {
+        if bytes[0..8] != marker {
             return Err(Fault::Marker);
         }
         if crc32c::crc32c(&bytes[..52]) != u32_at(bytes, 52) {
@@ -122,7 +122,7 @@ impl Header {
             return Err(Fault::Newer(bytes[8]));
         }
         let (count, amount, time) =
-            (u32_at(bytes, 24), u64_at(bytes, 28), u64_at(bytes, 36) as i64);
+            (u32_at(bytes, 24), u64_at(bytes, 28), u64_at(bytes, 36).cast_signed());
         let kind = match bytes[9] {
             1 => Kind::Part { number: count },
             2 => Kind::Message { parts: count, size_bytes: amount, accepted_at: time },
@@ -193,7 +193,7 @@ mod tests {
             id: u64, kind in kinds(), length in 0..=PAYLOAD_MAX, payload_crc: u32, confirmed: u32,
         ) {
             let header = Header { id: MessageId(id), kind, length, payload_crc, confirmed };
-            prop_assert_eq!(Header::decode(&header.encode(&MARKER), &MARKER), Ok(header));
+            prop_assert_eq!(Header::decode(&header.encode(MARKER), MARKER), Ok(header));
         }
 
         #[test]
@@ -206,7 +206,7 @@ mod tests {
             header[32..52].copy_from_slice(&rest);
             let crc = crc32c::crc32c(&header[..52]);
             header[52..].copy_from_slice(&crc.to_le_bytes());
-            if let Ok(read) = Header::decode(&header, &MARKER) {
+            if let Ok(read) = Header::decode(&header, MARKER) {
                 prop_assert!(read.length <= PAYLOAD_MAX);
             }
         }
@@ -216,11 +216,11 @@ mod tests {
     fn every_flipped_bit_is_noticed() {
         let kind = Kind::Message { parts: 1, size_bytes: 2, accepted_at: 3 };
         let header = Header { id: MessageId(7), kind, length: 9, payload_crc: 11, confirmed: 1024 };
-        let sound = header.encode(&MARKER);
+        let sound = header.encode(MARKER);
         for bit in 0..HEADER * 8 {
             let mut bytes = sound;
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let fault = Header::decode(&bytes, &MARKER).unwrap_err();
+            let fault = Header::decode(&bytes, MARKER).unwrap_err();
             assert_eq!(fault, if bit < 64 { Fault::Marker } else { Fault::Checksum }, "bit {bit}");
         }
     }
@@ -229,10 +229,10 @@ mod tests {
     fn a_newer_format_is_named() {
         let kind = Kind::Part { number: 0 };
         let header = Header { id: MessageId(7), kind, length: 0, payload_crc: 0, confirmed: 0 };
-        let mut bytes = header.encode(&MARKER);
+        let mut bytes = header.encode(MARKER);
         bytes[8] = VERSION + 1;
         let crc = crc32c::crc32c(&bytes[..52]);
         bytes[52..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&bytes, &MARKER), Err(Fault::Newer(VERSION + 1)));
+        assert_eq!(Header::decode(&bytes, MARKER), Err(Fault::Newer(VERSION + 1)));
     }
 }

@@ -189,7 +189,7 @@ impl Scan {
         }
         let mut bytes = [0; HEADER];
         self.file.read_at(&mut bytes, u64::from(self.offset)).map_err(StoreError::reading)?;
-        let header = match Header::decode(&bytes, &self.marker) {
+        let header = match Header::decode(&bytes, self.marker) {
             Ok(header) if header.record_length() > left => {
                 return Ok(Some(self.skip(left, "cut off")));
             }
@@ -252,7 +252,7 @@ impl Scan {
 /// [`StoreError::Damaged`] if it fails its check; [`StoreError::Failed`] if it cannot be read.
 pub fn read(
     file: &dyn File,
-    marker: &Marker,
+    marker: Marker,
     location: Location,
 ) -> Result<(Header, Vec<u8>), StoreError> {
     let damaged = |problem: &str| {

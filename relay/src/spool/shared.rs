@@ -205,7 +205,7 @@ impl Shared {
     ) -> Result<(Header, Vec<u8>), StoreError> {
         let (file, marker, location) = self.find(find)?;
         let task =
-            tokio::task::spawn_blocking(move || segment::read(file.as_ref(), &marker, location));
+            tokio::task::spawn_blocking(move || segment::read(file.as_ref(), marker, location));
         task.await.map_err(|problem| StoreError::Failed(problem.to_string()))?
     }
 
@@ -218,7 +218,7 @@ impl Shared {
         let mut index = self.index();
         let location = find(&index).ok_or(StoreError::Gone)?;
         let opened = index.file(self.disk.as_ref(), location.segment);
-        let (file, marker) = opened.map_err(|problem| StoreError::reading(problem))?;
+        let (file, marker) = opened.map_err(StoreError::reading)?;
         Ok((file, marker, location))
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn read_all(shared: &Shared) -> BTreeMap<MessageId, Known> {
     let entries = index.entries.clone();
     let mut read = |location: segment::Location| {
         let (file, marker) = index.file(shared.disk.as_ref(), location.segment).unwrap();
-        segment::read(file.as_ref(), &marker, location).map(|(_, payload)| payload)
+        segment::read(file.as_ref(), marker, location).map(|(_, payload)| payload)
     };
     let mut found = BTreeMap::new();
     for (id, entry) in entries.iter().filter(|(_, entry)| entry.turn != index::Turn::Damaged) {
