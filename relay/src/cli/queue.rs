@@ -47,7 +47,7 @@ fn list(page: &Page, output: Output) {
     match output {
         Output::Json => print::json(&page.messages),
         Output::Text if page.messages.is_empty() && page.next.is_none() => {
-            print::say("no messages")
+            print::say("no messages");
         }
         Output::Text => {
             let rows: Vec<_> = page.messages.iter().map(row).collect();
