@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::libc;
 
-/// What a map's descriptor may be used for.
+/// What the descriptor of a pin may be used for. Links take no less than both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Lookups alone; the read bit of the pin is enough.
@@ -92,13 +92,13 @@ fn number(fd: RawFd) -> u32 {
     u32::try_from(fd).expect("invariant: an open descriptor is not negative")
 }
 
-/// Opens the map that is pinned at `path`.
+/// Opens the map or link that is pinned at `path`.
 ///
 /// # Errors
 ///
 /// What the kernel said: ENOENT without a pin, EACCES without the pin's permission, EPERM if `path` lies on
 /// another file system than bpffs.
-pub fn open_map(path: &Path, access: Access) -> io::Result<OwnedFd> {
+pub fn open_pin(path: &Path, access: Access) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let file_flags = match access {
         Access::Read => BPF_F_RDONLY,

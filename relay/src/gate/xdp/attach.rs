@@ -62,7 +62,7 @@ pub fn attach(program: Program<'_>, pins: &Pins, name: &str) -> Result<Interface
 
 fn relink(program: Program<'_>, path: &std::path::Path) -> Result<(), GateError> {
     let exchange = || {
-        let link = sys::open_map(path, sys::Access::ReadWrite)?;
+        let link = sys::open_pin(path, sys::Access::ReadWrite)?;
         sys::relink(link, program.fd)
     };
     exchange()

@@ -176,7 +176,7 @@ impl Opening<'_> {
     ) -> Result<T, GateError> {
         let path = self.pins.table(table);
         let what = || format!("{}: open", path.display());
-        let fd = sys::open_map(&path, self.access).map_err(|error| kernel_said(what(), error))?;
+        let fd = sys::open_pin(&path, self.access).map_err(|error| kernel_said(what(), error))?;
         let map = MapData::from_fd(fd).map_err(|error| refused(what(), error))?;
         T::try_from(kind(map)).map_err(|error| refused(what(), error))
     }
