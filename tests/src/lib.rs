@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod dial;
 pub mod frames;
 pub mod lists;
 pub mod mutate;

@@ -11,17 +11,20 @@ use std::time::Duration;
 use relay::gate::{
     Entry, EntryPoint, Gate, GateError, InterfaceState, Mode, Place, Ruleset, View, load,
 };
+use relay::hosts::dial::{Answer, dial};
 use relay::hosts::{Host, private_bpf};
 use relay_common::addr::Net;
 use relay_common::table::{EntryId, Scope, Settings, TagName};
 use relay_common::verdict::{Reason, Verdict};
 use tempfile::TempDir;
-use tests::dial::{Answer, dial};
 use tests::need;
 
 const RELAY: &str = "192.0.2.1";
 const LISTED: &str = "192.0.2.10";
 const STRANGER: &str = "192.0.2.99";
+const RELAY_V6: &str = "2001:db8::1";
+const LISTED_V6: &str = "2001:db8::10";
+const STRANGER_V6: &str = "2001:db8:0:0:1::99";
 const PORT: u16 = 2525;
 const OTHER_PORT: u16 = 8080;
 /// How long an answer is waited for that must come, on a machine that is busy with other things.
@@ -45,13 +48,18 @@ impl Wire {
         private_bpf(&bpf).unwrap();
         let (relay, world) = (Host::new().unwrap(), Host::new().unwrap());
         Host::join((&relay, "guard0"), (&world, "wire0")).unwrap();
-        let network = |address: &str| format!("{address}/24").parse().unwrap();
-        relay.address("guard0", network(RELAY)).unwrap();
-        for address in [LISTED, STRANGER] {
+        let network = |address: &str| {
+            let bits = if address.contains(':') { 64 } else { 24 };
+            format!("{address}/{bits}").parse().unwrap()
+        };
+        for address in [RELAY, RELAY_V6] {
+            relay.address("guard0", network(address)).unwrap();
+        }
+        for address in [LISTED, STRANGER, LISTED_V6, STRANGER_V6] {
             world.address("wire0", network(address)).unwrap();
         }
         let listen = |port| {
-            let address: SocketAddr = format!("{RELAY}:{port}").parse().unwrap();
+            let address: SocketAddr = format!("[::]:{port}").parse().unwrap();
             relay.within(|| TcpListener::bind(address)).unwrap().unwrap()
         };
         let listeners = [PORT, OTHER_PORT].map(listen);
@@ -76,8 +84,9 @@ impl Wire {
     }
 
     fn wait(&self, source: &str, port: u16, patience: Duration) -> Answer {
-        let source = SocketAddr::new(source.parse().unwrap(), 0);
-        let target = SocketAddr::new(RELAY.parse().unwrap(), port);
+        let source: IpAddr = source.parse().unwrap();
+        let relay = if source.is_ipv4() { RELAY } else { RELAY_V6 };
+        let target = SocketAddr::new(relay.parse().unwrap(), port);
         self.world.within(|| dial(source, target, patience)).unwrap().unwrap()
     }
 
@@ -300,4 +309,31 @@ fn the_first_odd_frame_is_told_once() {
     assert!(heard[0].contains(&format!("reason {number} ")), "{heard:?}");
     assert!(gate.diagnostics().is_empty());
     gate.detach().unwrap();
+}
+
+#[test]
+fn both_families_are_guarded_and_a_default_route_of_one_admits_none_of_the_other() {
+    if !need::root() {
+        return;
+    }
+    let wire = Wire::new();
+    let every = |address: &str| Net::new(address.parse::<IpAddr>().unwrap(), 0).unwrap();
+    let entry = |net| Entry { net, id: EntryId(9), tag: None, rate: None };
+    let listed = Net::new("2001:db8::10".parse::<IpAddr>().unwrap(), 124).unwrap();
+    let rows = [
+        ("an IPv6 network", entry(listed), [LISTED_V6], [STRANGER_V6, LISTED, STRANGER].as_slice()),
+        ("::/0", entry(every("::")), [STRANGER_V6], [LISTED, STRANGER].as_slice()),
+        ("0.0.0.0/0", entry(every("0.0.0.0")), [STRANGER], [LISTED_V6, STRANGER_V6].as_slice()),
+    ];
+    for (name, entry, admitted, silent) in rows {
+        let gate = wire.start(&Ruleset { entries: vec![entry], ..ruleset() }).unwrap();
+        for source in admitted {
+            assert_eq!(wire.dial(source, PORT), Answer::Connected, "{name}: {source}");
+        }
+        for source in silent {
+            assert!(wire.is_silent(source, PORT), "{name}: {source}");
+            assert_eq!(wire.dial(source, OTHER_PORT), Answer::Connected, "{name}: {source}");
+        }
+        drop(gate);
+    }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use relay::demo::stage::{CLIENT, GUARDED, STRANGER, Stage};
-use relay::demo::steps::{Seen, attempt, gate, session};
+use relay::demo::steps::{attempt, gate, session};
+use relay::hosts::dial::Answer;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::need;
 use tests::world::{World, program};
@@ -17,7 +18,7 @@ use tests::world::{World, program};
 /// How long silence is waited for: one retransmission of a SYN.
 const SILENCE: Duration = Duration::from_millis(1200);
 
-fn seen(stage: &Stage, from: std::net::IpAddr) -> Result<Seen> {
+fn seen(stage: &Stage, from: std::net::IpAddr) -> Result<Answer> {
     attempt(stage, from, GUARDED, SILENCE)
 }
 
@@ -59,10 +60,10 @@ fn the_allowlist_says_what_it_did_and_refuses_what_it_must() -> Result<()> {
     let stranger = STRANGER.to_string();
     assert_eq!(stage.command(&["allow", "add", &stranger])?, format!("{stranger}/32 added\n"));
     assert_eq!(stage.command(&["allow", "add", &stranger])?, format!("{stranger}/32 unchanged\n"));
-    assert_eq!(seen(stage, STRANGER)?, Seen::Connection);
+    assert_eq!(seen(stage, STRANGER)?, Answer::Connected);
     let removed = stage.command(&["allow", "remove", &stranger])?;
     assert_eq!(removed, format!("{stranger}/32 removed\n"));
-    assert_eq!(seen(stage, STRANGER)?, Seen::Silence);
+    assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
     assert!(stage.command(&["allow", "remove", &stranger])?.contains("unchanged"));
 
     let declared = refused(stage, &["allow", "remove", "192.0.2.0/28"])?;
@@ -70,13 +71,13 @@ fn the_allowlist_says_what_it_did_and_refuses_what_it_must() -> Result<()> {
     stage.command(&["allow", "add", "192.0.2.10"])?;
     let broader = stage.command(&["allow", "remove", "192.0.2.10"])?;
     assert!(broader.contains("192.0.2.0/28"), "{broader}");
-    assert_eq!(seen(stage, CLIENT)?, Seen::Connection, "the broader entry still admits it");
+    assert_eq!(seen(stage, CLIENT)?, Answer::Connected, "the broader entry still admits it");
 
     stage.command(&["allow", "add", &stranger, "--ttl", "1s"])?;
-    assert_eq!(seen(stage, STRANGER)?, Seen::Connection);
+    assert_eq!(seen(stage, STRANGER)?, Answer::Connected);
     for _ in 0..100 {
         if stage.listing(&["allow", "list"])?.as_array().is_some_and(|list| list.len() == 1) {
-            assert_eq!(seen(stage, STRANGER)?, Seen::Silence);
+            assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
             return Ok(());
         }
         // The entry's own time must pass; nothing tells a caller of the command line.
@@ -96,13 +97,13 @@ fn a_banned_client_meets_silence_until_the_ban_is_lifted() -> Result<()> {
     let mut open = session(stage, CLIENT)?;
     stage.command(&["ban", "add", &client, "--note", "a test"])?;
     assert!(open.last_words()?.starts_with("421 "), "its open session ends");
-    assert_eq!(seen(stage, CLIENT)?, Seen::Silence);
+    assert_eq!(seen(stage, CLIENT)?, Answer::Silence);
     let explained = stage.command(&["explain", &client])?;
     assert!(explained.contains("drop (banned)"), "{explained}");
     assert!(explained.contains("listed by 192.0.2.0/28 with tag demo"), "{explained}");
     assert!(stage.command(&["ban", "list"])?.contains("a test"));
     stage.command(&["ban", "remove", &client])?;
-    assert_eq!(seen(stage, CLIENT)?, Seen::Connection);
+    assert_eq!(seen(stage, CLIENT)?, Answer::Connected);
     Ok(())
 }
 
@@ -123,13 +124,13 @@ fn a_configuration_with_errors_leaves_the_running_gate_as_it_was() -> Result<()>
     until(stage, "192.0.2.0/28")?;
     // The verbs read the same file to find the socket.
     fs::write(&file, &good)?;
-    assert_eq!(seen(stage, CLIENT)?, Seen::Connection);
-    assert_eq!(seen(stage, STRANGER)?, Seen::Silence);
+    assert_eq!(seen(stage, CLIENT)?, Answer::Connected);
+    assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
     let more = format!("{good}[[gate.allow]]\ncidr = \"{STRANGER}/32\"\n");
     fs::write(&file, more)?;
     kill_process(gate_pid, Signal::HUP)?;
     for _ in 0..100 {
-        if attempt(stage, STRANGER, GUARDED, Duration::from_millis(50))? == Seen::Connection {
+        if attempt(stage, STRANGER, GUARDED, Duration::from_millis(50))? == Answer::Connected {
             return Ok(());
         }
     }
@@ -155,8 +156,8 @@ fn a_second_gate_is_refused_and_changes_nothing() -> Result<()> {
     let world = World::serving()?;
     let said = refused(&world.stage, &["gate"])?;
     assert!(said.contains("another"), "{said}");
-    assert_eq!(seen(&world.stage, CLIENT)?, Seen::Connection);
-    assert_eq!(seen(&world.stage, STRANGER)?, Seen::Silence);
+    assert_eq!(seen(&world.stage, CLIENT)?, Answer::Connected);
+    assert_eq!(seen(&world.stage, STRANGER)?, Answer::Silence);
     Ok(())
 }
 

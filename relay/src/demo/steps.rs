@@ -1,17 +1,17 @@
 //! What each step does and what it must see. A step fails unless everything that its sentence
 //! says was observed.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
 
 use super::client::{Client, Secured};
 use super::next_hop::wait_for;
 use super::stage::{CLIENT, GUARDED, LOGIN, NAME, OTHER, STRANGER, Stage};
+use crate::hosts::dial::{Answer, connect, dial, send_syn};
 
 /// How long a stranger waits before silence is called silence: two retransmissions of his SYN.
 const SILENCE: Duration = Duration::from_millis(3200);
@@ -67,9 +67,9 @@ pub(super) fn delivers(stage: &mut Stage) -> anyhow::Result<String> {
 pub(super) fn silence(stage: &mut Stage) -> anyhow::Result<String> {
     let before = refused(stage)?;
     let seen = attempt(stage, STRANGER, GUARDED, SILENCE)?;
-    ensure!(seen == Seen::Silence, "the stranger saw {seen:?}");
+    ensure!(seen == Answer::Silence, "the stranger saw {seen:?}");
     let other = attempt(stage, STRANGER, OTHER, SILENCE)?;
-    ensure!(other == Seen::Connection, "on port {} he saw {other:?}", OTHER.port());
+    ensure!(other == Answer::Connected, "on port {} he saw {other:?}", OTHER.port());
     let counted = refused(stage)? - before;
     ensure!(counted >= 1, "the drop was not counted");
     let explained = stage.listing(&["explain", &STRANGER.to_string()])?;
@@ -92,7 +92,7 @@ pub(super) fn lets_in(stage: &mut Stage) -> anyhow::Result<String> {
         let begin = Instant::now();
         stage.command(&["allow", "add", &source])?;
         let seen = attempt(stage, STRANGER, GUARDED, Duration::from_millis(500))?;
-        ensure!(seen == Seen::Connection, "after `allow add` the stranger saw {seen:?}");
+        ensure!(seen == Answer::Connected, "after `allow add` the stranger saw {seen:?}");
         times.push(begin.elapsed());
         stage.command(&["allow", "remove", &source])?;
     }
@@ -120,7 +120,7 @@ pub(super) fn shuts_out(stage: &mut Stage) -> anyhow::Result<String> {
         Ok(_) | Err(_) => bail!("the open session was not ended: {words:?}"),
     };
     let seen = attempt(stage, STRANGER, GUARDED, SILENCE)?;
-    ensure!(seen == Seen::Silence, "after `allow remove` the stranger saw {seen:?}");
+    ensure!(seen == Answer::Silence, "after `allow remove` the stranger saw {seen:?}");
     Ok(format!(
         "`allow remove {source}` ended his open session ({end}) and gave him silence again."
     ))
@@ -129,7 +129,7 @@ pub(super) fn shuts_out(stage: &mut Stage) -> anyhow::Result<String> {
 /// Step 6: refused SYNs become a spike in `status`.
 pub(super) fn burst(stage: &mut Stage) -> anyhow::Result<String> {
     let begin = Instant::now();
-    stage.world.within(|| (0..BURST).try_for_each(|_| shoot(STRANGER, GUARDED)))??;
+    stage.world.within(|| (0..BURST).try_for_each(|_| send_syn(STRANGER, GUARDED)))??;
     let alert = wait_for("an alert in `status`", || {
         let gate = gate(stage).ok()?;
         let alerts = gate["spikes"].as_array()?;
@@ -155,7 +155,7 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
     let victim = victim.context("the gate's pid is no pid")?;
     rustix::process::kill_process(victim, rustix::process::Signal::KILL)?;
     let seen = attempt(stage, STRANGER, GUARDED, SILENCE)?;
-    ensure!(seen == Seen::Silence, "with the gate killed the stranger saw {seen:?}");
+    ensure!(seen == Answer::Silence, "with the gate killed the stranger saw {seen:?}");
     stage.serving()?;
     let next = gate(stage)?;
     ensure!(next["pid"].as_i64() != Some(pid), "the gate was not started again");
@@ -174,17 +174,6 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
 /// The reason under which strangers' SYNs are counted.
 const REASON: &str = "unlisted_syn";
 
-/// What an attempt to connect met.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It was accepted.
-    Connection,
-    /// Nothing came back.
-    Silence,
-    /// Something else came back, for instance a reset.
-    Refusal(ErrorKind),
-}
-
 /// Connects from an address of the world, which waits `patience` for an answer.
 ///
 /// # Errors
@@ -195,13 +184,8 @@ pub fn attempt(
     from: IpAddr,
     to: SocketAddr,
     patience: Duration,
-) -> anyhow::Result<Seen> {
-    let result = stage.world.within(|| connect(from, to, patience))?;
-    Ok(match result {
-        Ok(_) => Seen::Connection,
-        Err(error) if error.kind() == ErrorKind::TimedOut => Seen::Silence,
-        Err(error) => Seen::Refusal(error.kind()),
-    })
+) -> anyhow::Result<Answer> {
+    Ok(stage.world.within(|| dial(from, to, patience))??)
 }
 
 /// Opens a session from an address of the world under TLS and logs in.
@@ -214,37 +198,6 @@ pub fn session(stage: &Stage, from: IpAddr) -> anyhow::Result<Secured> {
     let mut client = Client::greet(stream.context("connect")?)?.secure(NAME, &stage.ca)?;
     client.login(LOGIN, &stage.password)?;
     Ok(client)
-}
-
-/// Makes a socket bound to an address, with a connection attempt under way.
-fn begin(from: IpAddr, to: SocketAddr) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &SocketAddr::new(from, 0))?;
-    match rustix::net::connect(&socket, &to) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let socket = begin(from, to)?;
-    let patience = rustix::event::Timespec::try_from(patience).map_err(io::Error::other)?;
-    let mut ready = [PollFd::new(&socket, PollFlags::OUT)];
-    if poll(&mut ready, Some(&patience))? == 0 {
-        return Err(ErrorKind::TimedOut.into());
-    }
-    rustix::net::sockopt::socket_error(&socket)??;
-    let stream = TcpStream::from(socket);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
-}
-
-/// Sends one SYN and forgets it.
-fn shoot(from: IpAddr, to: SocketAddr) -> io::Result<()> {
-    begin(from, to).map(drop)
 }
 
 /// A message with lines that a careless relay would spoil.

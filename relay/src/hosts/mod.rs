@@ -4,6 +4,7 @@
 //! in it does, so that nothing is left behind, whatever ends the process that made it. Needs
 //! `CAP_SYS_ADMIN` (network_namespaces(7)).
 
+pub mod dial;
 mod wire;
 
 use std::fs::File;
