@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use relay_common::verdict::Verdict;
 
 use crate::config::{self, OnLoss};
-use crate::control::wire::Notice;
+use crate::control::wire::{Notice, UNGUARDED};
 use crate::gate::{GateError, InterfaceState, View};
 
 /// How the listeners are guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// No interface is configured: nothing guards them, and that is configured.
+    /// Nothing guards them, and the configuration permits that.
     Unguarded,
     /// The gate has not been heard of, or its tables cannot be read: nobody is served.
     Waiting,
@@ -29,7 +29,7 @@ impl Guard {
     /// Returns the words for `status`.
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Unguarded => "UNGUARDED",
+            Self::Unguarded => UNGUARDED,
             Self::Waiting => "waiting for the gate",
             Self::Refusing => "the gate is missing",
             Self::Degraded => "the gate is missing, serving on",
@@ -46,12 +46,68 @@ impl Guard {
     }
 }
 
+/// What the configuration wants while the gate's program is missing from an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Serve nobody.
+    Gate,
+    /// Serve on: the second door judges alone.
+    AnyDoor,
+    /// Serve: no gate is required.
+    None,
+}
+
+impl Need {
+    const fn of(config: &config::Gate) -> Self {
+        match (config.required, config.on_loss) {
+            (false, _) => Self::None,
+            (true, OnLoss::Refuse) => Self::Gate,
+            (true, OnLoss::SecondDoor) => Self::AnyDoor,
+        }
+    }
+}
+
+/// What the relay sees of the gate itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// The tables cannot be read.
+    Nothing,
+    /// The program is missing from an interface.
+    Loss,
+    /// The program stands on every interface.
+    Gate,
+}
+
+/// Decides how the listeners are guarded, where a gate is configured.
+const fn decide(told: Option<Notice>, need: Need, seen: Seen) -> Guard {
+    match (told, need, seen) {
+        (None, _, _) => Guard::Waiting,
+        (Some(Notice::Serve), _, Seen::Gate) => Guard::Guarded,
+        (Some(_), Need::None, _) => Guard::Unguarded,
+        (Some(_), Need::Gate | Need::AnyDoor, Seen::Nothing) => Guard::Waiting,
+        (Some(_), Need::Gate, Seen::Loss | Seen::Gate) => Guard::Refusing,
+        (Some(_), Need::AnyDoor, Seen::Loss | Seen::Gate) => Guard::Degraded,
+    }
+}
+
+/// Tells whether our program stands on an interface.
+const fn stands(state: &InterfaceState) -> bool {
+    match state {
+        InterfaceState::Guarded { .. } => true,
+        InterfaceState::Missing
+        | InterfaceState::Foreign { .. }
+        | InterfaceState::NoInterface
+        | InterfaceState::Unknown { .. }
+        | InterfaceState::Off => false,
+    }
+}
+
 /// The gate as the relay sees it: the pinned tables, and the last word of the gate's process.
 #[derive(Clone)]
 pub(super) struct Watched {
     interfaces: Arc<[String]>,
     pins: PathBuf,
-    on_loss: OnLoss,
+    need: Need,
     view: Arc<RwLock<Option<View>>>,
     told: Option<Notice>,
 }
@@ -61,7 +117,7 @@ impl Watched {
         Self {
             interfaces: config.interfaces.clone().into(),
             pins: config.pins.clone(),
-            on_loss: config.on_loss,
+            need: Need::of(config),
             view: Arc::default(),
             told: None,
         }
@@ -99,22 +155,19 @@ impl Watched {
         if !self.is_configured() {
             return Guard::Unguarded;
         }
+        if self.told.is_some() && self.see() == Seen::Nothing {
+            // It was told already when it could not be opened.
+            let _ = self.open();
+        }
+        decide(self.told, self.need, self.see())
+    }
+
+    fn see(&self) -> Seen {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(view) = view.as_ref() else { return Guard::Waiting };
-        let stands = |state: &InterfaceState| match state {
-            InterfaceState::Guarded { .. } => true,
-            InterfaceState::Missing
-            | InterfaceState::Foreign { .. }
-            | InterfaceState::NoInterface
-            | InterfaceState::Unknown { .. }
-            | InterfaceState::Off => false,
-        };
-        let all_stand = view.health(&self.interfaces).iter().all(|health| stands(&health.state));
-        match (self.told, self.on_loss) {
-            (None, _) => Guard::Waiting,
-            (Some(Notice::Serve), _) if all_stand => Guard::Guarded,
-            (Some(_), OnLoss::Refuse) => Guard::Refusing,
-            (Some(_), OnLoss::SecondDoor) => Guard::Degraded,
+        match view.as_ref().map(|view| view.health(&self.interfaces)) {
+            None => Seen::Nothing,
+            Some(health) if health.iter().all(|one| stands(&one.state)) => Seen::Gate,
+            Some(_) => Seen::Loss,
         }
     }
 
@@ -134,6 +187,32 @@ impl Watched {
         match view.verdict(source) {
             Verdict::Pass(_) => true,
             Verdict::Drop(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_served_only_behind_the_gate_unless_the_configuration_says_otherwise() {
+        let (serve, refuse) = (Some(Notice::Serve), Some(Notice::Refuse));
+        let rows = [
+            ("nothing heard yet", None, Need::Gate, Seen::Gate, Guard::Waiting),
+            ("nothing heard, none needed", None, Need::None, Seen::Nothing, Guard::Waiting),
+            ("all is well", serve, Need::Gate, Seen::Gate, Guard::Guarded),
+            ("lost, said by the gate", refuse, Need::Gate, Seen::Loss, Guard::Refusing),
+            ("lost, the gate is dead", serve, Need::Gate, Seen::Loss, Guard::Refusing),
+            ("back, not yet said", refuse, Need::Gate, Seen::Gate, Guard::Refusing),
+            ("lost, serve on", serve, Need::AnyDoor, Seen::Loss, Guard::Degraded),
+            ("tables unreadable", serve, Need::Gate, Seen::Nothing, Guard::Waiting),
+            ("tables unreadable, serve on", serve, Need::AnyDoor, Seen::Nothing, Guard::Waiting),
+            ("a build without gate", serve, Need::None, Seen::Nothing, Guard::Unguarded),
+            ("lost, none needed", serve, Need::None, Seen::Loss, Guard::Unguarded),
+        ];
+        for (name, told, need, seen, wanted) in rows {
+            assert_eq!(decide(told, need, seen), wanted, "{name}");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::guard::{Guard, Watched};
 use super::load::load;
 use super::notify::{self, State};
 use super::privilege;
-use crate::config::{Config, Listener};
+use crate::config::{self, Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
@@ -237,7 +237,7 @@ impl Relay {
     /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
     fn reload(&mut self) {
         let config = match load(&self.file) {
-            Ok(config) => Arc::new(config),
+            Ok(config) => config,
             Err(error) => {
                 let problem = format!("the old configuration stays in use: {error:#}");
                 self.journal.write(Event::Trouble { room: "relay", problem });
@@ -251,12 +251,37 @@ impl Relay {
                 self.journal.write(Event::Trouble { room: "relay", problem });
             }
         }
-        self.config = config;
+        self.config = Arc::new(self.with_what_stays(config));
         let next = Delivering::start(&self.spool, &self.config, &self.journal);
         tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });
+    }
+
+    /// Returns `config` with what a running process cannot change as it was.
+    fn with_what_stays(&self, config: Config) -> Config {
+        let old = &self.config;
+        let wanted = Config {
+            gate: old.gate.clone(),
+            relay: old.relay.clone(),
+            listeners: old.listeners.clone(),
+            spool: old.spool.clone(),
+            ..config.clone()
+        };
+        let declared = config::Gate { allow: old.gate.allow.clone(), ..config.gate.clone() };
+        let is_same = declared == old.gate
+            && config.relay == old.relay
+            && config.listeners == old.listeners
+            && config.spool == old.spool;
+        if !is_same {
+            let problem =
+                "reload: [gate], [relay], [[listener]] and [spool] change with a restart \
+                           only"
+                    .to_owned();
+            self.journal.write(Event::Trouble { room: "relay", problem });
+        }
+        wanted
     }
 
     /// Lets what runs come to its end.

@@ -8,7 +8,7 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::config::Config;
 use crate::control::client::ask;
-use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus, Spike};
+use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, UNGUARDED};
 
 /// How well the appliance serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -95,12 +95,12 @@ fn look(config: &Config) -> Whole {
             problems.push(format!("{open} spike of connection attempts"));
         }
     }
-    if config.gate.interfaces.is_empty() {
-        problems.push("UNGUARDED: no interface is configured under [gate]".to_owned());
-    }
     match &relay {
         None => health = Health::NotServing,
         Some(relay) => {
+            if relay.guard == UNGUARDED {
+                problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
+            }
             if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
                 problems.push(format!("clients are not accepted ({})", relay.guard));
                 health = Health::NotServing;

@@ -245,6 +245,9 @@ pub enum RelayRequest {
     },
 }
 
+/// The word of [`RelayStatus::guard`] where nothing guards the listeners.
+pub const UNGUARDED: &str = "UNGUARDED";
+
 /// How the relay is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {
@@ -252,7 +255,7 @@ pub struct RelayStatus {
     pub pid: u32,
     /// Whether clients are accepted.
     pub serving: bool,
-    /// Whether the gate guards the listeners: `guarded`, `unguarded` or `waiting for the gate`.
+    /// How the gate guards the listeners: `guarded`, [`UNGUARDED`], or what it is waited for.
     pub guard: String,
     /// Live sessions.
     pub sessions: usize,
