@@ -81,10 +81,9 @@ enum Seen {
 /// Decides how the listeners are guarded, where a gate is configured.
 const fn decide(told: Option<Notice>, need: Need, seen: Seen) -> Guard {
     match (told, need, seen) {
-        (None, _, _) => Guard::Waiting,
         (Some(Notice::Serve), _, Seen::Gate) => Guard::Guarded,
         (Some(_), Need::None, _) => Guard::Unguarded,
-        (Some(_), Need::Gate | Need::AnyDoor, Seen::Nothing) => Guard::Waiting,
+        (None, _, _) | (Some(_), _, Seen::Nothing) => Guard::Waiting,
         (Some(_), Need::Gate, Seen::Loss | Seen::Gate) => Guard::Refusing,
         (Some(_), Need::AnyDoor, Seen::Loss | Seen::Gate) => Guard::Degraded,
     }
