@@ -57,7 +57,7 @@ impl Keeper {
             GateRequest::Explain { source, port } => said(self.explain(source, port, now)?),
             GateRequest::Status => said(self.status(now)?),
             GateRequest::Attach { .. } => {
-                Err("only the relay's user may be given the listening sockets".to_owned())
+                Err("only the relay's user may be given the listening sockets, to few connections at a time".to_owned())
             }
         }
     }

@@ -192,20 +192,22 @@ impl Keeper {
             wanted.iter().map(|ban| self.lists.bans.weigh(ban, asker, &protected)).collect();
         let weighed = weighed.map_err(|refusal| refusal.to_string())?;
         let mut changes = Vec::new();
+        let mut imposed = Ok(());
         for (ban, did) in wanted.into_iter().zip(weighed) {
-            let net = ban.net;
-            if did != Did::Unchanged {
-                self.impose(ban, now)?;
+            changes.push(change(ban.net, did, None));
+            if did != Did::Unchanged && imposed.is_ok() {
+                imposed = self.impose(ban, now);
             }
-            changes.push(change(net, did, None));
         }
-        self.admits_less();
-        match asker {
-            Asker::Relay => {
-                self.pending.bans_file.get_or_insert_default();
+        // Those before a failure stand, so they are kept and told like any other.
+        if changes.iter().any(|change| change.did != wire::Did::Unchanged) {
+            self.admits_less();
+            match asker {
+                Asker::Relay => drop(self.pending.bans_file.get_or_insert_default()),
+                Asker::Operator => self.save_bans(),
             }
-            Asker::Operator => self.save_bans(),
         }
+        imposed?;
         match &self.pending.bans_file {
             Some(problem) if asker == Asker::Operator => Err(format!(
                 "effective now, but a restart would forget it until this is mended: {problem}"
@@ -232,17 +234,24 @@ impl Keeper {
     ) -> Result<Vec<Change>, String> {
         let nets = nets(networks)?;
         let lifted: Vec<Ban> = nets.iter().filter_map(|net| self.lists.bans.take(net)).collect();
-        if !lifted.is_empty()
-            && let Err(error) = self.files.save_bans(self.lists.bans.iter())
-        {
-            for ban in lifted {
-                self.lists.bans.put(ban);
+        if !lifted.is_empty() {
+            if let Err(error) = self.files.save_bans(self.lists.bans.iter()) {
+                for ban in lifted {
+                    self.lists.bans.put(ban);
+                }
+                return Err(format!("nothing was changed: {error}"));
             }
-            return Err(format!("nothing was changed: {error}"));
+            self.pending.bans_file = None;
         }
         let mut changes = Vec::new();
         for net in nets {
-            let did = if self.gate.unban(&net).map_err(|error| told(&error))? {
+            let was_banned = self.gate.unban(&net).map_err(|error| {
+                let problem = told(&error);
+                // The file says so already; the tables follow within a second of being able to.
+                self.pending.tables = Some(problem.clone());
+                format!("lifted, but not effective yet: {problem}")
+            })?;
+            let did = if was_banned {
                 self.journal.write(Event::Unbanned { net: network(net), uid: caller.uid });
                 Did::Removed
             } else {

@@ -180,6 +180,38 @@ fn bans_stand_on_the_boot_clock_and_end() {
 }
 
 #[test]
+fn a_lifted_ban_that_the_kernel_holds_on_to_goes_as_soon_as_it_can() {
+    let mut desk = Desk::new();
+    desk.ask(ban("10.0.0.7", 600), OPERATOR, 0).unwrap();
+    desk.fake.tables().is_broken = true;
+    let told = desk.ask(unban("10.0.0.7"), OPERATOR, 1).unwrap_err();
+    assert!(told.starts_with("lifted, but not effective yet"), "{told}");
+    assert!(desk.ask(ban("10.0.0.8", 600), OPERATOR, 1).is_err());
+    desk.fake.tables().is_broken = false;
+    desk.keeper.inspect(moment(2));
+    assert!(desk.fake.admits("10.0.0.7") && desk.fake.admits("10.0.0.8"));
+    let desk = desk.restart(moment(3));
+    assert!(desk.fake.admits("10.0.0.7"));
+}
+
+#[test]
+fn a_ban_holds_although_its_file_cannot_be_written_and_is_kept_later() {
+    let mut desk = Desk::new();
+    desk.block_files();
+    let told = desk.ask(ban("10.0.0.7", 600), OPERATOR, 0).unwrap_err();
+    assert!(told.starts_with("effective now"), "{told}");
+    assert!(!desk.fake.admits("10.0.0.7"));
+    let told = desk.ask(unban("10.0.0.7"), OPERATOR, 1).unwrap_err();
+    assert!(told.starts_with("nothing was changed"), "{told}");
+    assert!(!desk.fake.admits("10.0.0.7"));
+    desk.free_files();
+    desk.keeper.inspect(moment(2));
+    desk.fake.tables().bans.clear();
+    let desk = desk.restart(moment(3));
+    assert!(!desk.fake.admits("10.0.0.7"), "it was in the file");
+}
+
+#[test]
 fn the_relay_asks_for_ten_bans_a_second() {
     let mut desk = Desk::new();
     let taken = (0..30).filter(|n| desk.ask(ban(&format!("10.0.0.{n}"), 60), RELAY, 0).is_ok());
