@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rustix::fs::{Gid, Uid};
@@ -28,6 +28,36 @@ pub fn prepare(config: &Config, relay: Identity) -> anyhow::Result<()> {
     owned(&config.gate.state, 0o700, Identity { uid: 0, gid: 0 })?;
     owned(&config.spool.path, 0o700, relay)
 }
+
+/// Lets other users pass through the folders of the BPF file system above `pins`, and returns those
+/// that had to be changed.
+///
+/// systemd mounts `/sys/fs/bpf` with mode 0700: the relay's user could not reach the tables that it
+/// may read. Passing (0711) shows nobody what is there, and every pin keeps its own mode.
+///
+/// # Errors
+///
+/// If a folder cannot be changed.
+pub fn passable(pins: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut changed = Vec::new();
+    for folder in pins.ancestors().skip(1) {
+        let is_bpf = rustix::fs::statfs(folder).is_ok_and(|found| found.f_type == BPF_FS_MAGIC);
+        if !is_bpf {
+            continue;
+        }
+        let name = || format!("folder {}", folder.display());
+        let mode = fs::metadata(folder).with_context(name)?.mode() & 0o7777;
+        if mode & 0o001 == 0 {
+            let mode = fs::Permissions::from_mode(mode | 0o011);
+            fs::set_permissions(folder, mode).with_context(name)?;
+            changed.push(folder.to_owned());
+        }
+    }
+    Ok(changed)
+}
+
+/// What statfs(2) says of a BPF file system.
+const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 
 /// Gives a file that the relay must read to its group: its key, its logins.
 ///

@@ -109,7 +109,8 @@ pub fn private_bpf(folder: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     std::fs::create_dir(folder)?;
-    Ok(mount("bpf", folder, "bpf", MountFlags::empty(), None)?)
+    // The mode that systemd gives to /sys/fs/bpf.
+    Ok(mount("bpf", folder, "bpf", MountFlags::empty(), Some(c"mode=0700"))?)
 }
 
 /// Runs `work` on a thread of its own: namespaces belong to threads.

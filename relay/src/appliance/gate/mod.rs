@@ -52,6 +52,13 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     let config = Arc::new(load(file)?);
     let relay = Identity::of(&config.relay.user)?;
     folders::prepare(&config, relay)?;
+    for folder in folders::passable(&config.gate.pins)? {
+        let problem = format!(
+            "{}: other users may pass from now on (mode 0711), so that the relay can read its pins",
+            folder.display()
+        );
+        journal.write(Event::Trouble { room: "gate", problem });
+    }
     let _lock = lock(&config)?;
     let (gate, lists) = stand(&config, relay, journal)?;
     let addresses: Vec<SocketAddr> = config.listeners.iter().map(|one| one.address).collect();
