@@ -22,7 +22,7 @@ use relay_common::table::{Scope, Settings};
 use tokio::sync::watch as channel;
 
 use super::lists::Lists;
-use crate::config::{Config, OnLoss};
+use crate::config::{self, Config, OnLoss};
 use crate::event::Event;
 use crate::gate::bans::Budget;
 use crate::gate::cidr::network;
@@ -112,7 +112,9 @@ impl Keeper {
             };
             keeper.journal.write(event);
         }
+        // Both are written even if nothing changed: what stood in the kernel alone outlives the next start.
         keeper.save_allowlist();
+        keeper.save_bans();
         keeper.publish();
         keeper
     }
@@ -184,8 +186,8 @@ impl Keeper {
         self.health = health.to_vec();
     }
 
-    /// Takes a new configuration: declared entries, strictness, what makes a spike. A file with
-    /// problems leaves everything as it was.
+    /// Takes a new configuration: declared entries, strictness, what a loss means, what makes a spike. What
+    /// takes a restart stays as it was, and that is said. A file with problems leaves everything as it was.
     ///
     /// # Errors
     ///
@@ -198,6 +200,8 @@ impl Keeper {
                 problems.iter().map(|problem| format!("{}: {problem}", self.file.display()));
             lines.collect::<Vec<_>>().join("\n")
         })?;
+        let written = config.clone();
+        let config = with_what_stays(config, &self.config);
         self.lists.allow.redeclare(&config.gate.allow);
         let wanted = ruleset(&config, &self.lists, self.gate.now_ns(), now);
         if let Err(error) = self.gate.replace(&wanted) {
@@ -206,9 +210,9 @@ impl Keeper {
             self.restore_tables(now);
             return Err(told(&error));
         }
-        if needs_restart(&self.config) != needs_restart(&config) {
+        if config != written {
             self.trouble(
-                "reload: interfaces, listeners, folders and sockets change with a restart only",
+                "reload: interfaces, listeners, folders, sockets and groups change with a restart only",
             );
         }
         self.watch.configure(config.spikes.clone());
@@ -304,10 +308,19 @@ impl Keeper {
     }
 }
 
-/// Returns the settings that a running process cannot change.
-fn needs_restart(config: &Config) -> (Vec<String>, Vec<crate::config::Listener>, [PathBuf; 3]) {
-    let folders = [&config.gate.state, &config.gate.pins, &config.gate.socket].map(Clone::clone);
-    (config.gate.interfaces.clone(), config.listeners.clone(), folders)
+/// Returns `new` with what a running gate cannot change as it was: a port whose socket still listens must
+/// stay guarded, whatever the file says of it now.
+fn with_what_stays(new: Config, old: &Config) -> Config {
+    let stays = old.gate.clone();
+    let gate = config::Gate {
+        interfaces: stays.interfaces,
+        state: stays.state,
+        pins: stays.pins,
+        socket: stays.socket,
+        admin_group: stays.admin_group,
+        ..new.gate
+    };
+    Config { gate, listeners: old.listeners.clone(), ..new }
 }
 
 /// Returns what the kernel is to be told: `now_ns` is the boot clock at the wall clock's `now`.

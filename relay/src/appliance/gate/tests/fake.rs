@@ -29,6 +29,7 @@ use crate::journal::Journal;
 pub struct Tables {
     pub entries: BTreeMap<Net, Entry>,
     pub bans: BTreeMap<Net, u64>,
+    pub ports: Vec<u16>,
     pub refused: u64,
     pub now_ns: u64,
     pub interface: Option<InterfaceState>,
@@ -73,6 +74,7 @@ impl Gate for Fake {
         let mut tables = self.working()?;
         tables.entries = ruleset.entries.iter().map(|entry| (entry.net, *entry)).collect();
         tables.bans = ruleset.bans.iter().copied().collect();
+        tables.ports.clone_from(&ruleset.ports);
         Ok(())
     }
 

@@ -58,6 +58,15 @@ fn a_damaged_allowlist_leaves_declared_entries_and_an_error_and_keeps_the_damage
 }
 
 #[test]
+fn bans_that_only_the_kernel_knew_are_in_the_file_again() {
+    let mut desk = Desk::new();
+    desk.ask(ban("10.0.0.7", 600), OPERATOR, 0).unwrap();
+    std::fs::write(desk.folder.path().join("bans.jsonl"), "half a li").unwrap();
+    let desk = desk.restart(moment(5)).restart(moment(6));
+    assert!(!desk.fake.admits("10.0.0.7"), "the second start has a whole file");
+}
+
+#[test]
 fn numbers_of_entries_survive_restart_and_reload() {
     let mut desk = Desk::new();
     desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
@@ -102,4 +111,20 @@ fn a_reload_that_the_kernel_refuses_is_taken_back() {
     desk.fake.tables().is_broken = false;
     desk.keeper.inspect(moment(2));
     assert!(desk.fake.admits("10.0.0.7") && !desk.fake.admits("172.16.0.1"));
+}
+
+#[test]
+fn a_reload_never_stops_guarding_a_port_that_still_listens() {
+    let mut desk = Desk::new();
+    let file = desk.folder.path().join("sallyport.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let address = "address = \"192.0.2.1:2525\"";
+    for listener in ["address = \"192.0.2.1:587\"", &format!("{address}\ngate = false")] {
+        std::fs::write(&file, text.replace(address, listener)).unwrap();
+        desk.keeper.reload(moment(1)).unwrap();
+        assert_eq!(desk.fake.tables().ports, [2525], "{listener}");
+        let told = desk.journal.take();
+        let said = |event: &Event| matches!(event, Event::Trouble { problem, .. } if problem.contains("restart only"));
+        assert_eq!(told.iter().filter(|event| said(event)).count(), 1, "{told:?}");
+    }
 }
