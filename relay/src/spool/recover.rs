@@ -3,6 +3,10 @@
 //!
 //! A torn end is normal after a crash. Damage is told from it by what was confirmed: every record
 //! and every head says up to where the log had been flushed when it was written.
+//!
+//! What is read may lie in the page cache only: the process before may have been killed between a
+//! write and its flush. It is flushed before anything is built on it, since the segment that a
+//! copy was made from goes as soon as the copy is known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -148,6 +152,7 @@ impl Replay {
         let is_whole = confirmed.is_some_and(|confirmed| confirmed == *size);
         let depth = if is_whole { Depth::Headers } else { Depth::Payloads };
         let mut confirmed = confirmed.unwrap_or(0);
+        let flushed = if is_whole { Ok(()) } else { file.flush() };
         let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
@@ -169,12 +174,18 @@ impl Replay {
             }
         }
         let torn = damages.iter().map(|damage| damage.offset).find(|offset| *offset >= confirmed);
-        self.before = (head.number, torn.unwrap_or(tally.size_bytes).min(*size));
+        let sound = if flushed.is_ok() { torn.unwrap_or(tally.size_bytes) } else { confirmed };
+        self.before = (head.number, sound.min(*size));
         self.confirmed.insert(head.number, confirmed);
         damages.retain(|damage| damage.offset < confirmed);
         if *size < confirmed && damages.is_empty() {
             let (offset, length) = (*size, confirmed - *size);
             damages.push(Damage { offset, length, problem: "cut off", header: None });
+        }
+        if let Err(problem) = flushed {
+            tally.standing = Standing::Failed;
+            let problem = format!("{}: {problem}; copying it on", head.number.file_name());
+            self.events.push(Event::Trouble { room: "spool", problem });
         }
         if !damages.is_empty() {
             tally.standing = Standing::Damaged;

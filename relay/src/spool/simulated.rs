@@ -186,6 +186,12 @@ impl Simulated {
         next
     }
 
+    /// Ends a process, now at the latest, that [`Self::fail_power_in`] was to end: what it wrote and
+    /// did not flush is seen by the next one, and still lost if the power fails.
+    pub fn kill(&self) {
+        self.world().power_fails_in = None;
+    }
+
     /// Returns the octets of the file `name` as a reader sees them.
     pub fn seen(&self, name: &str) -> Vec<u8> {
         let world = self.world();

@@ -125,6 +125,19 @@ impl Model {
     /// Takes the power away and starts anew; no damage may be claimed, since none was done.
     pub fn crash(&mut self) {
         self.disk = self.disk.restart();
+        self.start_over();
+    }
+
+    /// Kills the process in the middle of what it does. The next one finds what is in the page
+    /// cache, acts on it, and then the power fails.
+    fn kill_and_crash(&mut self) {
+        self.disk.kill();
+        self.start_over();
+        self.do_chores();
+        self.crash();
+    }
+
+    fn start_over(&mut self) {
         let (committer, events) = start(&self.disk);
         self.committer = committer;
         self.events = events;
@@ -192,7 +205,8 @@ fn run(seed: u64, troubles: &[Weather]) -> usize {
     let mut model = Model::new(Simulated::new(seed));
     let mut promises = 0;
     for _ in 0..4 {
-        model.disk.set_weather(troubles[dice.roll(troubles.len() as u64) as usize]);
+        let weather = troubles[dice.roll(troubles.len() as u64) as usize];
+        model.disk.set_weather(weather);
         let power_fails = dice.roll(2) == 0;
         if power_fails {
             model.disk.fail_power_in(dice.roll(120));
@@ -219,7 +233,11 @@ fn run(seed: u64, troubles: &[Weather]) -> usize {
             model.disk.set_weather(Weather::Fair);
             model.do_chores();
         }
-        model.crash();
+        if power_fails && weather == Weather::Fair && dice.roll(2) == 0 {
+            model.kill_and_crash();
+        } else {
+            model.crash();
+        }
     }
     promises
 }
