@@ -90,6 +90,7 @@ fn look(config: &Config) -> Whole {
                 problems.push(format!("gate on {}: {problem}", interface.name));
             }
         }
+        problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
         let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
         if open > 0 {
             problems.push(format!("{open} spike of connection attempts"));

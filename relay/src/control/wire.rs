@@ -201,6 +201,8 @@ pub struct GateStatus {
     pub refused_per_second: u64,
     /// Open spikes and the last ones that are over, the newest first; at most 16.
     pub spikes: Vec<Spike>,
+    /// What is wrong besides interfaces and spikes, for people.
+    pub problems: Vec<String>,
 }
 
 /// What the gate tells the relay on a connection that attached.

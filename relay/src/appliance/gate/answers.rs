@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::changes::Terms;
-use super::keeper::{Keeper, Service, guarded_ports, problem, told, wall_time};
+use super::clocks::wall_time;
+use super::keeper::{Keeper, Service, guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::require;
 use crate::control::wire::{Ban, Entry, Explanation, GateRequest, GateStatus, Interface, Spike};
@@ -132,6 +133,7 @@ impl Keeper {
             counters: named.collect::<BTreeMap<_, _>>(),
             refused_per_second: self.watch.per_second(Class::Refused),
             spikes: self.spikes(now),
+            problems: self.problems(),
         })
     }
 

@@ -6,7 +6,8 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use relay_common::addr::{Family, Net};
 
-use super::keeper::{Keeper, boot_time, net, told};
+use super::clocks::boot_time;
+use super::keeper::{Keeper, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::wire::{self, Change};
 use crate::event::Event;
@@ -269,7 +270,10 @@ fn nets(networks: &[IpNetwork]) -> Result<Vec<Net>, String> {
     if networks.is_empty() || networks.len() > NETWORKS_MAX {
         return Err(format!("name 1 to {NETWORKS_MAX} networks, not {}", networks.len()));
     }
-    networks.iter().copied().map(net).collect()
+    let net = |network: &IpNetwork| {
+        crate::gate::net(*network).map_err(|error| format!("{network}: {error}"))
+    };
+    networks.iter().map(net).collect()
 }
 
 fn end(ttl_ms: u64, now: Timestamp) -> Result<Timestamp, String> {

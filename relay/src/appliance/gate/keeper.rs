@@ -13,14 +13,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relay_common::addr::Net;
 use relay_common::table::{Scope, Settings};
 use tokio::sync::watch as channel;
 
+use super::clocks::boot_time;
+use super::listeners::Listeners;
 use super::lists::Lists;
 use crate::config::{self, Config, OnLoss};
 use crate::event::Event;
@@ -65,6 +66,7 @@ pub struct Keeper {
     pub(super) bulletin: Arc<channel::Sender<Bulletin>>,
     pub(super) health: Vec<Health>,
     pub(super) pending: Pending,
+    listeners: Arc<Mutex<Listeners>>,
 }
 
 /// What should be done already and could not be: it is tried again each second.
@@ -78,6 +80,8 @@ pub(super) struct Pending {
     pub tables: Option<String>,
     /// The counters cannot be read; why.
     pub counters: Option<String>,
+    /// The configuration's file says more than a running process can take.
+    pub restart: Option<String>,
 }
 
 impl Keeper {
@@ -87,6 +91,7 @@ impl Keeper {
         config: Arc<Config>,
         file: PathBuf,
         lists: Lists,
+        listeners: Arc<Mutex<Listeners>>,
         journal: Journal,
         bulletin: Arc<channel::Sender<Bulletin>>,
     ) -> Self {
@@ -101,6 +106,7 @@ impl Keeper {
             journal,
             bulletin,
             pending: Pending::default(),
+            listeners,
             config,
         };
         for Health { interface, state } in keeper.health.clone() {
@@ -210,10 +216,12 @@ impl Keeper {
             self.restore_tables(now);
             return Err(told(&error));
         }
-        if config != written {
-            self.trouble(
-                "reload: interfaces, listeners, folders, sockets and groups change with a restart only",
-            );
+        self.pending.restart = (config != written).then(|| {
+            "interfaces, listeners, folders, sockets and groups change with a restart only"
+                .to_owned()
+        });
+        if let Some(problem) = self.pending.restart.clone() {
+            self.trouble(&problem);
         }
         self.watch.configure(config.spikes.clone());
         self.config = Arc::new(config);
@@ -274,6 +282,17 @@ impl Keeper {
         });
     }
 
+    /// Returns what is wrong besides interfaces and spikes.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let Pending { allow_file, bans_file, tables, counters, restart } = &self.pending;
+        let pending = [allow_file, bans_file, tables, counters, restart].into_iter().flatten();
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problems = self.lists.damages.clone();
+        problems.extend(pending.filter(|problem| !problem.is_empty()).cloned());
+        problems.extend(listeners.problems());
+        problems
+    }
+
     pub(super) fn trouble(&self, problem: &str) {
         self.journal.write(Event::Trouble { room: "gate", problem: problem.to_owned() });
     }
@@ -327,10 +346,8 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
 #[must_use]
 pub fn ruleset(config: &Config, lists: &Lists, now_ns: u64, now: Timestamp) -> Ruleset {
     let scope = if config.gate.strict { Scope::EverySegment } else { Scope::SynOnly };
-    let mut ports: Vec<u16> = guarded_ports(config);
-    ports.dedup();
     Ruleset {
-        ports,
+        ports: guarded_ports(config),
         settings: Settings::new(scope),
         entries: lists.allow.entries().map(crate::gate::entry::Entry::for_kernel).collect(),
         bans: lists.bans.iter().map(|ban| (ban.net, boot_time(ban.until, now_ns, now))).collect(),
@@ -344,21 +361,6 @@ pub(super) fn guarded_ports(config: &Config) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
-}
-
-/// Returns a time of the wall clock on the boot clock.
-pub(super) fn boot_time(until: Timestamp, now_ns: u64, now: Timestamp) -> u64 {
-    let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-    now_ns.saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Returns a time of the boot clock on the wall clock.
-pub(super) fn wall_time(at_ns: u64, now_ns: u64, now: Timestamp) -> Timestamp {
-    let (later, earlier) = (at_ns.saturating_sub(now_ns), now_ns.saturating_sub(at_ns));
-    let moved = now
-        .checked_add(Duration::from_nanos(later))
-        .and_then(|time| time.checked_sub(Duration::from_nanos(earlier)));
-    moved.unwrap_or(Timestamp::MAX)
 }
 
 /// Returns whether an interface is as it should be.
@@ -392,9 +394,4 @@ pub(super) fn told(error: &GateError) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
-}
-
-/// Returns the network of a request in the kernel's form.
-pub(super) fn net(network: ipnetwork::IpNetwork) -> Result<Net, String> {
-    crate::gate::net(network).map_err(|error| format!("{network}: {error}"))
 }

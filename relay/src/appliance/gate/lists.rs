@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use relay_common::addr::Net;
 use relay_common::table::EntryId;
 
-use super::keeper::wall_time;
+use super::clocks::wall_time;
 use crate::config::Config;
 use crate::gate::allowlist::Allowlist;
 use crate::gate::bans::{Ban, Bans};
@@ -18,6 +18,8 @@ pub struct Lists {
     pub allow: Allowlist,
     /// The bans.
     pub bans: Bans,
+    /// What was damaged and is set aside, for people.
+    pub damages: Vec<String>,
 }
 
 /// What an earlier gate left in the kernel, and the boot clock's time now.
@@ -32,7 +34,7 @@ pub struct Left {
 }
 
 impl Lists {
-    /// Reads both lists. Returns what was damaged, too: a damaged allowlist admits nobody but declared
+    /// Reads both lists, and says what was damaged: a damaged allowlist admits nobody but declared
     /// entries, and bans of a damaged file are taken from the kernel.
     ///
     /// # Errors
@@ -43,7 +45,7 @@ impl Lists {
         files: &Files,
         left: &Left,
         now: Timestamp,
-    ) -> Result<(Self, Vec<String>), StoreError> {
+    ) -> Result<Self, StoreError> {
         let mut allow = files.allowlist(now)?;
         // Numbers only: what the kernel admits beyond the file goes.
         for (net, id) in &left.entries {
@@ -62,10 +64,10 @@ impl Lists {
                 })
                 .collect();
         }
-        let lists = Self {
+        Ok(Self {
             allow: Allowlist::new(allow.kept, &config.gate.allow, now),
             bans: Bans::new(bans.kept, now),
-        };
-        Ok((lists, [allow.damage, bans.damage].into_iter().flatten().collect()))
+            damages: [allow.damage, bans.damage].into_iter().flatten().collect(),
+        })
     }
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod attached;
 mod changes;
+mod clocks;
 mod keeper;
 mod listeners;
 mod lists;
@@ -83,6 +84,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         config.clone(),
         file.to_owned(),
         lists,
+        listeners.clone(),
         journal.clone(),
         bulletin.clone(),
     );
@@ -186,8 +188,8 @@ fn stand(
 
 fn lists(config: &Config, left: &Left, now: Timestamp, journal: &Journal) -> anyhow::Result<Lists> {
     let files = Files::within(&config.gate.state);
-    let (lists, damages) = Lists::read(config, &files, left, now)?;
-    for problem in damages {
+    let lists = Lists::read(config, &files, left, now)?;
+    for problem in lists.damages.clone() {
         journal.write(Event::Trouble { room: "gate", problem });
     }
     Ok(lists)

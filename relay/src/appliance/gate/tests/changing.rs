@@ -125,8 +125,10 @@ fn a_stranger_is_shut_out_even_if_the_disk_is_full_and_the_file_follows() {
     assert!(told.starts_with("effective now, but a restart would forget it"), "{told}");
     assert!(!desk.fake.admits("192.0.2.7"));
     desk.keeper.inspect(moment(2));
+    assert!(desk.keeper.problems()[0].contains("allow.jsonl"), "status says so meanwhile");
     desk.free_files();
     desk.keeper.inspect(moment(3));
+    assert_eq!(desk.keeper.problems(), Vec::<String>::new());
     let desk = desk.restart(moment(4));
     assert!(!desk.fake.admits("192.0.2.7"));
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::super::keeper::{Bulletin, Keeper, Service, ruleset};
+use super::super::listeners::Listeners;
 use super::super::lists::{Left, Lists};
 use crate::config::Config;
 use crate::control::caller::{Caller, Right};
@@ -227,15 +228,18 @@ impl Desk {
         let now_ns = fake.now_ns();
         let left = Left { entries: Gate::entries(&fake), bans: Gate::bans(&fake), now_ns };
         let files = Files::within(&config.gate.state);
-        let (lists, damages) = Lists::read(&config, &files, &left, now).unwrap();
-        for problem in damages {
+        let lists = Lists::read(&config, &files, &left, now).unwrap();
+        for problem in lists.damages.clone() {
             journal.write(Event::Trouble { room: "gate", problem });
         }
         fake.clone().replace(&ruleset(&config, &lists, now_ns, now)).unwrap();
         let first = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
         let (sender, bulletin) = watch::channel(first);
         let gate = Box::new(fake.clone());
-        let keeper = Keeper::new(gate, config, file, lists, journal.clone(), Arc::new(sender));
+        let record = folder.path().join("gate.listeners");
+        let listeners = Arc::new(Mutex::new(Listeners::open(&[], record).unwrap()));
+        let sender = Arc::new(sender);
+        let keeper = Keeper::new(gate, config, file, lists, listeners, journal.clone(), sender);
         Self { folder, fake, keeper, journal, bulletin }
     }
 

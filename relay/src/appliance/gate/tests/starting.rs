@@ -54,6 +54,7 @@ fn a_damaged_allowlist_leaves_declared_entries_and_an_error_and_keeps_the_damage
         |event| matches!(event, Event::Trouble { problem, .. } if problem.contains("damaged")),
     );
     assert_eq!(damages.count(), 2, "{told:?}");
+    assert_eq!(desk.keeper.problems().len(), 2, "status says so until the next start");
     assert!(desk.folder.path().join("allow.damaged-5").exists());
 }
 
@@ -100,6 +101,21 @@ fn a_configuration_with_problems_leaves_the_gate_as_it_was_and_names_all_of_them
     std::fs::remove_file(desk.folder.path().join("sallyport.toml")).unwrap();
     assert!(desk.keeper.reload(moment(1)).is_err());
     assert!(desk.fake.admits("10.0.0.7"));
+}
+
+#[test]
+fn a_reload_says_what_waits_for_a_restart_until_it_is_taken_back() {
+    let mut desk = Desk::new();
+    let file = desk.folder.path().join("sallyport.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, before.replace("[\"eth0\"]", "[\"eth1\"]")).unwrap();
+    for second in 1..3 {
+        desk.keeper.reload(moment(second)).unwrap();
+        assert!(desk.keeper.problems()[0].contains("with a restart only"));
+    }
+    std::fs::write(&file, before).unwrap();
+    desk.keeper.reload(moment(3)).unwrap();
+    assert_eq!(desk.keeper.problems(), Vec::<String>::new());
 }
 
 #[test]
