@@ -156,6 +156,7 @@ impl Bench {
             journal,
             sessions: Sessions::new(Caps { in_all: 1000, from_source: 1000 }),
             tag_of: Box::new(|_| None),
+            admits: None,
             config: self.config.clone(),
         }))
     }

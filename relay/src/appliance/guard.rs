@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use relay_common::verdict::Verdict;
+use relay_common::verdict::{Reason, Verdict};
 
 use crate::config::{self, OnLoss};
 use crate::control::wire::{Notice, UNGUARDED};
@@ -109,6 +109,8 @@ pub(super) struct Watched {
     need: Need,
     view: Arc<RwLock<Option<View>>>,
     told: Option<Notice>,
+    /// What the last look found.
+    guard: Arc<Mutex<Guard>>,
 }
 
 impl Watched {
@@ -119,6 +121,7 @@ impl Watched {
             need: Need::of(config),
             view: Arc::default(),
             told: None,
+            guard: Arc::new(Mutex::new(Guard::Waiting)),
         }
     }
 
@@ -151,9 +154,17 @@ impl Watched {
 
     /// Looks at the interfaces, without asking the gate's process: it may be dead.
     pub(super) fn look(&self) -> Guard {
-        if !self.is_configured() {
-            return Guard::Unguarded;
-        }
+        let found = if self.is_configured() { self.find() } else { Guard::Unguarded };
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        found
+    }
+
+    /// Returns what the last look found.
+    pub(super) fn guard(&self) -> Guard {
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self) -> Guard {
         if self.told.is_some() && self.see() == Seen::Nothing {
             // It was told already when it could not be opened.
             let _ = self.open();
@@ -176,23 +187,51 @@ impl Watched {
         view.as_ref()?.listed(source)?.tag
     }
 
-    /// Tells whether the gate admits a client; the host itself is always admitted.
+    /// Tells whether the gate admits a client. The host itself is always admitted, and without a gate
+    /// everybody: tables that an earlier one left say nothing then.
     pub(super) fn admits(&self, source: IpAddr) -> bool {
-        if source.is_loopback() {
+        if source.is_loopback() || self.guard() == Guard::Unguarded {
             return true;
         }
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(view) = view.as_ref() else { return !self.is_configured() };
-        match view.verdict(source) {
-            Verdict::Pass(_) => true,
-            Verdict::Drop(_) => false,
-        }
+        view.as_ref().is_some_and(|view| admitted(view.verdict(source)))
+    }
+}
+
+/// Tells whether a source with this verdict may have a session. Its connection attempts were counted in
+/// the kernel: one that is over its rate just now gets no new connection, and keeps those it has.
+const fn admitted(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Pass(_) | Verdict::Drop(Reason::OverRate) => true,
+        Verdict::Drop(_) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_over_his_rate_keeps_his_sessions_and_who_is_banned_or_unlisted_does_not() {
+        for verdict in Reason::ALL.map(Verdict::Drop) {
+            assert_eq!(admitted(verdict), verdict.reason() == Reason::OverRate, "{verdict:?}");
+        }
+        assert!(admitted(Verdict::Pass(Reason::Admitted)));
+    }
+
+    #[test]
+    fn without_a_gate_everybody_is_admitted_and_before_it_is_heard_of_nobody() {
+        let text = include_str!("../../../config/sallyport.toml");
+        let mut gate = config::Config::parse(text).unwrap().gate;
+        let (source, host) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([127, 0, 0, 1]));
+        let waiting = Watched::new(&gate);
+        assert_eq!(waiting.look(), Guard::Waiting);
+        assert_eq!([waiting.admits(source), waiting.admits(host)], [false, true]);
+        gate.interfaces.clear();
+        let without = Watched::new(&gate);
+        assert_eq!(without.look(), Guard::Unguarded);
+        assert!(without.admits(source));
+    }
 
     #[test]
     fn clients_are_served_only_behind_the_gate_unless_the_configuration_says_otherwise() {

@@ -3,9 +3,9 @@
 //! It has no rights: the listening sockets come from the gate, the gate's tables are open for
 //! reading, and everything else it needs belongs to its user.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 
 use super::desk::{Desk, Front};
-use super::guard::{Guard, Watched};
+use super::guard::Watched;
 use super::load::load;
 use super::notify::{self, State};
 use super::privilege;
@@ -28,7 +28,7 @@ use crate::journal::Journal;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::outbound;
-use crate::net::sessions::{Caps, Sessions};
+use crate::net::sessions::{Caps, Entrance, Sessions};
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
@@ -67,9 +67,12 @@ struct Relay {
     sessions: Sessions,
     tls: Arc<ServerTls>,
     watched: Watched,
-    guard: Arc<Mutex<Guard>>,
+    rates: Arc<Rates>,
     listening: Vec<Listening>,
-    accepting: JoinSet<()>,
+    /// The accept loops of the listeners that the gate guards.
+    guarded: JoinSet<()>,
+    /// Those of the others.
+    open: JoinSet<()>,
     delivering: Delivering,
 }
 
@@ -111,9 +114,10 @@ impl Relay {
             sessions: Sessions::new(caps),
             tls,
             watched: Watched::new(&config.gate),
-            guard: Arc::new(Mutex::new(Guard::Waiting)),
+            rates: Arc::new(Rates::new(&config, Instant::now())),
             listening: Vec::new(),
-            accepting: JoinSet::new(),
+            guarded: JoinSet::new(),
+            open: JoinSet::new(),
             delivering,
             spool,
             config,
@@ -150,9 +154,9 @@ impl Relay {
 
     /// Serves the control socket.
     fn open_desk(&self) -> anyhow::Result<()> {
-        let (sessions, guard) = (self.sessions.clone(), self.guard.clone());
+        let (sessions, watched) = (self.sessions.clone(), self.watched.clone());
         let front = move || {
-            let guard = *guard.lock().unwrap_or_else(PoisonError::into_inner);
+            let guard = watched.guard();
             Front { serving: guard.serves(), guard: guard.words(), sessions: sessions.count() }
         };
         let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front };
@@ -185,53 +189,69 @@ impl Relay {
         }
     }
 
-    /// Accepts clients if the gate stands, and nobody if not.
+    /// Accepts clients behind the gate if it stands, and nobody there if not; past it, always.
     fn look(&mut self) {
         let now = self.watched.look();
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = now;
         if !now.serves() {
-            if !self.accepting.is_empty() {
-                self.stop_accepting();
+            if !self.guarded.is_empty() {
+                self.guarded = JoinSet::new();
                 self.sessions.cut(|_| false);
                 let problem = format!("no client is accepted: {}", now.words());
                 self.journal.write(Event::Trouble { room: "relay", problem });
             }
-        } else if self.accepting.is_empty() && !self.listening.is_empty() {
-            self.accept();
-            notify::tell(State::Ready);
+        } else if self.guarded.is_empty() {
+            self.guarded = self.accept(Entrance::Guarded);
+        }
+        if self.open.is_empty() {
+            self.open = self.accept(Entrance::Open);
         }
     }
 
-    fn accept(&mut self) {
-        let watched = self.watched.clone();
-        let door = Arc::new(Door {
-            config: self.config.clone(),
-            rates: Arc::new(Rates::new(&self.config, Instant::now())),
-            tls: Some(self.tls.clone()),
-            spool: self.spool.clone(),
-            logins: self.logins.clone(),
-            journal: self.journal.clone(),
-            sessions: self.sessions.clone(),
-            tag_of: Box::new(move |source| watched.tag_of(source)),
-        });
+    /// Begins to accept clients on every listener of this kind.
+    fn accept(&self, entrance: Entrance) -> JoinSet<()> {
+        let door = Arc::new(self.door(entrance));
+        let mut accepting = JoinSet::new();
         for Listening { address, socket } in &self.listening {
             let listener = self.config.listeners.iter().find(|l| l.address == *address);
             let (Some(listener), Ok(socket)) = (listener, socket.try_clone()) else { continue };
+            if entrance_of(listener) != entrance {
+                continue;
+            }
             let (tls, door, journal) = (listener.tls, door.clone(), self.journal.clone());
             let address = *address;
-            self.accepting.spawn(async move {
+            accepting.spawn(async move {
                 if let Err(error) = inbound::serve(socket, tls, door).await {
                     let problem = format!("listener {address}: {error}");
                     journal.write(Event::Trouble { room: "relay", problem });
                 }
             });
         }
+        if !accepting.is_empty() {
+            notify::tell(State::Ready);
+        }
+        accepting
+    }
+
+    fn door(&self, entrance: Entrance) -> Door {
+        let (listed, admitted) = (self.watched.clone(), self.watched.clone());
+        let admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync> =
+            Box::new(move |source| admitted.admits(source));
+        Door {
+            config: self.config.clone(),
+            rates: self.rates.clone(),
+            tls: Some(self.tls.clone()),
+            spool: self.spool.clone(),
+            logins: self.logins.clone(),
+            journal: self.journal.clone(),
+            sessions: self.sessions.clone(),
+            tag_of: Box::new(move |source| listed.tag_of(source)),
+            admits: (entrance == Entrance::Guarded).then_some(admits),
+        }
     }
 
     /// Ends the accept loops; connections that wait in a backlog stay there.
     fn stop_accepting(&mut self) {
-        self.accepting.abort_all();
-        self.accepting = JoinSet::new();
+        (self.guarded, self.open) = (JoinSet::new(), JoinSet::new());
     }
 
     /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
@@ -252,6 +272,7 @@ impl Relay {
             }
         }
         self.config = Arc::new(self.with_what_stays(config));
+        self.rates = Arc::new(Rates::new(&self.config, Instant::now()));
         let next = Delivering::start(&self.spool, &self.config, &self.journal);
         tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();
@@ -296,6 +317,10 @@ impl Relay {
         }
         self.journal.write(Event::Stopped { process: "relay" });
     }
+}
+
+const fn entrance_of(listener: &Listener) -> Entrance {
+    if listener.gate { Entrance::Guarded } else { Entrance::Open }
 }
 
 /// Waits for a word of the gate, for ever where there is none.

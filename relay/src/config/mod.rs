@@ -136,7 +136,7 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How TLS begins.
     pub tls: ListenerTls,
-    /// Whether the gate guards its port.
+    /// Whether the gate guards its port. If not, it is served whatever becomes of the gate.
     pub gate: bool,
 }
 

@@ -17,6 +17,15 @@ pub enum Signal {
     Cut,
 }
 
+/// By which kind of door a client came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Through the gate: the session ends when the gate admits its source no more.
+    Guarded,
+    /// Past the gate, as the configuration permits: what the gate admits is nothing to it.
+    Open,
+}
+
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoSession {
@@ -57,8 +66,15 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    live: HashMap<u64, (IpAddr, watch::Sender<Signal>)>,
+    live: HashMap<u64, Live>,
     from: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Live {
+    source: IpAddr,
+    entrance: Entrance,
+    signal: watch::Sender<Signal>,
 }
 
 /// The place of one session; dropped, it is free again.
@@ -84,7 +100,7 @@ impl Sessions {
     /// # Errors
     ///
     /// There is none.
-    pub fn enter(&self, source: IpAddr) -> Result<Place, NoSession> {
+    pub fn enter(&self, source: IpAddr, entrance: Entrance) -> Result<Place, NoSession> {
         let mut table = self.shared.table();
         if *self.shared.leaving.borrow() {
             return Err(NoSession::Leaving);
@@ -100,19 +116,20 @@ impl Sessions {
         let number = table.next;
         table.next += 1;
         let (sender, signal) = watch::channel(Signal::Serve);
-        table.live.insert(number, (source, sender));
+        table.live.insert(number, Live { source, entrance, signal: sender });
         self.shared.count.send_replace(table.live.len());
         drop(table);
         Ok(Place { number, source, signal, shared: Arc::clone(&self.shared) })
     }
 
-    /// Cuts every session whose source `is_admitted` does not admit any more, and returns how many:
-    /// 421, then closed; what is not acknowledged vanishes.
+    /// Cuts every session behind the gate whose source `is_admitted` does not admit any more, and returns
+    /// how many: 421, then closed; what is not acknowledged vanishes.
     pub fn cut(&self, is_admitted: impl Fn(IpAddr) -> bool) -> usize {
         let table = self.shared.table();
         let mut strangers = 0;
-        for (_, signal) in table.live.values().filter(|(source, _)| !is_admitted(*source)) {
-            signal.send_replace(Signal::Cut);
+        let guarded = table.live.values().filter(|live| live.entrance == Entrance::Guarded);
+        for live in guarded.filter(|live| !is_admitted(live.source)) {
+            live.signal.send_replace(Signal::Cut);
             strangers += 1;
         }
         strangers
@@ -122,8 +139,8 @@ impl Sessions {
     pub fn leave(&self) {
         let table = self.shared.table();
         self.shared.leaving.send_replace(true);
-        for (_, signal) in table.live.values() {
-            signal.send_if_modified(|signal| {
+        for live in table.live.values() {
+            live.signal.send_if_modified(|signal| {
                 let serves = *signal == Signal::Serve;
                 if serves {
                     *signal = Signal::Leave;
@@ -197,27 +214,43 @@ mod tests {
     #[test]
     fn places_are_counted_by_source_and_in_all_and_given_back() {
         let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
-        let one = sessions.enter(address(1)).unwrap();
-        let _two = sessions.enter(address(1)).unwrap();
-        assert_eq!(sessions.enter(address(1)).unwrap_err(), NoSession::FromSource);
-        let _three = sessions.enter(address(2)).unwrap();
-        assert_eq!(sessions.enter(address(3)).unwrap_err(), NoSession::InAll);
+        let one = sessions.enter(address(1), Entrance::Guarded).unwrap();
+        let _two = sessions.enter(address(1), Entrance::Guarded).unwrap();
+        assert_eq!(
+            sessions.enter(address(1), Entrance::Guarded).unwrap_err(),
+            NoSession::FromSource
+        );
+        let _three = sessions.enter(address(2), Entrance::Guarded).unwrap();
+        assert_eq!(sessions.enter(address(3), Entrance::Guarded).unwrap_err(), NoSession::InAll);
         drop(one);
         assert_eq!(sessions.count(), 2);
-        let again = sessions.enter(address(1)).unwrap();
+        let again = sessions.enter(address(1), Entrance::Guarded).unwrap();
         sessions.leave();
-        assert_eq!(sessions.enter(address(3)).unwrap_err(), NoSession::Leaving);
+        assert_eq!(sessions.enter(address(3), Entrance::Guarded).unwrap_err(), NoSession::Leaving);
         assert_eq!(*again.signal().borrow(), Signal::Leave);
     }
 
     #[test]
     fn only_sources_that_are_not_admitted_are_cut() {
         let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
-        let (one, two) = (sessions.enter(address(1)).unwrap(), sessions.enter(address(2)).unwrap());
+        let (one, two) = (
+            sessions.enter(address(1), Entrance::Guarded).unwrap(),
+            sessions.enter(address(2), Entrance::Guarded).unwrap(),
+        );
         assert_eq!(sessions.cut(|source| source == address(1)), 1);
         assert_eq!(*one.signal().borrow(), Signal::Serve);
         assert_eq!(*two.signal().borrow(), Signal::Cut);
         sessions.leave();
         assert_eq!(*two.signal().borrow(), Signal::Cut, "leaving does not undo a cut");
+    }
+
+    #[test]
+    fn who_came_past_the_gate_is_never_cut() {
+        let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
+        let guarded = sessions.enter(address(1), Entrance::Guarded).unwrap();
+        let open = sessions.enter(address(1), Entrance::Open).unwrap();
+        assert_eq!(sessions.cut(|_| false), 1);
+        assert_eq!(*guarded.signal().borrow(), Signal::Cut);
+        assert_eq!(*open.signal().borrow(), Signal::Serve);
     }
 }

@@ -4,6 +4,7 @@
 
 mod client;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use relay::policy::rate::Rates;
 use relay::spool::Spool;
 use relay::users::{self, Password};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpSocket;
 
 /// What every test of this file is given for a wait: none of them comes near it.
 const SOON: Duration = Duration::from_secs(20);
@@ -57,6 +60,7 @@ impl House {
             journal: journal.clone(),
             sessions: Sessions::new(caps),
             tag_of: Box::new(|_| Some("desk".to_owned())),
+            admits: Some(Box::new(|source| source != STRANGER)),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,7 +71,7 @@ impl House {
     }
 
     async fn client(&self) -> Client {
-        Client::connect(self.address).await
+        Client::connect(CLIENT, self.address).await
     }
 
     /// A client that is greeted, under TLS and logged in.
@@ -95,6 +99,10 @@ fn path(folder: &TempDir, name: &str) -> std::path::PathBuf {
     Path::new(folder.path()).join(name)
 }
 
+/// An address that is not the one it connects to.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+/// Nobody whom the gate of these tests admits.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const MANY: Caps = Caps { in_all: 100, from_source: 100 };
 const MESSAGE: &str = "From: joe@example.net\r\nSubject: hi\r\n\r\n..dot\r\ngr\u{fc}n\r\n";
 
@@ -125,7 +133,7 @@ async fn a_message_goes_through_starttls_and_login_into_the_spool() {
     }
     let stored = String::from_utf8(stored).unwrap();
     let id = claim.id().to_string();
-    assert!(stored.starts_with("Received: from client.example.net ([127.0.0.1])\r\n"), "{stored}");
+    assert!(stored.starts_with("Received: from client.example.net ([127.0.0.3])\r\n"), "{stored}");
     assert!(stored.contains(&format!("with ESMTPSA id {id};\r\n")), "{stored}");
     assert!(stored.contains("\r\n\t(using TLSv1.3, TLS13_AES_256_GCM_SHA384)\r\n"), "{stored}");
     assert!(stored.ends_with("Subject: hi\r\n\r\n.dot\r\ngr\u{fc}n\r\n"), "{stored}");
@@ -271,4 +279,25 @@ async fn the_answers_of_one_session_are_bounded_whether_anybody_reads_them() {
     let said = client.read_to_close().await;
     assert!(said.trim_end().ends_with("421 4.7.0 Too many commands without a message, closing"));
     assert!(said.len() < 32 << 10, "{}", said.len());
+}
+
+#[tokio::test]
+async fn a_source_that_the_gate_does_not_admit_is_turned_away_without_a_word() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((STRANGER, 0).into()).unwrap();
+    let mut stranger = socket.connect(house.address).await.unwrap();
+    let mut said = Vec::new();
+    let _ = stranger.read_to_end(&mut said).await;
+    assert_eq!(said, b"");
+    assert_eq!(house.door.sessions.count(), 0);
+}
+
+#[tokio::test]
+async fn the_host_itself_is_not_cut_by_what_the_gate_admits() {
+    let house = House::open(MANY, ListenerTls::Starttls);
+    let mut client = Client::connect(house.address.ip(), house.address).await;
+    client.expect("220 relay.example.net").await;
+    assert_eq!(house.door.sessions.cut(|_| false), 0);
+    client.ask("NOOP", "250 ").await;
 }

@@ -16,7 +16,7 @@ use crate::config::{Config, ListenerTls};
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::login::Logins;
-use crate::net::sessions::{NoSession, Place, Sessions};
+use crate::net::sessions::{Entrance, NoSession, Place, Sessions};
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::session::{Facts, Session, TlsStart};
@@ -47,11 +47,19 @@ pub struct Door {
     pub sessions: Sessions,
     /// The tag of the allowlist entry that admitted an address.
     pub tag_of: Box<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
+    /// Whether the gate admits an address; none: the gate does not guard this door.
+    pub admits: Option<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
 }
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    fn admits(&self, source: IpAddr) -> bool {
+        self.admits.as_ref().is_none_or(|admits| admits(source))
     }
 }
 
@@ -97,8 +105,20 @@ fn is_of_one_client(problem: &io::Error) -> bool {
 
 /// Gives a client a session, or turns it away without waiting for it.
 fn welcome(socket: TcpStream, source: IpAddr, tls: ListenerTls, door: &Arc<Door>) {
-    match door.sessions.enter(source) {
+    let local = socket.local_addr().map(|local| local.ip().to_canonical());
+    let entrance = match (&door.admits, local) {
+        // The host itself: that never came over a guarded interface.
+        (Some(_), Ok(local)) if local == source => Entrance::Open,
+        (Some(_), _) => Entrance::Guarded,
+        (None, _) => Entrance::Open,
+    };
+    match door.sessions.enter(source, entrance) {
         Ok(place) => {
+            // It may have waited in the backlog since before it was shut out. Asked now, when it has its
+            // place, no change falls between the answer and those that cut it.
+            if entrance == Entrance::Guarded && !door.admits(source) {
+                return;
+            }
             let session = session(source, tls, door);
             let door = Arc::clone(door);
             tokio::spawn(async move { attend(socket, session, place, &door).await });
