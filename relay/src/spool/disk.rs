@@ -63,13 +63,21 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder at `path`, making it with mode 0700 if it is not there, and locks it.
+    /// Opens the folder at `path`, making it with mode 0700 if it is not there, and locks it. When
+    /// this returns a loss of power does not take the folder away again.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if another process has it open; what the operating system says otherwise.
     pub fn open(path: &Path) -> io::Result<Self> {
+        let is_new = !path.try_exists()?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let handle = fs::File::open(path)?;
+        if is_new {
+            // The names of the folder and of those made above it lie in folders that we may not be
+            // allowed to open, so the whole file system is flushed, this once.
+            rustix::fs::syncfs(&handle)?;
+        }
         let lock = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -77,7 +85,7 @@ impl Folder {
             .mode(0o600)
             .open(path.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { path: path.to_owned(), handle: fs::File::open(path)?, _lock: lock })
+        Ok(Self { path: path.to_owned(), handle, _lock: lock })
     }
 }
 
