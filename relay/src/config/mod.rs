@@ -158,6 +158,11 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// The highest limit of recipients that can be configured: the envelope with so many of the longest
+/// addresses fits into a record of the spool, so that nobody is told 250 for each of them and then
+/// 451 for the message, for ever.
+pub const RECIPIENTS_MAX: u64 = 3000;
+
 /// `[limits]`: what a client may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -173,7 +178,7 @@ pub struct Limits {
     pub header_fields: usize,
     /// The most Received fields before a message is called a loop (RFC 5321, section 6.3).
     pub received_fields: usize,
-    /// Recipients in one transaction.
+    /// Recipients in one transaction, at most [`RECIPIENTS_MAX`].
     pub recipients: usize,
     /// Erroneous commands in one session before it is closed.
     pub errors: u32,

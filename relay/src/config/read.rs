@@ -7,8 +7,8 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, Limits, Listener, ListenerTls, OnLoss, Policy, Relay, Retry, Route,
-    RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
+    Allow, Config, Gate, Limits, Listener, ListenerTls, OnLoss, Policy, RECIPIENTS_MAX, Relay,
+    Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
 };
 
 /// The longest tag, octets: it must fit a kernel table.
@@ -166,7 +166,7 @@ fn limits(table: &Table<'_>) -> Limits {
         header_size_bytes: size(table.or("header-size", MIB, unit::size(16 * KIB..=16 * MIB))),
         header_fields: size(table.or("header-fields", 1000, unit::count(50..=10_000))),
         received_fields: size(table.or("received-fields", 100, unit::count(10..=1000))),
-        recipients: size(table.or("recipients", 1000, unit::count(100..=50_000))),
+        recipients: size(table.or("recipients", 1000, unit::count(100..=RECIPIENTS_MAX))),
         errors: small(table.or("errors", 20, unit::count(1..=1000))),
         login_failures: small(table.or("login-failures", 3, unit::count(1..=100))),
         idle: table.or("idle", 5 * MINUTE, unit::duration),

@@ -145,6 +145,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::RECIPIENTS_MAX;
+    use crate::smtp::address::{PATH_MAX, ReversePath};
     use crate::spool::samples::envelope;
 
     proptest! {
@@ -164,6 +166,20 @@ mod tests {
         let (read, body) = decode_message(&payload).unwrap();
         assert_eq!(read, envelope("a"));
         assert_eq!(&payload[body..], b"body");
+    }
+
+    #[test]
+    fn an_envelope_of_the_most_and_longest_recipients_fits() {
+        let mut message = envelope("a");
+        let domain = ["x".repeat(63), "y".repeat(63), "z".repeat(61)].join(".");
+        let quoted = format!("\"{}\"", "\\\"".repeat(31));
+        let longest = |place: usize| format!("{quoted}@{place:04}{}", &domain[4..]);
+        let longest: Vec<Address> =
+            (0..RECIPIENTS_MAX as usize).map(|place| longest(place).parse().unwrap()).collect();
+        assert_eq!(longest[0].as_str().len() + 2, PATH_MAX);
+        message.sender = ReversePath::Mailbox(longest[0].clone());
+        message.recipients = longest;
+        assert!(encode_envelope(&message).is_ok());
     }
 
     #[test]
