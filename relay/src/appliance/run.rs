@@ -84,7 +84,7 @@ async fn conduct(
         tokio::select! {
             _ = term.recv() => drop(orders.send(Order::Stop)),
             _ = int.recv() => drop(orders.send(Order::Stop)),
-            _ = hup.recv() => drop(orders.send(Order::Reload)),
+            _ = hup.recv() => reload(orders),
             ended = charges.join_next() => match ended {
                 None => return result,
                 Some(ended) => {
@@ -97,6 +97,17 @@ async fn conduct(
             },
         }
     }
+}
+
+/// Orders a reload, unless the order to stop was given: nobody may have seen that one yet.
+fn reload(orders: &watch::Sender<Order>) {
+    orders.send_if_modified(|order| {
+        let serves = *order != Order::Stop;
+        if serves {
+            *order = Order::Reload;
+        }
+        serves
+    });
 }
 
 /// Which child.
@@ -200,5 +211,20 @@ fn send(child: &Child, signal: Signal) {
     if let Some(pid) = pid {
         // A child that is gone already needs no signal.
         let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_does_not_take_the_order_to_stop_back() {
+        let (orders, listen) = watch::channel(Order::Serve);
+        reload(&orders);
+        assert_eq!(*listen.borrow(), Order::Reload);
+        orders.send(Order::Stop).unwrap();
+        reload(&orders);
+        assert_eq!(*listen.borrow(), Order::Stop);
     }
 }
