@@ -33,7 +33,7 @@ pub struct ListenError {
     problem: String,
 }
 
-/// What the record beside the control socket says.
+/// What the record in the state folder says.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
     boot: String,

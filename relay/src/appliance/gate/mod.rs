@@ -15,7 +15,7 @@ mod office;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,8 +63,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     let (gate, lists) = stand(&config, relay, journal)?;
     let addresses: Vec<SocketAddr> = config.listeners.iter().map(|one| one.address).collect();
-    let record = config.gate.socket.with_extension("listeners");
-    let listeners = Listeners::open(&addresses, record)?;
+    let listeners = Listeners::open(&addresses, record(&config))?;
     for problem in listeners.problems() {
         journal.write(Event::Trouble { room: "gate", problem });
     }
@@ -141,6 +140,12 @@ async fn attend(
     }
 }
 
+/// Returns the file that names the listening sockets. It is written as root, so it lies where nobody else
+/// may put a link in its place: in the folder of the control socket the relay's group may.
+fn record(config: &Config) -> PathBuf {
+    config.gate.state.join("listeners.json")
+}
+
 /// Makes sure that no other gate works on the same state.
 fn lock(config: &Config) -> anyhow::Result<File> {
     let path = config.gate.state.join("lock");
@@ -166,10 +171,10 @@ fn stand(
     let place = Place { pins: config.gate.pins.clone(), group: Some(relay.gid) };
     let off = || -> Box<dyn Gate> { Box::new(Off::on(config.gate.interfaces.clone())) };
     let now = Timestamp::now();
+    if config.gate.interfaces.is_empty() {
+        return Ok((off(), lists(config, &Left::default(), now, journal)?));
+    }
     let loaded = match gate::load(&place) {
-        _ if config.gate.interfaces.is_empty() => {
-            return Ok((off(), lists(config, &Left::default(), now, journal)?));
-        }
         Ok(loaded) => loaded,
         Err(error) if !config.gate.required => {
             let problem = format!("UNGUARDED, as gate.required = false allows: {}", told(&error));

@@ -144,3 +144,13 @@ fn a_reload_never_stops_guarding_a_port_that_still_listens() {
         assert_eq!(told.iter().filter(|event| said(event)).count(), 1, "{told:?}");
     }
 }
+
+#[test]
+fn root_writes_no_file_where_the_relay_could_put_a_link() {
+    let desk = Desk::new();
+    let text = std::fs::read_to_string(desk.folder.path().join("sallyport.toml")).unwrap();
+    let apart = text.replace("/gate.sock", "/run/gate.sock");
+    let config = crate::config::Config::parse(&apart).unwrap();
+    assert_eq!(super::super::record(&config).parent(), Some(config.gate.state.as_path()));
+    assert_ne!(config.gate.socket.parent(), Some(config.gate.state.as_path()));
+}
