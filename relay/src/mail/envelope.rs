@@ -15,7 +15,7 @@ pub struct Envelope {
     pub sender: ReversePath,
     /// RCPT TO in the order given; at most `limits.recipients`, never empty.
     pub recipients: Vec<Address>,
-    /// The declared kind of body.
+    /// The kind of body: as declared until it was read, then as it is.
     pub body: Body,
     /// The authenticated login; none for reports that the relay itself writes.
     pub login: Option<String>,

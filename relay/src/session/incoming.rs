@@ -91,11 +91,16 @@ impl Incoming {
         let whole = matches!(ended, Some(Ok(_)));
         let mut append = self.advance(text, whole, judge);
         match ended {
-            Some(Ok(ended)) if ended.octets == Octets::EightBit => {
-                self.envelope.body = Body::EightBit;
+            // Many clients declare 8BITMIME for all they send. What is 7-bit all the same must not
+            // be bounced by a next hop that takes nothing else.
+            Some(Ok(ended)) => {
+                self.envelope.body = match ended.octets {
+                    Octets::SevenBit => Body::SevenBit,
+                    Octets::EightBit => Body::EightBit,
+                };
             }
             Some(Err(fault)) => self.refuse(replies::body(fault)),
-            Some(Ok(_)) | None => {}
+            None => {}
         }
         let end = ended.map(|_| match std::mem::replace(&mut self.phase, Phase::Text) {
             Phase::Refused(reply) => End::Refused(reply),

@@ -8,13 +8,14 @@ use super::command::ArgumentError;
 /// The longest AUTH= value, octets (RFC 4954, section 5).
 const AUTH_VALUE_MAX: usize = 500;
 
-/// What the client promised about the octets of the body (RFC 6152, section 2).
+/// What the octets of a body are: as the client promised in MAIL (RFC 6152, section 2), and once
+/// the body was read, as they were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Lines of US-ASCII.
     #[default]
     SevenBit,
-    /// Lines of any octets. Also set when 8-bit octets came without the promise.
+    /// Lines of any octets.
     EightBit,
 }
 

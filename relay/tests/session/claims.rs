@@ -23,8 +23,14 @@ fn ready() -> Desk {
 }
 
 fn deliver(message: &str, step: usize) -> Desk {
+    deliver_as("", message, step)
+}
+
+fn deliver_as(parameters: &str, message: &str, step: usize) -> Desk {
     let mut desk = ready();
-    desk.send(b"MAIL FROM:<joe@example.net>\r\nRCPT TO:<a@example.com>\r\nDATA\r\n", usize::MAX);
+    let group =
+        format!("MAIL FROM:<joe@example.net>{parameters}\r\nRCPT TO:<a@example.com>\r\nDATA\r\n");
+    desk.send(group.as_bytes(), usize::MAX);
     desk.send(format!("{message}\r\n.\r\n").as_bytes(), step);
     desk
 }
@@ -53,9 +59,20 @@ fn what_is_stored_is_what_was_sent_behind_our_trace() {
 }
 
 #[test]
-fn octets_above_127_mark_the_envelope_though_nothing_was_declared() {
-    let desk = deliver("From: joe@example.net\r\n\r\ngrün", usize::MAX);
-    assert_eq!(desk.stored[0].0.body, Body::EightBit);
+fn the_envelope_says_what_the_body_is_whatever_was_declared() {
+    for (parameters, text, body) in [
+        ("", "grün", Body::EightBit),
+        (" BODY=7BIT", "grün", Body::EightBit),
+        (" BODY=8BITMIME", "grün", Body::EightBit),
+        (" BODY=8BITMIME", "green", Body::SevenBit),
+        ("", "green", Body::SevenBit),
+    ] {
+        for step in [1, usize::MAX] {
+            let message = format!("From: joe@example.net\r\n\r\n{text}");
+            let desk = deliver_as(parameters, &message, step);
+            assert_eq!(desk.stored[0].0.body, body, "{text} {parameters}");
+        }
+    }
 }
 
 #[test]
