@@ -50,6 +50,32 @@ fn the_demo_happens_and_leaves_no_folder() -> Result<()> {
     Ok(())
 }
 
+/// Returns the processes that work in a folder or below it.
+fn working_in(folder: &std::path::Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let process = process?.path();
+        // What is no process, or ended meanwhile, works nowhere.
+        if fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)) {
+            let command = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+            found.push(format!("{}: {}", process.display(), command.replace('\0', " ")));
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_stage_leaves_no_process_of_others_behind() -> Result<()> {
+    if !need::root() || need::tool("postfix").is_none() {
+        return Ok(());
+    }
+    let World { stage, folder } = World::set()?;
+    assert_ne!(working_in(folder.path())?, Vec::<String>::new(), "Postfix works there");
+    drop(stage);
+    assert_eq!(working_in(folder.path())?, Vec::<String>::new());
+    Ok(())
+}
+
 #[test]
 fn the_allowlist_says_what_it_did_and_refuses_what_it_must() -> Result<()> {
     if !need::root() {

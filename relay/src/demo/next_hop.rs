@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::sink;
 use crate::cli::tls::Made;
@@ -27,6 +28,8 @@ pub enum NextHop {
         mailbox: PathBuf,
         /// What it says about itself.
         log: PathBuf,
+        /// The folder that it works in.
+        queue: PathBuf,
     },
     /// Our own.
     Sink(Receiver<sink::Arrived>),
@@ -95,16 +98,32 @@ impl Drop for NextHop {
     fn drop(&mut self) {
         match self {
             Self::Sink(_) => {}
-            Self::Postfix { server, .. } => {
-                let pid = i32::try_from(server.id()).ok().and_then(rustix::process::Pid::from_raw);
-                if let Some(pid) = pid {
-                    // Its master ends its children and then itself.
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            Self::Postfix { server, queue, .. } => {
+                // The child is a shell, and Postfix's master its child, unless that is the first
+                // process of its namespace: only the master ends all that belongs to it.
+                let master = fs::read_to_string(queue.join("pid/master.pid")).unwrap_or_default();
+                let works_here = |pid: &i32| {
+                    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == *queue)
+                };
+                let master = master.trim().parse().ok().filter(works_here);
+                let shell = i32::try_from(server.id()).ok();
+                for pid in [master.or(shell)].into_iter().flatten().filter_map(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::TERM);
                 }
                 let _ = server.wait();
+                // Its services end a moment after it.
+                let _ = wait_for("Postfix to end", || (!is_used(queue)).then_some(()));
             }
         }
     }
+}
+
+/// Tells whether a process works in `folder` or below it.
+fn is_used(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read_link(process.path().join("cwd")).ok())
+        .any(|cwd| cwd.starts_with(folder))
 }
 
 /// Where Debian, and most others, put Postfix's command.
@@ -172,7 +191,8 @@ fn postfix(
     command.stdout(to_log.try_clone()?).stderr(to_log);
     let server = host.spawn(&mut command).context("Postfix cannot be started")?;
     let mailbox = folder.join("mail/box/new");
-    let hop = NextHop::Postfix { server, mailbox, log: log.clone() };
+    let queue = folder.join("queue").canonicalize()?;
+    let hop = NextHop::Postfix { server, mailbox, log: log.clone(), queue };
     let up = wait_for("Postfix to listen", || {
         host.within(|| std::net::TcpStream::connect_timeout(&address, PATIENCE).ok()).ok().flatten()
     });
