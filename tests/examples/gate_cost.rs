@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "BPF_PROG_TEST_RUN needs root");
     let folder = tempfile::tempdir()?;
     let bpf = folder.path().join("bpf");
-    private_bpf(&bpf)?;
+    let _mounted = private_bpf(&bpf)?;
     let mut gate =
         load(&Place { pins: bpf.join("sallyport"), group: None })?.fill(&ten_networks()?)?;
 

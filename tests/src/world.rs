@@ -6,13 +6,15 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::stage::Stage;
-use relay::hosts::private_bpf;
+use relay::hosts::{PrivateBpf, private_bpf};
 use tempfile::TempDir;
 
 /// A stage with the product serving on it, and the folder that holds its files.
 pub struct World {
     /// The stage; it ends before its folder.
     pub stage: Stage,
+    /// The BPF file system in the folder; it must go before that can be removed.
+    pub bpf: PrivateBpf,
     /// Everything that the product and its next hop write.
     pub folder: TempDir,
 }
@@ -39,9 +41,9 @@ impl World {
         let folder = tempfile::tempdir()?;
         // The relay and the next hop are users of their own and must pass.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        private_bpf(&folder.path().join("bpf"))?;
+        let bpf = private_bpf(&folder.path().join("bpf"))?;
         let stage = Stage::set(folder.path(), &program()?)?;
-        Ok(Self { stage, folder })
+        Ok(Self { stage, bpf, folder })
     }
 
     /// Runs a client of others in the world and returns what it printed.

@@ -12,7 +12,7 @@ use relay::gate::{
     Entry, EntryPoint, Gate, GateError, InterfaceState, Mode, Place, Ruleset, View, load,
 };
 use relay::hosts::dial::{Answer, dial};
-use relay::hosts::{Host, private_bpf};
+use relay::hosts::{Host, PrivateBpf, private_bpf};
 use relay_common::addr::Net;
 use relay_common::table::{EntryId, Scope, Settings, TagName};
 use relay_common::verdict::{Reason, Verdict};
@@ -38,6 +38,7 @@ struct Wire {
     world: Host,
     place: Place,
     _listeners: [TcpListener; 2],
+    _bpf: PrivateBpf,
     _folder: TempDir,
 }
 
@@ -45,7 +46,7 @@ impl Wire {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bpf = folder.path().join("bpf");
-        private_bpf(&bpf).unwrap();
+        let mounted = private_bpf(&bpf).unwrap();
         let (relay, world) = (Host::new().unwrap(), Host::new().unwrap());
         Host::join((&relay, "guard0"), (&world, "wire0")).unwrap();
         let network = |address: &str| {
@@ -64,7 +65,7 @@ impl Wire {
         };
         let listeners = [PORT, OTHER_PORT].map(listen);
         let place = Place { pins: bpf.join("sallyport"), group: Some(1) };
-        Self { relay, world, place, _listeners: listeners, _folder: folder }
+        Self { relay, world, place, _listeners: listeners, _bpf: mounted, _folder: folder }
     }
 
     /// Starts the gate as a process would: load, fill, attach.

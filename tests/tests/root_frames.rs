@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use relay::gate::{Entry, EntryPoint, Filled, Place, Ruleset, boot_clock_ns, load};
-use relay::hosts::private_bpf;
+use relay::hosts::{PrivateBpf, private_bpf};
 use relay_common::addr::Net;
 use relay_common::bucket::Rate;
 use relay_common::table::{EntryId, Scope, Settings, TagName};
@@ -22,11 +22,12 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
 /// Loads the program in a BPF file system of this thread's own, which ends with it.
-fn loaded(folder: &Path, ruleset: &Ruleset) -> Filled {
+fn loaded(folder: &Path, ruleset: &Ruleset) -> (PrivateBpf, Filled) {
     let bpf = folder.join("bpf");
-    private_bpf(&bpf).expect("a private BPF file system");
+    let mounted = private_bpf(&bpf).expect("a private BPF file system");
     let place = Place { pins: bpf.join("sallyport"), group: None };
-    load(&place).unwrap_or_else(|error| panic!("{error}")).fill(ruleset).expect("the tables fill")
+    let loaded = load(&place).unwrap_or_else(|error| panic!("{error}"));
+    (mounted, loaded.fill(ruleset).expect("the tables fill"))
 }
 
 fn net(text: &str) -> Net {
@@ -40,7 +41,7 @@ fn the_program_judges_every_written_frame_as_the_host_does() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut gate = loaded(folder.path(), &Case::Stranger.ruleset());
+    let (_bpf, mut gate) = loaded(folder.path(), &Case::Stranger.ruleset());
     let corpus = frames::all().unwrap();
     let mut wrong = Vec::new();
     for case in Case::ALL {
@@ -91,7 +92,7 @@ fn twenty_thousand_frames_made_by_chance_are_judged_alike() {
     let seed = seed.unwrap_or_else(boot_clock_ns);
     println!("SALLYPORT_SEED={seed} repeats this run");
     let folder = tempfile::tempdir().unwrap();
-    let mut gate = loaded(folder.path(), &mixed());
+    let (_bpf, mut gate) = loaded(folder.path(), &mixed());
     let corpus = frames::all().unwrap();
     let mut chance = Chance::from_seed(seed);
     let mut seen = std::collections::BTreeSet::new();
@@ -123,7 +124,7 @@ fn the_program_counts_what_it_judges_and_explaining_leaves_no_trace() {
     ruleset.entries[0].rate = Rate::new(2, Duration::from_secs(3_600), 2);
     ruleset.entries.remove(1);
     ruleset.bans.clear();
-    let mut gate = loaded(folder.path(), &ruleset);
+    let (_bpf, mut gate) = loaded(folder.path(), &ruleset);
     let syn =
         frames::all().unwrap().into_iter().find(|frame| frame.name == "ipv4/syn").unwrap().bytes;
 
@@ -157,7 +158,8 @@ fn a_ban_holds_until_its_time_also_inside_a_shorter_one() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut gate = loaded(folder.path(), &Case::Listed.ruleset()).attach(&[]).unwrap();
+    let (_bpf, filled) = loaded(folder.path(), &Case::Listed.ruleset());
+    let mut gate = filled.attach(&[]).unwrap();
     let source: IpAddr = "198.51.100.7".parse().unwrap();
     let reason =
         |gate: &dyn relay::gate::Gate| gate.explain(source, PORT).unwrap().verdict.reason();
@@ -181,7 +183,7 @@ fn the_verifier_stays_within_its_budget() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut gate = loaded(folder.path(), &mixed());
+    let (_bpf, mut gate) = loaded(folder.path(), &mixed());
     for point in [EntryPoint::Gate, EntryPoint::Explain] {
         let verified = gate.verified_instructions(point).unwrap();
         let verified = verified.expect("this kernel tells the number (since Linux 5.16)");

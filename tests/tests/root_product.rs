@@ -65,15 +65,16 @@ fn working_in(folder: &std::path::Path) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_stage_leaves_no_process_of_others_behind() -> Result<()> {
+fn the_stage_leaves_no_process_of_others_and_no_folder_behind() -> Result<()> {
     if !need::root() || need::tool("postfix").is_none() {
         return Ok(());
     }
-    let World { stage, folder } = World::set()?;
+    let World { stage, bpf, folder } = World::set()?;
     assert_ne!(working_in(folder.path())?, Vec::<String>::new(), "Postfix works there");
     drop(stage);
     assert_eq!(working_in(folder.path())?, Vec::<String>::new());
-    Ok(())
+    drop(bpf);
+    folder.close().context("the folder")
 }
 
 #[test]

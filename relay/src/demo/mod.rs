@@ -64,7 +64,8 @@ fn outside() -> anyhow::Result<ExitCode> {
 fn inside(folder: &Path) -> anyhow::Result<ExitCode> {
     let killed = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(killed).context("parent's death signal")?;
-    private_bpf(&folder.join("bpf")).context("a private BPF file system cannot be mounted")?;
+    let _bpf =
+        private_bpf(&folder.join("bpf")).context("a private BPF file system cannot be mounted")?;
     mount("proc", "/proc", "proc", MountFlags::empty(), None).context("/proc")?;
     script::play(folder)
 }

@@ -10,12 +10,14 @@ mod wire;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use ipnetwork::IpNetwork;
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 
 /// A network of its own: interfaces, routes, sockets. Loopback is up.
 #[derive(Debug)]
@@ -100,17 +102,33 @@ impl Host {
 }
 
 /// Gives the calling thread, and all that it starts from now on, mounts of its own with a new BPF
-/// file system at `folder`, which is made. What is pinned there ends with them.
+/// file system at `folder`, which is made. What is pinned there ends with them. The file system is
+/// unmounted when the returned value is dropped, on the same thread, so that `folder` can be removed.
 ///
 /// # Errors
 ///
 /// `EPERM` without `CAP_SYS_ADMIN`; `ENODEV` on a kernel without BPF.
-pub fn private_bpf(folder: &Path) -> io::Result<()> {
+pub fn private_bpf(folder: &Path) -> io::Result<PrivateBpf> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     std::fs::create_dir(folder)?;
     // The mode that systemd gives to /sys/fs/bpf.
-    Ok(mount("bpf", folder, "bpf", MountFlags::empty(), Some(c"mode=0700"))?)
+    mount("bpf", folder, "bpf", MountFlags::empty(), Some(c"mode=0700"))?;
+    Ok(PrivateBpf { folder: folder.to_owned() })
+}
+
+/// A mounted BPF file system of [`private_bpf`].
+#[derive(Debug)]
+#[must_use = "it is unmounted when this is dropped"]
+pub struct PrivateBpf {
+    folder: PathBuf,
+}
+
+impl Drop for PrivateBpf {
+    fn drop(&mut self) {
+        // Where it fails the mounts end with the last thread that has them.
+        let _ = unmount(&self.folder, UnmountFlags::DETACH);
+    }
 }
 
 /// Runs `work` on a thread of its own: namespaces belong to threads.
