@@ -102,6 +102,12 @@ fn look(config: &Config) -> Whole {
             if relay.guard == UNGUARDED {
                 problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
             }
+            if relay.spool.as_ref().is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
+                problems.push(
+                    "the spool is below its reserve of free space: clients get 452 4.3.1"
+                        .to_owned(),
+                );
+            }
             if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
                 problems.push(format!("clients are not accepted ({})", relay.guard));
                 health = Health::NotServing;
