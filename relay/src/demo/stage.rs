@@ -150,6 +150,17 @@ impl Stage {
         }
     }
 
+    /// Sends a signal to the parent of both processes.
+    ///
+    /// # Errors
+    ///
+    /// If the product was not started, or has ended.
+    pub fn signal_parent(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let pid = self.product.as_ref().and_then(|product| i32::try_from(product.id()).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw).context("nothing was started")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Returns what the product wrote to its log so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::client::{Client, Secured};
@@ -153,18 +154,26 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
     let pid = gate(stage)?["pid"].as_i64().context("status shows no pid of the gate")?;
     let victim = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let victim = victim.context("the gate's pid is no pid")?;
-    rustix::process::kill_process(victim, rustix::process::Signal::KILL)?;
-    let seen = attempt(stage, STRANGER, GUARDED, SILENCE)?;
+    // The parent is held, so that no successor stands while the silence is listened to.
+    stage.signal_parent(Signal::STOP)?;
+    kill_process(victim, Signal::KILL)?;
+    let seen = attempt(stage, STRANGER, GUARDED, SILENCE);
+    let alone = gate(stage).map(|gate| gate.is_null());
+    stage.signal_parent(Signal::CONT)?;
+    let seen = seen?;
+    ensure!(alone?, "a gate answered although it was killed");
     ensure!(seen == Answer::Silence, "with the gate killed the stranger saw {seen:?}");
     stage.serving()?;
     let next = gate(stage)?;
     ensure!(next["pid"].as_i64() != Some(pid), "the gate was not started again");
     let after = (allowed(stage)?, banned(stage)?);
+    ensure!(stage.log().contains("adopted=true"), "the successor did not adopt the filter");
     ensure!(before == after, "the lists changed from {before:?} to {after:?}");
     let mut client = session(stage, CLIENT)?;
     client.say("QUIT", 221)?;
     Ok(format!(
-        "With the gate's process killed the stranger still got silence; its successor adopted the \
+        "With the gate's process killed and none in its place the stranger still got silence; its \
+         successor adopted the \
          filter with {} entries and {} ban, and the client at {CLIENT} got in as before.",
         after.0.len(),
         after.1.len(),
