@@ -125,6 +125,11 @@ impl Watched {
         }
     }
 
+    /// Takes what a reload changed.
+    pub(super) const fn configure(&mut self, config: &config::Gate) {
+        self.need = Need::of(config);
+    }
+
     /// Tells whether there is a gate to watch.
     pub(super) fn is_configured(&self) -> bool {
         !self.interfaces.is_empty()

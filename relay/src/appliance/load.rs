@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::Config;
+use crate::config::{Config, Gate};
 
 /// Reads and checks a configuration file.
 ///
@@ -20,4 +20,84 @@ pub fn load(file: &Path) -> anyhow::Result<Config> {
             problems.iter().map(|problem| format!("{name}: {problem}")).collect();
         bail!("{}", lines.join("\n"))
     })
+}
+
+/// A configuration file that was read again by a running process.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// What is in force from now on.
+    pub config: Config,
+    /// What the file says besides, which a running process cannot change.
+    pub left_out: Option<&'static str>,
+}
+
+/// Reads the file again for a process that runs by `old`. What only a restart can change stays: a
+/// port whose socket still listens must stay guarded, whatever the file says of it now.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn reload(file: &Path, old: &Config) -> anyhow::Result<Reloaded> {
+    let written = load(file)?;
+    let config = with_what_stays(written.clone(), old);
+    let left_out = (config != written).then_some(
+        "interfaces, listeners, folders, sockets, users and groups change with a restart only",
+    );
+    Ok(Reloaded { config, left_out })
+}
+
+fn with_what_stays(new: Config, old: &Config) -> Config {
+    let stays = old.gate.clone();
+    let gate = Gate {
+        interfaces: stays.interfaces,
+        state: stays.state,
+        pins: stays.pins,
+        socket: stays.socket,
+        admin_group: stays.admin_group,
+        ..new.gate
+    };
+    Config {
+        gate,
+        relay: old.relay.clone(),
+        listeners: old.listeners.clone(),
+        spool: old.spool.clone(),
+        ..new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> Config {
+        let whole =
+            format!("hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n{text}");
+        Config::parse(&whole).unwrap()
+    }
+
+    #[test]
+    fn a_reload_takes_what_can_change_and_names_what_cannot() {
+        let old = written("[gate]\ninterfaces = [\"a\"]\n[[listener]]\naddress = \"[::]:2525\"\n");
+        let rows = [
+            ("strict = false", "[::]:2525", None),
+            ("on-loss = \"second-door\"", "[::]:2525", None),
+            ("required = false", "[::]:2525", None),
+            ("pins = \"/other\"", "[::]:2525", Some(())),
+            ("", "[::]:2526", Some(())),
+        ];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (gate, address, left_out) in rows {
+            let new = format!(
+                "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n[gate]\n\
+                 interfaces = [\"a\"]\n{gate}\n[[listener]]\naddress = \"{address}\"\n"
+            );
+            std::fs::write(&file, new).unwrap();
+            let reloaded = reload(file.path(), &old).unwrap();
+            assert_eq!(reloaded.left_out.map(drop), left_out, "{gate} {address}");
+            assert_eq!(reloaded.config.listeners, old.listeners);
+            assert_eq!(reloaded.config.gate.pins, old.gate.pins);
+            let changed = reloaded.config != old;
+            assert_eq!(changed, left_out.is_none(), "{gate} {address}");
+        }
+    }
 }

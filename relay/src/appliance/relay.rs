@@ -16,10 +16,10 @@ use tokio::time::{interval, timeout};
 
 use super::desk::{Desk, Front};
 use super::guard::Watched;
-use super::load::load;
+use super::load::{self, Reloaded};
 use super::notify::{self, State};
 use super::privilege;
-use crate::config::{self, Config, Listener};
+use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
@@ -47,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     privilege::follow_parent()?;
     privilege::become_relay()?;
-    let config = load(file)?;
+    let config = load::load(file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut relay = Relay::open(config, file, journal)?;
@@ -256,14 +256,17 @@ impl Relay {
 
     /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
     fn reload(&mut self) {
-        let config = match load(&self.file) {
-            Ok(config) => config,
+        let Reloaded { config, left_out } = match load::reload(&self.file, &self.config) {
+            Ok(reloaded) => reloaded,
             Err(error) => {
                 let problem = format!("the old configuration stays in use: {error:#}");
                 self.journal.write(Event::Trouble { room: "relay", problem });
                 return;
             }
         };
+        if let Some(problem) = left_out {
+            self.journal.write(Event::Trouble { room: "relay", problem: problem.to_owned() });
+        }
         match ServerTls::load(&config.tls, self.journal.clone()) {
             Ok(tls) => self.tls = Arc::new(tls),
             Err(error) => {
@@ -271,38 +274,14 @@ impl Relay {
                 self.journal.write(Event::Trouble { room: "relay", problem });
             }
         }
-        self.config = Arc::new(self.with_what_stays(config));
+        self.config = Arc::new(config);
+        self.watched.configure(&self.config.gate);
         self.rates = Arc::new(Rates::new(&self.config, Instant::now()));
         let next = Delivering::start(&self.spool, &self.config, &self.journal);
         tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });
-    }
-
-    /// Returns `config` with what a running process cannot change as it was.
-    fn with_what_stays(&self, config: Config) -> Config {
-        let old = &self.config;
-        let wanted = Config {
-            gate: old.gate.clone(),
-            relay: old.relay.clone(),
-            listeners: old.listeners.clone(),
-            spool: old.spool.clone(),
-            ..config.clone()
-        };
-        let declared = config::Gate { allow: old.gate.allow.clone(), ..config.gate.clone() };
-        let is_same = declared == old.gate
-            && config.relay == old.relay
-            && config.listeners == old.listeners
-            && config.spool == old.spool;
-        if !is_same {
-            let problem =
-                "reload: [gate], [relay], [[listener]] and [spool] change with a restart \
-                           only"
-                    .to_owned();
-            self.journal.write(Event::Trouble { room: "relay", problem });
-        }
-        wanted
     }
 
     /// Lets what runs come to its end.

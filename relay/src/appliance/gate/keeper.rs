@@ -23,7 +23,8 @@ use tokio::sync::watch as channel;
 use super::clocks::boot_time;
 use super::listeners::Listeners;
 use super::lists::Lists;
-use crate::config::{self, Config, OnLoss};
+use crate::appliance::load::{self, Reloaded};
+use crate::config::{Config, OnLoss};
 use crate::event::Event;
 use crate::gate::bans::Budget;
 use crate::gate::cidr::network;
@@ -199,15 +200,8 @@ impl Keeper {
     ///
     /// A text with every problem of the file, or what the kernel refused.
     pub fn reload(&mut self, now: Timestamp) -> Result<(), String> {
-        let text = std::fs::read_to_string(&self.file)
-            .map_err(|error| format!("{}: {error}", self.file.display()))?;
-        let config = Config::parse(&text).map_err(|problems| {
-            let lines =
-                problems.iter().map(|problem| format!("{}: {problem}", self.file.display()));
-            lines.collect::<Vec<_>>().join("\n")
-        })?;
-        let written = config.clone();
-        let config = with_what_stays(config, &self.config);
+        let Reloaded { config, left_out } =
+            load::reload(&self.file, &self.config).map_err(|error| format!("{error:#}"))?;
         self.lists.allow.redeclare(&config.gate.allow);
         let wanted = ruleset(&config, &self.lists, self.gate.now_ns(), now);
         if let Err(error) = self.gate.replace(&wanted) {
@@ -216,10 +210,7 @@ impl Keeper {
             self.restore_tables(now);
             return Err(told(&error));
         }
-        self.pending.restart = (config != written).then(|| {
-            "interfaces, listeners, folders, sockets and groups change with a restart only"
-                .to_owned()
-        });
+        self.pending.restart = left_out.map(str::to_owned);
         if let Some(problem) = self.pending.restart.clone() {
             self.trouble(&problem);
         }
@@ -325,21 +316,6 @@ impl Keeper {
     pub(super) fn protected(&self) -> Vec<IpAddr> {
         self.config.listeners.iter().map(|listener| listener.address.ip()).collect()
     }
-}
-
-/// Returns `new` with what a running gate cannot change as it was: a port whose socket still listens must
-/// stay guarded, whatever the file says of it now.
-fn with_what_stays(new: Config, old: &Config) -> Config {
-    let stays = old.gate.clone();
-    let gate = config::Gate {
-        interfaces: stays.interfaces,
-        state: stays.state,
-        pins: stays.pins,
-        socket: stays.socket,
-        admin_group: stays.admin_group,
-        ..new.gate
-    };
-    Config { gate, listeners: old.listeners.clone(), ..new }
 }
 
 /// Returns what the kernel is to be told: `now_ns` is the boot clock at the wall clock's `now`.
