@@ -7,11 +7,12 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, STRANGER, Stage};
-use relay::demo::steps::{attempt, gate, session};
+use relay::demo::steps::{attempt, gate, pid_of, session};
 use relay::hosts::dial::Answer;
-use rustix::process::{Pid, Signal, kill_process};
+use relay::hosts::process::{Signal, signal};
 use tests::need;
 use tests::world::{World, program};
 
@@ -28,11 +29,6 @@ fn refused(stage: &Stage, words: &[&str]) -> Result<String> {
     let output = stage.relay.within(|| command.output())??;
     ensure!(output.status.code() == Some(1), "{words:?}: {}", output.status);
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn pid(status: &serde_json::Value) -> Result<Pid> {
-    let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    pid.and_then(Pid::from_raw).context("no pid")
 }
 
 #[test]
@@ -102,15 +98,12 @@ fn the_allowlist_says_what_it_did_and_refuses_what_it_must() -> Result<()> {
 
     stage.command(&["allow", "add", &stranger, "--ttl", "1s"])?;
     assert_eq!(seen(stage, STRANGER)?, Answer::Connected);
-    for _ in 0..100 {
-        if stage.listing(&["allow", "list"])?.as_array().is_some_and(|list| list.len() == 1) {
-            assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
-            return Ok(());
-        }
-        // The entry's own time must pass; nothing tells a caller of the command line.
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    bail!("the entry did not end");
+    wait_for("the entry to end", || {
+        let list = stage.listing(&["allow", "list"]).ok()?;
+        (list.as_array()?.len() == 1).then_some(())
+    })?;
+    assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
+    Ok(())
 }
 
 #[test]
@@ -143,36 +136,24 @@ fn a_configuration_with_errors_leaves_the_running_gate_as_it_was() -> Result<()>
     let stage = &world.stage;
     let file = world.folder.path().join("sallyport.toml");
     let good = fs::read_to_string(&file)?;
-    let gate_pid = pid(&gate(stage)?)?;
+    let gate_pid = pid_of(&gate(stage)?)?;
     fs::write(&file, good.replace("strict", "strikt").replace("192.0.2.0/28", "192.0.2.1/28"))?;
     let said = refused(stage, &["config", "check", &file.display().to_string()])?;
     assert!(said.contains("has host bits set: write 192.0.2.0/28"), "{said}");
-    kill_process(gate_pid, Signal::HUP)?;
-    until(stage, "192.0.2.0/28")?;
+    signal(gate_pid, Signal::HUP)?;
+    wait_for("the gate to refuse", || stage.log().contains("192.0.2.0/28").then_some(()))?;
     // The verbs read the same file to find the socket.
     fs::write(&file, &good)?;
     assert_eq!(seen(stage, CLIENT)?, Answer::Connected);
     assert_eq!(seen(stage, STRANGER)?, Answer::Silence);
     let more = format!("{good}[[gate.allow]]\ncidr = \"{STRANGER}/32\"\n");
     fs::write(&file, more)?;
-    kill_process(gate_pid, Signal::HUP)?;
-    for _ in 0..100 {
-        if attempt(stage, STRANGER, GUARDED, Duration::from_millis(50))? == Answer::Connected {
-            return Ok(());
-        }
-    }
-    bail!("a good configuration was not taken: {}", stage.log())
-}
-
-/// Waits until the log names `text`.
-fn until(stage: &Stage, text: &str) -> Result<()> {
-    for _ in 0..200 {
-        if stage.log().contains(text) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("{text:?} is not in the log:\n{}", stage.log())
+    signal(gate_pid, Signal::HUP)?;
+    wait_for("a good configuration to be taken", || {
+        let seen = attempt(stage, STRANGER, GUARDED, Duration::from_millis(50)).ok()?;
+        (seen == Answer::Connected).then_some(())
+    })
+    .with_context(|| stage.log())
 }
 
 #[test]
@@ -195,12 +176,12 @@ fn the_relay_has_no_rights_and_the_gate_three() -> Result<()> {
     }
     let world = World::serving()?;
     let whole = world.stage.listing(&["status"])?;
-    let line = |pid: Pid, key: &str| -> Result<String> {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
+    let line = |pid: u32, key: &str| -> Result<String> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         Ok(line.with_context(|| format!("no {key} in {status}"))?.trim().to_owned())
     };
-    let relay = pid(&whole["relay"])?;
+    let relay = pid_of(&whole["relay"])?;
     assert_eq!(line(relay, "Uid:")?, "65534\t65534\t65534\t65534");
     assert_eq!(line(relay, "Groups:")?, "");
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
@@ -210,7 +191,7 @@ fn the_relay_has_no_rights_and_the_gate_three() -> Result<()> {
     // CAP_NET_ADMIN (12), CAP_PERFMON (38) and CAP_BPF (39) of capabilities(7).
     let three = format!("{:016x}", (1_u64 << 12) | (1 << 38) | (1 << 39));
     for set in ["CapPrm:", "CapEff:"] {
-        assert_eq!(line(pid(&whole["gate"])?, set)?, three, "{set}");
+        assert_eq!(line(pid_of(&whole["gate"])?, set)?, three, "{set}");
     }
     let pins = world.folder.path().join("bpf/sallyport");
     let mut count = 0;
@@ -234,7 +215,7 @@ fn what_was_acknowledged_arrives_although_the_relay_is_killed() -> Result<()> {
         return Ok(());
     }
     let mut world = World::serving()?;
-    let relay = pid(&world.stage.listing(&["status"])?["relay"])?;
+    let relay = pid_of(&world.stage.listing(&["status"])?["relay"])?;
     let mut client = session(&world.stage, CLIENT)?;
     let (acknowledged, told) = mpsc::channel();
     let sender = std::thread::spawn(move || {
@@ -250,7 +231,7 @@ fn what_was_acknowledged_arrives_although_the_relay_is_killed() -> Result<()> {
         }
     });
     let mut wanted: BTreeSet<String> = told.iter().take(50).collect();
-    kill_process(relay, Signal::KILL)?;
+    signal(relay, Signal::KILL)?;
     wanted.extend(told.iter());
     ensure!(wanted.len() < 2000, "the relay was not killed in the middle");
     sender.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;

@@ -9,7 +9,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,6 +19,7 @@ use super::folders;
 use super::privilege::{self, Identity};
 use crate::config::Config;
 use crate::event::Event;
+use crate::hosts::process::{self, Signal};
 use crate::journal::Journal;
 
 /// The wait before a child that died is started again: doubled each time, up to the second.
@@ -207,10 +207,9 @@ async fn attend(
 }
 
 fn send(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
+    if let Some(id) = child.id() {
         // A child that is gone already needs no signal.
-        let _ = rustix::process::kill_process(pid, signal);
+        let _ = process::signal(id, signal);
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::sink;
 use crate::cli::tls::Made;
 use crate::hosts::Host;
+use crate::hosts::process::{self, Signal};
 
 /// How long a next hop may take to start, and a message to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -102,14 +102,11 @@ impl Drop for NextHop {
                 // The child is a shell, and Postfix's master its child, unless that is the first
                 // process of its namespace: only the master ends all that belongs to it.
                 let master = fs::read_to_string(queue.join("pid/master.pid")).unwrap_or_default();
-                let works_here = |pid: &i32| {
+                let works_here = |pid: &u32| {
                     fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == *queue)
                 };
                 let master = master.trim().parse().ok().filter(works_here);
-                let shell = i32::try_from(server.id()).ok();
-                for pid in [master.or(shell)].into_iter().flatten().filter_map(Pid::from_raw) {
-                    let _ = kill_process(pid, Signal::TERM);
-                }
+                let _ = process::signal(master.unwrap_or(server.id()), Signal::TERM);
                 let _ = server.wait();
                 // Its services end a moment after it.
                 let _ = wait_for("Postfix to end", || (!is_used(queue)).then_some(()));
@@ -203,7 +200,11 @@ fn postfix(
 }
 
 /// Polls another program's state, which has no event that could be awaited, every 10 ms.
-pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+///
+/// # Errors
+///
+/// If `look` finds nothing for 20 seconds; `what` was waited for.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {

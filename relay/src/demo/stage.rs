@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::next_hop::{NextHop, wait_for};
 use crate::cli::tls;
 use crate::hosts::Host;
+use crate::hosts::process::{self, Signal};
 
 /// The name of the relay host, in its certificate too.
 pub const NAME: &str = "relay.example.net";
@@ -155,10 +156,9 @@ impl Stage {
     /// # Errors
     ///
     /// If the product was not started, or has ended.
-    pub fn signal_parent(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
-        let pid = self.product.as_ref().and_then(|product| i32::try_from(product.id()).ok());
-        let pid = pid.and_then(rustix::process::Pid::from_raw).context("nothing was started")?;
-        Ok(rustix::process::kill_process(pid, signal)?)
+    pub fn signal_parent(&self, signal: Signal) -> anyhow::Result<()> {
+        let product = self.product.as_ref().context("nothing was started")?;
+        Ok(process::signal(product.id(), signal)?)
     }
 
     /// Returns what the product wrote to its log so far.
@@ -207,11 +207,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        // One that has ended needs no signal.
+        let _ = self.signal_parent(Signal::TERM);
         let Some(mut product) = self.product.take() else { return };
-        let pid = i32::try_from(product.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
         let _ = product.wait();
     }
 }

@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::client::{Client, Secured};
 use super::next_hop::wait_for;
 use super::stage::{CLIENT, GUARDED, LOGIN, NAME, OTHER, STRANGER, Stage};
 use crate::hosts::dial::{Answer, connect, dial, send_syn};
+use crate::hosts::process::{self, Signal};
 
 /// How long a stranger waits before silence is called silence: two retransmissions of his SYN.
 const SILENCE: Duration = Duration::from_millis(3200);
@@ -151,12 +151,10 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
     stage.command(&["allow", "add", "203.0.113.0/24", "--note", "added before the accident"])?;
     stage.command(&["ban", "add", "192.0.2.11", "--ttl", "1h"])?;
     let before = (allowed(stage)?, banned(stage)?);
-    let pid = gate(stage)?["pid"].as_i64().context("status shows no pid of the gate")?;
-    let victim = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let victim = victim.context("the gate's pid is no pid")?;
+    let pid = pid_of(&gate(stage)?)?;
     // The parent is held, so that no successor stands while the silence is listened to.
     stage.signal_parent(Signal::STOP)?;
-    kill_process(victim, Signal::KILL)?;
+    process::signal(pid, Signal::KILL)?;
     let seen = attempt(stage, STRANGER, GUARDED, SILENCE);
     let alone = gate(stage).map(|gate| gate.is_null());
     stage.signal_parent(Signal::CONT)?;
@@ -165,7 +163,7 @@ pub(super) fn killed(stage: &mut Stage) -> anyhow::Result<String> {
     ensure!(seen == Answer::Silence, "with the gate killed the stranger saw {seen:?}");
     stage.serving()?;
     let next = gate(stage)?;
-    ensure!(next["pid"].as_i64() != Some(pid), "the gate was not started again");
+    ensure!(pid_of(&next)? != pid, "the gate was not started again");
     let after = (allowed(stage)?, banned(stage)?);
     ensure!(stage.log().contains("adopted=true"), "the successor did not adopt the filter");
     ensure!(before == after, "the lists changed from {before:?} to {after:?}");
@@ -223,6 +221,16 @@ fn message() -> Vec<u8> {
             .map(|line| format!("line {line} of a receipt that is long enough to be split\r\n")),
     );
     text.into_bytes()
+}
+
+/// Returns the number of the process whose half of `status` this is.
+///
+/// # Errors
+///
+/// If there is none in it.
+pub fn pid_of(half: &Value) -> anyhow::Result<u32> {
+    let pid = half["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    pid.with_context(|| format!("no pid in {half}"))
 }
 
 /// Returns the gate's half of `status`.

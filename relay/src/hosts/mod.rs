@@ -5,6 +5,7 @@
 //! `CAP_SYS_ADMIN` (network_namespaces(7)).
 
 pub mod dial;
+pub mod process;
 mod wire;
 
 use std::fs::File;
