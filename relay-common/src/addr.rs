@@ -1,4 +1,4 @@
-//! Addresses and networks of both IP families under one key.
+//! Addresses and networks of both IP families as one kind of number.
 //!
 //! A family never matches the other: each has tables of its own, and an IPv4 address in IPv6's clothes
 //! (`::ffff:a.b.c.d`, RFC 4291, section 2.5.5.2) becomes the IPv4 address it is. So `::/0` never admits
@@ -28,21 +28,22 @@ impl Family {
     }
 }
 
-/// An address of either family as one key of 16 bytes: IPv4 in the first four, the rest zero.
+/// An address of either family as one number of 128 bits in two words: IPv4 in the first 32 bits, the
+/// rest zero.
 ///
-/// It is not an enum, since the kernel's verifier refuses a key whose unused bytes were never written.
+/// It is not an enum, since the kernel's verifier refuses to read bits that were never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addr {
     family: Family,
-    octets: [u8; 16],
+    high: u64,
+    low: u64,
 }
 
 impl Addr {
     /// Returns the IPv4 address of these octets, in network order.
     #[inline(always)]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self { family: Family::V4, octets: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+        Self { family: Family::V4, high: (u32::from_be_bytes(octets) as u64) << 32, low: 0 }
     }
 
     /// Returns the IPv6 address that stood in a frame, as it stood there.
@@ -52,18 +53,26 @@ impl Addr {
     /// people write comes through `From<IpAddr>`.
     #[inline(always)]
     pub const fn v6_on_the_wire(octets: [u8; 16]) -> Self {
-        Self { family: Family::V6, octets }
+        let number = u128::from_be_bytes(octets);
+        Self { family: Family::V6, high: (number >> 64) as u64, low: number as u64 }
+    }
+
+    /// Returns the address of these two [words](Self::words).
+    #[inline(always)]
+    pub const fn from_words(family: Family, [high, low]: [u64; 2]) -> Self {
+        Self { family, high, low }
+    }
+
+    /// Returns the address as two numbers, the more significant first.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 2] {
+        [self.high, self.low]
     }
 
     /// Returns whether this is an IPv4 address in IPv6's clothes.
     #[inline(always)]
     pub const fn is_mapped(&self) -> bool {
-        let o = &self.octets;
-        let head = u64::from_ne_bytes([o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]]);
-        let middle = u32::from_ne_bytes([o[8], o[9], o[10], o[11]]);
-        matches!(self.family, Family::V6)
-            && head == 0
-            && middle == u32::from_ne_bytes([0, 0, 255, 255])
+        matches!(self.family, Family::V6) && self.high == 0 && self.low >> 32 == 0xffff
     }
 
     /// Returns the family.
@@ -72,28 +81,31 @@ impl Addr {
         self.family
     }
 
-    /// Returns the key's bytes: for IPv4 the address and twelve zeros.
+    /// Returns the address's bytes in network order: for IPv4 the address and twelve zeros.
     #[inline(always)]
     pub const fn octets(&self) -> [u8; 16] {
-        self.octets
-    }
-
-    /// Returns the address of `family` that `octets` hold; for IPv4 the first four count.
-    pub const fn from_octets(family: Family, octets: [u8; 16]) -> Self {
-        match family {
-            Family::V4 => Self::v4([octets[0], octets[1], octets[2], octets[3]]),
-            Family::V6 => Self { family: Family::V6, octets },
-        }
+        (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
     }
 
     /// Returns the address with all but its first `prefix` bits cleared.
-    fn masked(self, prefix: u8) -> Self {
-        let mut octets = self.octets;
-        for (octet, first_bit) in octets.iter_mut().zip((0u32..).step_by(8)) {
-            let kept = u32::from(prefix).saturating_sub(first_bit).min(8);
-            *octet &= !(0xffu16 >> kept) as u8;
-        }
-        Self { family: self.family, octets }
+    #[inline(always)]
+    pub const fn masked(self, prefix: u8) -> Self {
+        let (high, low) = if prefix >= 64 {
+            (self.high, self.low & first_bits(prefix - 64))
+        } else {
+            (self.high & first_bits(prefix), 0)
+        };
+        Self { family: self.family, high, low }
+    }
+}
+
+/// Returns a word whose first `count` bits are set, at most 64.
+#[inline(always)]
+const fn first_bits(count: u8) -> u64 {
+    match count {
+        0 => 0,
+        1..=63 => u64::MAX << (64 - count),
+        64.. => u64::MAX,
     }
 }
 
@@ -121,10 +133,10 @@ impl From<IpAddr> for Addr {
 
 impl From<Addr> for IpAddr {
     fn from(address: Addr) -> Self {
-        let o = address.octets;
-        match address.family {
-            Family::V4 => Ipv4Addr::new(o[0], o[1], o[2], o[3]).into(),
-            Family::V6 => Ipv6Addr::from(o).into(),
+        let Addr { family, high, low } = address;
+        match family {
+            Family::V4 => Ipv4Addr::from_bits((high >> 32) as u32).into(),
+            Family::V6 => Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 /// How many tokens come back in which time, and how many may be taken at once.
 ///
 /// All zero means unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Rate {
     interval_ns: u64,
@@ -88,6 +88,20 @@ impl Bucket {
         }
         Some(Self { full_at_ns: from_ns + rate.interval_ns })
     }
+
+    /// Returns the bucket after one token is taken at `now_ns` by one of several owners that share it;
+    /// `None` if none is left.
+    ///
+    /// The owners may have different rates, so however far ahead the bucket lies, it is believed: that may
+    /// refuse too early, never admit too much.
+    #[inline(always)]
+    pub const fn take_shared(self, rate: &Rate, now_ns: u64) -> Option<Self> {
+        let from_ns = if self.full_at_ns < now_ns { now_ns } else { self.full_at_ns };
+        if from_ns - now_ns > rate.ahead_ns {
+            return None;
+        }
+        Some(Self { full_at_ns: from_ns + rate.interval_ns })
+    }
 }
 
 #[cfg(test)]
@@ -153,5 +167,19 @@ mod tests {
                 prop_assert!(passed <= u64::from(burst) + back);
             }
         }
+    }
+
+    #[test]
+    fn a_shared_bucket_that_lies_far_ahead_is_believed() {
+        let rate = Rate::new(1, Duration::from_secs(1), 3).unwrap();
+        let far = Bucket::from_ns(1_000 * SECOND);
+        assert_eq!(far.take(&rate, SECOND), Some(Bucket::from_ns(2 * SECOND)));
+        assert_eq!(far.take_shared(&rate, SECOND), None);
+        let mut shared = Bucket::FULL;
+        for _ in 0..3 {
+            shared = shared.take_shared(&rate, SECOND).unwrap();
+        }
+        assert_eq!(shared.take_shared(&rate, SECOND), None);
+        assert!(shared.take_shared(&rate, 2 * SECOND).is_some());
     }
 }

@@ -14,9 +14,13 @@ pub mod addr;
 pub mod bucket;
 // Reading a frame down to its TCP header.
 pub mod frame;
+// Whether a source is listed, and by which entry.
+pub mod lookup;
 // aya's promises about the shared types, and the size assertions behind them.
 #[cfg_attr(feature = "host", allow(unsafe_code, reason = "aya's Pod is an unsafe trait"))]
 pub mod pod;
+// The gate's state in one word.
+pub mod state;
 // Every table that the kernel and the relay share.
 pub mod table;
 // The order of the rules.

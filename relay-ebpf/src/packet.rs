@@ -1,8 +1,14 @@
-//! A frame on its way in: the only packet pointers.
+//! A frame on its way in, and a segment at a socket: the only packet pointers.
 
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
-use relay_common::frame::{self, ChainEnd, ChainStart, Frame, Untagged};
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::generated::{
+    bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_load_bytes,
+};
+use relay_common::addr::Addr;
+use relay_common::frame::{self, ChainEnd, ChainStart, Frame, Segment, Untagged};
+use relay_common::table::SAMPLE_HEAD;
+use relay_common::verdict::Origin;
 
 /// The furthest offset that is read through a pointer. The verifier wants a bound below 65,536; what lies
 /// further is never in a frame's first piece.
@@ -24,6 +30,126 @@ impl Packet {
         // SAFETY: as above.
         let data_end = unsafe { (*ctx).data_end };
         Self { ctx, start: data as usize, end: data_end as usize }
+    }
+
+    /// Returns the number of the interface that the frame came in by.
+    #[inline(always)]
+    pub fn interface(&self) -> u32 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    /// Writes the first bytes of the frame to `head`, and returns how many.
+    #[inline(always)]
+    pub fn head(&self, head: *mut [u8; SAMPLE_HEAD]) -> u8 {
+        // A frame as long as the head, a SYN without options over IPv4, an Ethernet header.
+        for bytes in [SAMPLE_HEAD as u32, 54, 14] {
+            // SAFETY: the helper writes at most `bytes`, no more than `head` has, and none if it fails.
+            let code = unsafe { bpf_xdp_load_bytes(self.ctx, 0, head.cast(), bytes) };
+            if code == 0 {
+                return bytes as u8;
+            }
+        }
+        0
+    }
+}
+
+/// A segment that a TCP socket is about to take: its data begin with the TCP header.
+pub struct Arrived {
+    skb: *mut __sk_buff,
+}
+
+/// The number of the loopback interface, in every network namespace (`LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+
+impl Arrived {
+    /// Returns the segment of `skb`, which must be the context that the kernel handed to this program.
+    #[inline(always)]
+    pub const fn new(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+
+    /// Returns `N` bytes behind the beginning of the IP header.
+    #[inline(always)]
+    fn network<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let to = bytes.as_mut_ptr().cast();
+        // SAFETY: the helper writes at most `N` bytes, into an array of `N`.
+        let code = unsafe {
+            bpf_skb_load_bytes_relative(self.skb.cast(), offset, to, N as u32, BPF_HDR_START_NET)
+        };
+        (code == 0).then_some(bytes)
+    }
+
+    /// Returns `N` bytes of the TCP header.
+    #[inline(always)]
+    fn transport<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let to = bytes.as_mut_ptr().cast();
+        // SAFETY: as in `network`.
+        let code = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, to, N as u32) };
+        (code == 0).then_some(bytes)
+    }
+
+    /// Returns who sent it.
+    #[inline(always)]
+    pub fn source(&self) -> Option<Addr> {
+        let [version, _] = self.network::<2>(0)?;
+        match version >> 4 {
+            4 => self.network(12).map(Addr::v4),
+            6 => self.network(8).map(Addr::v6_on_the_wire),
+            _ => None,
+        }
+    }
+
+    /// Returns the port it is for and what it is.
+    #[inline(always)]
+    pub fn segment(&self) -> (u16, Segment) {
+        let Some(port) = self.transport(2).map(u16::from_be_bytes) else {
+            return (0, Segment::Short);
+        };
+        let segment = match self.transport::<2>(12) {
+            Some([_, flags]) => Segment::of_flags(flags),
+            None => Segment::Short,
+        };
+        (port, segment)
+    }
+
+    /// Returns whether it came from this host itself.
+    #[inline(always)]
+    pub fn origin(&self) -> Origin {
+        if self.interface() == LOOPBACK { Origin::OwnHost } else { Origin::Network }
+    }
+
+    /// Returns the number of the interface that the stack took it from.
+    #[inline(always)]
+    pub fn interface(&self) -> u32 {
+        // SAFETY: the kernel's context is valid while the program runs.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    /// Returns the VLAN that was taken off; 0 for none.
+    #[inline(always)]
+    pub fn vlan(&self) -> u16 {
+        // SAFETY: as in `interface`.
+        let tci = unsafe { (*self.skb).vlan_tci };
+        tci as u16 & 0x0fff
+    }
+
+    /// Writes the first bytes of the IP packet to `head`, and returns how many.
+    #[inline(always)]
+    pub fn head(&self, head: *mut [u8; SAMPLE_HEAD]) -> u8 {
+        for bytes in [SAMPLE_HEAD as u32, 40] {
+            let start = BPF_HDR_START_NET;
+            // SAFETY: the helper writes at most `bytes`, no more than `head` has.
+            let code = unsafe {
+                bpf_skb_load_bytes_relative(self.skb.cast(), 0, head.cast(), bytes, start)
+            };
+            if code == 0 {
+                return bytes as u8;
+            }
+        }
+        0
     }
 }
 
@@ -68,12 +194,12 @@ impl Frame for Packet {
     }
 }
 
-/// Returns `offset` as a number that the compiler knows nothing of.
+/// Returns a number as one that the compiler knows nothing of.
 ///
-/// It knows that an offset is a part of the word it was packed in, and compares the word instead; the verifier
-/// then sees an offset without a bound.
+/// It knows that an offset is a part of the word it was packed in, and compares the word instead; it knows
+/// that a reason has a small number, and leaves out the bound that the verifier has to see.
 #[inline(always)]
-fn own(offset: u32) -> u32 {
+pub fn own(offset: u32) -> u32 {
     // SAFETY: it reads a number of this function's own.
     unsafe { core::ptr::from_ref(&offset).read_volatile() }
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::mail::message::MessageId;
@@ -63,6 +64,17 @@ pub enum Event {
     GateAttached { interface: String, mode: &'static str, adopted: bool },
     /// The gate's program is missing on an interface, or another one is in its place.
     GateLost { interface: String, problem: String },
+    /// Something came around the first door and was refused by the second; `attempts` counts those by this
+    /// path so far.
+    GateBypass { path: String, source: IpAddr, attempts: u64 },
+    /// The gate observes until a time, or enforces; `uid` asked for it, or time brought it.
+    ModeChanged { mode: &'static str, until: Option<Timestamp>, uid: Option<u32> },
+    /// The gate was taken away on purpose: the host is open.
+    Detached { uid: u32 },
+    /// A file replaced the run-time entries of the allowlist.
+    AllowReplaced { entries: usize, added: usize, removed: usize, uid: u32 },
+    /// A list that was not confirmed made way for the former one.
+    AllowRolledBack { entries: usize, uid: Option<u32> },
     /// The gate's program is back on an interface.
     GateRestored { interface: String },
     /// A rare diagnostic of the kernel program, carried by aya-log.
@@ -142,12 +154,16 @@ impl Event {
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
-            Self::GateLost { .. } | Self::RouteSuspended { .. } | Self::SpoolDamaged { .. } => {
-                Level::Error
-            }
+            Self::GateLost { .. }
+            | Self::GateBypass { .. }
+            | Self::Detached { .. }
+            | Self::RouteSuspended { .. }
+            | Self::SpoolDamaged { .. } => Level::Error,
             Self::Trouble { .. }
             | Self::Kernel { .. }
             | Self::GateRestored { .. }
+            | Self::ModeChanged { .. }
+            | Self::AllowRolledBack { .. }
             | Self::SpikeOpened { .. }
             | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
@@ -157,6 +173,7 @@ impl Event {
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
             | Self::AllowAdded { .. }
+            | Self::AllowReplaced { .. }
             | Self::AllowRemoved { .. }
             | Self::AllowExpired { .. }
             | Self::Banned { .. }

@@ -14,9 +14,10 @@
 //! 6. The kernel decides nothing that `relay_common::verdict::judge` on the host would not decide.
 //! 7. The process that reads mail from the network cannot write the allowlist, and holds no link.
 //! 8. Pure rooms are deterministic: same inputs and `now`, same actions.
-//! 9. No intermediate state of a list change admits a stranger.
+//! 9. No intermediate state of a list change admits a stranger, and no frame is judged by two lists.
 //! 10. With the gate's program missing, the relay serves nobody unless the configuration says
-//!     otherwise.
+//!     otherwise, and strangers get no SYN-ACK in any case: the second door was locked before the
+//!     socket listened.
 
 // The language of SMTP: addresses, lines, commands, replies, the end of a message.
 pub mod smtp;

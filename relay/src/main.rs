@@ -9,7 +9,7 @@ use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
-use relay::cli::{config, gate, queue, status, tls, user};
+use relay::cli::{config, explain, gate, operate, queue, status, tls, user};
 use relay::journal::{Format, Journal};
 
 fn main() -> ExitCode {
@@ -33,8 +33,14 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
         Verb::Allow(verb) => gate::allow(&load()?.gate.socket, verb)?,
         Verb::Ban(verb) => gate::ban(&load()?.gate.socket, verb)?,
+        Verb::Mode(verb) => operate::mode(&load()?.gate.socket, &verb)?,
+        Verb::Detach => operate::detach(&load()?)?,
+        Verb::Reload => operate::reload(&load()?.gate.socket)?,
+        Verb::Audit { since, limit, output } => {
+            operate::audit(&load()?.gate.socket, since, limit, output.form())?;
+        }
         Verb::Explain { source, port, output } => {
-            gate::explain(&load()?.gate.socket, source, port, output.form())?;
+            explain::explain(&load()?.gate.socket, source, port, output.form())?;
         }
         Verb::Status { check, output } => {
             let check = if check { Check::Yes } else { Check::No };

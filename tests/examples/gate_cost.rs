@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use relay::gate::{Entry, EntryPoint, Filled, Place, Ruleset, load};
 use relay::hosts::private_bpf;
 use relay_common::addr::Net;
-use relay_common::table::{EntryId, Scope, Settings};
+use relay_common::state::{OwnHost, Scope};
+use relay_common::table::EntryId;
 use tests::frames;
 
 const ROUNDS: usize = 21;
@@ -63,11 +64,19 @@ fn main() -> Result<()> {
 fn ten_networks() -> Result<Ruleset> {
     let entry = |id: u8| -> Result<Entry> {
         let net = Net::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, id * 16)), 28)?;
-        Ok(Entry { net, id: EntryId(u32::from(id) + 1), tag: None, rate: None })
+        Ok(Entry {
+            net,
+            id: EntryId(u32::from(id)),
+            tag: None,
+            rate: None,
+            source_rate: None,
+            until_ns: None,
+        })
     };
     Ok(Ruleset {
         ports: vec![frames::PORT],
-        settings: Settings::new(Scope::EverySegment),
+        scope: Scope::EverySegment,
+        own_host: OwnHost::Admitted,
         entries: (0..10).map(entry).collect::<Result<_>>()?,
         bans: Vec::new(),
     })

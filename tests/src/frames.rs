@@ -22,7 +22,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use relay::gate::{Entry, Ruleset};
 use relay_common::addr::Net;
-use relay_common::table::{EntryId, Scope, Settings};
+use relay_common::state::{OwnHost, Scope};
+use relay_common::table::EntryId;
 use relay_common::verdict::{Reason, Verdict};
 
 /// The port that is guarded in every case.
@@ -70,13 +71,16 @@ impl Case {
             id: EntryId(id),
             tag: None,
             rate: None,
+            source_rate: None,
+            until_ns: None,
         };
         let (entries, scope) = match self {
             Self::Stranger => (Vec::new(), Scope::EverySegment),
             Self::Listed => (everybody.map(all).to_vec(), Scope::EverySegment),
             Self::Loose => (Vec::new(), Scope::SynOnly),
         };
-        Ruleset { ports: vec![PORT], settings: Settings::new(scope), entries, bans: Vec::new() }
+        let (own_host, bans) = (OwnHost::Admitted, Vec::new());
+        Ruleset { ports: vec![PORT], scope, own_host, entries, bans }
     }
 }
 

@@ -11,7 +11,8 @@ use relay::gate::{Entry, EntryPoint, Filled, Place, Ruleset, boot_clock_ns, load
 use relay::hosts::{PrivateBpf, private_bpf};
 use relay_common::addr::Net;
 use relay_common::bucket::Rate;
-use relay_common::table::{EntryId, Scope, Settings, TagName};
+use relay_common::state::{OwnHost, Scope};
+use relay_common::table::{EntryId, TagName};
 use relay_common::verdict::{Reason, Verdict, judge};
 use tests::frames::{self, Case, PORT};
 use tests::lists::Lists;
@@ -64,10 +65,18 @@ fn the_program_judges_every_written_frame_as_the_host_does() {
 
 /// Networks inside and around the sources of the written frames, some banned, in both families.
 fn mixed() -> Ruleset {
-    let entry = |net, id, tag| Entry { net, id: EntryId(id), tag: TagName::new(tag), rate: None };
+    let entry = |net, id, tag| Entry {
+        net,
+        id: EntryId(id),
+        tag: TagName::new(tag),
+        rate: None,
+        source_rate: None,
+        until_ns: None,
+    };
     Ruleset {
         ports: vec![25, PORT, 65_535],
-        settings: Settings::new(Scope::EverySegment),
+        scope: Scope::EverySegment,
+        own_host: OwnHost::Admitted,
         entries: vec![
             entry(net("198.51.100.0/29"), 1, "a"),
             entry(net("198.51.100.7/32"), 2, "b"),
@@ -140,7 +149,7 @@ fn the_program_counts_what_it_judges_and_explaining_leaves_no_trace() {
     );
     assert_eq!(gate.judge(&syn).unwrap(), Verdict::Drop(Reason::OverRate));
 
-    let gate = gate.attach(&[]).unwrap();
+    let mut gate = gate.attach(&[]).unwrap();
     let counters = gate.counters().unwrap();
     assert_eq!((counters.of(Reason::Admitted), counters.of(Reason::OverRate)), (2, 2));
     assert_eq!(counters.dropped(), 2);
@@ -166,8 +175,7 @@ fn a_ban_holds_until_its_time_also_inside_a_shorter_one() {
     assert_eq!(reason(&*gate), Reason::Admitted);
     let hour_ns = 3_600_000_000_000;
     let later_ns = gate.now_ns() + hour_ns;
-    gate.ban(&net("198.51.100.0/24"), later_ns).unwrap();
-    gate.ban(&net("198.51.100.7/32"), 1).unwrap();
+    gate.ban(&[(net("198.51.100.0/24"), later_ns), (net("198.51.100.7/32"), 1)]).unwrap();
     assert_eq!(reason(&*gate), Reason::Banned, "the host's ban is over, its network's is not");
     assert_eq!(gate.explain(source, PORT).unwrap().banned_until_ns, Some(later_ns));
     assert_eq!(gate.bans(), [(net("198.51.100.0/24"), later_ns), (net("198.51.100.7/32"), 1)]);

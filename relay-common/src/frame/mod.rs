@@ -90,6 +90,14 @@ pub enum Segment {
     Short,
 }
 
+impl Segment {
+    /// Returns what a segment with these flags is, the last byte of them.
+    #[inline(always)]
+    pub const fn of_flags(flags: u8) -> Self {
+        if flags & (SYN | ACK) == SYN { Self::Syn } else { Self::Other }
+    }
+}
+
 /// The place of an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -257,8 +265,7 @@ fn read_tcp<F: Frame + ?Sized>(frame: &F, network: Network, reach: Reach) -> Con
         Whole::FirstFragment => Segment::Fragment,
         Whole::Packet if at + TCP_TO_FLAGS > end => Segment::Short,
         Whole::Packet => match frame.bytes::<2>(at + TCP_TO_FLAGS - 2) {
-            Some([_, flags]) if flags & (SYN | ACK) == SYN => Segment::Syn,
-            Some(_) => Segment::Other,
+            Some([_, flags]) => Segment::of_flags(flags),
             None => Segment::Short,
         },
     };

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
-
 use crate::control::caller::{Caller, Right};
-use crate::control::server::{Handler, require};
+use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
 use crate::event::Event;
 use crate::journal::Journal;
@@ -34,27 +31,32 @@ pub(super) struct Front {
 impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
     type Request = RelayRequest;
 
-    async fn answer(&self, request: RelayRequest, caller: Caller) -> Result<Value, String> {
+    async fn answer(
+        &self,
+        request: RelayRequest,
+        _file: Vec<u8>,
+        caller: Caller,
+    ) -> Result<Said, String> {
         match request {
-            RelayRequest::Status => json(&self.status()),
+            RelayRequest::Status => Said::of(&self.status()),
             RelayRequest::QueueList { filter, limit } => {
                 require(caller, Right::Change)?;
-                json(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
+                Said::of(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
             }
             RelayRequest::QueueShow { id } => {
                 require(caller, Right::Change)?;
-                json(&self.spool.show(id).await.map_err(|error| about(id, &error))?)
+                Said::of(&self.spool.show(id).await.map_err(|error| about(id, &error))?)
             }
             RelayRequest::QueueRetry { ids: None } => {
                 require(caller, Right::Change)?;
-                json(&self.spool.retry_all())
+                Said::of(&self.spool.retry_all())
             }
             RelayRequest::QueueRetry { ids: Some(ids) } => {
                 require(caller, Right::Change)?;
                 for id in &ids {
                     self.spool.retry(*id).map_err(|error| about(*id, &error))?;
                 }
-                json(&ids.len())
+                Said::of(&ids.len())
             }
             RelayRequest::QueueDrop { ids } => {
                 require(caller, Right::Change)?;
@@ -62,7 +64,7 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                     self.spool.remove(*id).await.map_err(|error| about(*id, &error))?;
                     self.journal.write(Event::Dropped { id: *id, uid: caller.uid });
                 }
-                json(&ids.len())
+                Said::of(&ids.len())
             }
         }
     }
@@ -83,8 +85,4 @@ impl<F: Fn() -> Front> Desk<F> {
 
 fn about(id: MessageId, error: &StoreError) -> String {
     format!("{id}: {error}")
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Value, String> {
-    serde_json::to_value(value).map_err(|error| error.to_string())
 }

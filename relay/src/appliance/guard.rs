@@ -207,7 +207,9 @@ impl Watched {
 /// the kernel: one that is over its rate just now gets no new connection, and keeps those it has.
 const fn admitted(verdict: Verdict) -> bool {
     match verdict {
-        Verdict::Pass(_) | Verdict::Drop(Reason::OverRate) => true,
+        Verdict::Pass(_)
+        | Verdict::Spare(_)
+        | Verdict::Drop(Reason::OverRate | Reason::SourceOverRate) => true,
         Verdict::Drop(_) => false,
     }
 }
@@ -219,8 +221,10 @@ mod tests {
     #[test]
     fn who_is_over_his_rate_keeps_his_sessions_and_who_is_banned_or_unlisted_does_not() {
         for verdict in Reason::ALL.map(Verdict::Drop) {
-            assert_eq!(admitted(verdict), verdict.reason() == Reason::OverRate, "{verdict:?}");
+            let keeps = matches!(verdict.reason(), Reason::OverRate | Reason::SourceOverRate);
+            assert_eq!(admitted(verdict), keeps, "{verdict:?}");
         }
+        assert!(admitted(Verdict::Spare(Reason::UnlistedSyn)), "while the gate observes");
         assert!(admitted(Verdict::Pass(Reason::Admitted)));
     }
 

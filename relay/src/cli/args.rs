@@ -1,15 +1,18 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
+mod gate;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use ipnetwork::IpNetwork;
 
 use super::print::Output;
 use crate::config::{self, unit};
 use crate::mail::message::MessageId;
+
+pub use gate::{AllowVerb, BanVerb, ModeVerb};
 
 /// A mail relay behind a gate in the kernel.
 ///
@@ -46,6 +49,28 @@ pub enum Verb {
     /// Change or list the bans.
     #[command(subcommand)]
     Ban(BanVerb),
+    /// Enforce, or observe for a time: let everything pass and count what should have been dropped.
+    #[command(subcommand)]
+    Mode(ModeVerb),
+    /// Take the gate away from every interface: this opens the host. Starting the gate again guards it.
+    #[command(after_help = "Example:\n  sallyport detach")]
+    Detach,
+    /// Have the gate read the configuration again: declared entries, strictness, spikes.
+    #[command(after_help = "Example:\n  sallyport reload")]
+    Reload,
+    /// Show who changed what, from the audit log.
+    #[command(after_help = "Example:\n  sallyport audit --since 7d")]
+    Audit {
+        /// Changes of the last 30s, 5m, 8h, 7d.
+        #[arg(long, value_parser = unit::time, value_name = "DURATION", default_value = "7d")]
+        since: Duration,
+        /// The newest of them, at most so many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
     /// Tell what the gate does with connection attempts from an address, and why.
     #[command(after_help = "Example:\n  sallyport explain 192.0.2.7")]
     Explain {
@@ -107,75 +132,6 @@ pub enum ConfigVerb {
     Check {
         /// The file.
         file: PathBuf,
-    },
-}
-
-/// Verbs of `sallyport allow`.
-#[derive(Debug, Subcommand)]
-pub enum AllowVerb {
-    /// Admit networks; effective when the command returns.
-    #[command(after_help = "Example:\n  sallyport allow add 192.0.2.0/24 2001:db8:5::/48 --tag \
-                            billing --ttl 8h --note \"ticket 4711\"")]
-    Add {
-        /// The networks: 192.0.2.0/24, 2001:db8::/32, or single addresses.
-        #[arg(required = true, value_parser = unit::network, value_name = "CIDR")]
-        networks: Vec<IpNetwork>,
-        /// Joins the clients to the policy of this tag.
-        #[arg(long)]
-        tag: Option<String>,
-        /// The entry ends after this long: 30s, 5m, 8h, 7d.
-        #[arg(long, value_parser = unit::time, value_name = "DURATION")]
-        ttl: Option<Duration>,
-        /// A remark for people.
-        #[arg(long)]
-        note: Option<String>,
-    },
-    /// Shut networks out again, their open sessions included.
-    #[command(after_help = "Example:\n  sallyport allow remove 192.0.2.0/24")]
-    Remove {
-        /// The networks, as `allow list` shows them.
-        #[arg(required = true, value_parser = unit::network, value_name = "CIDR")]
-        networks: Vec<IpNetwork>,
-    },
-    /// List the entries, declared and added at run time.
-    #[command(after_help = "Example:\n  sallyport allow list --json")]
-    List {
-        /// Print JSON.
-        #[command(flatten)]
-        output: OutputChoice,
-    },
-}
-
-/// Verbs of `sallyport ban`.
-#[derive(Debug, Subcommand)]
-pub enum BanVerb {
-    /// Drop everything from sources to guarded ports, listed or not.
-    #[command(after_help = "Example:\n  sallyport ban add 192.0.2.7 --ttl 1h --note \"guessing \
-                            passwords\"")]
-    Add {
-        /// Addresses or networks.
-        #[arg(required = true, value_parser = unit::network, value_name = "ADDR|CIDR")]
-        networks: Vec<IpNetwork>,
-        /// How long: 30s, 5m, 8h, 7d.
-        #[arg(long, value_parser = unit::time, value_name = "DURATION", default_value = "1h")]
-        ttl: Duration,
-        /// A remark for people.
-        #[arg(long)]
-        note: Option<String>,
-    },
-    /// Lift bans.
-    #[command(after_help = "Example:\n  sallyport ban remove 192.0.2.7")]
-    Remove {
-        /// Addresses or networks, as `ban list` shows them.
-        #[arg(required = true, value_parser = unit::network, value_name = "ADDR|CIDR")]
-        networks: Vec<IpNetwork>,
-    },
-    /// List the bans and when they end.
-    #[command(after_help = "Example:\n  sallyport ban list --json")]
-    List {
-        /// Print JSON.
-        #[command(flatten)]
-        output: OutputChoice,
     },
 }
 

@@ -1,37 +1,144 @@
-//! `sallyport allow|ban|explain …`: what is asked of the gate.
+//! `sallyport allow|ban …`: what changes the lists.
 
-use std::net::IpAddr;
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
+use anyhow::Context as _;
 
 use super::args::{AllowVerb, BanVerb};
 use super::print::{self, Output};
 use super::queue::at;
-use crate::control::client::{AskError, ask};
-use crate::control::wire::{Ban, Change, Did, Entry, Explanation, GateRequest};
+use crate::control::client::{AskError, ask, ask_with};
+use crate::control::wire::{Applied, Ban, Change, Confirmed, Did, Entry, GateRequest};
+use crate::gate::listfile;
 
 /// Does what a verb of `sallyport allow` says.
 ///
 /// # Errors
 ///
-/// If the gate does not run, or refuses; then nothing was changed.
-pub fn allow(socket: &Path, verb: AllowVerb) -> Result<(), AskError> {
+/// If a file cannot be read, or the gate does not run or refuses; then nothing was changed.
+pub fn allow(socket: &Path, verb: AllowVerb) -> anyhow::Result<()> {
     match verb {
-        AllowVerb::Add { networks, tag, ttl, note } => {
+        AllowVerb::Add { networks, tag, ttl, note, connect_rate, source_rate } => {
             let ttl_ms = ttl.map(millis);
-            change(socket, &GateRequest::AllowAdd { networks, tag, note, ttl_ms })?;
+            change(
+                socket,
+                &GateRequest::AllowAdd { networks, tag, note, ttl_ms, connect_rate, source_rate },
+            )?;
         }
         AllowVerb::Remove { networks } => {
             change(socket, &GateRequest::AllowRemove { networks })?;
         }
-        AllowVerb::List { output } => {
+        AllowVerb::List { file, output } => {
             let entries: Vec<Entry> = ask(socket, "gate", &GateRequest::AllowList)?;
-            list(&entries, output.form());
+            if file { print_file(&entries) } else { list(&entries, output.form()) }
+        }
+        AllowVerb::Apply { path, dry_run, confirm_within, force } => {
+            let text = read(&path)?;
+            let confirm_within_ms = confirm_within.map(millis);
+            let bytes = text.len();
+            let request = GateRequest::AllowApply { bytes, dry_run, confirm_within_ms, force };
+            let applied = ask_with(socket, "gate", &request, &text);
+            report(&applied.with_context(|| format!("{}", path.display()))?);
+        }
+        AllowVerb::Confirm => {
+            let done: Confirmed = ask(socket, "gate", &GateRequest::AllowConfirm)?;
+            print::say(format!("confirmed: {} entries", done.entries));
+        }
+        AllowVerb::Rollback => {
+            let done: Confirmed = ask(socket, "gate", &GateRequest::AllowRollback)?;
+            print::say(format!("the former list is back: {} entries", done.entries));
+        }
+        AllowVerb::Shadow { path: None, .. } => {
+            let _: usize = ask(socket, "gate", &GateRequest::AllowShadow { bytes: 0 })?;
+            print::say("no list stands in shadow");
+        }
+        AllowVerb::Shadow { path: Some(path), .. } => {
+            let text = read(&path)?;
+            let request = GateRequest::AllowShadow { bytes: text.len() };
+            let entries = ask_with::<_, usize>(socket, "gate", &request, &text);
+            let entries = entries.with_context(|| format!("{}", path.display()))?;
+            print::say(format!(
+                "{entries} entries stand in shadow; WOULD-DROP of `sallyport allow list` counts what \
+                 they would drop"
+            ));
         }
     }
     Ok(())
+}
+
+/// Reads a list; an empty file would say nothing else than "nobody", and is more likely a mistake.
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let limit = listfile::BYTES_MAX as u64 + 1;
+    let read = if path.as_os_str() == "-" {
+        io::stdin().lock().take(limit).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text))
+    };
+    read.with_context(|| format!("{}", path.display()))?;
+    anyhow::ensure!(text.len() < listfile::BYTES_MAX, "{}: too large", path.display());
+    anyhow::ensure!(
+        !text.is_empty(),
+        "{}: empty; for a list of nobody write a line with a # in it",
+        path.display()
+    );
+    Ok(text)
+}
+
+/// Says what a list did, or would do.
+fn report(applied: &Applied) {
+    for change in &applied.changes {
+        print::say(change_line(change));
+    }
+    let all: usize = applied.counts.values().sum();
+    if all > applied.changes.len() {
+        print::say(format!("and {} more", all - applied.changes.len()));
+    }
+    let count = |did| applied.counts.get(&did).copied().unwrap_or(0);
+    let (verb, would) = if applied.is_applied { ("", "") } else { ("would be ", "would ") };
+    print::say(format!(
+        "{} entries {verb}added, {} {verb}updated, {} {verb}removed; the list {would}has {} entries",
+        count(Did::Added),
+        count(Did::Updated),
+        count(Did::Removed),
+        applied.entries
+    ));
+    print::say(format!(
+        "{} of {} connected clients {verb}cut{}",
+        applied.cut.len(),
+        applied.connected,
+        if applied.cut.is_empty() { "" } else { ":" }
+    ));
+    for (client, connections) in &applied.cut {
+        print::say(format!("  {client} ({connections} connections)"));
+    }
+    if let Some(until) = applied.confirm_until
+        && applied.is_applied
+    {
+        print::say(format!(
+            "the former list comes back at {} unless you run: sallyport allow confirm",
+            at(until)
+        ));
+    }
+}
+
+/// Prints the entries that were added at run time as `allow apply` reads them.
+fn print_file(entries: &[Entry]) {
+    let added = entries.iter().filter(|entry| entry.declared_in_line.is_none());
+    for entry in added {
+        let ttl = entry.until.map(|until| until.duration_since(jiff::Timestamp::now()));
+        let ttl = ttl.map(|left| format!("{}ms", left.as_millis().max(1)));
+        let words = [
+            ("tag", &entry.tag),
+            ("connect-rate", &entry.connect_rate),
+            ("source-rate", &entry.source_rate),
+            ("ttl", &ttl),
+            ("note", &entry.note),
+        ];
+        print::say(listfile::line(&entry.cidr, &words));
+    }
 }
 
 /// Does what a verb of `sallyport ban` says.
@@ -42,7 +149,7 @@ pub fn allow(socket: &Path, verb: AllowVerb) -> Result<(), AskError> {
 pub fn ban(socket: &Path, verb: BanVerb) -> Result<(), AskError> {
     match verb {
         BanVerb::Add { networks, ttl, note } => {
-            let ttl_ms = millis(ttl);
+            let ttl_ms = ttl.map(millis);
             change(socket, &GateRequest::BanAdd { networks, ttl_ms, note })?;
         }
         BanVerb::Remove { networks } => {
@@ -56,25 +163,6 @@ pub fn ban(socket: &Path, verb: BanVerb) -> Result<(), AskError> {
     Ok(())
 }
 
-/// `sallyport explain`: asks the loaded program.
-///
-/// # Errors
-///
-/// If the gate does not run, or the port is not guarded.
-pub fn explain(
-    socket: &Path,
-    source: IpAddr,
-    port: Option<u16>,
-    output: Output,
-) -> Result<(), AskError> {
-    let answer: Explanation = ask(socket, "gate", &GateRequest::Explain { source, port })?;
-    match output {
-        Output::Json => print::json(&answer),
-        Output::Text => print::say(sentences(&answer)),
-    }
-    Ok(())
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -82,17 +170,21 @@ fn millis(duration: Duration) -> u64 {
 /// Asks for a change and prints a line a network.
 fn change(socket: &Path, request: &GateRequest) -> Result<(), AskError> {
     let changes: Vec<Change> = ask(socket, "gate", request)?;
-    for change in changes {
-        let did = match change.did {
-            Did::Added => "added",
-            Did::Updated => "updated",
-            Did::Unchanged => "unchanged",
-            Did::Removed => "removed",
-        };
-        let remark = change.remark.as_ref().map(|remark| format!(" ({remark})"));
-        print::say(format!("{} {did}{}", change.cidr, remark.unwrap_or_default()));
+    for change in &changes {
+        print::say(change_line(change));
     }
     Ok(())
+}
+
+fn change_line(change: &Change) -> String {
+    let did = match change.did {
+        Did::Added => "added",
+        Did::Updated => "updated",
+        Did::Unchanged => "unchanged",
+        Did::Removed => "removed",
+    };
+    let remark = change.remark.as_ref().map(|remark| format!(" ({remark})"));
+    format!("{} {did}{}", change.cidr, remark.unwrap_or_default())
 }
 
 fn list(entries: &[Entry], output: Output) {
@@ -108,12 +200,17 @@ fn list(entries: &[Entry], output: Output) {
                 entry.tag.clone().unwrap_or_else(none),
                 entry.until.map_or_else(none, at),
                 entry.connections.to_string(),
+                entry.over_rate.to_string(),
+                entry.would_drop.to_string(),
                 origin(entry),
                 entry.note.clone().unwrap_or_else(none),
             ]
         })
         .collect();
-    print::table(["NETWORK", "TAG", "UNTIL", "CONNECTS", "FROM", "NOTE"], &rows);
+    print::table(
+        ["NETWORK", "TAG", "UNTIL", "CONNECTS", "OVER-RATE", "WOULD-DROP", "FROM", "NOTE"],
+        &rows,
+    );
 }
 
 fn none() -> String {
@@ -137,59 +234,9 @@ fn list_bans(bans: &[Ban], output: Output) {
         .iter()
         .map(|ban| {
             let note = ban.note.clone().unwrap_or_else(none);
-            [ban.cidr.to_string(), at(ban.until), format!("uid {}", ban.by_uid), note]
+            let before = ban.repeats.to_string();
+            [ban.cidr.to_string(), at(ban.until), before, format!("uid {}", ban.by_uid), note]
         })
         .collect();
-    print::table(["NETWORK", "UNTIL", "BY", "NOTE"], &rows);
-}
-
-/// Says in words what the program answered, why, and what to do about it.
-fn sentences(answer: &Explanation) -> String {
-    let Explanation { source, port, verdict, reason, entry, tag, banned_until } = answer;
-    let mut lines = vec![format!("{source} to port {port}: {verdict} ({reason})")];
-    lines.push(match (entry, tag) {
-        (None, _) => format!(
-            "It is not listed. To admit it: sallyport allow add {}",
-            IpNetwork::from(*source)
-        ),
-        (Some(network), Some(tag)) => format!("It is listed by {network} with tag {tag}."),
-        (Some(network), None) => format!("It is listed by {network} without a tag."),
-    });
-    lines.extend(banned_until.map(|until| {
-        format!(
-            "It is banned until {}. `sallyport ban list` shows by which ban; to lift one of its \
-             own: sallyport ban remove {source}",
-            at(until)
-        )
-    }));
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_explanation_names_verdict_reason_entry_and_remedy() {
-        let mut answer = Explanation {
-            source: "192.0.2.7".parse().unwrap(),
-            port: 2525,
-            verdict: "drop".into(),
-            reason: "unlisted_syn".into(),
-            entry: None,
-            tag: None,
-            banned_until: None,
-        };
-        assert_eq!(
-            sentences(&answer),
-            "192.0.2.7 to port 2525: drop (unlisted_syn)\n\
-             It is not listed. To admit it: sallyport allow add 192.0.2.7/32"
-        );
-        answer.entry = Some("192.0.2.0/24".parse().unwrap());
-        answer.tag = Some("billing".into());
-        answer.banned_until = Some(jiff::Timestamp::UNIX_EPOCH);
-        let text = sentences(&answer);
-        assert!(text.contains("listed by 192.0.2.0/24 with tag billing"), "{text}");
-        assert!(text.contains("banned until 1970-01-01T00:00:00Z"), "{text}");
-    }
+    print::table(["NETWORK", "UNTIL", "BEFORE", "BY", "NOTE"], &rows);
 }

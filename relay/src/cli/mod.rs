@@ -2,7 +2,9 @@
 
 pub mod args;
 pub mod config;
+pub mod explain;
 pub mod gate;
+pub mod operate;
 pub mod print;
 pub mod queue;
 pub mod status;

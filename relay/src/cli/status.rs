@@ -8,7 +8,9 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::config::Config;
 use crate::control::client::ask;
-use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, UNGUARDED};
+use crate::control::wire::{
+    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker, UNGUARDED,
+};
 
 /// How well the appliance serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,6 +93,11 @@ fn look(config: &Config) -> Whole {
             }
         }
         problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
+        if gate.mode != "enforce" {
+            problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
+        }
+        let bypasses = gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path));
+        problems.extend(bypasses);
         let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
         if open > 0 {
             problems.push(format!("{open} spike of connection attempts"));
@@ -146,10 +153,55 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
         gate.bans,
         gate.pid
     ));
+    let until =
+        gate.observe_until.map_or_else(String::new, |until| format!(" until {}", at(until)));
+    lines.push(format!(
+        "mode      {}{until}; list {}; second door on {} sockets; this host's own connections {}",
+        gate.mode,
+        gate.generation,
+        gate.second_door,
+        if gate.loopback { "admitted" } else { "judged" }
+    ));
+    if let Some(until) = gate.confirm_until {
+        lines.push(format!("confirm   the list before this one comes back at {}", at(until)));
+    }
+    if let Some(entries) = gate.shadow {
+        lines.push(format!(
+            "shadow    a list of {entries} entries; `allow list` counts whom it would drop"
+        ));
+    }
     lines.push(format!("refused   {} a second", gate.refused_per_second));
-    let counted = gate.counters.iter().filter(|(_, count)| **count > 0);
-    lines.extend(counted.map(|(reason, count)| format!("          {reason:<20} {count}")));
+    lines.extend(gate.counted.iter().flat_map(counted_lines));
+    lines.extend(gate.talkers.iter().map(talker_line));
+    lines.extend(gate.bypasses.iter().map(|bypass| format!("bypass    {}", bypass_line(bypass))));
     lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
+}
+
+/// One row of counters, under its place.
+fn counted_lines(counted: &Counted) -> Vec<String> {
+    let interface = counted.interface.as_deref().unwrap_or("second door");
+    let port = counted.port.map_or_else(|| "no port".to_owned(), |port| format!("port {port}"));
+    let counts = counted.counts.iter().map(|(reason, count)| (reason.as_str(), *count));
+    let spared = Some(("passed, observed", counted.spared)).filter(|(_, count)| *count > 0);
+    let lines =
+        counts.chain(spared).map(|(reason, count)| format!("            {reason:<20} {count}"));
+    [format!("          {interface}, {port}")].into_iter().chain(lines).collect()
+}
+
+fn talker_line(talker: &Talker) -> String {
+    let Talker { cidr, frames, error, reason } = talker;
+    format!("source    {cidr}: at most {frames} refused in the last minute (±{error}), {reason}")
+}
+
+fn bypass_line(bypass: &Bypass) -> String {
+    format!(
+        "{} since {}: {} attempts refused by the second door, the last by {} at {}",
+        bypass.path,
+        at(bypass.since),
+        bypass.attempts,
+        bypass.source,
+        at(bypass.last)
+    )
 }
 
 fn spike_line(spike: &Spike) -> String {

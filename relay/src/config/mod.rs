@@ -8,6 +8,7 @@ mod raw;
 mod read;
 pub mod unit;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct Gate {
     pub strict: bool,
     /// What to do while the gate's program is missing from an interface.
     pub on_loss: OnLoss,
+    /// Whether connections of the host to itself are admitted, whatever the allowlist says.
+    pub loopback: bool,
     /// The folder of the files that survive a restart.
     pub state: PathBuf,
     /// The folder on a BPF file system under which programs and maps are pinned.
@@ -105,6 +108,8 @@ pub struct Allow {
     pub note: Option<String>,
     /// Connection attempts that the entry may make; none: no limit.
     pub connect_rate: Option<Rate>,
+    /// Connection attempts that each source of the entry may make; none: no limit.
+    pub source_rate: Option<Rate>,
     /// The line of the file that declares it, counted from 1.
     pub line: usize,
 }
@@ -116,6 +121,19 @@ pub struct Rate {
     pub count: u32,
     /// Per how long: a second, a minute, an hour or a day.
     pub per: Duration,
+}
+
+impl fmt::Display for Rate {
+    /// Writes it as the configuration does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = match self.per.as_secs() {
+            1 => "s",
+            60 => "min",
+            3600 => "h",
+            _ => "d",
+        };
+        write!(f, "{}/{per}", self.count)
+    }
 }
 
 /// `[relay]`: the process that speaks SMTP.

@@ -111,6 +111,7 @@ fn gate(table: &Table<'_>) -> Gate {
         interfaces: table.list("interfaces", Presence::Optional, unit::short(INTERFACE_MAX)),
         strict: table.or("strict", true, unit::truth),
         on_loss: table.or("on-loss", OnLoss::Refuse, unit::word(loss)),
+        loopback: table.or("loopback", true, unit::truth),
         state: table.or("state", "/var/lib/sallyport/gate".into(), unit::path),
         pins: table.or("pins", "/sys/fs/bpf/sallyport".into(), unit::path),
         socket: table.or("socket", "/run/sallyport/gate.sock".into(), unit::path),
@@ -126,7 +127,8 @@ fn allow(table: &Table<'_>) -> Option<Allow> {
     let tag = table.optional("tag", unit::short(TAG_MAX));
     let note = table.optional("note", unit::short(NOTE_MAX));
     let connect_rate = table.optional("connect-rate", unit::rate);
-    Some(Allow { cidr: cidr?, tag, note, connect_rate, line: table.line() })
+    let source_rate = table.optional("source-rate", unit::rate);
+    Some(Allow { cidr: cidr?, tag, note, connect_rate, source_rate, line: table.line() })
 }
 
 fn relay(table: &Table<'_>) -> Relay {

@@ -196,8 +196,17 @@ pub(super) fn size<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) -
 
 /// Reads a rate: a number, `/`, and one of `s`, `min`, `h`, `d`.
 pub(super) fn rate<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
+    rate_text(text(value)?).map_err(Cow::from)
+}
+
+/// Reads a rate from plain text; used by lists of entries too.
+///
+/// # Errors
+///
+/// Says how a rate is written.
+pub fn rate_text(written: &str) -> Result<Rate, String> {
     let wanted = "expected a rate, as in \"10/s\", \"600/min\", \"1000/h\" or \"20000/d\"";
-    let (count, per) = text(value)?.split_once('/').ok_or(wanted)?;
+    let (count, per) = written.split_once('/').ok_or(wanted)?;
     let seconds = match per {
         "s" => 1,
         "min" => 60,

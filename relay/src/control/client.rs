@@ -58,26 +58,45 @@ pub fn ask<Q: Serialize, A: DeserializeOwned>(
     process: &'static str,
     question: &Q,
 ) -> Result<A, AskError> {
+    ask_with(path, process, question, &[])
+}
+
+/// Asks as [`ask`] does, with a file that follows the question.
+///
+/// # Errors
+///
+/// See [`AskError`].
+pub fn ask_with<Q: Serialize, A: DeserializeOwned>(
+    path: &Path,
+    process: &'static str,
+    question: &Q,
+    file: &[u8],
+) -> Result<A, AskError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning { process, path: path.into() }
         }
         _ => AskError::Socket { process, path: path.into(), source },
     };
-    let line = exchange(path, question).map_err(failed)?;
+    let line = exchange(path, question, file).map_err(failed)?;
     match Answer::read(&line) {
         Ok(answer) => answer.map_err(AskError::Refused),
         Err(source) => Err(AskError::Answer { process, source }),
     }
 }
 
-fn exchange<Q: Serialize>(path: &Path, question: &Q) -> io::Result<Vec<u8>> {
+fn exchange<Q: Serialize>(path: &Path, question: &Q, file: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(question).map_err(io::Error::other)?;
     line.push(b'\n');
     stream.write_all(&line)?;
+    // Who refuses the file answers before it was read whole, and closes: his answer is what counts.
+    match stream.write_all(file) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        sent => sent?,
+    }
     let mut answer = Vec::new();
     BufReader::new(stream.take(LINE_MAX as u64)).read_until(b'\n', &mut answer)?;
     Ok(answer)

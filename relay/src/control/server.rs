@@ -22,17 +22,30 @@ const CALLERS_MAX: usize = 64;
 /// How long a caller may be silent, or may not read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers questions. What it returns is written as JSON.
+/// Answers questions.
 pub trait Handler: Send + Sync + 'static {
     /// What can be asked.
     type Request: DeserializeOwned + Send;
 
-    /// Answers a question; an error is a sentence for the operator.
+    /// Answers a question, to which a file may belong that followed it; an error is a sentence for the
+    /// operator.
     fn answer(
         &self,
         request: Self::Request,
+        file: Vec<u8>,
         caller: Caller,
-    ) -> impl Future<Output = Result<serde_json::Value, String>> + Send;
+    ) -> impl Future<Output = Result<Said, String>> + Send;
+
+    /// Returns how many octets of a file follow a question. Callers who may not send one are refused before
+    /// it is read.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator; the connection ends with it.
+    fn file_of(&self, request: &Self::Request, caller: Caller) -> Result<usize, String> {
+        let _ = (request, caller);
+        Ok(0)
+    }
 
     /// Takes a connection over for a question that is more than that.
     ///
@@ -47,6 +60,27 @@ pub trait Handler: Send + Sync + 'static {
     ) -> Result<(), (Self::Request, UnixStream)> {
         let _ = caller;
         Err((request, stream))
+    }
+}
+
+/// An answer, as JSON.
+#[derive(Debug)]
+pub struct Said(Vec<u8>);
+
+impl Said {
+    /// Writes an answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written as JSON, which is a mistake of ours.
+    pub fn of<T: Serialize>(answer: &T) -> Result<Self, String> {
+        serde_json::to_vec(answer).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Returns the JSON.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -104,41 +138,62 @@ async fn converse<H: Handler>(
         if timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await?? == 0 {
             return Ok(());
         }
-        let answer = if line.len() > QUESTION_MAX {
-            Answer::Error(format!("a question has at most {QUESTION_MAX} octets"))
-        } else {
-            match serde_json::from_slice::<H::Request>(&line) {
-                Err(error) => Answer::Error(format!("not understood: {error}")),
-                Ok(request) if stream.buffer().is_empty() => {
-                    match handler.adopt(request, caller, stream.into_inner()) {
-                        Ok(()) => return Ok(()),
-                        Err((request, kept)) => {
-                            stream = BufReader::new(kept);
-                            told(handler.answer(request, caller).await)
-                        }
-                    }
-                }
-                Ok(request) => told(handler.answer(request, caller).await),
+        if line.len() > QUESTION_MAX {
+            let refusal = Err(format!("a question has at most {QUESTION_MAX} octets"));
+            return timeout(PATIENCE, write(&mut stream, refusal)).await?;
+        }
+        let request = match serde_json::from_slice::<H::Request>(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let refusal = Err(format!("not understood: {error}"));
+                timeout(PATIENCE, write(&mut stream, refusal)).await??;
+                continue;
             }
         };
-        let is_lost = line.len() > QUESTION_MAX;
-        timeout(PATIENCE, write(&mut stream, &answer)).await??;
-        if is_lost {
-            return Ok(());
+        let file = match handler.file_of(&request, caller) {
+            Ok(bytes) => read_file(&mut stream, bytes).await?,
+            Err(refusal) => return timeout(PATIENCE, write(&mut stream, Err(refusal))).await?,
+        };
+        let mut unanswered = Some(request);
+        if stream.buffer().is_empty()
+            && let Some(request) = unanswered.take()
+        {
+            match handler.adopt(request, caller, stream.into_inner()) {
+                Ok(()) => return Ok(()),
+                Err((request, kept)) => {
+                    stream = BufReader::new(kept);
+                    unanswered = Some(request);
+                }
+            }
+        }
+        let Some(request) = unanswered else { return Ok(()) };
+        let answer = handler.answer(request, file, caller).await;
+        timeout(PATIENCE, write(&mut stream, answer)).await??;
+    }
+}
+
+/// Reads a file that follows a question. A caller who stops sending it is given up.
+async fn read_file(stream: &mut BufReader<UnixStream>, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut file = Vec::new();
+    while file.len() < bytes {
+        let mut rest = (&mut *stream).take((bytes - file.len()) as u64);
+        if timeout(PATIENCE, rest.read_buf(&mut file)).await?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+    Ok(file)
 }
 
-fn told(result: Result<serde_json::Value, String>) -> Answer<serde_json::Value> {
-    match result {
-        Ok(value) => Answer::Ok(value),
-        Err(message) => Answer::Error(message),
-    }
-}
-
-async fn write<T: Serialize>(stream: &mut BufReader<UnixStream>, answer: &T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer).map_err(io::Error::other)?;
-    line.push(b'\n');
+/// Writes an answer: one line, `{"ok":…}` or `{"error":…}`.
+async fn write(stream: &mut BufReader<UnixStream>, answer: Result<Said, String>) -> io::Result<()> {
+    let line = match answer {
+        Ok(Said(json)) => [b"{\"ok\":", json.as_slice(), b"}\n"].concat(),
+        Err(message) => {
+            let mut line = serde_json::to_vec(&Answer::<()>::Error(message))?;
+            line.push(b'\n');
+            line
+        }
+    };
     stream.write_all(&line).await
 }
 
@@ -160,8 +215,6 @@ pub fn require(caller: Caller, right: Right) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::control::client;
     use crate::control::wire::RelayRequest;
@@ -171,12 +224,27 @@ mod tests {
     impl Handler for Echo {
         type Request = RelayRequest;
 
-        async fn answer(&self, request: RelayRequest, caller: Caller) -> Result<Value, String> {
+        async fn answer(
+            &self,
+            request: RelayRequest,
+            file: Vec<u8>,
+            caller: Caller,
+        ) -> Result<Said, String> {
             match request {
                 RelayRequest::QueueRetry { .. } => {
-                    require(caller, Right::Change).map(|()| json!(1))
+                    require(caller, Right::Change).and_then(|()| Said::of(&1))
                 }
-                other => serde_json::to_value(other).map_err(|error| error.to_string()),
+                RelayRequest::QueueDrop { .. } => Said::of(&String::from_utf8_lossy(&file)),
+                other => Said::of(&other),
+            }
+        }
+
+        fn file_of(&self, request: &RelayRequest, caller: Caller) -> Result<usize, String> {
+            match request {
+                RelayRequest::QueueDrop { ids } => {
+                    require(caller, Right::Change).map(|()| 5 + ids.len())
+                }
+                _ => Ok(0),
             }
         }
     }
@@ -206,6 +274,30 @@ mod tests {
         .unwrap();
         assert_eq!(answer, 1);
         assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_file_follows_its_question_and_nobody_sends_one_who_may_not() {
+        let ids = RelayRequest::QueueDrop { ids: Vec::new() };
+        let (_folder, path) = served(nobody());
+        let (asked, question) = (path.clone(), ids.clone());
+        let echoed: String = tokio::task::spawn_blocking(move || {
+            client::ask_with(&asked, "relay", &question, b"five!")
+        })
+        .await
+        .unwrap()
+        .unwrap();
+        assert_eq!(echoed, "five!");
+        let (_folder, path) = served(Trust { own_uid: u32::MAX, ..nobody() });
+        if rustix::process::getuid().is_root() {
+            eprintln!("skipped: root may change everything");
+            return;
+        }
+        let refused = tokio::task::spawn_blocking(move || {
+            client::ask_with::<_, String>(&path, "relay", &ids, &vec![0; 1 << 20])
+        });
+        let refused = refused.await.unwrap().unwrap_err().to_string();
+        assert!(refused.contains("may look, not change"), "{refused}");
     }
 
     #[tokio::test]

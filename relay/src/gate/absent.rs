@@ -1,14 +1,16 @@
 //! The names of `xdp` in a build without it: [`load`] and [`View::open`] fail, and there is no value of
 //! any of the types, so nothing else can be called.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use relay_common::addr::Net;
 use relay_common::table::EntryId;
 use relay_common::verdict::Verdict;
 
-use super::{Counters, Gate, GateError, Health, Listed, Place, Ruleset};
+use super::{Gate, GateError, Health, Listed, Place, Ruleset};
 
 /// Fails: there is nothing to load.
 ///
@@ -19,6 +21,15 @@ pub fn load(_place: &Place) -> Result<Loaded, GateError> {
     Err(GateError::NotBuilt)
 }
 
+/// Fails: there is nothing to detach.
+///
+/// # Errors
+///
+/// [`GateError::NotBuilt`], always.
+pub fn detach(_pins: &Path) -> Result<(), GateError> {
+    Err(GateError::NotBuilt)
+}
+
 /// Tables over the pins; none exist.
 #[derive(Debug)]
 pub enum Loaded {}
@@ -26,6 +37,26 @@ pub enum Loaded {}
 /// Filled tables; none exist.
 #[derive(Debug)]
 pub enum Filled {}
+
+/// The filter for sockets; none exists.
+#[derive(Clone, Debug)]
+pub enum Door {}
+
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "no value has these methods")]
+impl Door {
+    #[must_use]
+    pub const fn place(&self) -> u32 {
+        match *self {}
+    }
+
+    pub fn hang(&self, _socket: impl AsFd) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub fn hangs(_socket: impl AsFd) -> io::Result<bool> {
+        Ok(false)
+    }
+}
 
 /// The read-only side; none exists.
 #[derive(Debug)]
@@ -68,10 +99,6 @@ impl View {
 
     #[must_use]
     pub fn verdict(&self, _source: IpAddr) -> Verdict {
-        match *self {}
-    }
-
-    pub fn counters(&self) -> Result<Counters, GateError> {
         match *self {}
     }
 

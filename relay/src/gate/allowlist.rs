@@ -2,33 +2,24 @@
 //!
 //! Entries come from two places that are kept apart: *declared* ones from the configuration, *added*
 //! ones from the command line. The kernel has one entry a network, and there the declared one wins.
-//! This file decides what changes; it reads no clock, writes no file and speaks to no kernel.
+//! This file decides what changes; it reads no clock, writes no file and speaks to no kernel. Ends are times
+//! of the boot clock, in nanoseconds.
+
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use relay_common::addr::Net;
-use relay_common::table::{ENTRIES_MAX, EntryId, TagName};
+use relay_common::table::{ENTRIES_MAX, EntryId};
 
 use super::cidr::ancestry;
 use super::entry::{Entry, Origin};
+use super::ids::Ids;
 use crate::config;
 
-/// The longest note, octets.
-pub const NOTE_MAX: usize = 256;
+pub use self::wish::{Author, NOTE_MAX, Refusal, Wish};
 
-/// The wish of an operator to admit one network. What it leaves out, an existing entry keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
-    /// The network.
-    pub net: Net,
-    /// The tag.
-    pub tag: Option<String>,
-    /// The note.
-    pub note: Option<String>,
-    /// The end.
-    pub until: Option<Timestamp>,
-}
+use self::wish::{Omitted, check, same, unchanged_if_declared, wished};
 
 /// What became of one network of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,31 +34,6 @@ pub enum Did {
     Removed,
 }
 
-/// Why a change is refused. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The entry is the configuration's.
-    #[error("{net} is declared in line {line} of the configuration")]
-    Declared {
-        /// The network.
-        net: Net,
-        /// The line that declares it.
-        line: usize,
-    },
-    /// The tag cannot be kept.
-    #[error("tag {0:?}: at most 32 octets, none of them zero or a control character")]
-    Tag(String),
-    /// The note cannot be kept.
-    #[error("note: at most {NOTE_MAX} octets, none of them a control character")]
-    Note,
-    /// The list is full.
-    #[error("the allowlist has room for {ENTRIES_MAX} entries, {wanted} are wanted")]
-    Full {
-        /// How many there would be.
-        wanted: usize,
-    },
-}
-
 /// One change of the added entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -77,11 +43,22 @@ pub enum Edit {
     Take(Net),
 }
 
+impl Edit {
+    /// Returns the network that it is about.
+    #[must_use]
+    pub const fn net(&self) -> Net {
+        match self {
+            Self::Put(entry) => entry.net,
+            Self::Take(net) => *net,
+        }
+    }
+}
+
 /// One change that the kernel's table needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Insert this entry, or change the one of its network.
-    Insert(super::Entry),
+    /// Insert the entry of this network, or change it.
+    Insert(Net),
     /// Remove the entry of this network.
     Remove(Net),
 }
@@ -91,15 +68,13 @@ pub enum Step {
 pub struct Plan {
     /// What to change.
     pub edits: Vec<Edit>,
-    /// What to tell, one for each network asked about.
+    /// What to tell, one for each network asked about, or for each that a file changes.
     pub did: Vec<(Net, Did)>,
 }
 
 /// What a file keeps of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// The last number that was given away.
-    pub last_id: u32,
     /// The numbers of declared entries.
     pub declared: BTreeMap<Net, EntryId>,
     /// The added entries.
@@ -111,50 +86,68 @@ pub struct Kept {
 pub struct Allowlist {
     declared: BTreeMap<Net, Entry>,
     added: BTreeMap<Net, Entry>,
-    last_id: u32,
-    /// The earliest end of an added entry.
-    next_end: Option<Timestamp>,
+    ids: Ids,
+    /// The ends of added entries.
+    ends: BTreeSet<(u64, Net)>,
 }
 
 impl Allowlist {
-    /// Returns the list of what was kept and what is declared. Entries that ended by `now` are left
+    /// Returns the list of what was kept and what is declared. Entries that ended by `now_ns` are left
     /// out; declared networks keep the number they had.
     #[must_use]
-    pub fn new(kept: Kept, declared: &[config::Allow], now: Timestamp) -> Self {
-        let mut list = Self { last_id: kept.last_id, ..Self::default() };
-        let live = kept.added.into_iter().filter(|entry| entry.until.is_none_or(|end| end > now));
+    pub fn new(kept: Kept, declared: &[config::Allow], now_ns: u64) -> Self {
+        let mut list = Self::default();
+        let live =
+            kept.added.into_iter().filter(|entry| entry.until_ns.is_none_or(|end| end > now_ns));
         list.added = live.map(|entry| (entry.net, entry)).collect();
-        let highest =
-            list.added.values().map(|entry| entry.id).chain(kept.declared.values().copied());
-        list.last_id = highest.map(|id| id.0).fold(list.last_id, u32::max);
-        list.next_end = list.earliest_end();
+        let mut homeless = Vec::new();
+        for entry in list.added.values() {
+            list.ends.extend(entry.until_ns.map(|end| (end, entry.net)));
+            if !list.ids.take(entry.id) {
+                homeless.push(entry.net);
+            }
+        }
+        for net in homeless {
+            // Two entries of one number: a file that was put together by hand.
+            if let (Some(entry), Some(id)) = (list.added.get_mut(&net), list.ids.take_lowest()) {
+                entry.id = id;
+            }
+        }
         list.declare(declared, &kept.declared);
         list
     }
 
     /// Takes the declared entries of a new configuration in place of the former ones.
     pub fn redeclare(&mut self, declared: &[config::Allow]) {
-        let former = self.declared.iter().map(|(net, entry)| (*net, entry.id)).collect();
+        let former: BTreeMap<Net, EntryId> =
+            self.declared.iter().map(|(net, entry)| (*net, entry.id)).collect();
+        for (net, id) in &former {
+            if self.added.get(net).is_none_or(|entry| entry.id != *id) {
+                self.ids.free(*id);
+            }
+        }
         self.declare(declared, &former);
     }
 
     fn declare(&mut self, declared: &[config::Allow], former: &BTreeMap<Net, EntryId>) {
         self.declared.clear();
+        let mut unnumbered = Vec::new();
         for allow in declared {
             // The configuration's reader refuses networks with host bits.
             let Ok(net) = super::net(allow.cidr) else { continue };
-            let known = self.added.get(&net).map(|entry| entry.id).or(former.get(&net).copied());
-            let id = known.unwrap_or_else(|| self.take_id());
-            let entry = Entry {
-                net,
-                id,
-                tag: allow.tag.clone(),
-                note: allow.note.clone(),
-                connect_rate: allow.connect_rate,
-                until: None,
-                origin: Origin::Declared { line: allow.line },
-            };
-            self.declared.insert(net, entry);
+            let shared = self.added.get(&net).map(|entry| entry.id);
+            let known =
+                shared.or_else(|| former.get(&net).copied().filter(|id| self.ids.take(*id)));
+            match known {
+                Some(id) => drop(self.declared.insert(net, of_declared(allow, net, id))),
+                None => unnumbered.push((net, allow)),
+            }
+        }
+        for (net, allow) in unnumbered {
+            // A list of more entries than there are numbers is refused before it comes here.
+            if let Some(id) = self.ids.take_lowest() {
+                self.declared.insert(net, of_declared(allow, net, id));
+            }
         }
     }
 
@@ -162,7 +155,6 @@ impl Allowlist {
     #[must_use]
     pub fn kept(&self) -> Kept {
         Kept {
-            last_id: self.last_id,
             declared: self.declared.iter().map(|(net, entry)| (*net, entry.id)).collect(),
             added: self.added.values().cloned().collect(),
         }
@@ -170,11 +162,31 @@ impl Allowlist {
 
     /// Returns the entries that count, in the order of their networks.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let hidden = |net: &Net| self.declared.contains_key(net);
-        let added = self.added.values().filter(move |entry| !hidden(&entry.net));
-        let mut all: Vec<&Entry> = self.declared.values().chain(added).collect();
-        all.sort_unstable_by_key(|entry| entry.net);
-        all.into_iter()
+        let mut declared = self.declared.values().peekable();
+        let mut added = self.added.values().peekable();
+        std::iter::from_fn(move || match (declared.peek(), added.peek()) {
+            (Some(one), Some(other)) if one.net == other.net => {
+                added.next();
+                declared.next()
+            }
+            (Some(one), Some(other)) if one.net < other.net => declared.next(),
+            (Some(_), None) => declared.next(),
+            (_, Some(_)) => added.next(),
+            (None, None) => None,
+        })
+    }
+
+    /// Returns how many entries count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let hidden = self.declared.keys().filter(|net| self.added.contains_key(net)).count();
+        self.declared.len() + self.added.len() - hidden
+    }
+
+    /// Returns whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.declared.is_empty() && self.added.is_empty()
     }
 
     /// Returns the entry of exactly this network.
@@ -192,7 +204,11 @@ impl Allowlist {
     /// Returns how many entries lie inside `net`, itself not counted.
     #[must_use]
     pub fn inside(&self, net: &Net) -> usize {
-        self.entries().filter(|entry| entry.net != *net && net.covers(&entry.net)).count()
+        let within = |entries: &BTreeMap<Net, Entry>| -> BTreeSet<Net> {
+            let inner = entries.range(net..).map(|(inner, _)| *inner);
+            inner.take_while(|inner| net.covers(inner)).filter(|inner| inner != net).collect()
+        };
+        within(&self.declared).union(&within(&self.added)).count()
     }
 
     /// Decides what it takes to admit networks.
@@ -200,10 +216,11 @@ impl Allowlist {
     /// # Errors
     ///
     /// A [`Refusal`], and then for all of them.
-    pub fn add(&self, wishes: &[Wish], uid: u32, now: Timestamp) -> Result<Plan, Refusal> {
+    pub fn add(&self, wishes: &[Wish], author: Author) -> Result<Plan, Refusal> {
         let mut plan = Plan::default();
-        let mut last_id = self.last_id;
+        let mut unused = self.ids.unused();
         let mut seen: BTreeMap<Net, Entry> = BTreeMap::new();
+        let mut new = 0;
         for wish in wishes {
             check(wish)?;
             let net = wish.net;
@@ -212,8 +229,12 @@ impl Allowlist {
                 continue;
             }
             let former = seen.get(&net).or_else(|| self.added.get(&net));
-            let id = former.map_or_else(|| self.id_after(&mut last_id), |entry| entry.id);
-            let entry = wished(wish, former, id, Origin::Added { uid, at: now });
+            new += usize::from(former.is_none());
+            let id = former.map(|entry| entry.id).or_else(|| unused.next());
+            let wanted = self.len() + new;
+            let id = id.filter(|_| former.is_some() || wanted <= ENTRIES_MAX as usize);
+            let id = id.ok_or(Refusal::Full { wanted })?;
+            let entry = wished(wish, former, id, author, Omitted::Stays);
             let did = match former {
                 None => Did::Added,
                 Some(former) if same(former, &entry) => Did::Unchanged,
@@ -225,10 +246,53 @@ impl Allowlist {
                 seen.insert(net, entry);
             }
         }
-        let new = seen.keys().filter(|net| !self.added.contains_key(net)).count();
-        let wanted = self.entries().count() + new;
-        if new > 0 && wanted > ENTRIES_MAX as usize {
-            return Err(Refusal::Full { wanted });
+        Ok(plan)
+    }
+
+    /// Decides what it takes to make `wishes`, each of another network, the whole of the added entries.
+    ///
+    /// # Errors
+    ///
+    /// The place of the wish that is refused, and why; nothing for a list that is too long as a whole.
+    pub fn replace(
+        &self,
+        wishes: &[Wish],
+        author: Author,
+    ) -> Result<Plan, (Option<usize>, Refusal)> {
+        let mut plan = Plan::default();
+        let mut unused = self.ids.unused();
+        let mut wanted: BTreeSet<Net> = BTreeSet::new();
+        for (place, wish) in wishes.iter().enumerate() {
+            let refused = |refusal| (Some(place), refusal);
+            check(wish).map_err(refused)?;
+            if let Some(declared) = self.declared.get(&wish.net) {
+                unchanged_if_declared(declared, wish).map_err(refused)?;
+                continue;
+            }
+            wanted.insert(wish.net);
+            let former = self.added.get(&wish.net);
+            let full = Refusal::Full { wanted: self.declared.len() + wishes.len() };
+            let id = former.map(|entry| entry.id).or_else(|| unused.next());
+            let id = id.ok_or((None, full))?;
+            let entry = wished(wish, former, id, author, Omitted::Goes);
+            match former {
+                Some(former) if same(former, &entry) => {}
+                Some(_) => {
+                    plan.did.push((wish.net, Did::Updated));
+                    plan.edits.push(Edit::Put(entry));
+                }
+                None => {
+                    plan.did.push((wish.net, Did::Added));
+                    plan.edits.push(Edit::Put(entry));
+                }
+            }
+        }
+        for net in self.added.keys().filter(|net| !wanted.contains(net)) {
+            // One that a declared entry hides stays for the time after that.
+            if !self.declared.contains_key(net) {
+                plan.did.push((*net, Did::Removed));
+                plan.edits.push(Edit::Take(*net));
+            }
         }
         Ok(plan)
     }
@@ -255,14 +319,11 @@ impl Allowlist {
         Ok(plan)
     }
 
-    /// Decides which added entries end by `now`.
+    /// Decides which added entries end by `now_ns`.
     #[must_use]
-    pub fn expire(&self, now: Timestamp) -> Plan {
-        if self.next_end.is_none_or(|end| end > now) {
-            return Plan::default();
-        }
-        let over = self.added.values().filter(|entry| entry.until.is_some_and(|end| end <= now));
-        let nets: Vec<Net> = over.map(|entry| entry.net).collect();
+    pub fn expire(&self, now_ns: u64) -> Plan {
+        let over = self.ends.iter().take_while(|(end, _)| *end <= now_ns);
+        let nets: Vec<Net> = over.map(|(_, net)| *net).collect();
         Plan {
             edits: nets.iter().copied().map(Edit::Take).collect(),
             did: nets.into_iter().map(|net| (net, Did::Removed)).collect(),
@@ -273,98 +334,59 @@ impl Allowlist {
     /// all of it back.
     pub fn apply(&mut self, edits: &[Edit]) -> (Vec<Step>, Vec<Edit>) {
         let mut undo = Vec::new();
+        // Numbers are given back first: an edit may give one of them to another network.
         for edit in edits {
-            let (net, former) = match edit {
-                Edit::Put(entry) => {
-                    self.last_id = self.last_id.max(entry.id.0);
-                    (entry.net, self.added.insert(entry.net, entry.clone()))
+            if let Some(former) = self.added.remove(&edit.net()) {
+                self.leave(&former);
+                undo.push(Edit::Put(former));
+            } else {
+                undo.push(Edit::Take(edit.net()));
+            }
+        }
+        for edit in edits {
+            if let Edit::Put(entry) = edit {
+                self.ids.take(entry.id);
+                self.ends.extend(entry.until_ns.map(|end| (end, entry.net)));
+                let earlier = self.added.insert(entry.net, entry.clone());
+                // Named twice in one request: the last word counts.
+                if let Some(end) = earlier.and_then(|earlier| earlier.until_ns)
+                    && entry.until_ns != Some(end)
+                {
+                    self.ends.remove(&(end, entry.net));
                 }
-                Edit::Take(net) => (*net, self.added.remove(net)),
-            };
-            undo.push(former.map_or(Edit::Take(net), Edit::Put));
+            }
         }
         undo.reverse();
-        self.next_end = self.earliest_end();
-        let nets = edits.iter().map(|edit| match edit {
-            Edit::Put(entry) => entry.net,
-            Edit::Take(net) => *net,
-        });
         let step = |net: Net| match self.entry(&net) {
-            Some(entry) => Step::Insert(entry.for_kernel()),
+            Some(_) => Step::Insert(net),
             None => Step::Remove(net),
         };
         // A declared entry hides the change from the kernel.
-        (nets.filter(|net| !self.declared.contains_key(net)).map(step).collect(), undo)
+        let nets = edits.iter().map(Edit::net).filter(|net| !self.declared.contains_key(net));
+        (nets.map(step).collect(), undo)
     }
 
-    fn earliest_end(&self) -> Option<Timestamp> {
-        self.added.values().filter_map(|entry| entry.until).min()
-    }
-
-    fn take_id(&mut self) -> EntryId {
-        let mut last = self.last_id;
-        let id = self.id_after(&mut last);
-        self.last_id = last;
-        id
-    }
-
-    /// Numbers are not used again until all were: a counter never speaks of two entries.
-    fn id_after(&self, last: &mut u32) -> EntryId {
-        loop {
-            *last = last.wrapping_add(1).max(1);
-            let id = EntryId(*last);
-            // Only after four thousand million entries can a number be taken.
-            let wrapped = *last < self.last_id;
-            let taken = || self.declared.values().chain(self.added.values()).any(|e| e.id == id);
-            if !(wrapped && taken()) {
-                return id;
-            }
+    fn leave(&mut self, former: &Entry) {
+        if let Some(end) = former.until_ns {
+            self.ends.remove(&(end, former.net));
+        }
+        if self.declared.get(&former.net).is_none_or(|declared| declared.id != former.id) {
+            self.ids.free(former.id);
         }
     }
 }
 
-fn check(wish: &Wish) -> Result<(), Refusal> {
-    let printable = |text: &str| !text.chars().any(char::is_control);
-    if let Some(tag) = &wish.tag
-        && (tag.is_empty() || TagName::new(tag).is_none() || !printable(tag))
-    {
-        return Err(Refusal::Tag(tag.clone()));
-    }
-    if wish.note.as_ref().is_some_and(|note| note.len() > NOTE_MAX || !printable(note)) {
-        return Err(Refusal::Note);
-    }
-    Ok(())
-}
-
-fn unchanged_if_declared(declared: &Entry, wish: &Wish) -> Result<Did, Refusal> {
-    let asks_for_more = wish.until.is_some()
-        || (wish.tag.is_some() && wish.tag != declared.tag)
-        || (wish.note.is_some() && wish.note != declared.note);
-    match declared.origin {
-        Origin::Declared { line } if asks_for_more => {
-            Err(Refusal::Declared { net: declared.net, line })
-        }
-        Origin::Declared { .. } | Origin::Added { .. } => Ok(Did::Unchanged),
-    }
-}
-
-fn wished(wish: &Wish, former: Option<&Entry>, id: EntryId, origin: Origin) -> Entry {
-    let kept = |of: fn(&Entry) -> Option<String>| former.and_then(of);
+fn of_declared(allow: &config::Allow, net: Net, id: EntryId) -> Entry {
     Entry {
-        net: wish.net,
+        net,
         id,
-        tag: wish.tag.clone().or_else(|| kept(|entry| entry.tag.clone())),
-        note: wish.note.clone().or_else(|| kept(|entry| entry.note.clone())),
-        connect_rate: None,
-        until: wish.until.or_else(|| former.and_then(|entry| entry.until)),
-        origin,
+        tag: allow.tag.clone(),
+        note: allow.note.clone(),
+        connect_rate: allow.connect_rate,
+        source_rate: allow.source_rate,
+        until_ns: None,
+        origin: Origin::Declared { line: allow.line },
     }
-}
-
-/// Who asked, and when, is no part of what an entry says.
-fn same(former: &Entry, entry: &Entry) -> bool {
-    let with_origin = Entry { origin: former.origin, ..entry.clone() };
-    *former == with_origin
 }
 
 #[cfg(test)]

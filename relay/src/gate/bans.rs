@@ -2,9 +2,13 @@
 //!
 //! The relay parses what strangers' machines send. Whoever takes it over may shut addresses out, few
 //! and for a while; he must not shut out networks, keep anybody out for good, end a ban, or make the
-//! host unreachable for itself. This file decides that; it reads no clock and writes no file.
+//! host unreachable for itself. This file decides that; it reads no clock and writes no file. Ends are times
+//! of the boot clock, in nanoseconds.
+//!
+//! A source that is banned again soon after a ban ended is banned for longer: each time twice as long as the
+//! time before, unless whoever bans it names a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,20 +28,41 @@ pub const RELAY_ALIVE: usize = 10_000;
 pub const RELAY_PER_SECOND: u32 = 10;
 /// The shortest IPv6 prefix that the relay may ban: what one host has as a rule (RFC 7421).
 const RELAY_PREFIX_V6: u8 = 64;
+/// The first ban of a source for which no time is named; the next one is twice as long, and so on.
+pub const FIRST: Duration = Duration::from_secs(15 * 60);
+/// The longest ban that doubling leads to.
+pub const DOUBLED_MOST: Duration = RELAY_LONGEST;
+/// How long after its end a ban is remembered, so that the next one is longer.
+pub const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+/// The ended bans that are remembered; those that ended first are forgotten first.
+pub const REMEMBERED_MAX: usize = 100_000;
 
 /// A source that is dropped for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// The banned network.
     pub net: Net,
-    /// When the ban ends.
-    pub until: Timestamp,
+    /// When the ban ends, on the boot clock.
+    pub until_ns: u64,
     /// A remark for people.
     pub note: Option<String>,
     /// The user who asked for it.
     pub uid: u32,
     /// When.
     pub at: Timestamp,
+    /// How often this network was banned before, as far as that is remembered.
+    pub repeats: u32,
+}
+
+/// A ban that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The network.
+    pub net: Net,
+    /// When it ended, on the boot clock; negative for before this boot.
+    pub ended_ns: i64,
+    /// How often it was banned, that one included.
+    pub times: u32,
 }
 
 /// Who asks for a ban.
@@ -68,7 +93,7 @@ pub enum Refusal {
     #[error("{0} is protected: it is this host itself")]
     Protected(Net),
     /// The list is full.
-    #[error("there is room for {BANS_MAX} bans in each family")]
+    #[error("there is room for {BANS_MAX} bans")]
     Full,
     /// The note cannot be kept.
     #[error("note: at most {NOTE_MAX} octets, none of them a control character")]
@@ -106,85 +131,155 @@ impl Budget {
 /// All bans.
 #[derive(Debug, Default)]
 pub struct Bans {
-    bans: BTreeMap<Net, Ban>,
+    all: BTreeMap<Net, Ban>,
+    /// When each ends.
+    ends: BTreeSet<(u64, Net)>,
+    /// How many each user has.
+    by_uid: BTreeMap<u32, usize>,
+    past: BTreeMap<Net, Past>,
+    /// When each of the past ended.
+    past_ends: BTreeSet<(i64, Net)>,
 }
 
 impl Bans {
-    /// Returns these bans without those that were over by `now`.
+    /// Returns these bans; those that were over by `now_ns` are past ones.
     #[must_use]
-    pub fn new(kept: Vec<Ban>, now: Timestamp) -> Self {
-        let alive = kept.into_iter().filter(|ban| ban.until > now);
-        Self { bans: alive.map(|ban| (ban.net, ban)).collect() }
+    pub fn new(kept: Vec<Ban>, past: Vec<Past>, now_ns: u64) -> Self {
+        let mut bans = Self::default();
+        for past in past {
+            bans.remember(past, now_ns);
+        }
+        for ban in kept {
+            bans.put(ban);
+        }
+        bans.expire(now_ns);
+        bans
     }
 
     /// Returns every ban in the order of networks.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Ban> {
-        self.bans.values()
+        self.all.values()
+    }
+
+    /// Returns the past bans that are remembered.
+    pub fn past(&self) -> impl ExactSizeIterator<Item = &Past> {
+        self.past.values()
     }
 
     /// Returns the ban that ends last of those that cover `net`.
     #[must_use]
     pub fn covering(&self, net: Net) -> Option<&Ban> {
-        super::cidr::ancestry(net).filter_map(|net| self.bans.get(&net)).max_by_key(|ban| ban.until)
+        let around = super::cidr::ancestry(net).filter_map(|net| self.all.get(&net));
+        around.max_by_key(|ban| ban.until_ns)
     }
 
-    /// Checks a ban and returns what it will change.
+    /// Returns how often `net` was banned, this time not counted, and how long it is banned if nobody names
+    /// a time.
+    #[must_use]
+    pub fn next_time(&self, net: &Net, now_ns: u64) -> (u32, Duration) {
+        let remembered = |past: &&Past| !is_forgotten(past, now_ns);
+        let past = self.past.get(net).filter(remembered).map_or(0, |past| past.times);
+        let standing = self.all.get(net).map(|ban| ban.repeats + 1);
+        let times = standing.unwrap_or(past);
+        let doubled = FIRST.checked_mul(1u32.checked_shl(times).unwrap_or(u32::MAX));
+        (times, doubled.unwrap_or(DOUBLED_MOST).min(DOUBLED_MOST))
+    }
+
+    /// Checks a ban, asked for at `now_ns`, and returns what it will change.
     ///
     /// # Errors
     ///
     /// A [`Refusal`].
-    pub fn weigh(&self, ban: &Ban, asker: Asker, protected: &[IpAddr]) -> Result<Did, Refusal> {
+    pub fn weigh(
+        &self,
+        ban: &Ban,
+        asker: Asker,
+        protected: &[IpAddr],
+        now_ns: u64,
+    ) -> Result<Did, Refusal> {
         let printable = |text: &str| !text.chars().any(char::is_control);
         if ban.note.as_ref().is_some_and(|note| note.len() > NOTE_MAX || !printable(note)) {
             return Err(Refusal::Note);
         }
-        let former = self.bans.get(&ban.net);
+        let former = self.all.get(&ban.net);
         if asker == Asker::Relay {
-            may_relay(ban, protected)?;
+            may_relay(ban, protected, now_ns)?;
             // It may lengthen a ban, never shorten one.
-            if former.is_some_and(|former| former.until >= ban.until) {
+            if former.is_some_and(|former| former.until_ns >= ban.until_ns) {
                 return Ok(Did::Unchanged);
             }
-            let theirs = self.bans.values().filter(|other| other.uid == ban.uid).count();
+            let theirs = self.by_uid.get(&ban.uid).copied().unwrap_or(0);
             if former.is_none_or(|former| former.uid != ban.uid) && theirs >= RELAY_ALIVE {
                 return Err(Refusal::TooMany);
             }
         }
-        let family = ban.net.family();
         match former {
             Some(_) => Ok(Did::Updated),
-            None if self.count(family) >= BANS_MAX as usize => Err(Refusal::Full),
+            None if self.all.len() >= BANS_MAX as usize => Err(Refusal::Full),
             None => Ok(Did::Added),
         }
     }
 
-    fn count(&self, family: Family) -> usize {
-        // Two families in one map, each contiguous: counting is only needed near the limit.
-        if self.bans.len() < BANS_MAX as usize {
-            return 0;
-        }
-        self.bans.keys().filter(|net| net.family() == family).count()
-    }
-
     /// Puts a ban in place of the network's former one, which is returned.
     pub fn put(&mut self, ban: Ban) -> Option<Ban> {
-        self.bans.insert(ban.net, ban)
+        let former = self.pull(&ban.net);
+        self.ends.insert((ban.until_ns, ban.net));
+        *self.by_uid.entry(ban.uid).or_default() += 1;
+        self.all.insert(ban.net, ban);
+        former
     }
 
-    /// Takes the ban of exactly this network away.
+    /// Lifts the ban of exactly this network: it is not remembered.
     pub fn take(&mut self, net: &Net) -> Option<Ban> {
-        self.bans.remove(net)
+        self.pull(net)
     }
 
-    /// Takes the bans away that are over by `now`.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<Ban> {
+    fn pull(&mut self, net: &Net) -> Option<Ban> {
+        let ban = self.all.remove(net)?;
+        self.ends.remove(&(ban.until_ns, ban.net));
+        if let Some(count) = self.by_uid.get_mut(&ban.uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_uid.remove(&ban.uid);
+            }
+        }
+        Some(ban)
+    }
+
+    /// Takes the bans away that are over by `now_ns`, remembers them, and returns them.
+    pub fn expire(&mut self, now_ns: u64) -> Vec<Ban> {
         let over: Vec<Net> =
-            self.bans.values().filter(|ban| ban.until <= now).map(|ban| ban.net).collect();
-        over.iter().filter_map(|net| self.bans.remove(net)).collect()
+            self.ends.iter().take_while(|(end, _)| *end <= now_ns).map(|(_, net)| *net).collect();
+        let over: Vec<Ban> = over.iter().filter_map(|net| self.pull(net)).collect();
+        for ban in &over {
+            let ended_ns = i64::try_from(ban.until_ns).unwrap_or(i64::MAX);
+            self.remember(Past { net: ban.net, ended_ns, times: ban.repeats + 1 }, now_ns);
+        }
+        over
+    }
+
+    fn remember(&mut self, past: Past, now_ns: u64) {
+        if let Some(former) = self.past.insert(past.net, past) {
+            self.past_ends.remove(&(former.ended_ns, former.net));
+        }
+        self.past_ends.insert((past.ended_ns, past.net));
+        while let Some((ended_ns, net)) = self.past_ends.first().copied()
+            && (self.past.len() > REMEMBERED_MAX
+                || self.past.get(&net).is_none_or(|past| is_forgotten(past, now_ns)))
+        {
+            self.past_ends.remove(&(ended_ns, net));
+            self.past.remove(&net);
+        }
     }
 }
 
-fn may_relay(ban: &Ban, protected: &[IpAddr]) -> Result<(), Refusal> {
+fn is_forgotten(past: &Past, now_ns: u64) -> bool {
+    let now_ns = i64::try_from(now_ns).unwrap_or(i64::MAX);
+    let since = now_ns.saturating_sub(past.ended_ns);
+    since > i64::try_from(REMEMBERED.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn may_relay(ban: &Ban, protected: &[IpAddr], now_ns: u64) -> Result<(), Refusal> {
     let narrow = match ban.net.family() {
         Family::V4 => ban.net.is_host(),
         Family::V6 => ban.net.prefix() >= RELAY_PREFIX_V6,
@@ -192,7 +287,7 @@ fn may_relay(ban: &Ban, protected: &[IpAddr]) -> Result<(), Refusal> {
     if !narrow {
         return Err(Refusal::TooWide(ban.net));
     }
-    if ban.until.duration_since(ban.at).unsigned_abs() > RELAY_LONGEST {
+    if Duration::from_nanos(ban.until_ns.saturating_sub(now_ns)) > RELAY_LONGEST {
         return Err(Refusal::TooLong);
     }
     let covers = |address: IpAddr| ban.net.contains(address.into());
@@ -204,99 +299,4 @@ fn may_relay(ban: &Ban, protected: &[IpAddr]) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ban(network: &str, seconds: i64, uid: u32) -> Ban {
-        let net = super::super::net(network.parse().unwrap()).unwrap();
-        let at = Timestamp::UNIX_EPOCH;
-        let until = Timestamp::from_second(seconds).unwrap();
-        Ban { net, until, note: None, uid, at }
-    }
-
-    #[test]
-    fn what_the_relay_may_ban_and_an_operator_too() {
-        let protected = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-        let day = 86_400;
-        for (network, seconds, relay) in [
-            ("198.51.100.7", 60, "added"),
-            ("198.51.100.7/32", day, "added"),
-            ("198.51.100.7", day + 1, "24 hours"),
-            ("198.51.100.0/31", 60, "single addresses"),
-            ("0.0.0.0/0", 60, "single addresses"),
-            ("2001:db8:1::7", 60, "added"),
-            ("2001:db8:1::/64", 60, "added"),
-            ("2001:db8:1::/63", 60, "single addresses"),
-            ("::/0", 60, "single addresses"),
-            ("192.0.2.1", 60, "protected"),
-            ("::ffff:192.0.2.1", 60, "protected"),
-            ("2001:db8::/64", 60, "protected"),
-            ("127.0.0.53", 60, "protected"),
-            ("::1", 60, "protected"),
-        ] {
-            let bans = Bans::default();
-            let word = |weighed: Result<Did, Refusal>| match weighed {
-                Ok(did) => format!("{did:?}").to_lowercase(),
-                Err(refusal) => refusal.to_string(),
-            };
-            let ban = ban(network, seconds, 990);
-            let answer = word(bans.weigh(&ban, Asker::Relay, &protected));
-            assert!(answer.contains(relay), "{network} for {seconds} s: {answer}");
-            assert_eq!(bans.weigh(&ban, Asker::Operator, &protected), Ok(Did::Added), "{network}");
-        }
-    }
-
-    #[test]
-    fn the_relay_lengthens_bans_and_never_shortens_them() {
-        let mut bans = Bans::default();
-        bans.put(ban("198.51.100.7", 5_000, 0));
-        let weigh = |seconds, asker| bans.weigh(&ban("198.51.100.7", seconds, 990), asker, &[]);
-        assert_eq!(weigh(60, Asker::Relay), Ok(Did::Unchanged));
-        assert_eq!(weigh(5_000, Asker::Relay), Ok(Did::Unchanged));
-        assert_eq!(weigh(5_001, Asker::Relay), Ok(Did::Updated));
-        assert_eq!(weigh(60, Asker::Operator), Ok(Did::Updated));
-    }
-
-    #[test]
-    fn the_relay_has_ten_thousand_bans_at_most_and_operators_more() {
-        let mut bans = Bans::default();
-        for number in 0..RELAY_ALIVE as u32 {
-            let address = std::net::Ipv4Addr::from(0x0a00_0000 + number);
-            bans.put(ban(&address.to_string(), 60, 990));
-        }
-        let next = ban("198.51.100.7", 60, 990);
-        assert_eq!(bans.weigh(&next, Asker::Relay, &[]), Err(Refusal::TooMany));
-        assert_eq!(bans.weigh(&Ban { uid: 0, ..next }, Asker::Operator, &[]), Ok(Did::Added));
-        assert_eq!(bans.weigh(&ban("10.0.0.1", 61, 990), Asker::Relay, &[]), Ok(Did::Updated));
-        assert_eq!(bans.expire(Timestamp::from_second(60).unwrap()).len(), RELAY_ALIVE);
-        assert_eq!(bans.iter().len(), 0);
-    }
-
-    #[test]
-    fn ten_a_second_and_ten_at_once() {
-        let mut budget = Budget::default();
-        let start = Duration::from_secs(100);
-        assert_eq!((0..30).filter(|_| budget.take(1, start)).count(), 10);
-        assert!(!budget.take(1, start + Duration::from_millis(99)));
-        assert!(budget.take(1, start + Duration::from_millis(101)));
-        let granted = (0..1_000u64)
-            .filter(|tick| budget.take(1, start + Duration::from_millis(1_000 + tick * 10)))
-            .count();
-        assert!((105..=110).contains(&granted), "{granted} in ten seconds");
-        assert!(
-            !budget.take(11, start + Duration::from_secs(1_000)),
-            "never more than ten at once"
-        );
-    }
-
-    #[test]
-    fn the_longest_of_the_covering_bans_counts() {
-        let mut bans = Bans::default();
-        bans.put(ban("198.51.100.0/24", 900, 0));
-        bans.put(ban("198.51.100.7", 60, 990));
-        let net = super::super::net("198.51.100.7".parse().unwrap()).unwrap();
-        assert_eq!(bans.covering(net).map(|ban| ban.until.as_second()), Some(900));
-        assert_eq!(bans.take(&net).map(|ban| ban.uid), Some(990));
-        assert_eq!(bans.take(&net), None);
-    }
-}
+mod tests;

@@ -20,8 +20,10 @@ pub struct Entry {
     pub note: Option<String>,
     /// Connection attempts it may make; none: no limit.
     pub connect_rate: Option<config::Rate>,
-    /// When it ends; none: it stays.
-    pub until: Option<Timestamp>,
+    /// Connection attempts that each of its sources may make; none: no limit.
+    pub source_rate: Option<config::Rate>,
+    /// When it ends, in nanoseconds of the boot clock; none: it stays.
+    pub until_ns: Option<u64>,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -51,14 +53,18 @@ impl Entry {
             net: self.net,
             id: self.id,
             tag: self.tag.as_deref().and_then(TagName::new),
-            rate: self.connect_rate.and_then(|rate| {
-                // Ten seconds' worth may come at once, as with the rates of policies.
-                let per_burst = u64::from(rate.count) * 10_000 / millis(rate).max(1);
-                let burst = u32::try_from(per_burst.max(1)).unwrap_or(u32::MAX);
-                bucket::Rate::new(rate.count, rate.per, burst)
-            }),
+            rate: self.connect_rate.and_then(with_burst),
+            source_rate: self.source_rate.and_then(with_burst),
+            until_ns: self.until_ns,
         }
     }
+}
+
+/// Returns a rate of which ten seconds' worth may come at once, as with the rates of policies.
+fn with_burst(rate: config::Rate) -> Option<bucket::Rate> {
+    let per_burst = u64::from(rate.count) * 10_000 / millis(rate).max(1);
+    let burst = u32::try_from(per_burst.max(1)).unwrap_or(u32::MAX);
+    bucket::Rate::new(rate.count, rate.per, burst)
 }
 
 fn millis(rate: config::Rate) -> u64 {

@@ -104,6 +104,14 @@ pub enum GateError {
         /// What it holds.
         capacity: u32,
     },
+    /// Counters of their own cannot be given to so many.
+    #[error("{count} {what} cannot be counted apart; guard fewer")]
+    Spread {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+    },
     /// A ruleset or entry contradicts itself. Nothing was changed.
     #[error("entry {entry}: {problem}")]
     Entry {

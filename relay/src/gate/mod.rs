@@ -9,12 +9,26 @@
 
 /// The allowlist as its owner sees it.
 pub mod allowlist;
+/// The log of every change.
+pub mod audit;
 /// The bans as their owner sees them.
 pub mod bans;
 /// Between written and looked-up networks.
 pub mod cidr;
+/// Who is connected to the guarded ports.
+pub mod clients;
+/// Between the wall clock and the boot clock.
+pub mod clocks;
 /// An entry with all that is known of it.
 pub mod entry;
+/// The numbers of entries.
+pub mod ids;
+/// One list as the memory that the kernel looks it up in.
+pub mod list;
+/// The file that replaces the run-time list.
+pub mod listfile;
+/// What the kernel says of interfaces.
+pub mod netlink;
 /// The two files of the gate's state.
 pub mod record;
 /// One file of records, replaced whole.
@@ -22,10 +36,12 @@ pub mod store;
 
 #[cfg(not(feature = "xdp"))]
 mod absent;
+mod count;
 mod error;
 mod off;
 #[cfg(feature = "xdp")]
 mod sys;
+mod words;
 #[cfg(feature = "xdp")]
 mod xdp;
 
@@ -36,15 +52,17 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use relay_common::addr::{Net, NetError};
 use relay_common::bucket::Rate;
-use relay_common::table::{EntryCount, EntryId, Settings, TagName};
-use relay_common::verdict::{Reason, Verdict};
+use relay_common::state::{self, Alone, OwnHost, Scope};
+use relay_common::table::{EntryId, Sample, Sketch, TagName};
+use relay_common::verdict::Verdict;
 
 #[cfg(not(feature = "xdp"))]
-pub use absent::{Filled, Loaded, View, load};
+pub use absent::{Door, Filled, Loaded, View, detach, load};
+pub use count::{CountRow, Counters, EntryCounts};
 pub use error::GateError;
 pub use off::Off;
 #[cfg(feature = "xdp")]
-pub use xdp::{EntryPoint, Filled, Loaded, Run, View, load};
+pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, View, detach, load};
 
 /// Where the gate keeps its pins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +79,17 @@ pub struct Place {
 pub struct Entry {
     /// The network.
     pub net: Net,
-    /// Its number, not 0, and no other entry's: counters, rate and tag are kept under it.
+    /// Its number, less than [`ENTRIES_MAX`](relay_common::table::ENTRIES_MAX) and no other entry's:
+    /// counters, rate and tag are kept under it.
     pub id: EntryId,
     /// The tag that joins its clients to policies.
     pub tag: Option<TagName>,
     /// The rate of its connection attempts; none: no limit.
     pub rate: Option<Rate>,
+    /// The rate of the attempts of each of its sources; none: no limit.
+    pub source_rate: Option<Rate>,
+    /// When it ends, in nanoseconds of the boot clock; none: never. The kernel keeps to it by itself.
+    pub until_ns: Option<u64>,
 }
 
 /// Everything that the kernel is told: what it should be, whole.
@@ -74,8 +97,10 @@ pub struct Entry {
 pub struct Ruleset {
     /// The guarded ports.
     pub ports: Vec<u16>,
-    /// How strictly they are guarded.
-    pub settings: Settings,
+    /// Which segments to them are looked at.
+    pub scope: Scope,
+    /// What becomes of connections of the host to itself.
+    pub own_host: OwnHost,
     /// The allowlist: no network and no number twice.
     pub entries: Vec<Entry>,
     /// Banned networks, each until a time of the boot clock in nanoseconds.
@@ -86,14 +111,17 @@ pub struct Ruleset {
 ///
 /// Every change is effective when its method returns, for the next frame on every CPU.
 pub trait Gate: Send {
-    /// Brings every table to `ruleset`: what it admits is added before what it no longer admits goes.
+    /// Brings every table to `ruleset`. The list takes the place of the former one at one moment for both
+    /// families; what else it admits is there before, what it no longer admits goes after.
     ///
     /// # Errors
     ///
-    /// [`GateError::TooMany`] before anything was changed; else what the kernel refused.
+    /// [`GateError::TooMany`] and [`GateError::Entry`] before anything was changed; else what the kernel
+    /// refused, with the former list in force.
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), GateError>;
 
-    /// Adds an entry, or changes the one of the same network.
+    /// Adds an entry, or changes the one of the same network. It touches what belongs to that entry alone,
+    /// unless the list's memory is full: then the list is built anew in more.
     ///
     /// # Errors
     ///
@@ -107,13 +135,13 @@ pub trait Gate: Send {
     /// What the kernel refused.
     fn remove(&mut self, net: &Net) -> Result<Option<EntryId>, GateError>;
 
-    /// Bans a network until a time of the boot clock in nanoseconds, see [`Gate::now_ns`]. An earlier
-    /// ban of exactly this network is replaced.
+    /// Bans networks, each until a time of the boot clock in nanoseconds, see [`Gate::now_ns`]. An earlier
+    /// ban of exactly the same network is replaced.
     ///
     /// # Errors
     ///
-    /// [`GateError::Full`] if the table of bans has no room.
-    fn ban(&mut self, net: &Net, until_ns: u64) -> Result<(), GateError>;
+    /// [`GateError::Full`] if the table of bans has no room; those before it stand.
+    fn ban(&mut self, bans: &[(Net, u64)]) -> Result<(), GateError>;
 
     /// Lifts the ban of exactly this network; returns whether there was one.
     ///
@@ -122,14 +150,40 @@ pub trait Gate: Send {
     /// What the kernel refused.
     fn unban(&mut self, net: &Net) -> Result<bool, GateError>;
 
+    /// Returns what is switched as a whole.
+    fn switched(&self) -> Switched;
+
+    /// Lets everything pass until a time of the boot clock, and counts what should have been dropped; none
+    /// ends that.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn observe(&mut self, until_ns: Option<u64>) -> Result<(), GateError>;
+
+    /// Tells the second door whether the first stands.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn leave_alone(&mut self, alone: Alone) -> Result<(), GateError>;
+
+    /// Puts a candidate list beside the one that counts, where it judges nobody: attempts that it would drop
+    /// are counted under their entries. None takes it away. The counts begin at zero each time.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn shadow(&mut self, candidate: Option<&[Net]>) -> Result<(), GateError>;
+
     /// Returns the allowlist, in the order of its networks.
     fn entries(&self) -> Vec<(Net, EntryId)>;
 
     /// Returns the bans in the order of their networks, also those that are over and were not lifted yet.
     fn bans(&self) -> Vec<(Net, u64)>;
 
-    /// Returns what was counted since the tables were made, of all CPUs together. It is cheap: some twenty
-    /// calls.
+    /// Returns what was counted since the tables were made, of all CPUs together. It is cheap: a call for
+    /// each pair of interface and port.
     ///
     /// # Errors
     ///
@@ -141,7 +195,17 @@ pub trait Gate: Send {
     /// # Errors
     ///
     /// What the kernel refused.
-    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError>;
+    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError>;
+
+    /// Returns the sums of refused frames by the networks of their sources, of all CPUs together.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn refused(&self) -> Result<Box<Sketch>, GateError>;
+
+    /// Returns the samples of refused frames since the last call, and permits as many again.
+    fn samples(&mut self) -> Vec<Sample>;
 
     /// Asks the loaded program about a SYN from `source` to `port`, without recording anything.
     ///
@@ -153,8 +217,8 @@ pub trait Gate: Send {
     /// Returns how each interface stands that the gate was attached to, in that order.
     fn health(&self) -> Vec<Health>;
 
-    /// Attaches again wherever the gate's program is missing, for instance after an interface came back.
-    /// Returns how each interface stands then.
+    /// Attaches again wherever the gate's program is missing, for instance after an interface came back, and
+    /// pins again what is not pinned any more. Returns how each interface stands then.
     fn repair(&mut self) -> Vec<Health>;
 
     /// Returns the kernel's rare diagnostics since the last call; at most 64.
@@ -163,30 +227,27 @@ pub trait Gate: Send {
     /// Returns the boot clock in nanoseconds, the clock of every time in the tables.
     fn now_ns(&self) -> u64;
 
-    /// Detaches the gate from every interface and takes its pins away: this opens the host.
+    /// Returns the second door, to put it on sockets; none where there is no gate.
+    fn door(&self) -> Option<Door>;
+
+    /// Detaches the gate from every interface, opens the second door and takes the pins away: this opens the
+    /// host.
     ///
     /// # Errors
     ///
     /// What the kernel refused; then it may be half done.
-    fn detach(self: Box<Self>) -> Result<(), GateError>;
+    fn detach(&mut self) -> Result<(), GateError>;
 }
 
-/// How many frames the gate saw, by reason. [`Reason::Unguarded`] is not counted and stays 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters(pub BTreeMap<Reason, u64>);
-
-impl Counters {
-    /// Returns the frames with `reason`.
-    #[must_use]
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.0.get(&reason).copied().unwrap_or(0)
-    }
-
-    /// Returns the frames that were dropped, for any reason.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.0.iter().filter(|(reason, _)| reason.drops()).map(|(_, count)| count).sum()
-    }
+/// What is switched as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// What becomes of what should be dropped.
+    pub mode: state::Mode,
+    /// Until when the mode "observe" holds, in nanoseconds of the boot clock; 0 for never.
+    pub observe_until_ns: u64,
+    /// The number of the list that counts.
+    pub generation: u32,
 }
 
 /// What the loaded program answered, and what the tables say of the source.
@@ -194,24 +255,26 @@ impl Counters {
 pub struct Explanation {
     /// The verdict.
     pub verdict: Verdict,
-    /// The entry that lists the source; none for a stranger.
-    pub entry: Option<EntryId>,
+    /// The network of the entry that lists the source; none for a stranger.
+    pub entry: Option<Net>,
     /// The entry's tag.
     pub tag: Option<String>,
     /// Until when the source is banned, in nanoseconds of the boot clock, if it is.
     pub banned_until_ns: Option<u64>,
+    /// The generation of the list that was asked.
+    pub generation: u32,
 }
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum XdpMode {
     /// In the driver, before the stack sees the frame.
     Native,
     /// In the stack, before its protocols: slower, and behind what the driver merged. Degraded.
     Generic,
 }
 
-impl Mode {
+impl XdpMode {
     /// Returns the word for people: `native` or `generic`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -237,9 +300,11 @@ pub enum InterfaceState {
     /// Our program.
     Guarded {
         /// How.
-        mode: Mode,
+        mode: XdpMode,
         /// Whether it stood there already when this process attached it.
         adopted: bool,
+        /// The name that the interface has now, if it is another: it goes on being guarded.
+        renamed: Option<String>,
     },
     /// No program.
     Missing,

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use relay_common::addr::Net;
-use relay_common::table::{EntryCount, EntryId};
+use relay_common::state::{Alone, Mode};
+use relay_common::table::{EntryId, NO_SKETCH, Sample, Sketch};
 use relay_common::verdict::{Reason, Verdict};
 
-use super::{Counters, Entry, Explanation, Gate, GateError, Health, InterfaceState, Ruleset};
+use super::{
+    Counters, Door, Entry, EntryCounts, Explanation, Gate, GateError, Health, InterfaceState,
+    Ruleset, Switched,
+};
 
 /// No gate.
 #[derive(Clone, Debug, Default)]
@@ -39,12 +43,28 @@ impl Gate for Off {
         Ok(None)
     }
 
-    fn ban(&mut self, _net: &Net, _until_ns: u64) -> Result<(), GateError> {
+    fn ban(&mut self, _bans: &[(Net, u64)]) -> Result<(), GateError> {
         Ok(())
     }
 
     fn unban(&mut self, _net: &Net) -> Result<bool, GateError> {
         Ok(false)
+    }
+
+    fn switched(&self) -> Switched {
+        Switched { mode: Mode::Enforce, observe_until_ns: 0, generation: 0 }
+    }
+
+    fn observe(&mut self, _until_ns: Option<u64>) -> Result<(), GateError> {
+        Ok(())
+    }
+
+    fn leave_alone(&mut self, _alone: Alone) -> Result<(), GateError> {
+        Ok(())
+    }
+
+    fn shadow(&mut self, _candidate: Option<&[Net]>) -> Result<(), GateError> {
+        Ok(())
     }
 
     fn entries(&self) -> Vec<(Net, EntryId)> {
@@ -59,13 +79,21 @@ impl Gate for Off {
         Ok(Counters::default())
     }
 
-    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError> {
+    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError> {
         Ok(BTreeMap::new())
+    }
+
+    fn refused(&self) -> Result<Box<Sketch>, GateError> {
+        Ok(Box::new(NO_SKETCH))
+    }
+
+    fn samples(&mut self) -> Vec<Sample> {
+        Vec::new()
     }
 
     fn explain(&self, _source: IpAddr, _port: u16) -> Result<Explanation, GateError> {
         let verdict = Verdict::Pass(Reason::Unguarded);
-        Ok(Explanation { verdict, entry: None, tag: None, banned_until_ns: None })
+        Ok(Explanation { verdict, entry: None, tag: None, banned_until_ns: None, generation: 0 })
     }
 
     fn health(&self) -> Vec<Health> {
@@ -85,7 +113,11 @@ impl Gate for Off {
         super::boot_clock_ns()
     }
 
-    fn detach(self: Box<Self>) -> Result<(), GateError> {
+    fn door(&self) -> Option<Door> {
+        None
+    }
+
+    fn detach(&mut self) -> Result<(), GateError> {
         Ok(())
     }
 }

@@ -4,6 +4,11 @@
 //! crash it is the old one or the new one. It begins with a line that names kind and version, then a
 //! line a record, then a line with their number and a checksum: a file that was cut short or changed
 //! by hand is known as such, and never taken for a shorter list.
+//!
+//! Changes after that are appended to a [log](log) beside it, so that one entry more in a list of a million
+//! costs one line.
+
+mod log;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use log::Log;
 
 /// The mode of the files: what they say is nobody's business but root's and root's group's.
 const MODE: u32 = 0o640;
@@ -70,37 +77,53 @@ struct Tail {
     crc32c: String,
 }
 
-/// One file of records of one kind.
-#[derive(Clone, Debug)]
+/// One file of records of one kind, and its log.
+#[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     kind: &'static str,
     version: u32,
+    /// The log of the file that this process saved; none before that.
+    log: Option<Log>,
 }
 
 impl Store {
     /// Returns the file `path` of records of this kind and version.
     #[must_use]
     pub const fn new(path: PathBuf, kind: &'static str, version: u32) -> Self {
-        Self { path, kind, version }
+        Self { path, kind, version, log: None }
     }
 
-    /// Reads every record; `None` if there is no file yet.
+    /// Reads every record, those of the log last; `None` if there is no file yet.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; see [`Store::set_aside`] for a damaged file.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<Vec<T>>, StoreError> {
-        let text = match fs::metadata(&self.path) {
-            Ok(about) if about.len() > SIZE_MAX => return Err(self.damaged("far too large")),
-            Ok(_) => fs::read(&self.path).map_err(|source| self.io("reading", source))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(self.io("reading", source)),
-        };
-        self.parse(&text).map(Some)
+        let Some(text) = self.read(&self.path)? else { return Ok(None) };
+        let (mut records, sum) = self.parse(&text)?;
+        if let Some(text) = self.read(&self.log_path())? {
+            let logged = log::parse(&text, sum);
+            records.extend(logged.map_err(|problem| self.damaged(&format!("its log: {problem}")))?);
+        }
+        Ok(Some(records))
     }
 
-    fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<Vec<T>, StoreError> {
+    fn log_path(&self) -> PathBuf {
+        self.path.with_extension("log.jsonl")
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        match fs::metadata(path) {
+            Ok(about) if about.len() > SIZE_MAX => Err(self.damaged("far too large")),
+            Ok(_) => fs::read(path).map(Some).map_err(|source| self.io("reading", source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("reading", source)),
+        }
+    }
+
+    /// Returns the records and the checksum of what stands there.
+    fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<(Vec<T>, u32), StoreError> {
         let (head, rest) = line(text).ok_or_else(|| self.damaged("it has no first line"))?;
         let head: Head =
             serde_json::from_slice(head).map_err(|_| self.damaged("its first line is not ours"))?;
@@ -117,8 +140,8 @@ impl Store {
         let (records, tail) = body.split_at(start_of_last);
         let tail: Tail =
             serde_json::from_slice(tail).map_err(|_| self.damaged("its last lines are missing"))?;
-        let summed = &text[..text.len() - rest.len() + records.len()];
-        if tail.crc32c != checksum(summed) {
+        let sum = crc32c::crc32c(&text[..text.len() - rest.len() + records.len()]);
+        if tail.crc32c != written(sum) {
             return Err(self.damaged("its checksum does not fit"));
         }
         let parsed: Vec<T> = records
@@ -127,19 +150,22 @@ impl Store {
             .collect::<Result<_, _>>()
             .map_err(|error| self.damaged(&error.to_string()))?;
         if parsed.len() == tail.records {
-            Ok(parsed)
+            Ok((parsed, sum))
         } else {
             Err(self.damaged("records are missing"))
         }
     }
 
-    /// Replaces the file. When it returns, the new one is on disk.
+    /// Replaces the file, and begins a new log. When it returns, the new one is on disk.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`]; then the old file stands, or the new one whole.
-    pub fn save<T: Serialize>(&self, records: &[T]) -> Result<(), StoreError> {
-        let text = self.render(records);
+    /// [`StoreError::Io`]; then the old file stands, with its log, or the new one whole.
+    pub fn save<T: Serialize>(
+        &mut self,
+        records: impl IntoIterator<Item = T>,
+    ) -> Result<(), StoreError> {
+        let (text, sum, count) = self.render(records);
         let beside = self.path.with_extension("new");
         let written = OpenOptions::new()
             .write(true)
@@ -152,23 +178,65 @@ impl Store {
                 file.sync_all()
             });
         written.map_err(|source| self.io("writing", source))?;
+        // The old log goes on only behind the old file: it names whose it is.
+        self.log = None;
         fs::rename(&beside, &self.path).map_err(|source| self.io("replacing", source))?;
+        let log = Log::begin(&self.log_path(), sum, count, MODE);
+        self.log = Some(log.map_err(|source| self.io("beginning its log", source))?);
         self.flush_folder()
     }
 
-    fn render<T: Serialize>(&self, records: &[T]) -> Vec<u8> {
+    /// Appends records to the log; they are on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]; then the file is as it was, and must be saved whole before anything is appended,
+    /// if nothing was saved yet.
+    pub fn append<T: Serialize>(&mut self, records: &[T]) -> Result<(), StoreError> {
+        let Some(log) = &mut self.log else {
+            return Err(self.io("appending", io::Error::other("it was not written whole yet")));
+        };
+        match log.append(records) {
+            Ok(()) => Ok(()),
+            Err((source, log::State::Whole)) => Err(self.io("appending", source)),
+            Err((source, log::State::Unknown)) => {
+                self.log = None;
+                Err(self.io("appending", source))
+            }
+        }
+    }
+
+    /// Lets the log take no other line, as on a full disk.
+    #[cfg(test)]
+    pub fn fill_disk(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.fill_disk();
+        }
+    }
+
+    /// Returns whether the log has grown so long that the file should be saved whole.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.log.as_ref().is_none_or(Log::is_long)
+    }
+
+    /// Returns the text of a file, the checksum in it and the number of its records.
+    fn render<T: Serialize>(&self, records: impl IntoIterator<Item = T>) -> (Vec<u8>, u32, usize) {
         let mut text = Vec::new();
         let head = Head { sallyport: self.kind.to_owned(), version: self.version };
         push(&mut text, &head);
+        let mut count = 0;
         for record in records {
-            push(&mut text, record);
+            push(&mut text, &record);
+            count += 1;
         }
-        let tail = Tail { records: records.len(), crc32c: checksum(&text) };
-        push(&mut text, &tail);
-        text
+        let sum = crc32c::crc32c(&text);
+        push(&mut text, &Tail { records: count, crc32c: written(sum) });
+        (text, sum, count)
     }
 
-    /// Moves a damaged file out of the way, for somebody to look at, and returns where it is now.
+    /// Moves a damaged file and its log out of the way, for somebody to look at, and returns where the file is
+    /// now.
     ///
     /// # Errors
     ///
@@ -176,8 +244,33 @@ impl Store {
     pub fn set_aside(&self, now_seconds: i64) -> Result<PathBuf, StoreError> {
         let aside = self.path.with_extension(format!("damaged-{now_seconds}"));
         fs::rename(&self.path, &aside).map_err(|source| self.io("setting aside", source))?;
+        let log_aside = self.path.with_extension(format!("damaged-log-{now_seconds}"));
+        match fs::rename(self.log_path(), log_aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.io("setting its log aside", error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         self.flush_folder()?;
         Ok(aside)
+    }
+
+    /// Takes the file and its log away; that there are none is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub fn remove(&mut self) -> Result<(), StoreError> {
+        self.log = None;
+        for path in [&self.path, &self.log_path()] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.io("removing", error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.flush_folder()
     }
 
     fn flush_folder(&self) -> Result<(), StoreError> {
@@ -206,93 +299,9 @@ fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-fn checksum(text: &[u8]) -> String {
-    format!("{:08x}", crc32c::crc32c(text))
+fn written(sum: u32) -> String {
+    format!("{sum:08x}")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn store(folder: &Path) -> Store {
-        Store::new(folder.join("allow.jsonl"), "allowlist", 1)
-    }
-
-    #[test]
-    fn what_was_saved_is_read_back_and_nothing_is_no_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        assert_eq!(store.load::<String>().unwrap(), None);
-        for records in [vec![], vec!["one".to_owned()], vec!["a\nb".into(), "\"".into()]] {
-            store.save(&records).unwrap();
-            assert_eq!(store.load::<String>().unwrap(), Some(records));
-        }
-        let mode = fs::metadata(&store.path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, MODE);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-    }
-
-    #[test]
-    fn a_file_cut_at_any_byte_is_damaged_and_never_a_shorter_list() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        store.save(&["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"]).unwrap();
-        let whole = fs::read(&store.path).unwrap();
-        for length in 0..whole.len() {
-            fs::write(&store.path, &whole[..length]).unwrap();
-            let error = store.load::<String>().unwrap_err();
-            assert!(matches!(error, StoreError::Damaged { .. }), "cut at {length}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_anywhere_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        store.save(&["10.0.0.0/8", "192.0.2.0/24"]).unwrap();
-        let whole = fs::read(&store.path).unwrap();
-        for place in 0..whole.len() {
-            let mut text = whole.clone();
-            text[place] ^= 1;
-            fs::write(&store.path, &text).unwrap();
-            assert!(store.load::<String>().is_err(), "byte {place}");
-        }
-    }
-
-    #[test]
-    fn a_crash_before_the_rename_leaves_the_old_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        store.save(&["old"]).unwrap();
-        let text = store.render(&["new", "newer"]);
-        for length in 0..=text.len() {
-            fs::write(store.path.with_extension("new"), &text[..length]).unwrap();
-            assert_eq!(store.load::<String>().unwrap(), Some(vec!["old".to_owned()]));
-        }
-        store.save(&["newest"]).unwrap();
-        assert_eq!(store.load::<String>().unwrap(), Some(vec!["newest".to_owned()]));
-    }
-
-    #[test]
-    fn a_damaged_file_is_set_aside_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        fs::write(&store.path, "half a li").unwrap();
-        let aside = store.set_aside(1_000).unwrap();
-        assert_eq!(fs::read_to_string(aside).unwrap(), "half a li");
-        assert_eq!(store.load::<String>().unwrap(), None);
-    }
-
-    #[test]
-    fn a_file_of_a_later_version_or_another_kind_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        Store { version: 2, ..store.clone() }.save(&["x"]).unwrap();
-        assert!(matches!(store.load::<String>(), Err(StoreError::Version { found: 2, .. })));
-        Store { kind: "bans", ..store.clone() }.save(&["x"]).unwrap();
-        let error = store.load::<String>().unwrap_err().to_string();
-        assert!(error.contains("it holds \"bans\", not allowlist"), "{error}");
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@
 //! [`Sample::counts`].
 
 mod baseline;
+/// Who is refused most.
+pub mod talkers;
 mod pace;
 mod spike;
 

@@ -2,28 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::time::Duration;
 
-use jiff::Timestamp;
-use relay_common::table::EntryId;
-use serde::Serialize;
-use serde_json::Value;
+use relay_common::addr::Net;
+use relay_common::verdict::{Reason, Verdict};
 
+use super::applying::How;
 use super::changes::Terms;
-use super::clocks::wall_time;
-use super::keeper::{Keeper, Service, guarded_ports, problem, told};
+use super::keeper::{Keeper, Service};
+use super::telling::{guarded_ports, problem, told};
+use crate::config::{SenderPattern, Who};
 use crate::control::caller::{Caller, Right};
-use crate::control::server::require;
-use crate::control::wire::{Ban, Entry, Explanation, GateRequest, GateStatus, Interface, Spike};
+use crate::control::server::{Said, require};
+use crate::control::wire::{
+    Ban, Counted, Entry, Explanation, GateRequest, GateStatus, Interface, SessionPolicy, Spike,
+    Talker,
+};
 use crate::gate::cidr::network;
+use crate::gate::clocks::Moment;
 use crate::gate::entry::Origin;
-use crate::gate::{Health, InterfaceState};
+use crate::gate::{Counters, EntryCounts, Health, InterfaceState, XdpMode};
 use crate::watch::{Class, Stage};
 
 /// The spikes that status shows.
 const SPIKES_SHOWN: usize = 16;
+/// The networks that status shows of each length.
+const TALKERS_SHOWN: usize = 5;
+/// The changes that one answer from the audit log shows, at most.
+const AUDIT_MAX: usize = 100_000;
 
 impl Keeper {
-    /// Answers a request, if the caller may ask for it.
+    /// Answers a request, if the caller may ask for it. `file` is what followed the question.
     ///
     /// # Errors
     ///
@@ -31,42 +41,58 @@ impl Keeper {
     pub fn answer(
         &mut self,
         request: GateRequest,
+        file: &[u8],
         caller: Caller,
-        now: Timestamp,
-    ) -> Result<Value, String> {
+        now: Moment,
+    ) -> Result<Said, String> {
+        require(caller, right(&request))?;
         match request {
-            GateRequest::AllowAdd { networks, tag, note, ttl_ms } => {
-                require(caller, Right::Change)?;
-                let terms = Terms { tag, note, ttl_ms };
-                said(self.allow_add(&networks, terms, caller, now)?)
+            GateRequest::AllowAdd { networks, tag, note, ttl_ms, connect_rate, source_rate } => {
+                let terms = Terms { tag, note, ttl_ms, connect_rate, source_rate };
+                Said::of(&self.allow_add(&networks, &terms, caller, now)?)
             }
             GateRequest::AllowRemove { networks } => {
-                require(caller, Right::Change)?;
-                said(self.allow_remove(&networks, caller, now)?)
+                Said::of(&self.allow_remove(&networks, caller, now)?)
             }
-            GateRequest::AllowList => said(self.entries()?),
+            GateRequest::AllowList => Said::of(&self.entries(now)?),
+            GateRequest::AllowApply { dry_run, confirm_within_ms, force, .. } => {
+                let confirm_within = confirm_within_ms.map(Duration::from_millis);
+                let how = How { dry_run, confirm_within, force };
+                Said::of(&self.allow_apply(file, how, caller, now)?)
+            }
+            GateRequest::AllowConfirm => Said::of(&self.allow_confirm(caller, now)?),
+            GateRequest::AllowRollback => Said::of(&self.allow_rollback(Some(caller), now)?),
+            GateRequest::AllowShadow { .. } => Said::of(&self.allow_shadow(file, caller, now)?),
             GateRequest::BanAdd { networks, ttl_ms, note } => {
-                require(caller, Right::Relay)?;
-                let terms = Terms { tag: None, note, ttl_ms: Some(ttl_ms) };
-                said(self.ban_add(&networks, terms, caller, now)?)
+                let terms = Terms { note, ttl_ms, ..Terms::default() };
+                Said::of(&self.ban_add(&networks, &terms, caller, now)?)
             }
             GateRequest::BanRemove { networks } => {
-                require(caller, Right::Change)?;
-                said(self.ban_remove(&networks, caller)?)
+                Said::of(&self.ban_remove(&networks, caller, now)?)
             }
-            GateRequest::BanList => said(self.bans()),
-            GateRequest::Explain { source, port } => said(self.explain(source, port, now)?),
-            GateRequest::Status => said(self.status(now)?),
+            GateRequest::BanList => Said::of(&self.bans(now)),
+            GateRequest::Explain { source, port } => Said::of(&self.explain(source, port, now)?),
+            GateRequest::Status => Said::of(&self.status(now)?),
+            GateRequest::Mode { observe_ms } => {
+                let observe = observe_ms.map(Duration::from_millis);
+                Said::of(&self.set_mode(observe, caller, now)?)
+            }
+            GateRequest::Detach => Said::of(&self.detach(caller, now)?),
+            GateRequest::Reload => Said::of(&self.reload(Some(caller.uid), now)?),
+            GateRequest::Audit { since, limit } => {
+                let page = self.audit.read(since, limit.min(AUDIT_MAX));
+                Said::of(&page.map_err(|error| format!("the audit log: {error}"))?)
+            }
             GateRequest::Attach { .. } => {
                 Err("only the relay's user may be given the listening sockets, to few connections at a time".to_owned())
             }
         }
     }
 
-    fn entries(&self) -> Result<Vec<Entry>, String> {
+    fn entries(&self, now: Moment) -> Result<Vec<Entry>, String> {
         let counts = self.gate.entry_counts().map_err(|error| told(&error))?;
         let entry = |entry: &crate::gate::entry::Entry| {
-            let count = counts.get(&entry.id).copied().unwrap_or_default();
+            let count: EntryCounts = counts.get(&entry.id).copied().unwrap_or_default();
             let (line, uid, at) = match entry.origin {
                 Origin::Declared { line } => (Some(line), None, None),
                 Origin::Added { uid, at } => (None, Some(uid), Some(at)),
@@ -78,20 +104,25 @@ impl Keeper {
                 declared_in_line: line,
                 added_by_uid: uid,
                 added_at: at,
-                until: entry.until,
+                until: entry.until_ns.map(|until_ns| now.wall_of(until_ns)),
+                connect_rate: entry.connect_rate.map(|rate| rate.to_string()),
+                source_rate: entry.source_rate.map(|rate| rate.to_string()),
                 connections: count.passed,
                 over_rate: count.over_rate,
+                last_seen: (count.last_ns != 0).then(|| now.wall_of(count.last_ns)),
+                would_drop: count.would_drop,
             }
         };
         Ok(self.lists.allow.entries().map(entry).collect())
     }
 
-    fn bans(&self) -> Vec<Ban> {
+    fn bans(&self, now: Moment) -> Vec<Ban> {
         let ban = |ban: &crate::gate::bans::Ban| Ban {
             cidr: network(ban.net),
-            until: ban.until,
+            until: now.wall_of(ban.until_ns),
             note: ban.note.clone(),
             by_uid: ban.uid,
+            repeats: ban.repeats,
         };
         self.lists.bans.iter().map(ban).collect()
     }
@@ -100,49 +131,91 @@ impl Keeper {
         &self,
         source: IpAddr,
         port: Option<u16>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Explanation, String> {
         let source = source.to_canonical();
         let first = || guarded_ports(&self.config).first().copied();
         let port = port.or_else(first).ok_or("no port is guarded: no listener has gate = true")?;
         let asked = self.gate.explain(source, port).map_err(|error| told(&error))?;
-        let by_id = |id: EntryId| self.lists.allow.entries().find(|entry| entry.id == id);
+        let session = asked.entry.map(|net| self.session_policy(net));
         Ok(Explanation {
             source,
             port,
-            verdict: if asked.verdict.passes() { "pass" } else { "drop" }.to_owned(),
+            verdict: match asked.verdict {
+                Verdict::Pass(_) => "pass",
+                Verdict::Drop(_) => "drop",
+                Verdict::Spare(_) => "pass (observed)",
+            }
+            .to_owned(),
             reason: asked.verdict.reason().name().to_owned(),
-            entry: asked.entry.and_then(by_id).map(|entry| network(entry.net)),
+            entry: asked.entry.map(network),
             tag: asked.tag,
-            banned_until: asked
-                .banned_until_ns
-                .map(|until_ns| wall_time(until_ns, self.gate.now_ns(), now)),
+            banned_until: asked.banned_until_ns.map(|until_ns| now.wall_of(until_ns)),
+            generation: asked.generation,
+            mode: self.mode().0.to_owned(),
+            session,
         })
     }
 
-    fn status(&self, now: Timestamp) -> Result<GateStatus, String> {
+    /// Returns what the policy of an entry's tag permits.
+    fn session_policy(&self, net: Net) -> SessionPolicy {
+        let tag = self.lists.allow.entry(&net).and_then(|entry| entry.tag.clone());
+        let of_tag = |tag: &String| {
+            self.config.policies.iter().find(|policy| policy.who == Who::Tag(tag.clone()))
+        };
+        let policy = tag.as_ref().and_then(of_tag);
+        SessionPolicy {
+            is_tagged: policy.is_some(),
+            senders: policy.map(|p| p.senders.iter().map(sender).collect()).unwrap_or_default(),
+            rate: policy.and_then(|policy| policy.rate).map(|rate| rate.to_string()),
+            route: policy.and_then(|policy| policy.route.clone()),
+        }
+    }
+
+    fn status(&self, now: Moment) -> Result<GateStatus, String> {
         let counters = self.gate.counters().map_err(|error| told(&error))?;
-        let named = counters.0.iter().map(|(reason, count)| (reason.name().to_owned(), *count));
+        let by_reason = counters.by_reason().into_iter();
+        let (mode, observe_until_ns) = self.mode();
+        let doors = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).doors();
+        let wall = |until_ns| now.wall_of(until_ns);
         Ok(GateStatus {
             pid: std::process::id(),
             interfaces: self.health.iter().map(interface).collect(),
             ports: guarded_ports(&self.config),
             serving: self.bulletin.borrow().service == Service::Serve,
-            entries: self.lists.allow.entries().count(),
+            mode: mode.to_owned(),
+            observe_until: observe_until_ns.map(wall),
+            generation: self.gate.switched().generation,
+            second_door: doors,
+            loopback: self.config.gate.loopback,
+            confirm_until: self.former.as_ref().map(|former| wall(former.until_ns)),
+            shadow: self.shadow,
+            entries: self.lists.allow.len(),
             bans: self.lists.bans.iter().len(),
-            counters: named.collect::<BTreeMap<_, _>>(),
+            counters: by_reason.map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            spared: counters.spared(),
+            counted: counted(&counters),
+            talkers: self.talkers(),
+            bypasses: self.bypasses.list(now),
             refused_per_second: self.watch.per_second(Class::Refused),
             spikes: self.spikes(now),
             problems: self.problems(),
         })
     }
 
-    /// Returns open spikes and those that are over, the newest first.
-    fn spikes(&self, now: Timestamp) -> Vec<Spike> {
-        let now_ns = self.gate.now_ns();
-        let wall = |at: std::time::Duration| {
-            wall_time(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), now_ns, now)
+    fn talkers(&self) -> Vec<Talker> {
+        let talker = |talker: crate::watch::talkers::Talker| Talker {
+            cidr: network(talker.net),
+            frames: talker.frames,
+            error: talker.error,
+            reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name).to_owned(),
         };
+        self.talkers.loudest(TALKERS_SHOWN).into_iter().map(talker).collect()
+    }
+
+    /// Returns open spikes and those that are over, the newest first.
+    fn spikes(&self, now: Moment) -> Vec<Spike> {
+        let wall = |at: Duration| now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
         let spike = |alert: &crate::watch::Alert, since, until| Spike {
             class: alert.class.name().to_owned(),
             since: wall(since),
@@ -169,15 +242,73 @@ impl Keeper {
     }
 }
 
+/// Returns what a caller must be allowed for a request.
+pub(super) const fn right(request: &GateRequest) -> Right {
+    match request {
+        GateRequest::AllowAdd { .. }
+        | GateRequest::AllowRemove { .. }
+        | GateRequest::AllowApply { .. }
+        | GateRequest::AllowConfirm
+        | GateRequest::AllowRollback
+        | GateRequest::AllowShadow { .. }
+        | GateRequest::BanRemove { .. }
+        | GateRequest::Mode { .. }
+        | GateRequest::Detach
+        | GateRequest::Reload
+        | GateRequest::Audit { .. } => Right::Change,
+        GateRequest::BanAdd { .. } | GateRequest::Attach { .. } => Right::Relay,
+        GateRequest::AllowList
+        | GateRequest::BanList
+        | GateRequest::Explain { .. }
+        | GateRequest::Status => Right::Look,
+    }
+}
+
+fn sender(pattern: &SenderPattern) -> String {
+    match pattern {
+        SenderPattern::Null => "<>".to_owned(),
+        SenderPattern::Any => "*".to_owned(),
+        SenderPattern::Domain(domain) => format!("@{domain}"),
+        SenderPattern::Mailbox(mailbox) => mailbox.to_string(),
+    }
+}
+
+/// Returns the rows in which anything was counted.
+fn counted(counters: &Counters) -> Vec<Counted> {
+    let rows = counters.rows.iter().map(|row| {
+        let counts = Reason::ALL.into_iter().zip(row.counts.by_reason());
+        let seen = counts.filter(|(_, count)| *count > 0);
+        let counts: BTreeMap<String, u64> =
+            seen.map(|(reason, count)| (reason.name().to_owned(), count)).collect();
+        let (interface, port, spared) = (row.interface.clone(), row.port, row.counts.spared);
+        Counted { interface, port, counts, spared }
+    });
+    rows.filter(|row| !row.counts.is_empty() || row.spared > 0).collect()
+}
+
 fn interface(health: &Health) -> Interface {
     let (mode, problem) = match &health.state {
-        InterfaceState::Guarded { mode, .. } => (mode.name(), None),
+        InterfaceState::Guarded { mode, renamed, .. } => {
+            (mode.name(), remark(*mode, renamed.as_deref()))
+        }
         InterfaceState::Off => ("UNGUARDED", Some(problem(&health.state))),
         other => ("missing", Some(problem(other))),
     };
     Interface { name: health.interface.clone(), mode: mode.to_owned(), problem }
 }
 
-fn said<T: Serialize>(answer: T) -> Result<Value, String> {
-    serde_json::to_value(answer).map_err(|error| error.to_string())
+/// Says what somebody should know of an interface that is guarded.
+fn remark(mode: XdpMode, renamed: Option<&str>) -> Option<String> {
+    let slow = match mode {
+        XdpMode::Native => None,
+        XdpMode::Generic => Some(
+            "its driver runs no XDP programs, so frames are judged in the stack: as strictly, and more slowly"
+                .to_owned(),
+        ),
+    };
+    let renamed = renamed.map(|name| {
+        format!("it is called {name} now and goes on being guarded; put that into gate.interfaces")
+    });
+    let remarks: Vec<String> = slow.into_iter().chain(renamed).collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }

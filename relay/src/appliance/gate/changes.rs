@@ -1,30 +1,35 @@
-//! What operators and the relay may change: the allowlist and the bans.
+//! What operators change an entry at a time: the allowlist.
 
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use jiff::Timestamp;
 use relay_common::addr::{Family, Net};
 
-use super::clocks::boot_time;
-use super::keeper::{Keeper, told};
-use crate::control::caller::{Caller, Right};
-use crate::control::wire::{self, Change};
+use super::applying::word;
+use super::keeper::Keeper;
+use super::telling::told;
+use crate::config::unit;
+use crate::control::caller::Caller;
+use crate::control::wire::Change;
 use crate::event::Event;
-use crate::gate::allowlist::{Did, Plan, Refusal, Step, Wish};
-use crate::gate::bans::{self, Asker, Ban, LONGEST};
+use crate::gate::allowlist::{Author, Did, Plan, Refusal, Step, Wish};
+use crate::gate::audit;
+use crate::gate::bans::LONGEST;
 use crate::gate::cidr::{network, written};
+use crate::gate::clocks::Moment;
 use crate::gate::entry::Origin;
 
 /// The networks that one request may name.
 const NETWORKS_MAX: usize = 4_096;
 
-/// What an operator says about networks to admit.
+/// What an operator says about networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Terms {
     pub tag: Option<String>,
     pub note: Option<String>,
     pub ttl_ms: Option<u64>,
+    pub connect_rate: Option<String>,
+    pub source_rate: Option<String>,
 }
 
 impl Keeper {
@@ -32,14 +37,38 @@ impl Keeper {
     pub(super) fn allow_add(
         &mut self,
         networks: &[IpNetwork],
-        terms: Terms,
+        terms: &Terms,
         caller: Caller,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Vec<Change>, String> {
-        let until = terms.ttl_ms.map(|ttl_ms| end(ttl_ms, now)).transpose()?;
-        let wish = |net| Wish { net, tag: terms.tag.clone(), note: terms.note.clone(), until };
+        self.require_confirmed()?;
+        let until_ns = terms.ttl_ms.map(|ttl_ms| end(ttl_ms, now)).transpose()?;
+        let rate = |text: &Option<String>| text.as_deref().map(unit::rate_text).transpose();
+        let (connect_rate, source_rate) = (rate(&terms.connect_rate)?, rate(&terms.source_rate)?);
+        let (tag, note) = (&terms.tag, &terms.note);
+        let wish = |net| Wish {
+            net,
+            tag: tag.clone(),
+            note: note.clone(),
+            connect_rate,
+            source_rate,
+            until_ns,
+        };
         let wishes: Vec<Wish> = nets(networks)?.into_iter().map(wish).collect();
-        let plan = self.lists.allow.add(&wishes, caller.uid, now).map_err(|no| self.refused(no))?;
+        let author = Author { uid: caller.uid, at: now.wall };
+        let plan = self.lists.allow.add(&wishes, author).map_err(|no| self.refused(no))?;
+        let changed: Vec<Net> = plan
+            .did
+            .iter()
+            .filter(|(_, did)| *did != Did::Unchanged)
+            .map(|(net, _)| *net)
+            .collect();
+        if !changed.is_empty() {
+            let networks = changed.iter().map(|net| network(*net).to_string()).collect();
+            let detail = Some(terms.detail(until_ns, now)).filter(|detail| !detail.is_empty());
+            let change = audited(Some(caller.uid), "allow add", networks, detail, now);
+            self.audit.append(change).map_err(|error| format!("nothing was changed: {error}"))?;
+        }
         self.widen(&plan, now)?;
         let mut changes = Vec::new();
         for (net, did) in plan.did {
@@ -47,47 +76,56 @@ impl Keeper {
                 let tag = self.lists.allow.entry(&net).and_then(|entry| entry.tag.clone());
                 self.journal.write(Event::AllowAdded { net: network(net), tag, uid: caller.uid });
             }
-            changes.push(change(net, did, self.remark_added(net)));
+            changes.push(change(net, did, self.remark_added(net, now)));
         }
         Ok(changes)
     }
 
     /// Makes a change that admits more: the file first, then the kernel; if either fails, neither.
-    fn widen(&mut self, plan: &Plan, now: Timestamp) -> Result<(), String> {
+    fn widen(&mut self, plan: &Plan, now: Moment) -> Result<(), String> {
         if plan.edits.is_empty() {
             return Ok(());
         }
         let (steps, undo) = self.lists.allow.apply(&plan.edits);
-        if let Err(error) = self.files.save_allowlist(&self.lists.allow.kept()) {
+        let written = if self.files.allow_is_long() || self.pending.allow_file.is_some() {
+            self.files.save_allowlist(&self.lists.allow.kept(), now)
+        } else {
+            self.files.append_allow(&plan.edits, now)
+        };
+        if let Err(error) = written {
             self.lists.allow.apply(&undo);
             return Err(format!("nothing was changed: {error}"));
         }
         self.pending.allow_file = None;
         if let Err(error) = self.take_steps(&steps) {
             self.lists.allow.apply(&undo);
-            self.save_allowlist();
-            self.restore_tables(now);
+            self.save_allowlist(now);
+            self.restore_tables();
             return Err(format!("nothing was changed: {error}"));
         }
         // An entry that took another tag is narrower for some.
         if plan.did.iter().any(|(_, did)| *did == Did::Updated) {
             self.admits_less();
         }
+        self.note_change();
         Ok(())
     }
 
     /// Makes steps that admit less in the kernel; what fails is tried again each second.
-    pub(super) fn narrow(&mut self, steps: &[Step], now: Timestamp) {
+    pub(super) fn narrow(&mut self, steps: &[Step]) {
         if let Err(error) = self.take_steps(steps) {
             self.trouble(&error);
-            self.restore_tables(now);
+            self.restore_tables();
         }
     }
 
     fn take_steps(&mut self, steps: &[Step]) -> Result<(), String> {
         for step in steps {
             let done = match step {
-                Step::Insert(entry) => self.gate.insert(entry),
+                Step::Insert(net) => match self.lists.allow.entry(net) {
+                    Some(entry) => self.gate.insert(&entry.for_kernel()),
+                    None => self.gate.remove(net).map(drop),
+                },
                 Step::Remove(net) => self.gate.remove(net).map(drop),
             };
             done.map_err(|error| told(&error))?;
@@ -100,15 +138,21 @@ impl Keeper {
         &mut self,
         networks: &[IpNetwork],
         caller: Caller,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Vec<Change>, String> {
+        self.require_confirmed()?;
         let nets = nets(networks)?;
         let plan = self.lists.allow.remove(&nets).map_err(|no| self.refused(no))?;
         let (steps, _) = self.lists.allow.apply(&plan.edits);
-        if !steps.is_empty() || !plan.edits.is_empty() {
-            self.save_allowlist();
-            self.narrow(&steps, now);
-            self.admits_less();
+        if !plan.edits.is_empty() {
+            let appends = !self.files.allow_is_long() && self.pending.allow_file.is_none();
+            if !(appends && self.files.append_allow(&plan.edits, now).is_ok()) {
+                self.save_allowlist(now);
+            }
+            self.narrow(&steps);
+            self.list_changed();
+            let networks = plan.edits.iter().map(|edit| network(edit.net()).to_string()).collect();
+            self.note(Some(caller.uid), "allow remove", networks, None, now);
         }
         let mut changes = Vec::new();
         for (net, did) in plan.did {
@@ -127,9 +171,10 @@ impl Keeper {
         }
     }
 
-    fn remark_added(&self, net: Net) -> Option<String> {
+    fn remark_added(&self, net: Net, now: Moment) -> Option<String> {
         let banned = self.lists.bans.covering(net).map(|ban| {
-            format!("it stays banned by {} until {}", written(ban.net), whole_seconds(ban.until))
+            let until = now.wall_of(ban.until_ns);
+            format!("it stays banned by {} until {until:.0}", written(ban.net))
         });
         let everybody = (net.prefix() == 0).then(|| {
             let family = match net.family() {
@@ -138,7 +183,9 @@ impl Keeper {
             };
             format!("WARNING: this admits every {family} address")
         });
-        everybody.or(banned)
+        let ends = self.lists.allow.entry(&net).and_then(|entry| entry.until_ns);
+        let ends = ends.map(|until_ns| format!("until {:.0}", now.wall_of(until_ns)));
+        everybody.or(banned).or(ends)
     }
 
     fn remark_removed(&self, net: Net, inside: usize) -> Option<String> {
@@ -156,7 +203,7 @@ impl Keeper {
         broader.or(narrower)
     }
 
-    fn refused(&self, refusal: Refusal) -> String {
+    pub(super) fn refused(&self, refusal: Refusal) -> String {
         match refusal {
             Refusal::Declared { net, line } => format!(
                 "{} is declared in {}:{line}; change it there and reload",
@@ -166,107 +213,37 @@ impl Keeper {
             other @ (Refusal::Tag(_) | Refusal::Note | Refusal::Full { .. }) => other.to_string(),
         }
     }
+}
 
-    /// Bans networks. An operator's are in the file when this returns; the relay's are effective then,
-    /// and in the file a tick later, so that ten a second cost no ten flushes.
-    pub(super) fn ban_add(
-        &mut self,
-        networks: &[IpNetwork],
-        terms: Terms,
-        caller: Caller,
-        now: Timestamp,
-    ) -> Result<Vec<Change>, String> {
-        let until = end(terms.ttl_ms.unwrap_or_default(), now)?;
-        let (uid, at) = (caller.uid, now);
-        let ban = |net| Ban { net, until, note: terms.note.clone(), uid, at };
-        let wanted: Vec<Ban> = nets(networks)?.into_iter().map(ban).collect();
-        let asker = match caller.right {
-            Right::Change => Asker::Operator,
-            Right::Relay | Right::Look => Asker::Relay,
-        };
-        let clock = Duration::from_nanos(self.gate.now_ns());
-        if asker == Asker::Relay && !self.budget.take(wanted.len(), clock) {
-            return Err(bans::Refusal::TooFast.to_string());
-        }
-        let protected = self.protected();
-        let weighed: Result<Vec<Did>, _> =
-            wanted.iter().map(|ban| self.lists.bans.weigh(ban, asker, &protected)).collect();
-        let weighed = weighed.map_err(|refusal| refusal.to_string())?;
-        let mut changes = Vec::new();
-        let mut imposed = Ok(());
-        for (ban, did) in wanted.into_iter().zip(weighed) {
-            changes.push(change(ban.net, did, None));
-            if did != Did::Unchanged && imposed.is_ok() {
-                imposed = self.impose(ban, now);
-            }
-        }
-        // Those before a failure stand, so they are kept and told like any other.
-        if changes.iter().any(|change| change.did != wire::Did::Unchanged) {
-            self.admits_less();
-            match asker {
-                Asker::Relay => drop(self.pending.bans_file.get_or_insert_default()),
-                Asker::Operator => self.save_bans(),
-            }
-        }
-        imposed?;
-        match &self.pending.bans_file {
-            Some(problem) if asker == Asker::Operator => Err(format!(
-                "effective now, but a restart would forget it until this is mended: {problem}"
-            )),
-            Some(_) | None => Ok(changes),
-        }
-    }
-
-    fn impose(&mut self, ban: Ban, now: Timestamp) -> Result<(), String> {
-        let until_ns = boot_time(ban.until, self.gate.now_ns(), now);
-        self.gate.ban(&ban.net, until_ns).map_err(|error| told(&error))?;
-        let for_time = Duration::try_from(ban.until.duration_since(now)).unwrap_or_default();
-        self.journal.write(Event::Banned { net: network(ban.net), for_time, uid: ban.uid });
-        self.lists.bans.put(ban);
-        Ok(())
-    }
-
-    /// Lifts bans. The file comes first: a ban must not be lifted that a restart would bring back
-    /// without a word.
-    pub(super) fn ban_remove(
-        &mut self,
-        networks: &[IpNetwork],
-        caller: Caller,
-    ) -> Result<Vec<Change>, String> {
-        let nets = nets(networks)?;
-        let lifted: Vec<Ban> = nets.iter().filter_map(|net| self.lists.bans.take(net)).collect();
-        if !lifted.is_empty() {
-            if let Err(error) = self.files.save_bans(self.lists.bans.iter()) {
-                for ban in lifted {
-                    self.lists.bans.put(ban);
-                }
-                return Err(format!("nothing was changed: {error}"));
-            }
-            self.pending.bans_file = None;
-        }
-        let mut changes = Vec::new();
-        for net in nets {
-            let was_banned = self.gate.unban(&net).map_err(|error| {
-                let problem = told(&error);
-                // The file says so already; the tables follow within a second of being able to.
-                self.pending.tables = Some(problem.clone());
-                format!("lifted, but not effective yet: {problem}")
-            })?;
-            let did = if was_banned {
-                self.journal.write(Event::Unbanned { net: network(net), uid: caller.uid });
-                Did::Removed
-            } else {
-                Did::Unchanged
-            };
-            let broader = self.lists.bans.covering(net);
-            let remark = broader.map(|ban| format!("still banned by {}", written(ban.net)));
-            changes.push(change(net, did, remark));
-        }
-        Ok(changes)
+impl Terms {
+    /// Says in one line what was asked for beside the networks.
+    fn detail(&self, until_ns: Option<u64>, now: Moment) -> String {
+        let until = until_ns.map(|until_ns| format!("{:.0}", now.wall_of(until_ns)));
+        let parts = [
+            ("tag", self.tag.clone()),
+            ("connect-rate", self.connect_rate.clone()),
+            ("source-rate", self.source_rate.clone()),
+            ("until", until),
+            ("note", self.note.clone()),
+        ];
+        let said = parts.into_iter().filter_map(|(key, value)| Some(format!("{key} {}", value?)));
+        said.collect::<Vec<_>>().join(", ")
     }
 }
 
-fn nets(networks: &[IpNetwork]) -> Result<Vec<Net>, String> {
+/// Returns a line for the audit log.
+pub(super) fn audited(
+    uid: Option<u32>,
+    verb: &str,
+    networks: Vec<String>,
+    detail: Option<String>,
+    now: Moment,
+) -> audit::Change {
+    let (at, verb, removed) = (now.wall, verb.to_owned(), Vec::new());
+    audit::Change { at, uid, verb, networks, removed, detail }
+}
+
+pub(super) fn nets(networks: &[IpNetwork]) -> Result<Vec<Net>, String> {
     if networks.is_empty() || networks.len() > NETWORKS_MAX {
         return Err(format!("name 1 to {NETWORKS_MAX} networks, not {}", networks.len()));
     }
@@ -276,25 +253,15 @@ fn nets(networks: &[IpNetwork]) -> Result<Vec<Net>, String> {
     networks.iter().map(net).collect()
 }
 
-fn end(ttl_ms: u64, now: Timestamp) -> Result<Timestamp, String> {
+/// Returns the end of a time to live.
+pub(super) fn end(ttl_ms: u64, now: Moment) -> Result<u64, String> {
     let ttl = Duration::from_millis(ttl_ms);
     if ttl.is_zero() || ttl > LONGEST {
         return Err("the time to live is more than nothing and at most ten years".to_owned());
     }
-    now.checked_add(ttl).map_err(|error| error.to_string())
+    Ok(now.after(ttl))
 }
 
-fn change(net: Net, did: Did, remark: Option<String>) -> Change {
-    let did = match did {
-        Did::Added => wire::Did::Added,
-        Did::Updated => wire::Did::Updated,
-        Did::Unchanged => wire::Did::Unchanged,
-        Did::Removed => wire::Did::Removed,
-    };
-    Change { cidr: network(net), did, remark }
-}
-
-/// Returns the time without the part that nobody reads.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+pub(super) fn change(net: Net, did: Did, remark: Option<String>) -> Change {
+    Change { cidr: network(net), did: word(did), remark }
 }

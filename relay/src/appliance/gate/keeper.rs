@@ -16,21 +16,25 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use relay_common::table::{Scope, Settings};
+use relay_common::state::Alone;
 use tokio::sync::watch as channel;
 
-use super::clocks::boot_time;
+use super::bypass::Bypasses;
+use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
+use super::telling::{problem, ruleset, stands, told};
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
 use crate::event::Event;
-use crate::gate::bans::Budget;
+use crate::gate::audit::Audit;
+use crate::gate::bans::{Ban, Budget};
 use crate::gate::cidr::network;
-use crate::gate::record::Files;
-use crate::gate::{Gate, GateError, Health, InterfaceState, Ruleset};
+use crate::gate::clocks::Moment;
+use crate::gate::record::{Files, Former};
+use crate::gate::{Gate, Health, InterfaceState, Ruleset};
 use crate::journal::Journal;
+use crate::watch::talkers::Talkers;
 use crate::watch::{Sample, Watch};
 
 /// What the relay is told, as the state that it should know. A number that changed is a notice.
@@ -67,7 +71,22 @@ pub struct Keeper {
     pub(super) bulletin: Arc<channel::Sender<Bulletin>>,
     pub(super) health: Vec<Health>,
     pub(super) pending: Pending,
-    listeners: Arc<Mutex<Listeners>>,
+    pub(super) audit: Audit,
+    /// Bans of the relay's that are in the kernel and not in the file yet.
+    pub(super) unsaved_bans: Vec<Ban>,
+    /// The list that comes back unless the one that counts is confirmed.
+    pub(super) former: Option<Former>,
+    /// How many entries the list in shadow has.
+    pub(super) shadow: Option<usize>,
+    /// Until when the gate only observes, as far as this process knows.
+    pub(super) observing: Option<u64>,
+    /// Whether the gate was taken away on purpose.
+    pub(super) is_detached: bool,
+    /// When the list changed last, on the boot clock.
+    pub(super) changed_ns: u64,
+    pub(super) bypasses: Bypasses,
+    pub(super) talkers: Talkers,
+    pub(super) listeners: Arc<Mutex<Listeners>>,
 }
 
 /// What should be done already and could not be: it is tried again each second.
@@ -83,6 +102,8 @@ pub(super) struct Pending {
     pub counters: Option<String>,
     /// The configuration's file says more than a running process can take.
     pub restart: Option<String>,
+    /// A change is not in the audit log; why.
+    pub audit: Option<String>,
 }
 
 impl Keeper {
@@ -96,23 +117,34 @@ impl Keeper {
         journal: Journal,
         bulletin: Arc<channel::Sender<Bulletin>>,
     ) -> Self {
+        let observe_until_ns = gate.switched().observe_until_ns;
+        let observing = Some(observe_until_ns).filter(|until_ns| *until_ns > gate.now_ns());
         let mut keeper = Self {
             health: gate.health(),
+            changed_ns: gate.now_ns(),
             gate,
             file,
-            lists,
             files: Files::within(&config.gate.state),
+            audit: Audit::within(&config.gate.state),
+            former: lists.former.clone(),
+            lists,
             watch: Watch::new(config.spikes.clone()),
             budget: Budget::default(),
             journal,
             bulletin,
             pending: Pending::default(),
+            unsaved_bans: Vec::new(),
+            shadow: None,
+            observing,
+            is_detached: false,
+            bypasses: Bypasses::default(),
+            talkers: Talkers::default(),
             listeners,
             config,
         };
         for Health { interface, state } in keeper.health.clone() {
             let event = match state {
-                InterfaceState::Guarded { mode, adopted } => {
+                InterfaceState::Guarded { mode, adopted, .. } => {
                     Event::GateAttached { interface, mode: mode.name(), adopted }
                 }
                 other => Event::GateLost { interface, problem: problem(&other) },
@@ -120,17 +152,23 @@ impl Keeper {
             keeper.journal.write(event);
         }
         // Both are written even if nothing changed: what stood in the kernel alone outlives the next start.
-        keeper.save_allowlist();
-        keeper.save_bans();
+        let now = keeper.now();
+        keeper.save_allowlist(now);
+        keeper.save_bans(now);
         keeper.publish();
         keeper
     }
 
+    /// Returns this moment.
+    pub fn now(&self) -> Moment {
+        Moment { wall: jiff::Timestamp::now(), boot_ns: self.gate.now_ns() }
+    }
+
     /// Reads the counters, finds spikes, ends what is over. Called every [`crate::watch::TICK`].
-    pub fn sample(&mut self, now: Timestamp) {
+    pub fn sample(&mut self, now: Moment) {
         match self.gate.counters() {
             Ok(counters) => {
-                let at = Duration::from_nanos(self.gate.now_ns());
+                let at = Duration::from_nanos(now.boot_ns);
                 for alert in self.watch.take(Sample { at, counts: [counters.dropped()] }) {
                     self.journal.write(alert.into());
                 }
@@ -144,19 +182,20 @@ impl Keeper {
                 self.pending.counters = Some(problem);
             }
         }
+        self.take_samples(now);
         self.expire(now);
-        if self.pending.bans_file.as_deref() == Some("") {
-            self.save_bans();
-        }
+        self.roll_back_if_due(now);
+        self.end_observing(now);
+        self.flush_bans(now);
     }
 
     /// Looks whether the program stands on every interface, puts it back where it is missing, and tries
-    /// again what failed. Called each second.
-    pub fn inspect(&mut self, now: Timestamp) {
+    /// again what failed. Called each second, and when an interface changes.
+    pub fn inspect(&mut self, now: Moment) {
         let mut health = self.gate.health();
         // The loss is told before the repair, which may succeed at once: somebody took it away.
         self.compare(&health);
-        if health.iter().any(|one| !stands(&one.state)) {
+        if !self.is_detached {
             health = self.gate.repair();
             self.compare(&health);
         }
@@ -164,14 +203,17 @@ impl Keeper {
         for message in self.gate.diagnostics() {
             self.journal.write(Event::Kernel { message });
         }
+        if let Ok(sketch) = self.gate.refused() {
+            self.talkers.take(Duration::from_nanos(now.boot_ns), &sketch);
+        }
         if self.pending.tables.is_some() {
-            self.restore_tables(now);
+            self.restore_tables();
         }
         if self.pending.allow_file.is_some() {
-            self.save_allowlist();
+            self.save_allowlist(now);
         }
         if self.pending.bans_file.is_some() {
-            self.save_bans();
+            self.save_bans(now);
         }
     }
 
@@ -194,36 +236,46 @@ impl Keeper {
     }
 
     /// Takes a new configuration: declared entries, strictness, what a loss means, what makes a spike. What
-    /// takes a restart stays as it was, and that is said. A file with problems leaves everything as it was.
+    /// takes a restart stays as it was, and that is returned. A file with problems leaves everything as it
+    /// was.
     ///
     /// # Errors
     ///
     /// A text with every problem of the file, or what the kernel refused.
-    pub fn reload(&mut self, now: Timestamp) -> Result<(), String> {
+    pub fn reload(&mut self, uid: Option<u32>, now: Moment) -> Result<Option<String>, String> {
         let Reloaded { config, left_out } =
             load::reload(&self.file, &self.config).map_err(|error| format!("{error:#}"))?;
         self.lists.allow.redeclare(&config.gate.allow);
-        let wanted = ruleset(&config, &self.lists, self.gate.now_ns(), now);
+        let former = std::mem::replace(&mut self.config, Arc::new(config));
+        let wanted = self.ruleset();
         if let Err(error) = self.gate.replace(&wanted) {
+            self.config = former;
             self.lists.allow.redeclare(&self.config.gate.allow);
             // Half of it may be done; the old state is whole.
-            self.restore_tables(now);
+            self.restore_tables();
             return Err(told(&error));
         }
         self.pending.restart = left_out.map(str::to_owned);
         if let Some(problem) = self.pending.restart.clone() {
             self.trouble(&problem);
         }
-        self.watch.configure(config.spikes.clone());
-        self.config = Arc::new(config);
-        self.save_allowlist();
-        self.admits_less();
-        Ok(())
+        self.watch.configure(self.config.spikes.clone());
+        self.save_allowlist(now);
+        self.list_changed();
+        self.publish();
+        let detail = format!("{} declared entries", self.config.gate.allow.len());
+        self.note(uid, "reload", Vec::new(), Some(detail), now);
+        Ok(self.pending.restart.clone())
+    }
+
+    /// Returns what the kernel is to be told.
+    pub(super) fn ruleset(&self) -> Ruleset {
+        ruleset(&self.config, &self.lists)
     }
 
     /// Brings the kernel's tables to what the lists say.
-    pub(super) fn restore_tables(&mut self, now: Timestamp) {
-        let wanted = ruleset(&self.config, &self.lists, self.gate.now_ns(), now);
+    pub(super) fn restore_tables(&mut self) {
+        let wanted = self.ruleset();
         self.pending.tables = match self.gate.replace(&wanted) {
             Ok(()) => None,
             Err(error) => {
@@ -233,16 +285,33 @@ impl Keeper {
     }
 
     /// Writes the allowlist's file, or notes that it must be tried again.
-    pub(super) fn save_allowlist(&mut self) {
-        let problem = self.files.save_allowlist(&self.lists.allow.kept()).err();
+    pub(super) fn save_allowlist(&mut self, now: Moment) {
+        let problem = self.files.save_allowlist(&self.lists.allow.kept(), now).err();
         self.pending.allow_file = self.noted(self.pending.allow_file.is_none(), problem);
     }
 
     /// Writes the bans' file, or notes that it must be tried again.
-    pub(super) fn save_bans(&mut self) {
-        let is_first = self.pending.bans_file.as_ref().is_none_or(String::is_empty);
-        let problem = self.files.save_bans(self.lists.bans.iter()).err();
+    pub(super) fn save_bans(&mut self, now: Moment) {
+        let is_first = self.pending.bans_file.is_none();
+        let problem =
+            self.files.save_bans(self.lists.bans.iter(), self.lists.bans.past(), now).err();
         self.pending.bans_file = self.noted(is_first, problem);
+    }
+
+    /// Writes what was done into the audit log. A failure is told and shown; what was done stays done.
+    pub(super) fn note(
+        &mut self,
+        uid: Option<u32>,
+        verb: &str,
+        networks: Vec<String>,
+        detail: Option<String>,
+        now: Moment,
+    ) {
+        let problem = self.audit.append(audited(uid, verb, networks, detail, now)).err();
+        let problem = problem.map(|error| format!("the audit log lacks a change: {error}"));
+        if problem.is_some() {
+            self.pending.audit = self.noted(self.pending.audit.is_none(), problem);
+        }
     }
 
     fn noted(&self, is_first: bool, problem: Option<impl ToString>) -> Option<String> {
@@ -258,14 +327,29 @@ impl Keeper {
         self.bulletin.send_modify(|bulletin| bulletin.lists += 1);
     }
 
-    /// Tells the relay whether to serve, if that changed.
-    fn publish(&self) {
-        let lost = self.health.iter().any(|one| !stands(&one.state));
-        let service = match self.config.gate.on_loss {
-            OnLoss::Refuse if lost && self.config.gate.required => Service::Refuse,
-            // The second door, a filter on each listening socket, belongs here: it goes on judging.
-            OnLoss::Refuse | OnLoss::SecondDoor => Service::Serve,
+    /// Notes that a list changed: what the second door refuses now may have passed the first before.
+    pub(super) fn note_change(&mut self) {
+        self.changed_ns = self.gate.now_ns();
+    }
+
+    /// Notes that a list changed so that somebody may be admitted no more.
+    pub(super) fn list_changed(&mut self) {
+        self.note_change();
+        self.admits_less();
+    }
+
+    /// Tells the second door and the relay how the first door stands, if that changed.
+    pub(super) fn publish(&mut self) {
+        let lost = !self.is_detached && self.health.iter().any(|one| !stands(&one.state));
+        let refuses = self.config.gate.on_loss == OnLoss::Refuse && self.config.gate.required;
+        let (alone, service) = match (lost, refuses) {
+            (false, _) => (Alone::No, Service::Serve),
+            (true, true) => (Alone::Shuts, Service::Refuse),
+            (true, false) => (Alone::Judges, Service::Serve),
         };
+        if let Err(error) = self.gate.leave_alone(alone) {
+            self.trouble(&told(&error));
+        }
         self.bulletin.send_if_modified(|bulletin| {
             let changed = bulletin.service != service;
             bulletin.service = service;
@@ -275,11 +359,11 @@ impl Keeper {
 
     /// Returns what is wrong besides interfaces and spikes.
     pub(super) fn problems(&self) -> Vec<String> {
-        let Pending { allow_file, bans_file, tables, counters, restart } = &self.pending;
-        let pending = [allow_file, bans_file, tables, counters, restart].into_iter().flatten();
+        let Pending { allow_file, bans_file, tables, counters, restart, audit } = &self.pending;
+        let pending = [allow_file, bans_file, tables, counters, restart, audit];
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = self.lists.damages.clone();
-        problems.extend(pending.filter(|problem| !problem.is_empty()).cloned());
+        problems.extend(pending.into_iter().flatten().cloned());
         problems.extend(listeners.problems());
         problems
     }
@@ -288,86 +372,29 @@ impl Keeper {
         self.journal.write(Event::Trouble { room: "gate", problem: problem.to_owned() });
     }
 
-    /// Takes the entries and bans away whose time is over.
-    fn expire(&mut self, now: Timestamp) {
-        let plan = self.lists.allow.expire(now);
+    /// Takes the entries and bans away whose time is over. The kernel keeps to those times by itself: this
+    /// ends sessions, and tidies.
+    fn expire(&mut self, now: Moment) {
+        let plan = self.lists.allow.expire(now.boot_ns);
         if !plan.edits.is_empty() {
             let (steps, _) = self.lists.allow.apply(&plan.edits);
-            self.narrow(&steps, now);
-            self.save_allowlist();
-            self.admits_less();
+            self.narrow(&steps);
+            if self.files.append_allow(&plan.edits, now).is_err() {
+                self.save_allowlist(now);
+            }
+            self.list_changed();
+            let networks: Vec<String> =
+                plan.did.iter().map(|(net, _)| network(*net).to_string()).collect();
             for (net, _) in plan.did {
                 self.journal.write(Event::AllowExpired { net: network(net) });
             }
+            self.note(None, "allow expired", networks, None, now);
         }
-        // The kernel's clock ended these already; here they leave the tables and the file.
-        let over = self.lists.bans.expire(now);
-        for ban in &over {
-            if let Err(error) = self.gate.unban(&ban.net) {
-                self.pending.tables = Some(told(&error));
-            }
-        }
-        if !over.is_empty() {
-            self.pending.bans_file.get_or_insert_default();
-        }
+        self.expire_bans(now);
     }
 
     /// Returns the addresses that the relay may not ban: those that this host listens on.
     pub(super) fn protected(&self) -> Vec<IpAddr> {
         self.config.listeners.iter().map(|listener| listener.address.ip()).collect()
-    }
-}
-
-/// Returns what the kernel is to be told: `now_ns` is the boot clock at the wall clock's `now`.
-#[must_use]
-pub fn ruleset(config: &Config, lists: &Lists, now_ns: u64, now: Timestamp) -> Ruleset {
-    let scope = if config.gate.strict { Scope::EverySegment } else { Scope::SynOnly };
-    Ruleset {
-        ports: guarded_ports(config),
-        settings: Settings::new(scope),
-        entries: lists.allow.entries().map(crate::gate::entry::Entry::for_kernel).collect(),
-        bans: lists.bans.iter().map(|ban| (ban.net, boot_time(ban.until, now_ns, now))).collect(),
-    }
-}
-
-/// Returns the guarded ports in order.
-pub(super) fn guarded_ports(config: &Config) -> Vec<u16> {
-    let guarded = config.listeners.iter().filter(|listener| listener.gate);
-    let mut ports: Vec<u16> = guarded.map(|listener| listener.address.port()).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
-
-/// Returns whether an interface is as it should be.
-pub(super) const fn stands(state: &InterfaceState) -> bool {
-    match state {
-        InterfaceState::Guarded { .. } | InterfaceState::Off => true,
-        InterfaceState::Missing
-        | InterfaceState::Foreign { .. }
-        | InterfaceState::NoInterface
-        | InterfaceState::Unknown { .. } => false,
-    }
-}
-
-/// Says what is wrong with an interface.
-pub(super) fn problem(state: &InterfaceState) -> String {
-    match state {
-        InterfaceState::Guarded { .. } => String::new(),
-        InterfaceState::Off => "UNGUARDED: there is no gate".into(),
-        InterfaceState::Missing => "the gate's program is missing".into(),
-        InterfaceState::Foreign { program_id } => {
-            format!("another program is in its place; see `bpftool prog show id {program_id}`")
-        }
-        InterfaceState::NoInterface => "there is no such interface; see `ip link`".into(),
-        InterfaceState::Unknown { problem } => problem.clone(),
-    }
-}
-
-/// Says an error with its cause.
-pub(super) fn told(error: &GateError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

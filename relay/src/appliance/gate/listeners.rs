@@ -1,8 +1,7 @@
 //! The listening sockets: made before the relay exists, known again when the gate comes back.
 //!
-//! They belong to the gate, so that ports below 1024 need no right of the relay's, and so that
-//! whatever must stand on a socket before it listens can be put there by the process that may. Both
-//! processes hold a descriptor. A gate that was killed finds the address taken, by the socket that the
+//! They belong to the gate, so that ports below 1024 need no right of the relay's, and so that the second
+//! door stands on each, and is locked, before it listens. Both processes hold a descriptor. A gate that was killed finds the address taken, by the socket that the
 //! relay still serves: it waits until the relay shows it, and knows it by its cookie.
 
 use std::fs;
@@ -16,12 +15,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use serde::{Deserialize, Serialize};
 
 use crate::control::attach::{Found, Handed, Handover};
+use crate::gate::Door;
+use crate::gate::record::this_boot;
 
 /// Connections that wait until the relay takes them.
 const BACKLOG: i32 = 4096;
-
-/// Where the kernel names the boot: a cookie of another boot means nothing.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A listener cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +35,33 @@ pub struct ListenError {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
     boot: String,
-    sockets: Vec<(SocketAddr, u64)>,
+    sockets: Vec<Noted>,
+}
+
+/// A socket as the record has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Noted {
+    address: SocketAddr,
+    cookie: u64,
+    /// The number of the table in which its door finds the judge; 0 for a socket without a door.
+    door: u32,
+}
+
+/// Whether the second door belongs on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// It does.
+    Yes,
+    /// It does not: the configuration says `gate = false`.
+    No,
 }
 
 /// One configured address.
 #[derive(Debug)]
 struct Slot {
     address: SocketAddr,
+    /// The door for its socket; none if it has none.
+    door: Option<Door>,
     state: State,
 }
 
@@ -52,7 +70,7 @@ enum State {
     /// The gate holds the socket.
     Held(OwnedFd),
     /// A relay may still hold the socket with this cookie.
-    Awaited { cookie: u64, problem: String },
+    Awaited { noted: Noted, problem: String },
 }
 
 /// Every listening socket of the configuration.
@@ -63,29 +81,41 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Makes the sockets. An address that is taken is waited for if an earlier gate left its cookie in
-    /// `record`.
+    /// Makes the sockets, with `door` on those that are guarded. An address that is taken is waited for if an
+    /// earlier gate left its cookie in `record`.
     ///
     /// # Errors
     ///
     /// [`ListenError`] if an address is taken by somebody else, or cannot be listened on.
-    pub fn open(addresses: &[SocketAddr], record: PathBuf) -> Result<Self, ListenError> {
+    pub fn open(
+        addresses: &[(SocketAddr, Guarded)],
+        door: Option<Door>,
+        record: PathBuf,
+    ) -> Result<Self, ListenError> {
         let known = known(&record);
         let mut slots = Vec::new();
-        for address in addresses.iter().copied() {
-            let cookie = known.iter().find(|(of, _)| *of == address).map(|(_, cookie)| *cookie);
-            let state = match (listen(address), cookie) {
+        for (address, guarded) in addresses.iter().copied() {
+            let noted = known.iter().find(|noted| noted.address == address).copied();
+            let door = door.clone().filter(|_| guarded == Guarded::Yes);
+            let state = match (listen(address, door.as_ref()), noted) {
                 (Ok(socket), _) => State::Held(socket),
-                (Err(Errno::ADDRINUSE), Some(cookie)) => {
-                    State::Awaited { cookie, problem: "the relay has not shown it yet".into() }
+                (Err(Errno::ADDRINUSE), Some(noted)) => {
+                    State::Awaited { noted, problem: "the relay has not shown it yet".into() }
                 }
                 (Err(error), _) => return Err(refused(address, error)),
             };
-            slots.push(Slot { address, state });
+            slots.push(Slot { address, door, state });
         }
         let listeners = Self { slots, record };
         listeners.note();
         Ok(listeners)
+    }
+
+    /// Returns on how many sockets the second door stands.
+    #[must_use]
+    pub fn doors(&self) -> usize {
+        let held = self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)));
+        held.filter(|slot| slot.door.is_some()).count()
     }
 
     /// Decides what a relay serves that shows these sockets. Returns that, and the sockets to send.
@@ -144,14 +174,16 @@ impl Listeners {
     /// Writes the cookies down. Without them the next gate must be started with its relay, so a failure
     /// costs a restart and no safety.
     fn note(&self) {
-        let cookie = |slot: &Slot| match &slot.state {
-            State::Held(socket) => {
-                sockopt::socket_cookie(socket).ok().map(|cookie| (slot.address, cookie))
-            }
-            State::Awaited { cookie, .. } => Some((slot.address, *cookie)),
+        let noted = |slot: &Slot| match &slot.state {
+            State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| Noted {
+                address: slot.address,
+                cookie,
+                door: slot.door.as_ref().map_or(0, Door::place),
+            }),
+            State::Awaited { noted, .. } => Some(*noted),
         };
         let record =
-            Record { boot: boot(), sockets: self.slots.iter().filter_map(cookie).collect() };
+            Record { boot: this_boot(), sockets: self.slots.iter().filter_map(noted).collect() };
         let beside = self.record.with_extension("new");
         let written = serde_json::to_vec(&record).map_err(io::Error::other);
         let _ = written
@@ -165,19 +197,33 @@ impl Slot {
     fn place_among(&mut self, shown: &[OwnedFd]) -> io::Result<Option<usize>> {
         let cookie = match &self.state {
             State::Held(socket) => sockopt::socket_cookie(socket)?,
-            State::Awaited { cookie, .. } => *cookie,
+            State::Awaited { noted, .. } => noted.cookie,
         };
         let address = self.address;
         let place = shown.iter().position(|socket| is_ours(socket.as_fd(), cookie, address));
-        if let (Some(place), State::Awaited { .. }) = (place, &self.state) {
+        if let (Some(place), State::Awaited { noted, .. }) = (place, &self.state) {
+            if !self.take_door(shown[place].as_fd(), noted.door)? {
+                return Ok(None);
+            }
             self.state = State::Held(shown[place].try_clone()?);
         }
         Ok(place)
     }
 
+    /// Returns whether the right door stands on a socket that was made by an earlier gate, which it does not
+    /// if the pins were taken away since: such a socket lets nobody in any more, and is made anew when the
+    /// relay has closed it. One that an earlier version made gets its door now.
+    fn take_door(&self, socket: BorrowedFd<'_>, noted: u32) -> io::Result<bool> {
+        match &self.door {
+            None => Ok(!Door::hangs(socket)?),
+            Some(door) if Door::hangs(socket)? => Ok(door.place() == noted),
+            Some(door) => door.hang(socket).map(|()| true),
+        }
+    }
+
     fn try_again(&mut self) -> bool {
         let State::Awaited { problem, .. } = &mut self.state else { return false };
-        match listen(self.address) {
+        match listen(self.address, self.door.as_ref()) {
             Ok(socket) => {
                 self.state = State::Held(socket);
                 true
@@ -205,9 +251,9 @@ fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     SocketAddr::try_from(rustix::net::getsockname(socket).ok()?).ok()
 }
 
-/// Makes a listening socket. What must stand on it before it listens is put there between `bind` and
-/// `listen`: a socket that listens first admits whoever is quick.
-fn listen(address: SocketAddr) -> Result<OwnedFd, Errno> {
+/// Makes a listening socket. The door is put on it between `bind` and `listen`: a socket that listens first
+/// admits whoever is quick.
+fn listen(address: SocketAddr, door: Option<&Door>) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
@@ -218,6 +264,10 @@ fn listen(address: SocketAddr) -> Result<OwnedFd, Errno> {
         sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
     }
     rustix::net::bind(&socket, &address)?;
+    if let Some(door) = door {
+        let hung = door.hang(&socket);
+        hung.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    }
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }
@@ -235,128 +285,12 @@ fn refused(address: SocketAddr, error: Errno) -> ListenError {
     ListenError { address, problem }
 }
 
-fn known(record: &Path) -> Vec<(SocketAddr, u64)> {
+/// Returns what an earlier gate noted. A cookie of another boot means nothing.
+fn known(record: &Path) -> Vec<Noted> {
     let read = fs::read(record).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-    read.filter(|record| record.boot == boot()).map(|record| record.sockets).unwrap_or_default()
-}
-
-fn boot() -> String {
-    fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default()
+    let this = read.filter(|record| record.boot == this_boot());
+    this.map(|record| record.sockets).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ANY: &str = "127.0.0.1:0";
-
-    struct Desk {
-        _folder: tempfile::TempDir,
-        record: PathBuf,
-    }
-
-    fn desk() -> Desk {
-        let folder = tempfile::tempdir().unwrap();
-        Desk { record: folder.path().join("gate.listeners"), _folder: folder }
-    }
-
-    /// A gate with one listener on a port of the kernel's choice, and that address.
-    fn first(desk: &Desk) -> (Listeners, SocketAddr) {
-        let probe = Listeners::open(&[ANY.parse().unwrap()], desk.record.clone()).unwrap();
-        let address = probe.addresses()[0];
-        drop(probe);
-        (Listeners::open(&[address], desk.record.clone()).unwrap(), address)
-    }
-
-    fn cookie(socket: &OwnedFd) -> u64 {
-        sockopt::socket_cookie(socket).unwrap()
-    }
-
-    #[test]
-    fn a_new_relay_is_sent_every_socket_and_they_listen() {
-        let desk = desk();
-        let (mut gate, address) = first(&desk);
-        let (handover, sent) = gate.hand_over(Vec::new()).unwrap();
-        assert_eq!(handover.listeners, [Handed { address, found: Found::Sent(0) }]);
-        assert!(sockopt::socket_acceptconn(&sent[0]).unwrap());
-        assert!(sockopt::socket_reuseaddr(&sent[0]).unwrap());
-        std::net::TcpStream::connect(address).unwrap();
-    }
-
-    #[test]
-    fn a_gate_that_comes_back_knows_the_relays_socket_again() {
-        let desk = desk();
-        let (mut gate, address) = first(&desk);
-        let (_, mut relay) = gate.hand_over(Vec::new()).unwrap();
-        drop(gate);
-        let mut gate = Listeners::open(&[address], desk.record.clone()).unwrap();
-        assert_eq!(gate.problems().count(), 1, "taken, and waited for");
-        assert!(!gate.try_again());
-        let stranger = std::net::TcpListener::bind(ANY).unwrap();
-        let shown = vec![OwnedFd::from(stranger), relay.remove(0)];
-        let before = cookie(&shown[1]);
-        let (handover, sent) = gate.hand_over(shown).unwrap();
-        assert_eq!(handover.listeners, [Handed { address, found: Found::Shown(1) }]);
-        assert!(sent.is_empty());
-        assert_eq!(gate.problems().count(), 0);
-        let (_, sent) = gate.hand_over(Vec::new()).unwrap();
-        assert_eq!(cookie(&sent[0]), before, "a relay that is restarted gets the same socket");
-    }
-
-    #[test]
-    fn a_socket_that_is_not_the_one_noted_is_not_taken() {
-        let desk = desk();
-        let (gate, address) = first(&desk);
-        drop(gate);
-        // Somebody else took the address while no gate was there, and shows it as if it were ours.
-        let taker = OwnedFd::from(std::net::TcpListener::bind(address).unwrap());
-        let mut gate = Listeners::open(&[address], desk.record.clone()).unwrap();
-        let (handover, _) = gate.hand_over(vec![taker.try_clone().unwrap()]).unwrap();
-        assert_eq!(handover.listeners, []);
-        let problem = gate.problems().next().unwrap();
-        assert!(problem.contains("another program listens there"), "{problem}");
-        drop(taker);
-        assert!(gate.try_again(), "as soon as it is free it is made anew");
-        assert_eq!(gate.hand_over(Vec::new()).unwrap().0.listeners.len(), 1);
-    }
-
-    #[test]
-    fn a_taken_address_that_nobody_noted_is_an_error_with_a_remedy() {
-        let desk = desk();
-        let taker = std::net::TcpListener::bind(ANY).unwrap();
-        let address = taker.local_addr().unwrap();
-        let error = Listeners::open(&[address], desk.record.clone()).unwrap_err().to_string();
-        assert!(error.contains("ss -ltnp"), "{error}");
-    }
-
-    #[test]
-    fn a_connected_socket_is_no_listener_even_with_its_cookie() {
-        let listener = std::net::TcpListener::bind(ANY).unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = std::net::TcpStream::connect(address).unwrap();
-        let (served, _) = listener.accept().unwrap();
-        let cookie = sockopt::socket_cookie(&served).unwrap();
-        assert!(!is_ours(served.as_fd(), cookie, address));
-        drop(client);
-    }
-
-    #[test]
-    fn the_unspecified_ipv6_address_takes_ipv4_clients() {
-        let desk = desk();
-        let Ok(gate) = Listeners::open(&["[::]:0".parse().unwrap()], desk.record.clone()) else {
-            eprintln!("skipped: this host has no IPv6");
-            return;
-        };
-        let port = gate.addresses()[0].port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    }
-
-    #[test]
-    fn a_record_of_another_boot_or_of_nonsense_is_nothing() {
-        let desk = desk();
-        for text in ["", "{", "{\"boot\":\"other\",\"sockets\":[[\"127.0.0.1:1\",5]]}"] {
-            fs::write(&desk.record, text).unwrap();
-            assert_eq!(known(&desk.record), []);
-        }
-    }
-}
+mod tests;

@@ -5,13 +5,17 @@
 //! a host whose gate process is gone stays closed to strangers.
 
 mod answers;
+mod applying;
 mod attached;
+mod banning;
+mod bypass;
 mod changes;
-mod clocks;
 mod keeper;
 mod listeners;
 mod lists;
+mod modes;
 mod office;
+mod telling;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -24,17 +28,19 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
-use self::keeper::{Bulletin, Keeper, Service, ruleset, told};
-use self::listeners::Listeners;
+use self::keeper::{Bulletin, Keeper, Service};
+use self::listeners::{Guarded, Listeners};
 use self::lists::{Left, Lists};
 use self::office::{Office, Thread};
+use self::telling::{ruleset, told};
 use super::load::load;
 use super::privilege::{self, Identity};
 use super::{folders, notify};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::control::caller::Trust;
 use crate::control::server;
 use crate::event::Event;
+use crate::gate::clocks::Moment;
 use crate::gate::record::Files;
 use crate::gate::{self, Gate, Off, Place};
 use crate::journal::Journal;
@@ -62,8 +68,8 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     }
     let _lock = lock(&config)?;
     let (gate, lists) = stand(&config, relay, journal)?;
-    let addresses: Vec<SocketAddr> = config.listeners.iter().map(|one| one.address).collect();
-    let listeners = Listeners::open(&addresses, record(&config))?;
+    let wanted: Vec<(SocketAddr, Guarded)> = config.listeners.iter().map(guarded).collect();
+    let listeners = Listeners::open(&wanted, gate.door(), record(&config))?;
     for problem in listeners.problems() {
         journal.write(Event::Trouble { room: "gate", problem });
     }
@@ -88,6 +94,10 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         bulletin.clone(),
     );
     let thread = Thread::start(keeper)?;
+    if let Err(error) = thread.watch_links() {
+        let problem = format!("interfaces are looked at once a second only: {error}");
+        journal.write(Event::Trouble { room: "gate", problem });
+    }
     let office =
         Arc::new(Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay.uid));
     let trust = Trust {
@@ -140,6 +150,10 @@ async fn attend(
     }
 }
 
+fn guarded(listener: &Listener) -> (SocketAddr, Guarded) {
+    (listener.address, if listener.gate { Guarded::Yes } else { Guarded::No })
+}
+
 /// Returns the file that names the listening sockets. It is written as root, so it lies where nobody else
 /// may put a link in its place: in the folder of the control socket the relay's group may.
 fn record(config: &Config) -> PathBuf {
@@ -170,7 +184,7 @@ fn stand(
 ) -> anyhow::Result<(Box<dyn Gate>, Lists)> {
     let place = Place { pins: config.gate.pins.clone(), group: Some(relay.gid) };
     let off = || -> Box<dyn Gate> { Box::new(Off::on(config.gate.interfaces.clone())) };
-    let now = Timestamp::now();
+    let now = Moment { wall: Timestamp::now(), boot_ns: gate::boot_clock_ns() };
     if config.gate.interfaces.is_empty() {
         return Ok((off(), lists(config, &Left::default(), now, journal)?));
     }
@@ -183,15 +197,14 @@ fn stand(
         }
         Err(error) => bail!("{}", told(&error)),
     };
-    let now_ns = gate::boot_clock_ns();
-    let left = Left { entries: loaded.entries(), bans: loaded.bans(), now_ns };
+    let left = Left { entries: loaded.entries(), bans: loaded.bans() };
     let lists = lists(config, &left, now, journal)?;
-    let wanted = ruleset(config, &lists, now_ns, now);
+    let wanted = ruleset(config, &lists);
     let standing = loaded.fill(&wanted).and_then(|filled| filled.attach(&config.gate.interfaces));
     Ok((standing.map_err(|error| anyhow::Error::msg(told(&error)))?, lists))
 }
 
-fn lists(config: &Config, left: &Left, now: Timestamp, journal: &Journal) -> anyhow::Result<Lists> {
+fn lists(config: &Config, left: &Left, now: Moment, journal: &Journal) -> anyhow::Result<Lists> {
     let files = Files::within(&config.gate.state);
     let lists = Lists::read(config, &files, left, now)?;
     for problem in lists.damages.clone() {

@@ -1,23 +1,23 @@
 //! Between the control socket, which waits for many, and the keeper, who does one thing at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 
-use super::attached;
 use super::keeper::{Bulletin, Keeper};
 use super::listeners::Listeners;
+use super::{answers, attached};
 use crate::control::caller::Caller;
-use crate::control::server::Handler;
+use crate::control::server::{Handler, Said, require};
 use crate::control::wire::GateRequest;
 use crate::event::Event;
+use crate::gate::listfile;
+use crate::gate::netlink::Changes;
 use crate::watch::TICK;
 
 /// The requests that wait for the keeper; more are refused.
@@ -29,12 +29,17 @@ const ATTACHED_MAX: usize = 4;
 /// Every so many ticks the interfaces are looked at: once a second.
 const INSPECT_EVERY: u32 = 10;
 
+/// How long further changes of interfaces wait after one: looking costs a question for each interface.
+const LINKS_AT_MOST: Duration = Duration::from_millis(20);
+
 /// What the keeper is to do.
 pub enum Job {
     /// Answer a request.
-    Answer(GateRequest, Caller, oneshot::Sender<Result<Value, String>>),
+    Answer(GateRequest, Vec<u8>, Caller, oneshot::Sender<Result<Said, String>>),
     /// Read the configuration again.
     Reload,
+    /// Look at the interfaces: something changed.
+    Inspect,
     /// End.
     Stop,
 }
@@ -69,6 +74,26 @@ impl Thread {
         let _ = self.jobs.try_send(Job::Reload);
     }
 
+    /// Has the interfaces looked at whenever one of them changes. Without that they are looked at each second.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot tell of changes.
+    pub fn watch_links(&self) -> std::io::Result<()> {
+        let changes = Changes::open()?;
+        let jobs = self.jobs.clone();
+        let watch = move || {
+            // A full queue has a look in it, or one is due within the second.
+            while changes.wait().is_ok() {
+                if let Err(TrySendError::Disconnected(_)) = jobs.try_send(Job::Inspect) {
+                    return;
+                }
+                std::thread::sleep(LINKS_AT_MOST);
+            }
+        };
+        std::thread::Builder::new().name("links".into()).spawn(watch).map(drop)
+    }
+
     /// Returns whether the keeper ended by himself.
     pub fn is_over(&self) -> bool {
         self.handle.is_finished()
@@ -87,13 +112,16 @@ fn work(mut keeper: Keeper, jobs: &Receiver<Job>) {
     let mut ticks = 0;
     loop {
         match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(Job::Answer(request, caller, answer)) => {
+            Ok(Job::Answer(request, file, caller, answer)) => {
+                let now = keeper.now();
                 // Who asked may be gone.
-                let _ = answer.send(keeper.answer(request, caller, Timestamp::now()));
+                let _ = answer.send(keeper.answer(request, &file, caller, now));
             }
+            Ok(Job::Inspect) => keeper.inspect(keeper.now()),
             Ok(Job::Reload) => {
-                let detail = match keeper.reload(Timestamp::now()) {
-                    Ok(()) => {
+                let now = keeper.now();
+                let detail = match keeper.reload(None, now) {
+                    Ok(_) => {
                         Event::Started { process: "gate", detail: "configuration reloaded".into() }
                     }
                     Err(problem) => {
@@ -108,10 +136,11 @@ fn work(mut keeper: Keeper, jobs: &Receiver<Job>) {
         }
         // Busy with jobs or not: time goes on.
         if Instant::now() >= due {
-            keeper.sample(Timestamp::now());
+            let now = keeper.now();
+            keeper.sample(now);
             ticks = (ticks + 1) % INSPECT_EVERY;
             if ticks == 0 {
-                keeper.inspect(Timestamp::now());
+                keeper.inspect(now);
             }
             due = (due + TICK).max(Instant::now());
         }
@@ -148,12 +177,29 @@ const fn may_serve(caller: Caller, relay_uid: u32) -> bool {
 impl Handler for Office {
     type Request = GateRequest;
 
-    async fn answer(&self, request: GateRequest, caller: Caller) -> Result<Value, String> {
+    async fn answer(
+        &self,
+        request: GateRequest,
+        file: Vec<u8>,
+        caller: Caller,
+    ) -> Result<Said, String> {
         let (answer, answered) = oneshot::channel();
         self.jobs
-            .try_send(Job::Answer(request, caller, answer))
+            .try_send(Job::Answer(request, file, caller, answer))
             .map_err(|_| "the gate is too busy; ask again".to_owned())?;
         answered.await.map_err(|_| "the gate ends".to_owned())?
+    }
+
+    fn file_of(&self, request: &GateRequest, caller: Caller) -> Result<usize, String> {
+        let (GateRequest::AllowApply { bytes, .. } | GateRequest::AllowShadow { bytes }) = request
+        else {
+            return Ok(0);
+        };
+        require(caller, answers::right(request))?;
+        if *bytes > listfile::BYTES_MAX {
+            return Err(format!("the file has more than {} octets", listfile::BYTES_MAX));
+        }
+        Ok(*bytes)
     }
 
     fn adopt(

@@ -2,5 +2,6 @@
 
 mod attaching;
 mod changing;
+mod desk;
 mod fake;
 mod starting;

@@ -1,4 +1,6 @@
+use jiff::Timestamp;
 use relay_common::bucket;
+use relay_common::table::TagName;
 
 use super::*;
 
@@ -6,26 +8,32 @@ fn net(text: &str) -> Net {
     super::super::net(text.parse().unwrap()).unwrap()
 }
 
-fn moment(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
+const SECOND: u64 = 1_000_000_000;
+const AUTHOR: Author = Author { uid: 1000, at: Timestamp::UNIX_EPOCH };
 
 fn declared(text: &str, tag: Option<&str>, line: usize) -> config::Allow {
     let cidr = text.parse().unwrap();
-    config::Allow { cidr, tag: tag.map(str::to_owned), note: None, connect_rate: None, line }
+    config::Allow {
+        cidr,
+        tag: tag.map(str::to_owned),
+        note: None,
+        connect_rate: None,
+        source_rate: None,
+        line,
+    }
 }
 
 fn wish(text: &str) -> Wish {
-    Wish { net: net(text), tag: None, note: None, until: None }
+    Wish::plain(net(text))
 }
 
 fn list() -> Allowlist {
     let declared = [declared("10.0.0.0/8", Some("core"), 12), declared("::1/128", None, 15)];
-    Allowlist::new(Kept::default(), &declared, moment(0))
+    Allowlist::new(Kept::default(), &declared, 0)
 }
 
 fn add(list: &mut Allowlist, wish: Wish) -> Result<(Did, Vec<Step>), Refusal> {
-    let plan = list.add(&[wish], 1000, moment(100))?;
+    let plan = list.add(&[wish], AUTHOR)?;
     let (steps, _undo) = list.apply(&plan.edits);
     Ok((plan.did[0].1, steps))
 }
@@ -35,7 +43,7 @@ fn every_way_to_add_and_what_it_does() {
     use Did::{Added, Unchanged, Updated};
     let tagged = |text: &str, tag: &str| Wish { tag: Some(tag.into()), ..wish(text) };
     let noted = |text: &str, note: &str| Wish { note: Some(note.into()), ..wish(text) };
-    let ending = |text: &str, end| Wish { until: Some(moment(end)), ..wish(text) };
+    let ending = |text: &str, end| Wish { until_ns: Some(end * SECOND), ..wish(text) };
     let refused = |net_text: &str, line| Err(Refusal::Declared { net: net(net_text), line });
     let mut list = list();
     let steps = [
@@ -82,7 +90,7 @@ fn every_way_to_add_and_what_it_does() {
 fn one_refusal_refuses_the_whole_request() {
     let list = list();
     let bad = Wish { tag: Some(String::new()), ..wish("192.0.2.2") };
-    assert_eq!(list.add(&[wish("192.0.2.1"), bad], 0, moment(0)), Err(Refusal::Tag(String::new())));
+    assert_eq!(list.add(&[wish("192.0.2.1"), bad], AUTHOR), Err(Refusal::Tag(String::new())));
     let nets = [net("192.0.2.1"), net("10.0.0.0/8")];
     let refusal = Refusal::Declared { net: net("10.0.0.0/8"), line: 12 };
     assert_eq!(list.remove(&nets), Err(refusal));
@@ -91,7 +99,7 @@ fn one_refusal_refuses_the_whole_request() {
 #[test]
 fn a_network_named_twice_in_one_request_is_one_entry() {
     let mut list = list();
-    let plan = list.add(&[wish("192.0.2.0/24"), wish("192.0.2.0/24")], 0, moment(0)).unwrap();
+    let plan = list.add(&[wish("192.0.2.0/24"), wish("192.0.2.0/24")], AUTHOR).unwrap();
     assert_eq!(
         plan.did,
         [(net("192.0.2.0/24"), Did::Added), (net("192.0.2.0/24"), Did::Unchanged)]
@@ -134,7 +142,7 @@ fn an_undone_change_leaves_everything_as_it_was() {
     add(&mut list, Wish { tag: Some("a".into()), ..wish("192.0.2.1") }).unwrap();
     let before = list.kept();
     let wishes = [Wish { tag: Some("b".into()), ..wish("192.0.2.1") }, wish("192.0.2.2")];
-    let plan = list.add(&wishes, 0, moment(0)).unwrap();
+    let plan = list.add(&wishes, AUTHOR).unwrap();
     let (_, undo) = list.apply(&plan.edits);
     let (steps, _) = list.apply(&undo);
     assert_eq!(list.kept().added, before.added);
@@ -146,24 +154,66 @@ fn an_undone_change_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn numbers_stay_with_their_networks_over_restart_and_reload_and_are_not_used_again() {
+fn numbers_stay_with_their_networks_over_restart_and_reload_and_no_two_share_one() {
     let mut list = list();
     add(&mut list, wish("192.0.2.1")).unwrap();
     let ids = |list: &Allowlist| -> Vec<(Net, u32)> {
         list.entries().map(|entry| (entry.net, entry.id.0)).collect()
     };
     let before = ids(&list);
-    assert!(before.iter().all(|(_, id)| *id != 0));
     let again = [declared("::1/128", None, 3), declared("10.0.0.0/8", None, 9)];
-    let restarted = Allowlist::new(list.kept(), &again, moment(0));
+    let restarted = Allowlist::new(list.kept(), &again, 0);
     assert_eq!(ids(&restarted), before);
     list.redeclare(&again);
     assert_eq!(ids(&list), before);
-    let highest = before.iter().map(|(_, id)| *id).max().unwrap();
     let plan = list.remove(&[net("192.0.2.1")]).unwrap();
     list.apply(&plan.edits);
+    add(&mut list, wish("192.0.2.2")).unwrap();
+    list.redeclare(&[declared("172.16.0.0/12", None, 4), declared("10.0.0.0/8", None, 9)]);
+    add(&mut list, wish("192.0.2.3")).unwrap();
+    let mut numbers: Vec<u32> = ids(&list).into_iter().map(|(_, id)| id).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2, 3], "numbers that are free again are used again");
+}
+
+#[test]
+fn two_kept_entries_of_one_number_get_two() {
+    let mut list = list();
     add(&mut list, wish("192.0.2.1")).unwrap();
-    assert!(list.entry(&net("192.0.2.1")).unwrap().id.0 > highest);
+    let mut kept = list.kept();
+    let twin = Entry { net: net("192.0.2.2"), ..kept.added[0].clone() };
+    kept.added.push(twin);
+    let list = Allowlist::new(kept, &[], 0);
+    let ids: Vec<u32> = list.entries().map(|entry| entry.id.0).collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_file_replaces_all_added_entries_and_says_what_it_changes() {
+    let mut list = list();
+    for text in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        add(&mut list, Wish { tag: Some("old".into()), ..wish(text) }).unwrap();
+    }
+    let stays = list.entry(&net("192.0.2.1")).unwrap().id;
+    let wishes = [
+        Wish { tag: Some("old".into()), ..wish("192.0.2.1") },
+        wish("192.0.2.2"),
+        wish("198.51.100.0/24"),
+        wish("10.0.0.0/8"),
+    ];
+    let plan = list.replace(&wishes, AUTHOR).unwrap();
+    let wanted =
+        [("192.0.2.2", Did::Updated), ("198.51.100.0/24", Did::Added), ("192.0.2.3", Did::Removed)];
+    assert_eq!(plan.did, wanted.map(|(text, did)| (net(text), did)));
+    list.apply(&plan.edits);
+    assert_eq!(list.len(), 5);
+    assert_eq!(list.entry(&net("192.0.2.1")).unwrap().id, stays);
+    assert_eq!(list.entry(&net("192.0.2.2")).unwrap().tag, None, "a file says everything");
+    assert_eq!(list.replace(&wishes, AUTHOR).unwrap(), Plan::default());
+    let bad = [wish("192.0.2.9"), Wish { tag: Some("x".into()), ..wish("10.0.0.0/8") }];
+    let refusal = Refusal::Declared { net: net("10.0.0.0/8"), line: 12 };
+    assert_eq!(list.replace(&bad, AUTHOR), Err((Some(1), refusal)));
 }
 
 #[test]
@@ -181,14 +231,14 @@ fn an_added_entry_survives_a_declaration_of_its_network_and_comes_back_after_it(
 #[test]
 fn entries_end_when_their_time_comes_and_not_before() {
     let mut list = list();
-    add(&mut list, Wish { until: Some(moment(200)), ..wish("192.0.2.1") }).unwrap();
-    add(&mut list, Wish { until: Some(moment(300)), ..wish("192.0.2.2") }).unwrap();
-    assert_eq!(list.expire(moment(199)), Plan::default());
-    let plan = list.expire(moment(200));
+    add(&mut list, Wish { until_ns: Some(200 * SECOND), ..wish("192.0.2.1") }).unwrap();
+    add(&mut list, Wish { until_ns: Some(300 * SECOND), ..wish("192.0.2.2") }).unwrap();
+    assert_eq!(list.expire(199 * SECOND), Plan::default());
+    let plan = list.expire(200 * SECOND);
     assert_eq!(plan.edits, [Edit::Take(net("192.0.2.1"))]);
     assert_eq!(list.apply(&plan.edits).0, [Step::Remove(net("192.0.2.1"))]);
-    assert_eq!(list.expire(moment(200)), Plan::default());
-    let restarted = Allowlist::new(list.kept(), &[], moment(300));
+    assert_eq!(list.expire(200 * SECOND), Plan::default());
+    let restarted = Allowlist::new(list.kept(), &[], 300 * SECOND);
     assert_eq!(restarted.entries().count(), 0, "what ended while nobody looked is left out");
 }
 
@@ -198,27 +248,28 @@ fn the_list_is_full_at_the_kernels_capacity() {
         added: (0..ENTRIES_MAX)
             .map(|number| Entry {
                 net: Net::from(std::net::IpAddr::from((number + 0x0b00_0000).to_be_bytes())),
-                id: EntryId(number + 1),
+                id: EntryId(number),
                 tag: None,
                 note: None,
                 connect_rate: None,
-                until: None,
-                origin: Origin::Added { uid: 0, at: moment(0) },
+                source_rate: None,
+                until_ns: None,
+                origin: Origin::Added { uid: 0, at: Timestamp::UNIX_EPOCH },
             })
             .collect(),
         ..Kept::default()
     };
-    let list = Allowlist::new(kept, &[], moment(0));
+    let list = Allowlist::new(kept, &[], 0);
     let wanted = ENTRIES_MAX as usize + 1;
-    assert_eq!(list.add(&[wish("192.0.2.1")], 0, moment(0)), Err(Refusal::Full { wanted }));
-    assert!(list.add(&[wish("11.0.0.0")], 0, moment(0)).is_ok(), "one that is there already");
+    assert_eq!(list.add(&[wish("192.0.2.1")], AUTHOR), Err(Refusal::Full { wanted }));
+    assert!(list.add(&[wish("11.0.0.0")], AUTHOR).is_ok(), "one that is there already");
 }
 
 #[test]
 fn the_kernel_gets_the_tag_and_a_rate_with_ten_seconds_burst() {
     let rate = config::Rate { count: 600, per: std::time::Duration::from_secs(60) };
     let allow = config::Allow { connect_rate: Some(rate), ..declared("10.0.0.0/8", Some("t"), 1) };
-    let list = Allowlist::new(Kept::default(), &[allow], moment(0));
+    let list = Allowlist::new(Kept::default(), &[allow], 0);
     let entry = list.entries().next().unwrap().for_kernel();
     assert_eq!(entry.tag, TagName::new("t"));
     assert_eq!(entry.rate, bucket::Rate::new(600, rate.per, 100));

@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::programs::links::{FdLink, PinnedLink};
 
-use super::kernel_said;
-use super::netlink::{self, Interface};
+use super::errors::refused;
 use super::pins::Pins;
-use super::tables::refused;
+use super::{kernel_said, links};
+use crate::gate::netlink::{self, Interface};
 use crate::gate::sys::{self, XdpFlags};
-use crate::gate::{GateError, Health, InterfaceState, Mode};
+use crate::gate::{GateError, Health, InterfaceState};
 
 /// A program that is loaded and announced.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,17 @@ pub struct Program<'a> {
     pub fd: BorrowedFd<'a>,
     /// Its number.
     pub id: u32,
+}
+
+/// An attachment that was made or adopted.
+#[derive(Debug)]
+pub struct Made {
+    /// The number of the interface.
+    pub index: u32,
+    /// What holds the program.
+    pub link: OwnedFd,
+    /// Whether it stood there already.
+    pub adopted: bool,
 }
 
 /// Attaches `program` to the interface called `name`.
@@ -31,39 +42,57 @@ pub struct Program<'a> {
 ///
 /// [`GateError::UnknownInterface`], [`GateError::Foreign`], [`GateError::NoLink`], [`GateError::Attach`],
 /// [`GateError::NotPermitted`].
-pub fn attach(program: Program<'_>, pins: &Pins, name: &str) -> Result<InterfaceState, GateError> {
+pub fn attach(program: Program<'_>, pins: &Pins, name: &str) -> Result<Made, GateError> {
     let interface =
         look(name)?.ok_or_else(|| GateError::UnknownInterface { name: name.to_owned() })?;
-    let path = pins.link(interface.index);
+    let index = interface.index;
+    let path = pins.link(index);
     if path.exists() {
         let what = || format!("{}: open", path.display());
         let link = PinnedLink::from_pin(&path).map_err(|error| refused(what(), error))?;
         let held = FdLink::from(link);
         let holds = held.info().map_err(|error| refused(what(), error))?.program_id();
-        if let Some((id, Some(mode))) = interface.program
+        if let Some((id, Some(_))) = interface.program
             && id == holds
         {
             drop(held);
-            relink(program, &path)?;
-            return Ok(InterfaceState::Guarded { mode, adopted: true });
+            return Ok(Made { index, link: relink(program, &path)?, adopted: true });
         }
         // The interface of that index is gone, and so is what the link held: its number was used again.
-        fs::remove_file(&path)
-            .map_err(|error| kernel_said(format!("{}: remove", path.display()), error))?;
+        links::unpin(pins, index)?;
     }
     if let Some((program_id, _)) = interface.program {
         return Err(GateError::Foreign { name: name.to_owned(), program_id });
     }
-    let (link, mode) = make_link(program, interface, name)?;
-    sys::pin(&link, &path)
-        .map_err(|error| kernel_said(format!("{}: pin", path.display()), error))?;
-    Ok(InterfaceState::Guarded { mode, adopted: false })
+    let link = make_link(program, &interface, name)?;
+    links::pin(&link, pins, index)?;
+    Ok(Made { index, link, adopted: false })
 }
 
-fn relink(program: Program<'_>, path: &std::path::Path) -> Result<(), GateError> {
+/// Takes the gate's program from every interface that a link of ours holds.
+///
+/// # Errors
+///
+/// What the kernel refused; some may be detached then.
+pub fn detach(pins: &Pins) -> Result<(), GateError> {
+    for path in pins.links()? {
+        let what = || format!("{}: detach", path.display());
+        let detach = || {
+            let link = sys::open_pin(&path, sys::Access::ReadWrite)?;
+            // A link whose interface is gone is detached already.
+            let _ = sys::unlink(&link);
+            fs::remove_file(&path)
+        };
+        detach().map_err(|error| kernel_said(what(), error))?;
+    }
+    Ok(())
+}
+
+fn relink(program: Program<'_>, path: &std::path::Path) -> Result<OwnedFd, GateError> {
     let exchange = || {
         let link = sys::open_pin(path, sys::Access::ReadWrite)?;
-        sys::relink(link, program.fd)
+        sys::relink(&link, program.fd)?;
+        Ok(link)
     };
     exchange()
         .map_err(|error| kernel_said(format!("{}: exchange the program", path.display()), error))
@@ -72,16 +101,16 @@ fn relink(program: Program<'_>, path: &std::path::Path) -> Result<(), GateError>
 /// Makes a link in the driver, or else in the stack.
 fn make_link(
     program: Program<'_>,
-    interface: Interface,
+    interface: &Interface,
     name: &str,
-) -> Result<(std::os::fd::OwnedFd, Mode), GateError> {
+) -> Result<OwnedFd, GateError> {
     let link = |flags| sys::link_xdp(program.fd, interface.index, flags);
     let native = match link(XdpFlags::Native) {
-        Ok(link) => return Ok((link, Mode::Native)),
+        Ok(link) => return Ok(link),
         Err(error) => error,
     };
     let generic = match link(XdpFlags::Generic) {
-        Ok(link) => return Ok((link, Mode::Generic)),
+        Ok(link) => return Ok(link),
         Err(error) => error,
     };
     Err(not_attached(name, &native, &generic))
@@ -113,13 +142,37 @@ fn look(name: &str) -> Result<Option<Interface>, GateError> {
         .map_err(|error| kernel_said(format!("interface {name}: ask the kernel"), error))
 }
 
-/// Returns how the interface called `name` stands, if the gate's programs have these numbers.
-pub fn health(name: &str, programs: &[u32], adopted: bool) -> Health {
-    let state = match netlink::interface(name) {
+/// Returns how the interface called `name` stands, if the gate's programs have these numbers. If nobody has
+/// that name, one of the interfaces with a link of ours and another name stands for it, if there is one.
+pub fn health(name: &str, others: &[String], programs: &[u32], pins: &Pins) -> Health {
+    let seen = netlink::interface(name).map(|seen| seen.or_else(|| renamed(others, pins)));
+    state(name, seen, programs, true)
+}
+
+/// Returns an interface that was attached and has none of these names now.
+fn renamed(names: &[String], pins: &Pins) -> Option<Interface> {
+    let mut linked = pins.linked().into_iter();
+    linked.find_map(|index| {
+        let found = netlink::by_index(index).ok().flatten()?;
+        (!names.contains(&found.name) && found.program.is_some()).then_some(found)
+    })
+}
+
+/// Returns how an interface stands, given what the kernel says of the one that has its name or had it.
+pub fn state(
+    name: &str,
+    seen: io::Result<Option<Interface>>,
+    programs: &[u32],
+    adopted: bool,
+) -> Health {
+    let state = match seen {
         Ok(None) => InterfaceState::NoInterface,
         Ok(Some(Interface { program: None, .. })) => InterfaceState::Missing,
-        Ok(Some(Interface { program: Some((id, Some(mode))), .. })) if programs.contains(&id) => {
-            InterfaceState::Guarded { mode, adopted }
+        Ok(Some(Interface { program: Some((id, Some(mode))), name: found, .. }))
+            if programs.contains(&id) =>
+        {
+            let renamed = (found != name).then_some(found);
+            InterfaceState::Guarded { mode, adopted, renamed }
         }
         Ok(Some(Interface { program: Some((program_id, _)), .. })) => {
             InterfaceState::Foreign { program_id }

@@ -1,125 +1,115 @@
-//! What the tables of bans must hold, given which bans were asked for.
-//!
-//! The kernel finds the longest banned prefix of a source and obeys the time that stands there. So each
-//! ban carries the latest time of its own and of every ban around it; else the short ban of an address
-//! would end the long ban of its network.
+//! The table of bans, and the picture of it that this process keeps.
 
 use std::collections::BTreeMap;
 
-use relay_common::addr::Net;
-use relay_common::table::Ban;
+use aya::maps::{HashMap, Map, MapData};
+use relay_common::addr::{Addr, Family, Net};
+use relay_common::table::{BANS, Ban, BanKey};
 
-/// The bans that were asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use super::errors::{gone, not_written, refused};
+use super::opening::Opening;
+use super::switch::Board;
+use crate::gate::cidr::ancestry;
+use crate::gate::{GateError, sys};
+
+/// The bans.
 pub struct Bans {
-    own: BTreeMap<Net, u64>,
+    map: HashMap<MapData, BanKey, Ban>,
+    /// A second descriptor, to write many at once.
+    table: std::os::fd::OwnedFd,
+    held: BTreeMap<Net, u64>,
+    /// How many there are of each family and length.
+    lengths: BTreeMap<(Family, u8), usize>,
+}
+
+fn key(net: &Net) -> BanKey {
+    BanKey::of(&net.addr(), net.prefix())
 }
 
 impl Bans {
-    /// Returns the bans that a table holds.
-    pub fn of(table: impl IntoIterator<Item = (Net, Ban)>) -> Self {
-        Self { own: table.into_iter().map(|(net, ban)| (net, ban.own_until_ns)).collect() }
+    /// Takes the table over with what it holds.
+    pub fn adopt(opening: Opening<'_>, board: &Board) -> Result<Self, GateError> {
+        let map: HashMap<MapData, BanKey, Ban> = opening.table(&BANS, Map::HashMap)?;
+        let mut bans = Self {
+            map,
+            table: opening.raw(&BANS)?,
+            held: BTreeMap::new(),
+            lengths: BTreeMap::new(),
+        };
+        let rows: Result<Vec<_>, _> = bans.map.iter().collect();
+        let rows = rows.map_err(|error| refused("table bans: read".to_owned(), error))?;
+        for (key, ban) in rows {
+            if let Some(net) = net(&key) {
+                bans.note(net, ban.until_ns);
+            }
+        }
+        bans.tell_lengths(board);
+        Ok(bans)
     }
 
-    /// Returns the networks in order, each with the time it was banned until.
+    fn note(&mut self, net: Net, until_ns: u64) {
+        if self.held.insert(net, until_ns).is_none() {
+            *self.lengths.entry((net.family(), net.prefix())).or_default() += 1;
+        }
+    }
+
+    /// Returns the bans in the order of their networks.
     pub fn list(&self) -> Vec<(Net, u64)> {
-        self.own.iter().map(|(net, until_ns)| (*net, *until_ns)).collect()
+        self.held.iter().map(|(net, until_ns)| (*net, *until_ns)).collect()
     }
 
-    /// Returns the time that was asked for exactly this network.
-    pub fn own_until_ns(&self, net: &Net) -> Option<u64> {
-        self.own.get(net).copied()
+    /// Returns the latest time until which a ban that is not over holds `source`.
+    pub fn until_ns(&self, source: Addr, now_ns: u64) -> Option<u64> {
+        let holding = ancestry(Net::host(source)).filter_map(|net| self.held.get(&net).copied());
+        holding.filter(|until_ns| *until_ns > now_ns).max()
     }
 
-    /// Adds a ban, and returns what must be written: its own row first, then rows inside it.
-    pub fn add(&mut self, net: Net, until_ns: u64) -> Vec<(Net, Ban)> {
-        self.own.insert(net, until_ns);
-        self.rows_within(&net)
+    /// Adds bans, or changes their times. A length is told before the first ban that has it counts, after
+    /// all are written.
+    pub fn add(&mut self, bans: &[(Net, u64)], board: &Board) -> Result<(), GateError> {
+        let wanted: Vec<&(Net, u64)> =
+            bans.iter().filter(|(net, until_ns)| self.held.get(net) != Some(until_ns)).collect();
+        let keys: Vec<BanKey> = wanted.iter().map(|(net, _)| key(net)).collect();
+        let values: Vec<Ban> = wanted.iter().map(|(_, until)| Ban { until_ns: *until }).collect();
+        let result = sys::put_many(&self.table, &keys, &values);
+        let done = result.as_ref().err().map_or(keys.len(), |(_, done)| *done);
+        for (net, until_ns) in wanted.into_iter().take(done) {
+            self.note(*net, *until_ns);
+        }
+        self.tell_lengths(board);
+        result.map_err(|(error, _)| not_written(&BANS, error))
     }
 
-    /// Takes a ban away, and returns the rows inside it that must be written anew; `None` if there was none.
-    pub fn take(&mut self, net: &Net) -> Option<Vec<(Net, Ban)>> {
-        self.own.remove(net)?;
-        Some(self.rows_within(net))
+    /// Lifts the ban of exactly this network; returns whether there was one.
+    pub fn remove(&mut self, net: &Net, board: &Board) -> Result<bool, GateError> {
+        if !self.held.contains_key(net) {
+            return Ok(false);
+        }
+        gone(self.map.remove(&key(net)), &BANS)?;
+        self.held.remove(net);
+        let of_length = (net.family(), net.prefix());
+        if let Some(count) = self.lengths.get_mut(&of_length) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&of_length);
+                self.tell_lengths(board);
+            }
+        }
+        Ok(true)
     }
 
-    /// Returns the row of every ban of and inside `net`. In the order of networks (address, then prefix)
-    /// these stand together, `net` first.
-    fn rows_within(&self, net: &Net) -> Vec<(Net, Ban)> {
-        let inside = self.own.range(net..).take_while(|(other, _)| net.covers(other));
-        inside.map(|(other, own_until_ns)| (*other, self.row(other, *own_until_ns))).collect()
-    }
-
-    fn row(&self, net: &Net, own_until_ns: u64) -> Ban {
-        let around = std::iter::successors(net.parent(), Net::parent);
-        let longest = around.filter_map(|net| self.own.get(&net)).copied().max().unwrap_or(0);
-        Ban { until_ns: own_until_ns.max(longest), own_until_ns }
+    /// Tells the program which lengths to look up: none costs nothing.
+    fn tell_lengths(&self, board: &Board) {
+        for family in [Family::V4, Family::V6] {
+            let of_family = self.lengths.keys().filter(|(of, _)| *of == family);
+            board.set_ban_lengths(family, of_family.map(|(_, prefix)| *prefix));
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use relay_common::addr::Addr;
-    use std::net::Ipv4Addr;
-
-    fn net(text: &str) -> Net {
-        super::super::super::net(text.parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_short_ban_inside_a_long_one_does_not_end_it() {
-        let mut bans = Bans::default();
-        bans.add(net("192.0.2.0/24"), 100);
-        let rows = bans.add(net("192.0.2.7/32"), 10);
-        assert_eq!(rows, [(net("192.0.2.7/32"), Ban { until_ns: 100, own_until_ns: 10 })]);
-    }
-
-    #[test]
-    fn a_ban_of_a_network_reaches_the_bans_inside_it_and_leaves_with_it() {
-        let mut bans = Bans::default();
-        bans.add(net("192.0.2.7/32"), 10);
-        bans.add(net("2001:db8::/32"), 50);
-        let rows = bans.add(net("192.0.2.0/24"), 100);
-        assert_eq!(
-            rows,
-            [
-                (net("192.0.2.0/24"), Ban { until_ns: 100, own_until_ns: 100 }),
-                (net("192.0.2.7/32"), Ban { until_ns: 100, own_until_ns: 10 }),
-            ]
-        );
-        let rows = bans.take(&net("192.0.2.0/24")).unwrap();
-        assert_eq!(rows, [(net("192.0.2.7/32"), Ban { until_ns: 10, own_until_ns: 10 })]);
-        assert_eq!(bans.take(&net("192.0.2.0/24")), None);
-    }
-
-    proptest! {
-        /// However bans come and go, the longest row that holds a source says what all bans of it say.
-        #[test]
-        fn the_longest_row_always_tells_the_latest_time(
-            changes in prop::collection::vec((0u32..16, 28u8..=32, 1u64..100, any::<bool>()), 1..60)
-        ) {
-            let mut bans = Bans::default();
-            let mut table = BTreeMap::new();
-            for (host, prefix, until_ns, add) in changes {
-                let base = host & (u32::MAX << (32 - prefix));
-                let net = Net::new(Ipv4Addr::from(0xc000_0200 | base), prefix).unwrap();
-                let rows = if add {
-                    bans.add(net, until_ns)
-                } else {
-                    table.remove(&net);
-                    bans.take(&net).unwrap_or_default()
-                };
-                table.extend(rows);
-            }
-            for host in 0..16u32 {
-                let source = Addr::from(Ipv4Addr::from(0xc000_0200 | host));
-                let holding = || table.iter().filter(|(net, _)| net.contains(source));
-                let found = holding().max_by_key(|(net, _)| net.prefix()).map(|(_, ban)| ban.until_ns);
-                let latest = holding().map(|(_, ban)| ban.own_until_ns).max();
-                prop_assert_eq!(found, latest);
-            }
-        }
-    }
+fn net(key: &BanKey) -> Option<Net> {
+    let family = [Family::V4, Family::V6].into_iter().find(|known| *known as u32 == key.family)?;
+    let [high, low] = [&key.network[..8], &key.network[8..]]
+        .map(|half| u64::from_be_bytes(half.try_into().expect("invariant: half of sixteen")));
+    Net::new(Addr::from_words(family, [high, low]), u8::try_from(key.prefix).ok()?).ok()
 }

@@ -6,7 +6,7 @@ use aya::{TestRun as _, TestRunOptions};
 use relay_common::verdict::Verdict;
 
 use super::Filled;
-use super::tables::refused;
+use super::errors::refused;
 use crate::gate::{GateError, Ruleset};
 
 /// An entry point of the kernel object.
@@ -49,6 +49,12 @@ impl Filled {
     /// See [`Gate::replace`](crate::gate::Gate::replace).
     pub fn fill(&mut self, ruleset: &Ruleset) -> Result<(), GateError> {
         self.tables.replace(ruleset)
+    }
+
+    /// Returns how many bytes the list that counts takes: the memory that frames are looked up in.
+    #[must_use]
+    pub fn list_bytes(&self) -> usize {
+        self.tables.list_bytes()
     }
 
     /// Runs an entry point over `frame`, `repeat` times. A frame has at least 14 bytes and at most some

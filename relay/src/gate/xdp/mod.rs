@@ -1,33 +1,47 @@
 //! The gate by XDP: a kernel program on each interface, over pinned tables.
 
+mod anchors;
 mod attach;
 mod bans;
-mod maps;
+mod chunks;
+mod door;
+mod errors;
+mod generation;
+mod links;
 mod measure;
-mod netlink;
 mod object;
+mod opening;
 mod pins;
 mod probe;
+mod rows;
+mod shelf;
+mod sums;
+mod switch;
 mod tables;
 mod view;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use relay_common::addr::{Addr, Net};
-use relay_common::table::{EntryCount, EntryId};
-use relay_common::verdict::Tables as _;
+use relay_common::state::Alone;
+use relay_common::table::{EntryId, Sample, Sketch};
 
 use super::sys::Access;
 use super::{
-    Counters, Entry, Explanation, Gate, GateError, Health, InterfaceState, Place, Ruleset,
+    Counters, Entry, EntryCounts, Explanation, Gate, GateError, Health, Place, Ruleset, Switched,
 };
-use maps::Maps;
+use links::Links;
 use object::Object;
+use opening::Opening;
 use pins::Pins;
+use switch::Board;
 use tables::Tables;
 
+pub use door::Door;
 pub use measure::{EntryPoint, Run};
 pub use view::View;
 
@@ -49,9 +63,22 @@ fn kernel_said(what: String, source: io::Error) -> GateError {
 pub fn load(place: &Place) -> Result<Loaded, GateError> {
     let pins = Pins::prepare(place)?;
     let object = Object::load(&pins)?;
-    let mut tables = Tables::adopt(Maps::open(&pins, Access::ReadWrite)?)?;
+    let mut tables = Tables::adopt(&pins)?;
     tables.clear_diagnosed()?;
     Ok(Loaded { pins, object, tables })
+}
+
+/// Opens the host without a gate's process: detaches every link and takes the pins below `pins` away.
+///
+/// # Errors
+///
+/// What the kernel refused; then it may be half done.
+pub fn detach(pins: &Path) -> Result<(), GateError> {
+    let pins = Pins::below(pins);
+    let opening = Opening { pins: &pins, access: Access::ReadWrite };
+    Board::open(opening)?.open_doors();
+    attach::detach(&pins)?;
+    pins.remove_tables()
 }
 
 /// The programs are loaded over the tables, which hold what an earlier process left in them.
@@ -103,55 +130,71 @@ impl Filled {
     /// [`GateError::UnknownInterface`], [`GateError::Foreign`], [`GateError::NoLink`], [`GateError::Attach`]:
     /// the interfaces before that one are attached, and stay so.
     pub fn attach(self, interfaces: &[String]) -> Result<Box<dyn Gate>, GateError> {
-        let Self { pins, object, mut tables } = self;
+        let Self { pins, mut object, mut tables } = self;
         tables.announce(object.gate()?.id)?;
-        let mut gate = Xdp { pins, object, tables, interfaces: Vec::new() };
+        object.hang_door(&pins)?;
+        let door = object.knocker(&pins)?;
+        let (rows, board) = tables.rows();
+        rows.set_interfaces(interfaces, board)?;
+        let mut links = Links::new(pins.clone());
         for name in interfaces {
-            let adopted = gate.attach(name)?;
-            gate.interfaces.push(Guarded { name: name.clone(), adopted });
+            links.add(object.gate()?, name)?;
         }
+        let mut gate = Xdp { pins, object, tables, door, links, said: Said::default() };
+        gate.tell_rows()?;
+        gate.tables.board().permit_samples();
+        gate.pins.remove_others()?;
         Ok(Box::new(gate))
     }
 }
 
-/// The gate while it stands. Dropping it changes nothing in the kernel.
+/// The gate while it stands. Dropping it changes nothing in the kernel, but that no samples are told any more.
 struct Xdp {
     pins: Pins,
     object: Object,
     tables: Tables,
-    interfaces: Vec<Guarded>,
+    door: Door,
+    links: Links,
+    said: Said,
 }
 
-/// An interface that the gate was attached to.
-struct Guarded {
-    name: String,
-    adopted: bool,
+/// What is to be told of the pins, each once.
+#[derive(Default)]
+struct Said {
+    waiting: Vec<String>,
+    problem: Option<String>,
 }
 
 impl Xdp {
-    /// Attaches the program; returns whether it took the place of one that stood there already.
-    fn attach(&self, name: &str) -> Result<bool, GateError> {
-        let state = attach::attach(self.object.gate()?, &self.pins, name)?;
-        Ok(matches!(state, InterfaceState::Guarded { adopted: true, .. }))
+    /// Tells the program the numbers that the interfaces have now.
+    fn tell_rows(&mut self) -> Result<(), GateError> {
+        let numbers = self.links.numbers();
+        let (rows, board) = self.tables.rows();
+        rows.tell(&numbers, board)
     }
 
-    fn health_of(&self, interface: &Guarded) -> Health {
-        let programs = self.object.gate().map(|program| vec![program.id]).unwrap_or_default();
-        attach::health(&interface.name, &programs, interface.adopted)
-    }
-
-    /// Returns how an interface stands after it was attached again, if its program was missing.
-    fn repair(&self, interface: &Guarded) -> Health {
-        let seen = self.health_of(interface);
-        if seen.state != InterfaceState::Missing {
-            return seen;
-        }
-        match self.attach(&interface.name) {
-            Ok(_) => self.health_of(interface),
-            Err(error) => {
-                Health { state: InterfaceState::Unknown { problem: error.to_string() }, ..seen }
+    /// Pins again what somebody took away, and says so.
+    fn pin_again(&mut self) {
+        let pinned = self.tables.pin_again().and_then(|some| Ok(some + self.links.pin_again()?));
+        let problem = match pinned {
+            Ok(0) => None,
+            Ok(some) => {
+                let place = self.pins.top().display();
+                self.said.waiting.push(format!("{place}: {some} pins were gone and are back"));
+                None
             }
+            Err(error) => Some(format!("pins are gone and do not come back: {error}")),
+        };
+        if problem.is_some() && problem != self.said.problem {
+            self.said.waiting.extend(problem.clone());
         }
+        self.said.problem = problem;
+    }
+}
+
+impl Drop for Xdp {
+    fn drop(&mut self) {
+        self.tables.board().permit_none();
     }
 }
 
@@ -165,15 +208,38 @@ impl Gate for Xdp {
     }
 
     fn remove(&mut self, net: &Net) -> Result<Option<EntryId>, GateError> {
-        self.tables.remove(net)
+        Ok(self.tables.remove(net))
     }
 
-    fn ban(&mut self, net: &Net, until_ns: u64) -> Result<(), GateError> {
-        self.tables.ban(net, until_ns)
+    fn ban(&mut self, bans: &[(Net, u64)]) -> Result<(), GateError> {
+        self.tables.ban(bans)
     }
 
     fn unban(&mut self, net: &Net) -> Result<bool, GateError> {
         self.tables.unban(net)
+    }
+
+    fn switched(&self) -> Switched {
+        let state = self.tables.state();
+        Switched {
+            mode: state.mode(),
+            observe_until_ns: self.tables.board().observe_until_ns(),
+            generation: state.number(),
+        }
+    }
+
+    fn observe(&mut self, until_ns: Option<u64>) -> Result<(), GateError> {
+        self.tables.observe(until_ns);
+        Ok(())
+    }
+
+    fn leave_alone(&mut self, alone: Alone) -> Result<(), GateError> {
+        self.tables.leave_alone(alone);
+        Ok(())
+    }
+
+    fn shadow(&mut self, candidate: Option<&[Net]>) -> Result<(), GateError> {
+        self.tables.shadow(candidate)
     }
 
     fn entries(&self) -> Vec<(Net, EntryId)> {
@@ -185,42 +251,70 @@ impl Gate for Xdp {
     }
 
     fn counters(&self) -> Result<Counters, GateError> {
-        self.tables.maps().counters()
+        self.tables.counters()
     }
 
-    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError> {
-        self.tables.entry_counts()
+    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError> {
+        let entries = self.tables.entries();
+        entries.into_iter().map(|(_, id)| Ok((id, self.tables.counts(id)?))).collect()
+    }
+
+    fn refused(&self) -> Result<Box<Sketch>, GateError> {
+        self.tables.refused()
+    }
+
+    fn samples(&mut self) -> Vec<Sample> {
+        let samples = self.object.samples();
+        self.tables.board().permit_samples();
+        samples
     }
 
     fn explain(&self, source: IpAddr, port: u16) -> Result<Explanation, GateError> {
         let verdict = self.object.explain(source, port)?;
-        let (maps, source) = (self.tables.maps(), Addr::from(source));
-        let entry = maps.listed(&source);
-        let tag = entry.and_then(|entry| maps.tag(entry));
-        let banned = maps.banned_until_ns(&source).filter(|until_ns| *until_ns > self.now_ns());
-        Ok(Explanation { verdict, entry, tag, banned_until_ns: banned })
+        let source = Addr::from(source);
+        let entry = self.tables.entry(&source);
+        Ok(Explanation {
+            verdict,
+            entry: entry.and_then(|entry| self.tables.network(entry)),
+            tag: entry.and_then(|entry| self.tables.tag(entry)),
+            banned_until_ns: self.tables.banned_until_ns(source, self.now_ns()),
+            generation: self.tables.state().number(),
+        })
     }
 
     fn health(&self) -> Vec<Health> {
-        self.interfaces.iter().map(|interface| self.health_of(interface)).collect()
+        let programs = self.object.gate().map(|program| vec![program.id]).unwrap_or_default();
+        self.links.health(&programs)
     }
 
     fn repair(&mut self) -> Vec<Health> {
-        self.interfaces.iter().map(|interface| Self::repair(self, interface)).collect()
+        let health = match self.object.gate() {
+            Ok(program) => self.links.repair(program),
+            Err(_) => self.links.health(&[]),
+        };
+        self.pin_again();
+        // Rows only say where frames are counted; the next call tries again.
+        let _ = self.tell_rows();
+        health
     }
 
     fn diagnostics(&mut self) -> Vec<String> {
-        self.object.diagnostics()
+        let mut said = std::mem::take(&mut self.said.waiting);
+        said.extend(self.object.diagnostics());
+        said
     }
 
     fn now_ns(&self) -> u64 {
         super::boot_clock_ns()
     }
 
-    fn detach(self: Box<Self>) -> Result<(), GateError> {
-        let Self { pins, object, tables, .. } = *self;
-        pins.remove_links()?;
-        drop((object, tables));
-        pins.remove_all()
+    fn door(&self) -> Option<Door> {
+        Some(self.door.clone())
+    }
+
+    fn detach(&mut self) -> Result<(), GateError> {
+        self.tables.board().open_doors();
+        self.links.detach()?;
+        self.pins.remove_tables()
     }
 }

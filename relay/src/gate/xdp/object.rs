@@ -5,17 +5,21 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aya::programs::{ProgramError, Xdp};
+use aya::maps::{Map, MapData, MapInfo, ProgramArray, RingBuf};
+use aya::programs::{ProgramError, SocketFilter, Xdp};
 use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions};
 use aya_log::EbpfLogger;
-use relay_common::table;
+use relay_common::table::{self, DOORS, SAMPLES, Sample};
 use relay_common::verdict::Verdict;
 
 use super::attach::{self, Program};
+use super::door::Door;
+use super::errors::{errno, refused};
+use super::opening::Opening;
 use super::pins::Pins;
 use super::probe;
-use super::tables::{errno, refused};
 use crate::gate::GateError;
+use crate::gate::sys::Access;
 
 /// The kernel object, as `build.rs` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sallyport-gate"));
@@ -31,6 +35,7 @@ pub struct Object {
     ebpf: Ebpf,
     words: EbpfLogger<Collector>,
     heard: Collector,
+    samples: RingBuf<MapData>,
 }
 
 impl Object {
@@ -45,7 +50,7 @@ impl Object {
         }
         pins.check_shapes()?;
         let mut loader = EbpfLoader::new();
-        for table in &table::ALL {
+        for table in table::ALL.iter().chain([&DOORS]) {
             loader.map_pin_path(table.name, pins.table(table));
         }
         let mut ebpf =
@@ -55,11 +60,49 @@ impl Object {
         let heard = Collector::default();
         let words = EbpfLogger::init_with_logger(&mut ebpf, heard.clone())
             .map_err(|error| refused("open the program's log".to_owned(), error))?;
-        let mut object = Self { ebpf, words, heard };
+        let opening = Opening { pins, access: Access::ReadWrite };
+        let samples = opening.table(&SAMPLES, Map::RingBuf)?;
+        let mut object = Self { ebpf, words, heard, samples };
         for name in ["gate", "explain"] {
             object.loaded(name)?;
         }
+        for name in ["knocker", "door"] {
+            object.filter_mut(name).load().map_err(|error| not_loaded(name, error))?;
+        }
         Ok(object)
+    }
+
+    fn filter_mut(&mut self, name: &'static str) -> &mut SocketFilter {
+        let program = self.ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+        program.expect("invariant: the object has these socket filters; a test loads them")
+    }
+
+    /// Lets every socket's filter call this object's second door from now on.
+    pub fn hang_door(&mut self, pins: &Pins) -> Result<(), GateError> {
+        let what = || "program door: put it in its place".to_owned();
+        let opening = Opening { pins, access: Access::ReadWrite };
+        let mut doors: ProgramArray<MapData> = opening.table(&DOORS, Map::ProgramArray)?;
+        let door = self.filter_mut("door").fd().map_err(|error| refused(what(), error))?;
+        doors.set(0, door, 0).map_err(|error| refused(what(), error))
+    }
+
+    /// Returns the filter for sockets.
+    pub fn knocker(&mut self, pins: &Pins) -> Result<Door, GateError> {
+        let what = || "program knocker: copy its descriptor".to_owned();
+        let doors = pins.table(&DOORS);
+        let place = MapInfo::from_pin(&doors).map_err(|error| refused(what(), error))?.id();
+        let filter = self.filter_mut("knocker").fd().map_err(|error| refused(what(), error))?;
+        Door::new(filter, place).map_err(|error| super::kernel_said(what(), error))
+    }
+
+    /// Returns the samples since the last call.
+    pub fn samples(&mut self) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        // The kernel permits only so many between two calls.
+        while let Some(item) = self.samples.next() {
+            samples.extend(sample(&item));
+        }
+        samples
     }
 
     fn program_mut(&mut self, name: &'static str) -> &mut Xdp {
@@ -109,6 +152,30 @@ impl Object {
         self.words.flush();
         std::mem::take(&mut *self.heard.lock())
     }
+}
+
+/// Reads a sample as the kernel wrote it; none of another length.
+fn sample(bytes: &[u8]) -> Option<Sample> {
+    let mut rest = bytes;
+    let mut take = |count: usize| {
+        let (taken, left) = rest.split_at_checked(count)?;
+        rest = left;
+        Some(taken)
+    };
+    let sample = Sample {
+        at_ns: u64::from_ne_bytes(take(8)?.try_into().ok()?),
+        source: take(16)?.try_into().ok()?,
+        interface: u32::from_ne_bytes(take(4)?.try_into().ok()?),
+        generation: u32::from_ne_bytes(take(4)?.try_into().ok()?),
+        port: u16::from_ne_bytes(take(2)?.try_into().ok()?),
+        vlan: u16::from_ne_bytes(take(2)?.try_into().ok()?),
+        reason: take(1)?[0],
+        family: take(1)?[0],
+        door: take(1)?[0],
+        head_bytes: take(1)?[0],
+        head: take(table::SAMPLE_HEAD)?.try_into().ok()?,
+    };
+    rest.is_empty().then_some(sample)
 }
 
 /// Finds what the operator can do about a program that was not loaded.

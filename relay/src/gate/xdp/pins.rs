@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
-use relay_common::table::{self, LAYOUT, Table};
+use relay_common::table::{self, DOORS, LAYOUT, Table};
 
 use super::kernel_said;
+use crate::gate::sys;
 use crate::gate::{GateError, Place};
 
 /// The type that `statfs` tells of a BPF file system (`BPF_FS_MAGIC`).
@@ -16,13 +18,17 @@ const BPF_FS: rustix::fs::FsWord = 0xcafe_4a11;
 /// The name of an interface's link: this and the interface's index. Names of interfaces may have dots, names
 /// on a BPF file system may not.
 const LINK: &str = "link_";
-/// Folder and pins: all for the owner, reading for the group, nothing for others.
-const FOLDER_MODE: u32 = 0o750;
+/// The folder of links, beside those of the layouts: a link outlives the layout that it was made under.
+const LINKS: &str = "links";
+/// Folder and pins: all for the owner, reading for the group, nothing for others. What is pinned in a folder
+/// gets the folder's group, also when the process may not give things away any more.
+const FOLDER_MODE: u32 = 0o2750;
 const PIN_MODE: u32 = 0o640;
 
-/// The folder of this layout's pins.
+/// The folder of this layout's pins, in the gate's folder.
 #[derive(Clone, Debug)]
 pub struct Pins {
+    top: PathBuf,
     folder: PathBuf,
     group: Option<u32>,
 }
@@ -30,19 +36,65 @@ pub struct Pins {
 impl Pins {
     /// Returns the pins below `pins`, which need not exist.
     pub fn below(pins: &Path) -> Self {
-        Self { folder: pins.join(format!("v{LAYOUT}")), group: None }
+        let folder = pins.join(format!("v{LAYOUT}"));
+        Self { top: pins.to_owned(), folder, group: None }
     }
 
-    /// Makes the folder, if it does not exist yet.
+    /// Makes the folders, if they do not exist yet, and takes the links of earlier layouts over.
     pub fn prepare(place: &Place) -> Result<Self, GateError> {
         let pins = Self { group: place.group, ..Self::below(&place.pins) };
         pins.check_file_system()?;
-        let what = || format!("{}: make the folder", pins.folder.display());
-        fs::create_dir_all(&pins.folder).map_err(|error| kernel_said(what(), error))?;
-        for folder in [&place.pins, &pins.folder] {
+        let links = pins.top.join(LINKS);
+        for folder in [&pins.top, &pins.folder, &links] {
+            let what = || format!("{}: make the folder", folder.display());
+            fs::create_dir_all(folder).map_err(|error| kernel_said(what(), error))?;
             pins.permit(folder, FOLDER_MODE)?;
         }
+        pins.take_links_over()?;
         Ok(pins)
+    }
+
+    /// Returns the gate's folder.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// Returns the folders of other layouts.
+    fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let is_layout = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_prefix('v').map(str::parse::<u32>);
+            matches!(number, Some(Ok(number)) if number != LAYOUT)
+        };
+        let folders = fs::read_dir(&self.top)?.map(|entry| Ok(entry?.path()));
+        let folders: Vec<PathBuf> = folders.collect::<io::Result<_>>()?;
+        Ok(folders.into_iter().filter(is_layout).collect())
+    }
+
+    /// Layout 1 kept its links among its tables.
+    fn take_links_over(&self) -> Result<(), GateError> {
+        let take = || -> io::Result<()> {
+            for folder in self.others()? {
+                for pin in fs::read_dir(folder)? {
+                    let pin = pin?;
+                    if pin.file_name().to_str().is_some_and(|name| name.starts_with(LINK)) {
+                        fs::rename(pin.path(), self.top.join(LINKS).join(pin.file_name()))?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        take().map_err(|error| {
+            kernel_said(format!("{}: take earlier links over", self.top.display()), error)
+        })
+    }
+
+    /// Takes the tables of other layouts away: no program of ours uses them any more.
+    pub fn remove_others(&self) -> Result<(), GateError> {
+        let remove = || self.others()?.iter().try_for_each(fs::remove_dir_all);
+        remove().map_err(|error| {
+            kernel_said(format!("{}: remove earlier tables", self.top.display()), error)
+        })
     }
 
     fn check_file_system(&self) -> Result<(), GateError> {
@@ -53,8 +105,7 @@ impl Pins {
         if status.f_type == BPF_FS {
             return Ok(());
         }
-        let path = self.folder.parent().unwrap_or(&self.folder).to_owned();
-        Err(GateError::NoBpffs { path })
+        Err(GateError::NoBpffs { path: self.top.clone() })
     }
 
     fn permit(&self, path: &Path, mode: u32) -> Result<(), GateError> {
@@ -67,12 +118,53 @@ impl Pins {
 
     /// Returns the pin of a table.
     pub fn table(&self, table: &Table) -> PathBuf {
-        self.folder.join(table.name)
+        if *table == DOORS { self.top.join(table.name) } else { self.path(table.name) }
+    }
+
+    /// Returns the pin of this name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Returns the pin of the link of the interface with this index.
     pub fn link(&self, index: u32) -> PathBuf {
-        self.folder.join(format!("{LINK}{index}"))
+        self.top.join(LINKS).join(format!("{LINK}{index}"))
+    }
+
+    /// Returns the pin of every link.
+    pub fn links(&self) -> Result<Vec<PathBuf>, GateError> {
+        let folder = self.top.join(LINKS);
+        let read = || -> io::Result<Vec<PathBuf>> {
+            fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect()
+        };
+        read().map_err(|error| kernel_said(format!("{}: list the links", folder.display()), error))
+    }
+
+    /// Returns the numbers of the interfaces that have a link.
+    pub fn linked(&self) -> Vec<u32> {
+        let links = self.links().unwrap_or_default();
+        let name = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(LINK)?.parse().ok();
+        links.iter().filter_map(name).collect()
+    }
+
+    /// Pins a table under a name that nothing is pinned under.
+    pub fn pin(&self, table: impl AsFd, name: &str) -> Result<(), GateError> {
+        pin_at(table, &self.path(name))
+    }
+
+    /// Pins a table in place of what is pinned under the name: there is no moment without.
+    pub fn pin_over(&self, table: impl AsFd, name: &str) -> Result<(), GateError> {
+        let beside = format!("{name}_new");
+        self.unpin(&beside);
+        self.pin(table, &beside)?;
+        let path = self.path(name);
+        fs::rename(self.path(&beside), &path)
+            .map_err(|error| kernel_said(format!("{}: pin", path.display()), error))
+    }
+
+    /// Takes a pin away; that there is none is no error.
+    pub fn unpin(&self, name: &str) {
+        let _ = fs::remove_file(self.path(name));
     }
 
     /// Checks that what is pinned under the name of a table has its shape. A missing pin is none of another.
@@ -80,23 +172,32 @@ impl Pins {
     /// The pins are looked at before the loader reuses them, since it compares nothing, and once more
     /// after it made what was missing: so the kernel object is compared with the list of tables, too.
     pub fn check_shapes(&self) -> Result<(), GateError> {
-        for table in &table::ALL {
+        for table in table::ALL.iter().chain([&DOORS]) {
             let path = self.table(table);
             if !path.exists() {
                 continue;
             }
             let what = || format!("{}: ask for its shape", path.display());
             let info =
-                MapInfo::from_pin(&path).map_err(|error| super::tables::refused(what(), error))?;
+                MapInfo::from_pin(&path).map_err(|error| super::errors::refused(what(), error))?;
             let kind = info.map_type().map_or(0, |kind| kind as u32);
-            let found = (kind, info.key_size(), info.value_size(), info.max_entries());
-            let expected = (table.kind as u32, table.key_bytes, table.value_bytes, table.capacity);
+            let found =
+                [kind, info.key_size(), info.value_size(), info.max_entries(), info.map_flags()];
+            let expected = [
+                table.kind as u32,
+                table.key_bytes,
+                table.value_bytes,
+                table.capacity,
+                table.flags,
+            ];
             if found != expected {
-                let [found, expected] = [found, expected].map(|(kind, key, value, capacity)| {
+                let shape = |[kind, key, value, capacity, flags]: [u32; 5]| {
                     format!(
-                        "type {kind}, keys of {key} and values of {value} bytes, {capacity} entries"
+                        "type {kind}, keys of {key} and values of {value} bytes, {capacity} entries, \
+                         flags {flags:#x}"
                     )
-                });
+                };
+                let [found, expected] = [found, expected].map(shape);
                 return Err(GateError::Layout { path, found, expected });
             }
         }
@@ -105,32 +206,35 @@ impl Pins {
 
     /// Gives every table's pin to the group.
     pub fn permit_tables(&self) -> Result<(), GateError> {
-        table::ALL.iter().try_for_each(|table| self.permit(&self.table(table), PIN_MODE))
+        let tables = table::ALL.iter().chain([&DOORS]);
+        tables.map(|table| self.table(table)).try_for_each(|path| self.permit(&path, PIN_MODE))
     }
 
-    /// Takes every link's pin away: where no process holds the link, this detaches.
-    pub fn remove_links(&self) -> Result<(), GateError> {
-        self.remove(|name| name.starts_with(LINK))
-    }
-
-    /// Takes every pin and the folder away.
-    pub fn remove_all(&self) -> Result<(), GateError> {
-        self.remove(|_| true)?;
-        let what = || format!("{}: remove the folder", self.folder.display());
-        fs::remove_dir(&self.folder).map_err(|error| kernel_said(what(), error))
-    }
-
-    fn remove(&self, wanted: impl Fn(&str) -> bool) -> Result<(), GateError> {
-        let remove = || -> io::Result<()> {
-            for entry in fs::read_dir(&self.folder)? {
-                let entry = entry?;
-                if entry.file_name().to_str().is_some_and(&wanted) {
-                    fs::remove_file(entry.path())?;
-                }
-            }
-            Ok(())
-        };
-        remove()
+    /// Takes every table's pin away, but for the second door's: sockets that listen go on calling it, and
+    /// without a pin it would let nobody in.
+    pub fn remove_tables(&self) -> Result<(), GateError> {
+        fs::remove_dir_all(&self.folder)
             .map_err(|error| kernel_said(format!("{}: remove pins", self.folder.display()), error))
     }
+}
+
+/// Pins a table and lets the group read the pin; its folder gave the pin its group.
+fn pin_at(table: impl AsFd, path: &Path) -> Result<(), GateError> {
+    let what = |doing: &str| format!("{}: {doing}", path.display());
+    sys::pin(table, path).map_err(|error| kernel_said(what("pin"), error))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(PIN_MODE))
+        .map_err(|error| kernel_said(what("set its mode"), error))
+}
+
+/// Pins a table again if somebody took its pin away; returns whether somebody did.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn pin_if_missing(table: impl AsFd, path: &Path) -> Result<bool, GateError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    pin_at(table, path)?;
+    Ok(true)
 }

@@ -1,62 +1,146 @@
-//! Changes to the pinned tables, each in an order in which no state between admits a stranger.
+//! Changes to the tables, each in an order in which no state between admits a stranger.
 //!
-//! This process is the only writer, so it keeps a picture of the two lists: the kernel can be asked for the
-//! longest prefix of a source, but not for exactly one network.
+//! This process is the only writer, so it keeps a picture of the list and of the bans: the program finds the
+//! longest prefix of a source, and what must be known here is how networks lie in each other.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::io;
+use std::collections::BTreeSet;
 
-use aya::maps::{MapError, PerCpuValues};
-use relay_common::addr::{Family, Net};
-use relay_common::bucket::Bucket;
-use relay_common::table::{self, Ban, EntryCount, EntryId, Limit, Settings, Table};
+use aya::maps::{Array, Map, MapData};
+use relay_common::addr::{Addr, Net};
+use relay_common::bucket::Rate;
+use relay_common::state::{Alone, Mode, Shadow, Slot, State};
+use relay_common::table::{
+    self, ENTRIES, ENTRIES_MAX, EntryId, PORTS, RATES, Sketch, TAGS, TagName,
+};
 
+use super::anchors::Anchors;
 use super::bans::Bans;
-use super::kernel_said;
-use super::maps::{Maps, key};
-use crate::gate::{Entry, GateError, Ruleset};
+use super::chunks::{Chunks, Terms};
+use super::errors::not_written;
+use super::generation::{Generation, Places, seed};
+use super::opening::Opening;
+use super::pins::Pins;
+use super::rows::Rows;
+use super::shelf::Shelf;
+use super::sums::Sums;
+use super::switch::Board;
+use super::wanted::{NUMBER_TAKEN, check, check_entry, limited, port_words};
+use crate::gate::list::{self, Roll};
+use crate::gate::sys::{Access, Types};
+use crate::gate::{Counters, Entry, EntryCounts, GateError, Ruleset};
 
-/// `BPF_NOEXIST`: only a new element.
-const IF_NEW: u64 = 1;
-
-/// The tables and the picture of their lists.
+/// The tables, and the picture of what they hold.
 pub struct Tables {
-    maps: Maps,
-    entries: BTreeMap<Net, EntryId>,
-    owners: BTreeMap<EntryId, Net>,
+    anchors: Anchors,
+    board: Board,
+    places: Places,
+    chunks: Chunks,
+    tags: Shelf<TagName>,
+    rates: Shelf<Rate>,
     bans: Bans,
+    rows: Rows,
+    ports: Array<MapData, u64>,
+    sums: Sums,
+    diagnosed: Array<MapData, u64>,
+    programs: Array<MapData, u64>,
+    roll: Roll,
+    /// The list that counts; none before the first ruleset.
+    live: Option<Generation>,
+    shadow: Option<Generation>,
 }
 
 impl Tables {
-    /// Takes the tables over with what they hold.
-    pub fn adopt(maps: Maps) -> Result<Self, GateError> {
-        let entries =
-            maps.allow.rows().map_err(|error| refused("table allow: read".to_owned(), error))?;
-        let bans =
-            maps.bans.rows().map_err(|error| refused("table bans: read".to_owned(), error))?;
-        let owners = entries.iter().map(|(net, id)| (*id, *net)).collect();
-        Ok(Self { entries: entries.into_iter().collect(), owners, bans: Bans::of(bans), maps })
+    /// Takes the tables over with what they hold. The list that counts goes on doing so until the first
+    /// ruleset.
+    pub fn adopt(pins: &Pins) -> Result<Self, GateError> {
+        let opening = Opening { pins, access: Access::ReadWrite };
+        // Only root may ask for types by their number; without them bpftool prints plain bytes.
+        let types = |of| opening.raw(of).map(|table| Types::of(table).ok());
+        let board = Board::open(opening)?;
+        board.seed_sources(seed()?);
+        let bans = Bans::adopt(opening, &board)?;
+        Ok(Self {
+            anchors: Anchors::open(pins)?,
+            places: Places::open(pins, types(&table::ROW_TYPE)?)?,
+            chunks: Chunks::adopt(pins, types(&table::ENTRY_TYPE)?, types(&table::COUNT_TYPE)?)?,
+            tags: Shelf::adopt(opening.table(&TAGS, Map::Array)?, TAGS, TagName::NONE)?,
+            rates: Shelf::adopt(opening.table(&RATES, Map::Array)?, RATES, Rate::UNLIMITED)?,
+            bans,
+            rows: Rows::open(opening)?,
+            ports: opening.table(&PORTS, Map::Array)?,
+            sums: Sums::adopt(opening)?,
+            diagnosed: opening.table(&table::DIAGNOSED, Map::Array)?,
+            programs: opening.table(&table::PROGRAMS, Map::Array)?,
+            roll: Roll::default(),
+            live: None,
+            shadow: None,
+            board,
+        })
     }
 
-    /// Returns the tables, to ask them.
-    pub const fn maps(&self) -> &Maps {
-        &self.maps
+    /// Returns the state word's meaning.
+    pub fn state(&self) -> State {
+        self.board.state()
     }
 
-    /// Returns the allowlist.
+    /// Returns the words beside the lists.
+    pub const fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Returns the counters' rows, to change them.
+    pub const fn rows(&mut self) -> (&mut Rows, &Board) {
+        (&mut self.rows, &self.board)
+    }
+
+    /// Returns the networks that have rows, from before the first ruleset too.
     pub fn entries(&self) -> Vec<(Net, EntryId)> {
-        self.entries.iter().map(|(net, id)| (*net, *id)).collect()
+        if self.live.is_some() {
+            self.roll.iter().collect()
+        } else {
+            self.chunks.entries().collect()
+        }
     }
 
-    /// Returns the bans, with the times that were asked for.
+    /// Returns the bans.
     pub fn bans(&self) -> Vec<(Net, u64)> {
         self.bans.list()
     }
 
-    /// Returns the counters of every entry.
-    pub fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError> {
-        self.maps.entry_counts(self.entries.values().copied())
+    /// Returns until when `source` is banned.
+    pub fn banned_until_ns(&self, source: Addr, now_ns: u64) -> Option<u64> {
+        self.bans.until_ns(source, now_ns)
+    }
+
+    /// Returns the longest entry that holds `source`.
+    pub fn entry(&self, source: &Addr) -> Option<EntryId> {
+        self.places.image(self.live.as_ref()?).entry(source, |_| true)
+    }
+
+    /// Returns the network of an entry.
+    pub fn network(&self, id: EntryId) -> Option<Net> {
+        self.chunks.network(id)
+    }
+
+    /// Returns the tag of an entry.
+    pub fn tag(&self, id: EntryId) -> Option<String> {
+        let [tag, _, _] = self.chunks.places(id)?;
+        self.tags.value(tag).and_then(|tag| tag.as_str().map(str::to_owned))
+    }
+
+    /// Returns what was counted.
+    pub fn counters(&self) -> Result<Counters, GateError> {
+        self.rows.counters()
+    }
+
+    /// Returns what was counted of an entry.
+    pub fn counts(&self, id: EntryId) -> Result<EntryCounts, GateError> {
+        self.chunks.counts(id)
+    }
+
+    /// Returns how much memory the list that counts takes, in bytes.
+    pub fn list_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, Generation::bytes)
     }
 
     /// Brings every table to `ruleset`. What is refused comes before what is admitted, and what is admitted
@@ -65,298 +149,221 @@ impl Tables {
         check(ruleset)?;
         let ports = port_words(&ruleset.ports);
         self.guard(&ports, |wanted, held| wanted | held)?;
-        self.settle(ruleset.settings)?;
-        for (net, until_ns) in &ruleset.bans {
-            if self.bans.own_until_ns(net) != Some(*until_ns) {
-                self.ban(net, *until_ns)?;
-            }
-        }
+        self.bans.add(&ruleset.bans, &self.board)?;
         self.replace_entries(&ruleset.entries)?;
+        self.board
+            .set_state(|state| state.with_scope(ruleset.scope).with_own_host(ruleset.own_host));
         let wanted: BTreeSet<Net> = ruleset.bans.iter().map(|(net, _)| *net).collect();
-        for (net, _) in self.bans() {
+        for (net, _) in self.bans.list() {
             if !wanted.contains(&net) {
-                self.unban(&net)?;
+                self.bans.remove(&net, &self.board)?;
             }
         }
-        self.guard(&ports, |wanted, _| wanted)
+        self.guard(&ports, |wanted, _| wanted)?;
+        self.rows.set_ports(&ruleset.ports, &self.board)
     }
 
     fn replace_entries(&mut self, entries: &[Entry]) -> Result<(), GateError> {
-        let wanted: BTreeMap<Net, &Entry> =
-            entries.iter().map(|entry| (entry.net, entry)).collect();
-        let owners: BTreeMap<EntryId, Net> =
-            entries.iter().map(|entry| (entry.id, entry.net)).collect();
-        // A number that goes to another network takes a tag with it: its old owner must be gone before.
-        let moved = |(net, id): &(Net, EntryId)| owners.get(id).is_some_and(|owner| owner != net);
-        for (net, _) in self.entries().into_iter().filter(moved) {
-            self.remove(&net)?;
-        }
-        // In a full table the new ones that found no room come last.
+        let last = entries.iter().map(|entry| entry.id).max().unwrap_or(EntryId(0));
+        self.chunks.ensure(last)?;
+        // A number that goes to another network gets its row when the former list does not count any more.
         let mut late = Vec::new();
         for entry in entries {
-            match self.insert(entry) {
-                Ok(()) => {}
-                Err(GateError::Full { .. }) => late.push(entry),
-                Err(error) => return Err(error),
+            match self.chunks.network(entry.id) {
+                Some(net) if net != entry.net && self.state().number() > 0 => late.push(entry),
+                _ => self.keep(entry)?,
             }
         }
-        for (net, _) in self.entries() {
-            if !wanted.contains_key(&net) {
-                self.remove(&net)?;
-            }
+        let roll: Roll = entries.iter().map(|entry| (entry.net, entry.id)).collect();
+        self.build(roll)?;
+        for entry in late {
+            self.keep(entry)?;
         }
-        late.into_iter().try_for_each(|entry| self.insert(entry))
+        let kept: BTreeSet<EntryId> = self.roll.iter().map(|(_, id)| id).collect();
+        let gone: Vec<EntryId> =
+            self.chunks.entries().map(|(_, id)| id).filter(|id| !kept.contains(id)).collect();
+        for id in gone {
+            self.chunks.clear(id);
+        }
+        self.tidy_shelves();
+        Ok(())
     }
 
-    /// Adds or changes an entry: what is kept under its number first, then the network that leads to it.
+    /// Builds a list in the slot that does not count, and lets it count.
+    fn build(&mut self, roll: Roll) -> Result<(), GateError> {
+        let state = self.board.state();
+        let (slot, number) = (state.slot().other(), state.number().wrapping_add(1).max(1));
+        let built = self.places.build(&roll, slot, number)?;
+        self.board.set_state(|state| state.with_list(slot, number));
+        self.roll = roll;
+        if let Some(former) = self.live.replace(built)
+            && let Some(current) = &self.live
+        {
+            self.places.free(former, current);
+        }
+        Ok(())
+    }
+
+    /// Adds or changes an entry: its row first, then the network that leads to it.
     pub fn insert(&mut self, entry: &Entry) -> Result<(), GateError> {
         check_entry(entry)?;
-        let held = self.entries.get(&entry.net).copied();
-        if self.owners.get(&entry.id).is_some_and(|owner| *owner != entry.net) {
-            return Err(GateError::Entry {
-                entry: entry.net,
-                problem: "its number is another entry's",
-            });
+        let full = || GateError::Full { table: ENTRIES.name, capacity: ENTRIES_MAX };
+        if self.roll.id(&entry.net).is_none() && self.roll.len() >= ENTRIES_MAX as usize {
+            return Err(full());
         }
-        if let Err(error) = self.keep(entry).and_then(|()| self.list(entry)) {
-            if held != Some(entry.id) {
-                self.forget(entry.id)?;
-            }
-            return Err(error);
+        if self.chunks.network(entry.id).is_some_and(|net| net != entry.net) {
+            return Err(GateError::Entry { entry: entry.net, problem: NUMBER_TAKEN });
         }
-        if let Some(old) = held
-            && old != entry.id
+        self.chunks.ensure(entry.id)?;
+        let held = self.roll.id(&entry.net);
+        self.keep(entry)?;
+        let Some(live) = &self.live else {
+            return self.build([(entry.net, entry.id)].into_iter().collect());
+        };
+        let image = self.places.image(live);
+        if list::add(&image, &mut self.roll, entry.net, entry.id).is_err() {
+            let mut roll = self.roll.clone();
+            roll.insert(entry.net, entry.id);
+            self.build(roll)?;
+        }
+        if let Some(held) = held
+            && held != entry.id
         {
-            self.forget(old)?;
+            self.chunks.clear(held);
         }
         Ok(())
     }
 
-    fn list(&mut self, entry: &Entry) -> Result<(), GateError> {
-        let table = allow_table(entry.net.family());
-        let trie = self.maps.allow.of_mut(entry.net.family());
-        trie.insert(&key(&entry.net), entry.id, 0).map_err(|error| not_written(&table, error))?;
-        self.entries.insert(entry.net, entry.id);
-        self.owners.insert(entry.id, entry.net);
-        Ok(())
-    }
-
-    /// Writes what is kept under an entry's number. A rate that did not change keeps its bucket.
+    /// Writes what belongs to an entry. A rate that changed begins with a full bucket.
     fn keep(&mut self, entry: &Entry) -> Result<(), GateError> {
-        let (id, maps) = (entry.id, &mut self.maps);
-        let held = maps.tags.get(&id, 0).ok();
-        match entry.tag {
-            tag if tag == held => {}
-            Some(tag) => {
-                maps.tags.insert(id, tag, 0).map_err(|error| not_written(&table::TAGS, error))?;
-            }
-            None => gone(maps.tags.remove(&id), &table::TAGS)?,
+        let former = self.chunks.places(entry.id);
+        let terms = Terms {
+            net: entry.net,
+            tag: place(&mut self.tags, entry.tag, &self.chunks)?,
+            rate: place(&mut self.rates, limited(entry.rate), &self.chunks)?,
+            source_rate: place(&mut self.rates, limited(entry.source_rate), &self.chunks)?,
+            until_ns: entry.until_ns.unwrap_or(0),
+        };
+        self.chunks.write(entry.id, &terms)?;
+        if former.is_some_and(|[_, rate, _]| rate != terms.rate) {
+            self.chunks.fill_bucket(entry.id);
         }
-        let held = maps.rates.get(&id, 0).ok().map(|limit| limit.rate);
-        match entry.rate.filter(|rate| !rate.is_unlimited()) {
-            rate if rate == held => {}
-            Some(rate) => {
-                let limit = Limit { rate, full_at_ns: Bucket::FULL.full_at_ns() };
-                maps.rates
-                    .insert(id, limit, 0)
-                    .map_err(|error| not_written(&table::RATES, error))?;
-            }
-            None => gone(maps.rates.remove(&id), &table::RATES)?,
-        }
-        match maps.entry_counts.insert(id, nothing_counted()?, IF_NEW) {
-            Err(error) if errno(&error) == Some(nix::libc::EEXIST) => Ok(()),
-            result => result.map_err(|error| not_written(&table::ENTRY_COUNTS, error)),
-        }
+        Ok(())
     }
 
-    /// Forgets what is kept under a number that no network leads to any more.
-    fn forget(&mut self, id: EntryId) -> Result<(), GateError> {
-        self.owners.remove(&id);
-        gone(self.maps.tags.remove(&id), &table::TAGS)?;
-        gone(self.maps.rates.remove(&id), &table::RATES)?;
-        gone(self.maps.entry_counts.remove(&id), &table::ENTRY_COUNTS)
+    /// Frees the places of tags and rates that no entry has any more.
+    fn tidy_shelves(&mut self) {
+        let used: Vec<[u16; 3]> = used(&self.chunks);
+        let (mut tags, mut rates) = (BTreeSet::new(), BTreeSet::new());
+        for [tag, rate, source_rate] in used {
+            tags.insert(tag);
+            rates.extend([rate, source_rate]);
+        }
+        self.tags.keep(|place| tags.contains(&place));
+        self.rates.keep(|place| rates.contains(&place));
     }
 
     /// Takes an entry away: its network first.
-    pub fn remove(&mut self, net: &Net) -> Result<Option<EntryId>, GateError> {
-        let Some(id) = self.entries.get(net).copied() else { return Ok(None) };
-        gone(self.maps.allow.of_mut(net.family()).remove(&key(net)), &allow_table(net.family()))?;
-        self.entries.remove(net);
-        self.forget(id)?;
-        Ok(Some(id))
+    pub fn remove(&mut self, net: &Net) -> Option<EntryId> {
+        let image = self.places.image(self.live.as_ref()?);
+        let id = list::remove(&image, &mut self.roll, net)?;
+        self.chunks.clear(id);
+        Some(id)
     }
 
-    /// Bans a network until a time of the boot clock.
-    pub fn ban(&mut self, net: &Net, until_ns: u64) -> Result<(), GateError> {
-        let table = bans_table(net.family());
-        let known = self.bans.own_until_ns(net);
-        let rows = self.bans.add(*net, until_ns);
-        if let Err(error) = self.write_bans(&rows) {
-            // Only a new row can find no room; it is the first one written.
-            if known.is_none() {
-                self.bans.take(net);
+    /// Bans networks.
+    pub fn ban(&mut self, bans: &[(Net, u64)]) -> Result<(), GateError> {
+        self.bans.add(bans, &self.board)
+    }
+
+    /// Lifts the ban of exactly this network.
+    pub fn unban(&mut self, net: &Net) -> Result<bool, GateError> {
+        self.bans.remove(net, &self.board)
+    }
+
+    /// Observes until a time, or enforces.
+    pub fn observe(&self, until_ns: Option<u64>) {
+        self.board.set_observe_until(until_ns.unwrap_or(0));
+        let mode = if until_ns.is_some() { Mode::Observe } else { Mode::Enforce };
+        self.board.set_state(|state| state.with_mode(mode));
+    }
+
+    /// Tells the second door whether the first stands.
+    pub fn leave_alone(&self, alone: Alone) {
+        self.board.set_state(|state| state.with_alone(alone));
+    }
+
+    /// Puts a candidate list in shadow, or takes it away.
+    pub fn shadow(&mut self, candidate: Option<&[Net]>) -> Result<(), GateError> {
+        self.board.set_state(|state| state.with_shadow(Shadow::None));
+        self.chunks.clear_would_drop();
+        match candidate {
+            None => {
+                self.shadow = None;
+                self.places.clear(Slot::SHADOW);
             }
-            return Err(error.in_table(&table));
+            Some(nets) => {
+                let roll: Roll = nets.iter().map(|net| (*net, EntryId(0))).collect();
+                self.shadow = Some(self.places.build(&roll, Slot::SHADOW, 0)?);
+                self.board.set_state(|state| state.with_shadow(Shadow::Stands));
+            }
         }
         Ok(())
     }
 
-    /// Lifts the ban of exactly this network. Rows inside it get their own time back afterwards.
-    pub fn unban(&mut self, net: &Net) -> Result<bool, GateError> {
-        let Some(rows) = self.bans.take(net) else { return Ok(false) };
-        let table = bans_table(net.family());
-        gone(self.maps.bans.of_mut(net.family()).remove(&key(net)), &table)?;
-        self.write_bans(&rows).map_err(|error| error.in_table(&table))?;
-        Ok(true)
-    }
-
-    fn write_bans(&mut self, rows: &[(Net, Ban)]) -> Result<(), NotWritten> {
-        rows.iter().try_for_each(|(net, ban)| {
-            self.maps.bans.of_mut(net.family()).insert(&key(net), *ban, 0).map_err(NotWritten)
-        })
+    /// Pins again what is not pinned any more; returns how many tables were.
+    pub fn pin_again(&self) -> Result<usize, GateError> {
+        let mut pinned = self.anchors.pin_again()? + self.chunks.pin_again()?;
+        for list in self.live.iter().chain(&self.shadow) {
+            pinned += self.places.pin_again(list)?;
+        }
+        Ok(pinned)
     }
 
     /// Writes the guarded ports as `choose` mixes the wanted words with those held.
     fn guard(&mut self, wanted: &[u64], choose: fn(u64, u64) -> u64) -> Result<(), GateError> {
         for (index, wanted) in (0u32..).zip(wanted) {
-            let held = self
-                .maps
-                .ports
-                .get(&index, 0)
-                .map_err(|error| not_written(&table::PORTS, error))?;
+            let held = self.ports.get(&index, 0).map_err(|error| not_written(&PORTS, error))?;
             let chosen = choose(*wanted, held);
             if chosen != held {
-                self.maps
-                    .ports
-                    .set(index, chosen, 0)
-                    .map_err(|error| not_written(&table::PORTS, error))?;
+                self.ports.set(index, chosen, 0).map_err(|error| not_written(&PORTS, error))?;
             }
         }
         Ok(())
     }
 
-    fn settle(&mut self, settings: Settings) -> Result<(), GateError> {
-        self.maps.settings.set(0, settings, 0).map_err(|error| not_written(&table::SETTINGS, error))
+    /// Returns the sums of refused frames by source, of all CPUs.
+    pub fn refused(&self) -> Result<Box<Sketch>, GateError> {
+        self.sums.total()
     }
 
     /// Lets the kernel say each diagnostic once more.
     pub fn clear_diagnosed(&mut self) -> Result<(), GateError> {
-        self.maps.diagnosed.set(0, 0, 0).map_err(|error| not_written(&table::DIAGNOSED, error))
+        self.diagnosed.set(0, 0, 0).map_err(|error| not_written(&table::DIAGNOSED, error))
     }
 
     /// Announces the gate's newest program, before it is attached.
     pub fn announce(&mut self, program: u32) -> Result<(), GateError> {
-        let [newest, _] = self.maps.programs();
-        let word = u64::from(program) << 32 | u64::from(newest);
-        self.maps.programs.set(0, word, 0).map_err(|error| not_written(&table::PROGRAMS, error))
+        let held = self.programs.get(&0, 0).unwrap_or(0);
+        let word = u64::from(program) << 32 | held >> 32;
+        self.programs.set(0, word, 0).map_err(|error| not_written(&table::PROGRAMS, error))
     }
 }
 
-/// An element that the kernel would not take.
-struct NotWritten(MapError);
-
-impl NotWritten {
-    fn in_table(self, table: &Table) -> GateError {
-        not_written(table, self.0)
+/// Returns the place of a value; a full shelf is tidied once.
+fn place<T: aya::Pod + Ord>(
+    shelf: &mut Shelf<T>,
+    value: Option<T>,
+    chunks: &Chunks,
+) -> Result<u16, GateError> {
+    if let Some(place) = shelf.place(value)? {
+        return Ok(place);
     }
+    let used: BTreeSet<u16> = used(chunks).into_iter().flatten().collect();
+    shelf.keep(|place| used.contains(&place));
+    shelf.place(value)?.ok_or_else(|| shelf.full())
 }
 
-/// Returns the guarded ports as the words of their table.
-fn port_words(ports: &[u16]) -> Vec<u64> {
-    let mut words = vec![0; table::PORT_WORDS as usize];
-    for port in ports {
-        words[usize::from(port / 64)] |= 1 << (port % 64);
-    }
-    words
-}
-
-fn nothing_counted() -> Result<PerCpuValues<EntryCount>, GateError> {
-    let cpus = aya::util::nr_cpus()
-        .map_err(|(path, error)| kernel_said(format!("{path}: read"), error))?;
-    PerCpuValues::try_from(vec![EntryCount::default(); cpus])
-        .map_err(|error| kernel_said("count the CPUs".to_owned(), error))
-}
-
-const fn allow_table(family: Family) -> Table {
-    match family {
-        Family::V4 => table::ALLOW_V4,
-        Family::V6 => table::ALLOW_V6,
-    }
-}
-
-const fn bans_table(family: Family) -> Table {
-    match family {
-        Family::V4 => table::BANS_V4,
-        Family::V6 => table::BANS_V6,
-    }
-}
-
-fn check(ruleset: &Ruleset) -> Result<(), GateError> {
-    let fits = |table: Table, wanted: usize| {
-        let capacity = table.capacity;
-        let name = table.name;
-        (wanted <= capacity as usize).then_some(()).ok_or(GateError::TooMany {
-            table: name,
-            wanted,
-            capacity,
-        })
-    };
-    fits(table::ENTRY_COUNTS, ruleset.entries.len())?;
-    for family in [Family::V4, Family::V6] {
-        fits(
-            bans_table(family),
-            ruleset.bans.iter().filter(|(net, _)| net.family() == family).count(),
-        )?;
-    }
-    let (mut nets, mut ids) = (BTreeSet::new(), BTreeSet::new());
-    for entry in &ruleset.entries {
-        check_entry(entry)?;
-        let problem = match (nets.insert(entry.net), ids.insert(entry.id)) {
-            (true, true) => continue,
-            (false, _) => "the network is listed twice",
-            (true, false) => "its number is another entry's",
-        };
-        return Err(GateError::Entry { entry: entry.net, problem });
-    }
-    Ok(())
-}
-
-const fn check_entry(entry: &Entry) -> Result<(), GateError> {
-    match entry.id {
-        EntryId(0) => Err(GateError::Entry { entry: entry.net, problem: "number 0 is no entry's" }),
-        EntryId(_) => Ok(()),
-    }
-}
-
-/// Takes "there was none" for done.
-fn gone(result: Result<(), MapError>, table: &Table) -> Result<(), GateError> {
-    match result {
-        Err(error) if errno(&error) == Some(nix::libc::ENOENT) => Ok(()),
-        result => result.map_err(|error| refused(format!("table {}: remove", table.name), error)),
-    }
-}
-
-fn not_written(table: &Table, error: MapError) -> GateError {
-    match errno(&error) {
-        // A trie is full with ENOSPC, a hash with E2BIG.
-        Some(nix::libc::ENOSPC | nix::libc::E2BIG) => {
-            GateError::Full { table: table.name, capacity: table.capacity }
-        }
-        _ => refused(format!("table {}: write", table.name), error),
-    }
-}
-
-/// Returns the number of the system's error inside `error`.
-pub fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-        None => error.source().and_then(errno),
-        number => number,
-    }
-}
-
-/// Returns the gate's error for one of aya's.
-pub fn refused(what: String, error: impl Error + Send + Sync + 'static) -> GateError {
-    let source =
-        errno(&error).map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
-    kernel_said(what, source)
+fn used(chunks: &Chunks) -> Vec<[u16; 3]> {
+    chunks.entries().filter_map(|(_, id)| chunks.places(id)).collect()
 }

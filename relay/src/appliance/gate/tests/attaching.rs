@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::keeper::{Bulletin, Service};
-use super::super::listeners::Listeners;
+use super::super::listeners::{Guarded, Listeners};
 use super::super::office::{Office, Thread};
-use super::fake::*;
+use super::desk::*;
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::passing::Lines;
@@ -56,7 +56,7 @@ impl Site {
         let Desk { fake, keeper, .. } = desk;
         let bulletin = keeper.bulletin.clone();
         let record = self.folder.path().join("gate.listeners");
-        let listeners = Listeners::open(&[self.address], record).unwrap();
+        let listeners = Listeners::open(&[(self.address, Guarded::Yes)], None, record).unwrap();
         let listeners = Arc::new(Mutex::new(listeners));
         let thread = Thread::start(keeper).unwrap();
         let office = Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay_uid);

@@ -1,10 +1,13 @@
 //! Changes: who may make them, what they do in kernel, file and journal, and what is told.
 
+use jiff::Timestamp;
+
 use super::super::keeper::Service;
-use super::fake::*;
+use super::desk::*;
 use crate::control::wire::{Did, Entry, Explanation, GateRequest, GateStatus};
 use crate::event::Event;
 use crate::gate::InterfaceState;
+use crate::gate::clocks::Moment;
 
 #[test]
 fn who_may_ask_for_what() {
@@ -84,7 +87,9 @@ fn remarks_say_what_an_operator_must_know() {
 fn a_request_with_one_bad_network_changes_nothing() {
     let mut desk = Desk::new();
     let networks = vec!["192.0.2.0/24".parse().unwrap(), "192.0.2.1/24".parse().unwrap()];
-    let request = GateRequest::AllowAdd { networks, tag: None, note: None, ttl_ms: None };
+    let (tag, note, connect_rate, source_rate) = (None, None, None, None);
+    let request =
+        GateRequest::AllowAdd { networks, tag, note, ttl_ms: None, connect_rate, source_rate };
     let refusal = desk.ask(request, OPERATOR, 0).unwrap_err();
     assert!(refusal.contains("the network is 192.0.2.0/24"), "{refusal}");
     assert!(!desk.fake.admits("192.0.2.7"));
@@ -110,7 +115,7 @@ fn an_entry_is_forgotten_if_the_kernel_refuses_it() {
     let refusal = desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap_err();
     assert!(refusal.contains("broken for the test"), "{refusal}");
     desk.fake.tables().is_broken = false;
-    desk.keeper.inspect(moment(1));
+    desk.inspect(1);
     assert!(!desk.fake.admits("192.0.2.7"));
     let desk = desk.restart(moment(2));
     assert!(!desk.fake.admits("192.0.2.7"), "not in the file either");
@@ -124,10 +129,10 @@ fn a_stranger_is_shut_out_even_if_the_disk_is_full_and_the_file_follows() {
     let told = desk.ask(remove("192.0.2.0/24"), OPERATOR, 1).unwrap_err();
     assert!(told.starts_with("effective now, but a restart would forget it"), "{told}");
     assert!(!desk.fake.admits("192.0.2.7"));
-    desk.keeper.inspect(moment(2));
+    desk.inspect(2);
     assert!(desk.keeper.problems()[0].contains("allow.jsonl"), "status says so meanwhile");
     desk.free_files();
-    desk.keeper.inspect(moment(3));
+    desk.inspect(3);
     assert_eq!(desk.keeper.problems(), Vec::<String>::new());
     let desk = desk.restart(moment(4));
     assert!(!desk.fake.admits("192.0.2.7"));
@@ -140,10 +145,10 @@ fn a_removal_that_the_kernel_refuses_is_tried_until_it_is_done() {
     desk.fake.tables().is_broken = true;
     let told = desk.ask(remove("192.0.2.0/24"), OPERATOR, 1).unwrap_err();
     assert!(told.starts_with("removed, but not effective yet"), "{told}");
-    desk.keeper.inspect(moment(2));
+    desk.inspect(2);
     assert!(desk.fake.admits("192.0.2.7"));
     desk.fake.tables().is_broken = false;
-    desk.keeper.inspect(moment(3));
+    desk.inspect(3);
     assert!(!desk.fake.admits("192.0.2.7"));
 }
 
@@ -151,9 +156,9 @@ fn a_removal_that_the_kernel_refuses_is_tried_until_it_is_done() {
 fn entries_end_by_themselves() {
     let mut desk = Desk::new();
     desk.ask(add_for("192.0.2.0/24", Some(5_000)), OPERATOR, 10).unwrap();
-    desk.keeper.sample(moment(14));
+    desk.sample(14);
     assert!(desk.fake.admits("192.0.2.7"));
-    desk.keeper.sample(moment(15));
+    desk.sample(15);
     assert!(!desk.fake.admits("192.0.2.7"));
     let net = "192.0.2.0/24".parse().unwrap();
     assert!(desk.journal.take().contains(&Event::AllowExpired { net }));
@@ -165,18 +170,13 @@ fn entries_end_by_themselves() {
 #[test]
 fn bans_stand_on_the_boot_clock_and_end() {
     let mut desk = Desk::new();
-    desk.fake.tables().now_ns = 7_000_000_000;
     assert_eq!(desk.change(ban("10.0.0.7", 60), RELAY, 100).unwrap().0, Did::Added);
-    assert_eq!(desk.fake.tables().bans.values().copied().collect::<Vec<_>>(), [67_000_000_000]);
+    assert_eq!(desk.fake.tables().bans.values().copied().collect::<Vec<_>>(), [160_000_000_000]);
     assert!(!desk.fake.admits("10.0.0.7") && desk.fake.admits("10.0.0.8"));
-    desk.keeper.sample(moment(101));
+    desk.sample(101);
     let mut desk = desk.restart(moment(130));
-    assert_eq!(
-        desk.fake.tables().bans.values().copied().collect::<Vec<_>>(),
-        [37_000_000_000],
-        "thirty seconds are left on the wall clock, and the boot clock stood still in this test"
-    );
-    desk.keeper.sample(moment(160));
+    assert_eq!(desk.fake.tables().bans.values().copied().collect::<Vec<_>>(), [160_000_000_000]);
+    desk.sample(160);
     assert!(desk.fake.tables().bans.is_empty());
     assert_eq!(desk.change(unban("10.0.0.7"), OPERATOR, 161).unwrap().0, Did::Unchanged);
 }
@@ -190,7 +190,7 @@ fn a_lifted_ban_that_the_kernel_holds_on_to_goes_as_soon_as_it_can() {
     assert!(told.starts_with("lifted, but not effective yet"), "{told}");
     assert!(desk.ask(ban("10.0.0.8", 600), OPERATOR, 1).is_err());
     desk.fake.tables().is_broken = false;
-    desk.keeper.inspect(moment(2));
+    desk.inspect(2);
     assert!(desk.fake.admits("10.0.0.7") && desk.fake.admits("10.0.0.8"));
     let desk = desk.restart(moment(3));
     assert!(desk.fake.admits("10.0.0.7"));
@@ -207,7 +207,7 @@ fn a_ban_holds_although_its_file_cannot_be_written_and_is_kept_later() {
     assert!(told.starts_with("nothing was changed"), "{told}");
     assert!(!desk.fake.admits("10.0.0.7"));
     desk.free_files();
-    desk.keeper.inspect(moment(2));
+    desk.inspect(2);
     desk.fake.tables().bans.clear();
     let desk = desk.restart(moment(3));
     assert!(!desk.fake.admits("10.0.0.7"), "it was in the file");
@@ -218,7 +218,6 @@ fn the_relay_asks_for_ten_bans_a_second() {
     let mut desk = Desk::new();
     let taken = (0..30).filter(|n| desk.ask(ban(&format!("10.0.0.{n}"), 60), RELAY, 0).is_ok());
     assert_eq!(taken.count(), 10);
-    desk.fake.tables().now_ns += 1_000_000_000;
     assert!(desk.ask(ban("10.0.1.1", 60), RELAY, 1).is_ok());
     assert!(desk.ask(ban("10.0.2.0/24", 60), OPERATOR, 1).is_ok(), "operators are not counted");
 }
@@ -226,18 +225,17 @@ fn the_relay_asks_for_ten_bans_a_second() {
 #[test]
 fn a_lost_program_is_told_put_back_and_told_again() {
     let mut desk = Desk::new();
-    desk.keeper.inspect(moment(1));
+    desk.inspect(1);
     assert_eq!(desk.bulletin.borrow().service, Service::Serve);
     desk.fake.tables().interface = Some(InterfaceState::Foreign { program_id: 9 });
-    desk.keeper.inspect(moment(2));
-    desk.keeper.inspect(moment(3));
+    desk.inspect(2);
+    desk.inspect(3);
     assert_eq!(desk.bulletin.borrow().service, Service::Refuse);
-    let status: GateStatus =
-        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 3).unwrap()).unwrap();
+    let status: GateStatus = desk.look(GateRequest::Status, 3);
     assert!(!status.serving);
     assert!(status.interfaces[0].problem.as_ref().unwrap().contains("bpftool prog show id 9"));
     desk.fake.tables().repaired = Some(GUARDED);
-    desk.keeper.inspect(moment(4));
+    desk.inspect(4);
     assert_eq!(desk.bulletin.borrow().service, Service::Serve);
     let told = desk.journal.take();
     let count = |wanted: fn(&Event) -> bool| told.iter().filter(|event| wanted(event)).count();
@@ -251,7 +249,7 @@ fn the_second_door_setting_and_an_optional_gate_serve_on() {
     for gate in ["on-loss = \"second-door\"", "required = false"] {
         let mut desk = Desk::configured(gate, DECLARED);
         desk.fake.tables().interface = Some(InterfaceState::Missing);
-        desk.keeper.inspect(moment(1));
+        desk.inspect(1);
         assert_eq!(desk.bulletin.borrow().service, Service::Serve, "{gate}");
     }
 }
@@ -260,14 +258,18 @@ fn the_second_door_setting_and_an_optional_gate_serve_on() {
 fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
     let mut desk = Desk::new();
     desk.fake.tables().diagnostics = vec!["a frame with nine tags".into()];
+    let tenth = |tick: u64| {
+        let at_ms = 100_000 + tick * 100;
+        let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
+        Moment { wall, boot_ns: at_ms * 1_000_000 }
+    };
     for tick in 0..20 {
-        desk.fake.tables().now_ns = tick * 100_000_000;
         desk.fake.tables().refused += 500;
-        desk.keeper.sample(moment(100 + i64::try_from(tick / 10).unwrap()));
+        desk.fake.tables().now_ns = tenth(tick).boot_ns;
+        desk.keeper.sample(tenth(tick));
     }
-    desk.keeper.inspect(moment(102));
-    let status: GateStatus =
-        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 102).unwrap()).unwrap();
+    desk.inspect(102);
+    let status: GateStatus = desk.look(GateRequest::Status, 102);
     assert_eq!(status.refused_per_second, 5_000);
     assert_eq!(status.spikes.len(), 1);
     assert_eq!((status.spikes[0].until, status.spikes[0].peak_per_second), (None, 5_000));
@@ -276,11 +278,10 @@ fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
     assert!(told.iter().any(|event| matches!(event, Event::SpikeOpened { .. })));
     assert!(told.contains(&Event::Kernel { message: "a frame with nine tags".into() }));
     for tick in 20..400 {
-        desk.fake.tables().now_ns = tick * 100_000_000;
-        desk.keeper.sample(moment(140));
+        desk.fake.tables().now_ns = tenth(tick).boot_ns;
+        desk.keeper.sample(tenth(tick));
     }
-    let status: GateStatus =
-        serde_json::from_value(desk.ask(GateRequest::Status, ANYBODY, 140).unwrap()).unwrap();
+    let status: GateStatus = desk.look(GateRequest::Status, 140);
     assert!(status.spikes[0].until.is_some(), "{status:?}");
     assert_eq!(status.spikes[0].total, 9_500, "the first count is where it starts");
 }
@@ -290,9 +291,7 @@ fn explain_and_list_show_entry_tag_and_place() {
     let mut desk = Desk::new();
     let explain =
         |source: &str| GateRequest::Explain { source: source.parse().unwrap(), port: None };
-    let mut asked = |source| -> Explanation {
-        serde_json::from_value(desk.ask(explain(source), ANYBODY, 0).unwrap()).unwrap()
-    };
+    let mut asked = |source| -> Explanation { desk.look(explain(source), 0) };
     let listed = asked("::ffff:10.0.0.7");
     assert_eq!((listed.verdict.as_str(), listed.port), ("pass", 2525));
     assert_eq!(
@@ -303,9 +302,8 @@ fn explain_and_list_show_entry_tag_and_place() {
     let stranger = asked("192.0.2.7");
     assert_eq!((stranger.verdict.as_str(), stranger.reason.as_str()), ("drop", "unlisted_syn"));
     desk.ask(add("192.0.2.0/24"), OPERATOR, 9).unwrap();
-    let entries: Vec<Entry> =
-        serde_json::from_value(desk.ask(GateRequest::AllowList, ANYBODY, 9).unwrap()).unwrap();
+    let entries: Vec<Entry> = desk.look(GateRequest::AllowList, 9);
     assert_eq!(entries.len(), 2);
     assert!(entries[0].declared_in_line.is_some() && entries[0].added_by_uid.is_none());
-    assert_eq!((entries[1].added_by_uid, entries[1].added_at), (Some(1000), Some(moment(9))));
+    assert_eq!((entries[1].added_by_uid, entries[1].added_at), (Some(1000), Some(moment(9).wall)));
 }

@@ -1,29 +1,18 @@
-//! A gate in memory, and a keeper over it.
+//! A gate in memory.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use jiff::Timestamp;
 use relay_common::addr::{Addr, Net};
-use relay_common::table::{EntryCount, EntryId};
+use relay_common::state::{Alone, Mode};
+use relay_common::table::{Counts, EntryId, NO_SKETCH, Sample, Sketch};
 use relay_common::verdict::{Reason, Verdict};
-use serde_json::Value;
-use tokio::sync::watch;
 
-use super::super::keeper::{Bulletin, Keeper, Service, ruleset};
-use super::super::listeners::Listeners;
-use super::super::lists::{Left, Lists};
-use crate::config::Config;
-use crate::control::caller::{Caller, Right};
-use crate::control::wire::{Change, Did, GateRequest};
-use crate::event::Event;
-use crate::gate::record::Files;
 use crate::gate::{
-    Counters, Entry, Explanation, Gate, GateError, Health, InterfaceState, Mode, Ruleset,
+    CountRow, Counters, Door, Entry, EntryCounts, Explanation, Gate, GateError, Health,
+    InterfaceState, Ruleset, Switched, XdpMode,
 };
-use crate::journal::Journal;
 
 /// What the kernel would hold.
 #[derive(Debug, Default)]
@@ -37,6 +26,13 @@ pub struct Tables {
     /// What `repair` makes of the interface; none leaves it.
     pub repaired: Option<InterfaceState>,
     pub diagnostics: Vec<String>,
+    pub samples: Vec<Sample>,
+    pub observe_until_ns: u64,
+    pub is_open: bool,
+    pub alone: Option<Alone>,
+    pub shadow: Option<Vec<Net>>,
+    /// How often the whole list was replaced.
+    pub replaced: u32,
     /// Changes of tables fail while this is set.
     pub is_broken: bool,
 }
@@ -53,9 +49,8 @@ impl Fake {
     pub fn admits(&self, source: &str) -> bool {
         let source = Addr::from(source.parse::<IpAddr>().unwrap());
         let tables = self.tables();
-        let banned =
-            tables.bans.iter().any(|(net, until)| *until > tables.now_ns && net.contains(source));
-        !banned && tables.entries.keys().any(|net| net.contains(source))
+        let holds = |(net, until): (&Net, &u64)| *until > tables.now_ns && net.contains(source);
+        tables.entries.keys().any(|net| net.contains(source)) && !tables.bans.iter().any(holds)
     }
 
     fn working(&self) -> Result<MutexGuard<'_, Tables>, GateError> {
@@ -68,7 +63,8 @@ impl Fake {
     }
 }
 
-pub const GUARDED: InterfaceState = InterfaceState::Guarded { mode: Mode::Native, adopted: false };
+pub const GUARDED: InterfaceState =
+    InterfaceState::Guarded { mode: XdpMode::Native, adopted: false, renamed: None };
 
 impl Gate for Fake {
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), GateError> {
@@ -76,6 +72,7 @@ impl Gate for Fake {
         tables.entries = ruleset.entries.iter().map(|entry| (entry.net, *entry)).collect();
         tables.bans = ruleset.bans.iter().copied().collect();
         tables.ports.clone_from(&ruleset.ports);
+        tables.replaced += 1;
         Ok(())
     }
 
@@ -88,13 +85,39 @@ impl Gate for Fake {
         Ok(self.working()?.entries.remove(net).map(|entry| entry.id))
     }
 
-    fn ban(&mut self, net: &Net, until_ns: u64) -> Result<(), GateError> {
-        self.working()?.bans.insert(*net, until_ns);
+    fn ban(&mut self, bans: &[(Net, u64)]) -> Result<(), GateError> {
+        self.working()?.bans.extend(bans.iter().copied());
         Ok(())
     }
 
     fn unban(&mut self, net: &Net) -> Result<bool, GateError> {
         Ok(self.working()?.bans.remove(net).is_some())
+    }
+
+    fn switched(&self) -> Switched {
+        let tables = self.tables();
+        let mode = match tables.observe_until_ns {
+            _ if tables.is_open => Mode::Open,
+            0 => Mode::Enforce,
+            _ => Mode::Observe,
+        };
+        let generation = tables.replaced;
+        Switched { mode, observe_until_ns: tables.observe_until_ns, generation }
+    }
+
+    fn observe(&mut self, until_ns: Option<u64>) -> Result<(), GateError> {
+        self.working()?.observe_until_ns = until_ns.unwrap_or(0);
+        Ok(())
+    }
+
+    fn leave_alone(&mut self, alone: Alone) -> Result<(), GateError> {
+        self.tables().alone = Some(alone);
+        Ok(())
+    }
+
+    fn shadow(&mut self, candidate: Option<&[Net]>) -> Result<(), GateError> {
+        self.working()?.shadow = candidate.map(<[Net]>::to_vec);
+        Ok(())
     }
 
     fn entries(&self) -> Vec<(Net, EntryId)> {
@@ -106,11 +129,21 @@ impl Gate for Fake {
     }
 
     fn counters(&self) -> Result<Counters, GateError> {
-        Ok(Counters([(Reason::UnlistedSyn, self.tables().refused)].into()))
+        let counts = Counts { unlisted_syn: self.tables().refused, ..Counts::default() };
+        let (interface, port) = (Some("eth0".to_owned()), Some(2525));
+        Ok(Counters { rows: vec![CountRow { interface, port, counts }] })
     }
 
-    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCount>, GateError> {
+    fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError> {
         Ok(BTreeMap::new())
+    }
+
+    fn refused(&self) -> Result<Box<Sketch>, GateError> {
+        Ok(Box::new(Sketch { total: self.tables().refused, seed: 1, ..NO_SKETCH }))
+    }
+
+    fn samples(&mut self) -> Vec<Sample> {
+        std::mem::take(&mut self.tables().samples)
     }
 
     fn explain(&self, source: IpAddr, _port: u16) -> Result<Explanation, GateError> {
@@ -122,7 +155,9 @@ impl Gate for Fake {
             None => Verdict::Drop(Reason::UnlistedSyn),
         };
         let tag = entry.and_then(|entry| entry.tag).and_then(|tag| tag.as_str().map(str::to_owned));
-        Ok(Explanation { verdict, entry: entry.map(|entry| entry.id), tag, banned_until_ns: None })
+        let entry = entry.map(|entry| entry.net);
+        let generation = tables.replaced;
+        Ok(Explanation { verdict, entry, tag, banned_until_ns: None, generation })
     }
 
     fn health(&self) -> Vec<Health> {
@@ -147,150 +182,12 @@ impl Gate for Fake {
         self.tables().now_ns
     }
 
-    fn detach(self: Box<Self>) -> Result<(), GateError> {
-        unreachable!("a gate process never detaches")
-    }
-}
-
-/// A keeper over a fake gate, in a folder of its own.
-pub struct Desk {
-    pub folder: tempfile::TempDir,
-    pub fake: Fake,
-    pub keeper: Keeper,
-    pub journal: Journal,
-    pub bulletin: watch::Receiver<Bulletin>,
-}
-
-pub const OPERATOR: Caller = Caller { uid: 1000, right: Right::Change };
-pub const RELAY: Caller = Caller { uid: 990, right: Right::Relay };
-pub const ANYBODY: Caller = Caller { uid: 1001, right: Right::Look };
-
-pub fn moment(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-/// Writes a configuration into `folder` and returns its file. `gate` goes into `[gate]`, `more` to the
-/// end.
-pub fn configure(folder: &Path, gate: &str, more: &str) -> PathBuf {
-    let file = folder.join("sallyport.toml");
-    let here = folder.display();
-    let text = format!(
-        r#"
-        hostname = "relay.example.net"
-        postmaster = "mail-ops@example.net"
-        [gate]
-        interfaces = ["eth0"]
-        state = "{here}"
-        socket = "{here}/gate.sock"
-        {gate}
-        [tls]
-        certificate = "/etc/sallyport/tls/fullchain.pem"
-        key = "/etc/sallyport/tls/key.pem"
-        [[listener]]
-        address = "192.0.2.1:2525"
-        [[route]]
-        name = "smarthost"
-        default = true
-        hosts = ["smtp1.example.net:587"]
-        [spool]
-        path = "{here}/spool"
-        {more}
-        "#
-    );
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
-pub const DECLARED: &str = "[[gate.allow]]\ncidr = \"10.0.0.0/8\"\ntag = \"core\"\n";
-
-impl Desk {
-    pub fn new() -> Self {
-        Self::configured("", DECLARED)
+    fn door(&self) -> Option<Door> {
+        None
     }
 
-    pub fn configured(gate: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        configure(folder.path(), gate, more);
-        Self::start(folder, Fake::default(), moment(0))
+    fn detach(&mut self) -> Result<(), GateError> {
+        self.working()?.is_open = true;
+        Ok(())
     }
-
-    /// Ends the keeper as SIGKILL would and starts another over the same files and tables.
-    pub fn restart(self, now: Timestamp) -> Self {
-        let Self { folder, fake, keeper, .. } = self;
-        drop(keeper);
-        Self::start(folder, fake, now)
-    }
-
-    fn start(folder: tempfile::TempDir, fake: Fake, now: Timestamp) -> Self {
-        let file = folder.path().join("sallyport.toml");
-        let config = Arc::new(Config::parse(&std::fs::read_to_string(&file).unwrap()).unwrap());
-        let journal = Journal::memory();
-        let now_ns = fake.now_ns();
-        let left = Left { entries: Gate::entries(&fake), bans: Gate::bans(&fake), now_ns };
-        let files = Files::within(&config.gate.state);
-        let lists = Lists::read(&config, &files, &left, now).unwrap();
-        for problem in lists.damages.clone() {
-            journal.write(Event::Trouble { room: "gate", problem });
-        }
-        fake.clone().replace(&ruleset(&config, &lists, now_ns, now)).unwrap();
-        let first = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
-        let (sender, bulletin) = watch::channel(first);
-        let gate = Box::new(fake.clone());
-        let record = folder.path().join("gate.listeners");
-        let listeners = Arc::new(Mutex::new(Listeners::open(&[], record).unwrap()));
-        let sender = Arc::new(sender);
-        let keeper = Keeper::new(gate, config, file, lists, listeners, journal.clone(), sender);
-        Self { folder, fake, keeper, journal, bulletin }
-    }
-
-    pub fn ask(&mut self, request: GateRequest, caller: Caller, now: i64) -> Result<Value, String> {
-        self.keeper.answer(request, caller, moment(now))
-    }
-
-    /// Asks for a change and returns what became of the first network, with its remark.
-    pub fn change(
-        &mut self,
-        request: GateRequest,
-        caller: Caller,
-        now: i64,
-    ) -> Result<(Did, String), String> {
-        let answer = self.ask(request, caller, now)?;
-        let changes: Vec<Change> = serde_json::from_value(answer).unwrap();
-        Ok((changes[0].did, changes[0].remark.clone().unwrap_or_default()))
-    }
-
-    /// Makes writing into the state folder fail, or possible again.
-    pub fn block_files(&self) {
-        for name in ["allow.new", "bans.new"] {
-            std::fs::create_dir_all(self.folder.path().join(name)).unwrap();
-        }
-    }
-
-    pub fn free_files(&self) {
-        for name in ["allow.new", "bans.new"] {
-            std::fs::remove_dir(self.folder.path().join(name)).unwrap();
-        }
-    }
-}
-
-pub fn add(network: &str) -> GateRequest {
-    add_for(network, None)
-}
-
-pub fn add_for(network: &str, ttl_ms: Option<u64>) -> GateRequest {
-    let networks = vec![network.parse().unwrap()];
-    GateRequest::AllowAdd { networks, tag: None, note: None, ttl_ms }
-}
-
-pub fn remove(network: &str) -> GateRequest {
-    GateRequest::AllowRemove { networks: vec![network.parse().unwrap()] }
-}
-
-pub fn ban(network: &str, seconds: u64) -> GateRequest {
-    let networks = vec![network.parse().unwrap()];
-    GateRequest::BanAdd { networks, ttl_ms: seconds * 1_000, note: None }
-}
-
-pub fn unban(network: &str) -> GateRequest {
-    GateRequest::BanRemove { networks: vec![network.parse().unwrap()] }
 }

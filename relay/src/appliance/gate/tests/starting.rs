@@ -1,6 +1,6 @@
 //! Restarts and reloads: nothing is forgotten, nothing half done.
 
-use super::fake::*;
+use super::desk::*;
 use crate::control::wire::GateRequest;
 use crate::event::Event;
 
@@ -74,7 +74,7 @@ fn numbers_of_entries_survive_restart_and_reload() {
     let before = desk.fake.tables().entries.clone();
     let mut desk = desk.restart(moment(1));
     assert_eq!(desk.fake.tables().entries, before);
-    desk.keeper.reload(moment(2)).unwrap();
+    desk.reload(2).unwrap();
     assert_eq!(desk.fake.tables().entries, before);
 }
 
@@ -84,7 +84,7 @@ fn a_reload_takes_declared_entries_and_leaves_added_ones() {
     desk.ask(add("192.0.2.0/24"), OPERATOR, 0).unwrap();
     let lists = desk.bulletin.borrow().lists;
     configure(desk.folder.path(), "", "[[gate.allow]]\ncidr = \"172.16.0.0/12\"\n");
-    desk.keeper.reload(moment(1)).unwrap();
+    desk.reload(1).unwrap();
     assert!(desk.fake.admits("172.16.0.1") && desk.fake.admits("192.0.2.7"));
     assert!(!desk.fake.admits("10.0.0.7"));
     assert!(desk.bulletin.borrow().lists > lists, "sessions are looked at again");
@@ -95,11 +95,11 @@ fn a_configuration_with_problems_leaves_the_gate_as_it_was_and_names_all_of_them
     let mut desk = Desk::new();
     let more = "[[gate.allow]]\ncidr = \"10.1.2.3/8\"\n[[gate.allow]]\ncidr = \"x\"\n";
     configure(desk.folder.path(), "", more);
-    let problems = desk.keeper.reload(moment(1)).unwrap_err();
+    let problems = desk.reload(1).unwrap_err();
     assert!(problems.contains("write 10.0.0.0/8") && problems.lines().count() == 2, "{problems}");
     assert!(desk.fake.admits("10.0.0.7"));
     std::fs::remove_file(desk.folder.path().join("sallyport.toml")).unwrap();
-    assert!(desk.keeper.reload(moment(1)).is_err());
+    assert!(desk.reload(1).is_err());
     assert!(desk.fake.admits("10.0.0.7"));
 }
 
@@ -110,11 +110,11 @@ fn a_reload_says_what_waits_for_a_restart_until_it_is_taken_back() {
     let before = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, before.replace("[\"eth0\"]", "[\"eth1\"]")).unwrap();
     for second in 1..3 {
-        desk.keeper.reload(moment(second)).unwrap();
+        desk.reload(second).unwrap();
         assert!(desk.keeper.problems()[0].contains("with a restart only"));
     }
     std::fs::write(&file, before).unwrap();
-    desk.keeper.reload(moment(3)).unwrap();
+    desk.reload(3).unwrap();
     assert_eq!(desk.keeper.problems(), Vec::<String>::new());
 }
 
@@ -123,9 +123,9 @@ fn a_reload_that_the_kernel_refuses_is_taken_back() {
     let mut desk = Desk::new();
     configure(desk.folder.path(), "", "[[gate.allow]]\ncidr = \"172.16.0.0/12\"\n");
     desk.fake.tables().is_broken = true;
-    assert!(desk.keeper.reload(moment(1)).is_err());
+    assert!(desk.reload(1).is_err());
     desk.fake.tables().is_broken = false;
-    desk.keeper.inspect(moment(2));
+    desk.inspect(2);
     assert!(desk.fake.admits("10.0.0.7") && !desk.fake.admits("172.16.0.1"));
 }
 
@@ -137,7 +137,7 @@ fn a_reload_never_stops_guarding_a_port_that_still_listens() {
     let address = "address = \"192.0.2.1:2525\"";
     for listener in ["address = \"192.0.2.1:587\"", &format!("{address}\ngate = false")] {
         std::fs::write(&file, text.replace(address, listener)).unwrap();
-        desk.keeper.reload(moment(1)).unwrap();
+        desk.reload(1).unwrap();
         assert_eq!(desk.fake.tables().ports, [2525], "{listener}");
         let told = desk.journal.take();
         let said = |event: &Event| matches!(event, Event::Trouble { problem, .. } if problem.contains("restart only"));

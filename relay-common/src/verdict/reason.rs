@@ -1,15 +1,4 @@
-//! The order of the rules, for the kernel and for tests alike.
-//!
-//! 1. tags and IP header, fragments and header chains: [`frame::read`];
-//! 2. TCP to a guarded port, or undecidable? All else passes at once, without a lookup;
-//! 3. not on the allowlist: drop; banned: drop; a connection attempt over its entry's rate: drop;
-//! 4. pass, and count.
-//!
-//! So a flood of strangers pays for one lookup, and other services for none.
-
-use crate::addr::Addr;
-use crate::frame::{self, Content, Fault, Frame, Segment};
-use crate::table::{EntryId, Scope, Settings};
+//! Verdicts and their reasons.
 
 /// What becomes of a frame, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +7,8 @@ pub enum Verdict {
     Pass(Reason),
     /// The frame is dropped.
     Drop(Reason),
+    /// The frame goes on although it should be dropped, since the gate only observes or is open.
+    Spare(Reason),
 }
 
 impl Verdict {
@@ -25,13 +16,13 @@ impl Verdict {
     #[inline(always)]
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Pass(reason) | Self::Drop(reason) => reason,
+            Self::Pass(reason) | Self::Drop(reason) | Self::Spare(reason) => reason,
         }
     }
 
     /// Returns whether the frame goes on to the stack.
     pub const fn passes(self) -> bool {
-        matches!(self, Self::Pass(_))
+        matches!(self, Self::Pass(_) | Self::Spare(_))
     }
 
     /// Returns the verdict as one number.
@@ -43,21 +34,50 @@ impl Verdict {
         match self {
             Self::Pass(reason) => Self::PASSES | reason.index(),
             Self::Drop(reason) => Self::DROPS | reason.index(),
+            Self::Spare(reason) => Self::SPARES | reason.index(),
         }
     }
 
     /// Returns the verdict with this [`code`](Self::code); `None` if there is none.
+    #[inline(always)]
     pub fn from_code(code: u32) -> Option<Self> {
         let reason = Reason::from_index(code & 0xff)?;
         match code & !0xff {
             Self::PASSES => Some(Self::Pass(reason)),
             Self::DROPS => Some(Self::Drop(reason)),
+            Self::SPARES => Some(Self::Spare(reason)),
             _ => None,
         }
     }
 
     const PASSES: u32 = 0x100;
     const DROPS: u32 = 0x200;
+    const SPARES: u32 = 0x400;
+}
+
+/// The code of a verdict, read without making a [`Verdict`] of it again: the kernel would look its reason up
+/// in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub u32);
+
+impl Code {
+    /// Returns whether the frame goes on to the stack.
+    #[inline(always)]
+    pub const fn passes(self) -> bool {
+        self.0 & (Verdict::PASSES | Verdict::SPARES) != 0
+    }
+
+    /// Returns whether the frame goes on although it should be dropped.
+    #[inline(always)]
+    pub const fn is_spared(self) -> bool {
+        self.0 & Verdict::SPARES != 0
+    }
+
+    /// Returns the number of the reason.
+    #[inline(always)]
+    pub const fn reason(self) -> u32 {
+        self.0 & 0xff
+    }
 }
 
 /// Why a frame passed or was dropped. The number is the index of its counter and never changes its meaning.
@@ -98,11 +118,17 @@ pub enum Reason {
     Banned = 15,
     /// Dropped: a connection attempt of a listed source over the rate of its entry.
     OverRate = 16,
+    /// Dropped: a connection attempt of a listed source over the rate that its entry gives each source.
+    SourceOverRate = 17,
+    /// Dropped by the second door, which lets nobody in while the first is missing.
+    Shut = 18,
+    /// Passed by the second door: it came from this host itself.
+    OwnHost = 19,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Unguarded,
         Self::LaterFragment,
         Self::OutOfScope,
@@ -120,6 +146,9 @@ impl Reason {
         Self::MappedSource,
         Self::Banned,
         Self::OverRate,
+        Self::SourceOverRate,
+        Self::Shut,
+        Self::OwnHost,
     ];
 
     /// Returns the index of the reason's counter.
@@ -153,6 +182,9 @@ impl Reason {
             Self::MappedSource => "mapped_source",
             Self::Banned => "banned",
             Self::OverRate => "over_rate",
+            Self::SourceOverRate => "source_over_rate",
+            Self::Shut => "shut",
+            Self::OwnHost => "own_host",
         }
     }
 
@@ -164,7 +196,8 @@ impl Reason {
             | Self::OutOfScope
             | Self::Listed
             | Self::Admitted
-            | Self::ListedUndecidable => false,
+            | Self::ListedUndecidable
+            | Self::OwnHost => false,
             Self::UnlistedSyn
             | Self::UnlistedSegment
             | Self::UnlistedFragment
@@ -175,7 +208,9 @@ impl Reason {
             | Self::HiddenPort
             | Self::MappedSource
             | Self::Banned
-            | Self::OverRate => true,
+            | Self::OverRate
+            | Self::SourceOverRate
+            | Self::Shut => true,
         }
     }
 
@@ -183,136 +218,6 @@ impl Reason {
     #[inline(always)]
     pub const fn is_counted(self) -> bool {
         !matches!(self, Self::Unguarded)
-    }
-}
-
-/// The tables that a verdict needs: the kernel's maps, or a test's.
-pub trait Tables {
-    /// Returns whether `port` is guarded. A table that cannot be read guards every port.
-    fn guarded(&self, port: u16) -> bool;
-
-    /// Returns the settings. A table that cannot be read has the strictest.
-    fn settings(&self) -> Settings;
-
-    /// Returns the entry of the longest network that holds `source`.
-    fn listed(&self, source: &Addr) -> Option<EntryId>;
-
-    /// Returns the time until which `source` is banned, in nanoseconds of the boot clock, also if it is
-    /// over.
-    fn banned_until_ns(&self, source: &Addr) -> Option<u64>;
-
-    /// Returns the boot clock's time in nanoseconds.
-    ///
-    /// It is a question and no argument because the answer costs 30 ns: only a source that has a ban, or
-    /// an entry with a counter to stamp, needs it.
-    fn now_ns(&self) -> u64;
-
-    /// Takes a connection attempt of `entry` into account, unless these tables only explain.
-    fn connect(&self, entry: EntryId) -> Connect;
-}
-
-/// Whether a connection attempt is within the rate of its entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connect {
-    /// It is, or the entry has no rate.
-    WithinRate,
-    /// It is not.
-    OverRate,
-}
-
-/// Returns what becomes of `frame`.
-#[inline(always)]
-pub fn judge<F: Frame + ?Sized, T: Tables + ?Sized>(frame: &F, tables: &T) -> Verdict {
-    let (network, claim) = match frame::read(frame) {
-        Content::Other => return Verdict::Pass(Reason::Unguarded),
-        Content::LaterFragment => return Verdict::Pass(Reason::LaterFragment),
-        Content::Tcp { network, port, segment } => {
-            if !tables.guarded(port) {
-                return Verdict::Pass(Reason::Unguarded);
-            }
-            if matches!(segment, Segment::Other)
-                && matches!(tables.settings().scope(), Scope::SynOnly)
-            {
-                return Verdict::Pass(Reason::OutOfScope);
-            }
-            (network, Claim::of(segment))
-        }
-        Content::Undecidable { network: Some(network), fault } => (network, Claim::unknown(fault)),
-        Content::Undecidable { network: None, fault } => {
-            return Verdict::Drop(Claim::unknown(fault).refused);
-        }
-    };
-    match network.source(frame) {
-        Some(source) => judge_claim(&source, claim, tables),
-        None => Verdict::Drop(claim.refused),
-    }
-}
-
-/// Returns what would become of a SYN from `source` to a guarded port.
-pub fn judge_connect<T: Tables + ?Sized>(source: &Addr, tables: &T) -> Verdict {
-    judge_claim(source, Claim::of(Segment::Syn), tables)
-}
-
-/// What a frame asks for, as the reasons of its three possible answers.
-struct Claim {
-    /// Why it is dropped if its source is not listed.
-    refused: Reason,
-    /// Why it passes if its source is listed.
-    accepted: Reason,
-}
-
-impl Claim {
-    #[inline(always)]
-    const fn of(segment: Segment) -> Self {
-        match segment {
-            Segment::Syn => Self { refused: Reason::UnlistedSyn, accepted: Reason::Admitted },
-            Segment::Other => Self { refused: Reason::UnlistedSegment, accepted: Reason::Listed },
-            Segment::Fragment => {
-                Self { refused: Reason::UnlistedFragment, accepted: Reason::Admitted }
-            }
-            Segment::Short => Self::unknown(Fault::Truncated),
-        }
-    }
-
-    #[inline(always)]
-    const fn unknown(fault: Fault) -> Self {
-        let refused = match fault {
-            Fault::TagsTooDeep => Reason::TagsTooDeep,
-            Fault::Truncated => Reason::Truncated,
-            Fault::Malformed => Reason::Malformed,
-            Fault::ChainTooLong => Reason::ChainTooLong,
-            Fault::Hidden => Reason::HiddenPort,
-        };
-        Self { refused, accepted: Reason::ListedUndecidable }
-    }
-
-    /// Returns whether it may be a connection attempt. What cannot be read may be one, so that nobody
-    /// gets around his rate by writing unreadable frames.
-    #[inline(always)]
-    const fn may_connect(&self) -> bool {
-        !matches!(self.accepted, Reason::Listed)
-    }
-}
-
-#[inline(always)]
-fn judge_claim<T: Tables + ?Sized>(source: &Addr, claim: Claim, tables: &T) -> Verdict {
-    if source.is_mapped() {
-        return Verdict::Drop(Reason::MappedSource);
-    }
-    let Some(entry) = tables.listed(source) else {
-        return Verdict::Drop(claim.refused);
-    };
-    if let Some(until_ns) = tables.banned_until_ns(source)
-        && tables.now_ns() < until_ns
-    {
-        return Verdict::Drop(Reason::Banned);
-    }
-    if !claim.may_connect() {
-        return Verdict::Pass(claim.accepted);
-    }
-    match tables.connect(entry) {
-        Connect::WithinRate => Verdict::Pass(claim.accepted),
-        Connect::OverRate => Verdict::Drop(Reason::OverRate),
     }
 }
 
@@ -326,14 +231,18 @@ mod tests {
             assert_eq!(reason.index(), index);
             assert_eq!(Reason::from_index(index), Some(reason));
         }
-        assert_eq!(Reason::from_index(17), None);
+        assert_eq!(Reason::from_index(20), None);
         for verdict in Reason::ALL
             .into_iter()
-            .flat_map(|reason| [Verdict::Pass(reason), Verdict::Drop(reason)])
+            .flat_map(|reason| [Verdict::Pass, Verdict::Drop, Verdict::Spare].map(|of| of(reason)))
         {
             assert_eq!(Verdict::from_code(verdict.code()), Some(verdict));
+            let code = Code(verdict.code());
+            assert_eq!(code.passes(), verdict.passes());
+            assert_eq!(code.is_spared(), matches!(verdict, Verdict::Spare(_)));
+            assert_eq!(code.reason(), verdict.reason().index());
         }
-        assert_eq!([0, 1, 2, 6, 0x111, 0x300].map(Verdict::from_code), [None; 6]);
+        assert_eq!([0, 1, 2, 6, 0x114, 0x300].map(Verdict::from_code), [None; 6]);
         let mut names = Reason::ALL.map(Reason::name);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");

@@ -1,23 +1,26 @@
-//! Asks the kernel what stands on an interface: one rtnetlink question, one answer.
+//! Asks the kernel about interfaces by rtnetlink(7): one question, one answer. And listens to what changes.
 //!
 //! A link can say which program it holds, but not that another stands on the interface, nor how it is
-//! attached; rtnetlink says both (rtnetlink(7), `IFLA_XDP`).
+//! attached; rtnetlink says both (`IFLA_XDP`).
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
 };
 
-use crate::gate::Mode;
+use super::XdpMode;
 
 const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const NLM_F_REQUEST: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -29,13 +32,17 @@ const HEADER: usize = 16;
 const NAME_MAX: usize = 15;
 
 /// An interface as the kernel sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its index.
     pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What the kernel calls its kind, for instance `veth`, `vlan`, `wireguard`, `ipip`; none for hardware.
+    pub kind: Option<String>,
     /// The XDP program on it and how it is attached; none if there is none. `None` as the mode stands for
     /// ways that the gate never uses.
-    pub program: Option<(u32, Option<Mode>)>,
+    pub program: Option<(u32, Option<XdpMode>)>,
 }
 
 /// Returns the interface called `name` in this network namespace; `None` if there is none.
@@ -47,17 +54,66 @@ pub fn interface(name: &str) -> io::Result<Option<Interface>> {
     if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
         return Ok(None);
     }
+    ask(&question(0, name))
+}
+
+/// Returns the interface with this index in this network namespace; `None` if there is none.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn by_index(index: u32) -> io::Result<Option<Interface>> {
+    if index == 0 { Ok(None) } else { ask(&question(index, "")) }
+}
+
+fn ask(question: &[u8]) -> io::Result<Option<Interface>> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    sendto(&socket, &question(name), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    sendto(&socket, question, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut buffer = vec![0u8; 64 * 1024];
     let (_, length) = recv(&socket, buffer.as_mut_slice(), RecvFlags::TRUNC)?;
     let answer = buffer.get(..length).ok_or(Errno::MSGSIZE)?;
     read_answer(answer)
 }
 
-/// Writes the question: a header, an empty `ifinfomsg`, the name.
-fn question(name: &str) -> Vec<u8> {
-    let attribute = 4 + name.len() + 1;
+/// Listens to changes of interfaces in this network namespace.
+#[derive(Debug)]
+pub struct Changes {
+    socket: OwnedFd,
+}
+
+/// The group of interfaces that come, go and change (`RTMGRP_LINK`).
+const LINK_GROUP: u32 = 1;
+
+impl Changes {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn open() -> io::Result<Self> {
+        let socket =
+            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits for the next change. What it was must be asked; several may be told as one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said. More changes than fit are one change and no error.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut buffer = vec![0u8; 64 * 1024];
+        match recv(&self.socket, buffer.as_mut_slice(), RecvFlags::TRUNC) {
+            Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes the question: a header, an `ifinfomsg` with the index, the name if one is given.
+fn question(index: u32, name: &str) -> Vec<u8> {
+    let attribute = if name.is_empty() { 0 } else { 4 + name.len() + 1 };
     let total = 2 * HEADER + attribute.next_multiple_of(4);
     let length =
         |bytes: usize| u32::try_from(bytes).expect("invariant: a name has at most 15 bytes");
@@ -65,10 +121,14 @@ fn question(name: &str) -> Vec<u8> {
     message.extend(length(total).to_ne_bytes());
     message.extend(RTM_GETLINK.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend([0; 8 + HEADER]);
-    message.extend((length(attribute) as u16).to_ne_bytes());
-    message.extend(IFLA_IFNAME.to_ne_bytes());
-    message.extend(name.as_bytes());
+    message.extend([0; 8 + 4]);
+    message.extend(index.to_ne_bytes());
+    message.extend([0; 8]);
+    if attribute > 0 {
+        message.extend((length(attribute) as u16).to_ne_bytes());
+        message.extend(IFLA_IFNAME.to_ne_bytes());
+        message.extend(name.as_bytes());
+    }
     message.resize(total, 0);
     message
 }
@@ -93,15 +153,24 @@ fn read_answer(answer: &[u8]) -> io::Result<Option<Interface>> {
             let xdp = attribute(attributes, IFLA_XDP).unwrap_or_default();
             let id = attribute(xdp, IFLA_XDP_PROG_ID).and_then(|id| number::<4>(id, 0));
             let mode = match attribute(xdp, IFLA_XDP_ATTACHED) {
-                Some([1, ..]) => Some(Mode::Native),
-                Some([2, ..]) => Some(Mode::Generic),
+                Some([1, ..]) => Some(XdpMode::Native),
+                Some([2, ..]) => Some(XdpMode::Generic),
                 _ => None,
             };
             let program = id.map(u32::from_ne_bytes).filter(|id| *id != 0).map(|id| (id, mode));
-            Ok(Some(Interface { index, program }))
+            let name = attribute(attributes, IFLA_IFNAME).map(text).unwrap_or_default();
+            let about = attribute(attributes, IFLA_LINKINFO);
+            let kind = about.and_then(|about| attribute(about, IFLA_INFO_KIND)).map(text);
+            Ok(Some(Interface { index, name, kind, program }))
         }
         _ => Err(malformed()),
     }
+}
+
+/// Returns a text that may end with a zero.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -128,7 +197,10 @@ mod tests {
     #[test]
     fn loopback_is_found_and_a_name_that_nobody_has_is_not() {
         let loopback = interface("lo").unwrap().unwrap();
-        assert_eq!((loopback.index, loopback.program), (1, None));
+        assert_eq!((loopback.index, loopback.name.as_str(), loopback.program), (1, "lo", None));
+        assert_eq!(by_index(1).unwrap().unwrap(), interface("lo").unwrap().unwrap());
+        assert_eq!(by_index(0).unwrap(), None);
+        assert_eq!(by_index(u32::MAX / 2).unwrap(), None);
         for name in ["no-such-device", "", "a-name-that-is-far-too-long", "lo\0x"] {
             assert_eq!(interface(name).unwrap(), None, "{name:?}");
         }
@@ -139,12 +211,13 @@ mod tests {
         let mut answer = vec![0u8; 2 * HEADER];
         answer[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
         answer[HEADER + 4] = 7;
-        assert_eq!(read_answer(&answer).unwrap(), Some(Interface { index: 7, program: None }));
+        let bare = Interface { index: 7, name: String::new(), kind: None, program: None };
+        assert_eq!(read_answer(&answer).unwrap(), Some(bare.clone()));
         for cut in 0..2 * HEADER {
             assert!(read_answer(&answer[..cut]).is_err(), "{cut}");
         }
         // An attribute of length zero must not be walked over for ever.
         answer.extend([0, 0, 1, 0]);
-        assert_eq!(read_answer(&answer).unwrap(), Some(Interface { index: 7, program: None }));
+        assert_eq!(read_answer(&answer).unwrap(), Some(bare));
     }
 }

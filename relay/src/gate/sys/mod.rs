@@ -2,8 +2,22 @@
 //!
 //! aya opens a pin without flags, so a process that may only read could not open it; and where the kernel
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
-//! and that no pin can hold. Both calls are made here by hand. This is the relay's one file with `unsafe`.
+//! and that no pin can hold. It makes tables without the types that bpftool prints them by, and knows no
+//! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `filter` and in `memory`,
+//! and nowhere else in the relay.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers")]
+
+mod filter;
+mod link;
+mod memory;
+mod seen;
+mod table;
+
+pub use filter::{attach_filter, filter_is_locked, lock_filter};
+pub use link::{XdpFlags, link_xdp, relink, unlink};
+pub use memory::Written;
+pub use seen::{Seen, Window};
+pub use table::{Types, clear, make, put, put_many};
 
 use std::ffi::CString;
 use std::io;
@@ -22,22 +36,9 @@ pub enum Access {
     ReadWrite,
 }
 
-/// How an XDP program is attached, as the kernel numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum XdpFlags {
-    /// `XDP_FLAGS_SKB_MODE`: in the stack.
-    Generic = 1 << 1,
-    /// `XDP_FLAGS_DRV_MODE`: in the driver.
-    Native = 1 << 2,
-}
-
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
-const BPF_LINK_CREATE: libc::c_int = 28;
-const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_F_RDONLY: u32 = 1 << 3;
-const BPF_XDP: u32 = 37;
 
 /// The kernel's argument of `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
 #[repr(C)]
@@ -53,6 +54,76 @@ struct Link {
     words: [u32; 4],
 }
 
+/// The kernel's argument of `BPF_MAP_CREATE`, as far as it is used.
+#[repr(C)]
+struct Create {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    btf_fd: u32,
+    btf_key_type_id: u32,
+    btf_value_type_id: u32,
+}
+
+/// The kernel's argument of `BPF_MAP_UPDATE_ELEM` and `BPF_MAP_DELETE_ELEM`.
+#[repr(C)]
+struct Element {
+    map_fd: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The kernel's argument of `BPF_MAP_UPDATE_BATCH`. It writes how many it took to `count`.
+#[repr(C)]
+struct Batch {
+    from: u64,
+    to: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// The kernel's argument of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct About {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The kernel's argument of `BPF_BTF_GET_FD_BY_ID`.
+#[repr(C)]
+struct Number {
+    id: u32,
+    next_id: u32,
+    flags: u32,
+}
+
+/// The beginning of the kernel's `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Default)]
+struct MapInfo {
+    numbers: [u32; 6],
+    name: [u8; 16],
+    ifindex: u32,
+    btf_vmlinux_value_type_id: u32,
+    netns: [u64; 2],
+    btf_id: u32,
+    btf_key_type_id: u32,
+    btf_value_type_id: u32,
+    rest: u32,
+}
+
 /// An argument of `bpf`: a prefix of the kernel's `union bpf_attr`, which may be shorter than the union.
 ///
 /// # Safety
@@ -65,13 +136,24 @@ unsafe trait Attribute {}
 unsafe impl Attribute for Object {}
 // SAFETY: four words and no address.
 unsafe impl Attribute for Link {}
+// SAFETY: words and a name of 16 bytes, and no address.
+unsafe impl Attribute for Create {}
+// SAFETY: four words of eight bytes (the kernel's descriptor has four bytes and four of padding before the
+// key); every user gives addresses of values that outlive the call.
+unsafe impl Attribute for Element {}
+// SAFETY: words in the order of the union; the user gives slices of `count` elements that outlive the call.
+unsafe impl Attribute for Batch {}
+// SAFETY: 4 + 4 + 8 bytes; the user gives the address of `length` bytes that outlive the call.
+unsafe impl Attribute for About {}
+// SAFETY: three words and no address.
+unsafe impl Attribute for Number {}
 
-fn bpf<A: Attribute>(command: libc::c_int, attribute: &A) -> io::Result<libc::c_int> {
+fn bpf<A: Attribute>(command: libc::c_int, attribute: &mut A) -> io::Result<libc::c_int> {
     let size = size_of::<A>();
-    // SAFETY: `Attribute` promises that `size` bytes behind the reference are what the command reads; none
-    // of the four commands writes to them.
+    // SAFETY: `Attribute` promises that `size` bytes behind the reference are what the command reads; it
+    // may write to them, and the reference is the only one.
     let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attribute), size) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attribute), size) };
     // The call answers with a C int in a long: a descriptor, 0 or -1.
     libc::c_int::try_from(result)
         .ok()
@@ -104,7 +186,7 @@ pub fn open_pin(path: &Path, access: Access) -> io::Result<OwnedFd> {
         Access::Read => BPF_F_RDONLY,
         Access::ReadWrite => 0,
     };
-    bpf(BPF_OBJ_GET, &Object { pathname: path.as_ptr() as u64, fd: 0, file_flags }).map(owned)
+    bpf(BPF_OBJ_GET, &mut Object { pathname: path.as_ptr() as u64, fd: 0, file_flags }).map(owned)
 }
 
 /// Pins what `fd` holds (map, program or link) at `path`, which must lie on bpffs and not exist.
@@ -115,27 +197,5 @@ pub fn open_pin(path: &Path, access: Access) -> io::Result<OwnedFd> {
 pub fn pin(fd: impl AsFd, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
     let fd = number(fd.as_fd().as_raw_fd());
-    bpf(BPF_OBJ_PIN, &Object { pathname: path.as_ptr() as u64, fd, file_flags: 0 }).map(drop)
-}
-
-/// Attaches an XDP program to the interface of this index, by a link that lasts as long as its descriptors
-/// and pins.
-///
-/// # Errors
-///
-/// What the kernel said: EINVAL before Linux 5.9, EOPNOTSUPP if the driver cannot, EBUSY or EEXIST if another
-/// program is attached.
-pub fn link_xdp(program: impl AsFd, interface: u32, flags: XdpFlags) -> io::Result<OwnedFd> {
-    let program = number(program.as_fd().as_raw_fd());
-    bpf(BPF_LINK_CREATE, &Link { words: [program, interface, BPF_XDP, flags as u32] }).map(owned)
-}
-
-/// Exchanges the program of a link for another, between two frames.
-///
-/// # Errors
-///
-/// What the kernel said: ENOLINK if the interface is gone.
-pub fn relink(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
-    let (link, program) = (number(link.as_fd().as_raw_fd()), number(program.as_fd().as_raw_fd()));
-    bpf(BPF_LINK_UPDATE, &Link { words: [link, program, 0, 0] }).map(drop)
+    bpf(BPF_OBJ_PIN, &mut Object { pathname: path.as_ptr() as u64, fd, file_flags: 0 }).map(drop)
 }

@@ -1,0 +1,118 @@
+use super::*;
+
+const ANY: &str = "127.0.0.1:0";
+
+fn open(addresses: &[SocketAddr], record: PathBuf) -> Result<Listeners, ListenError> {
+    let addresses: Vec<_> = addresses.iter().map(|address| (*address, Guarded::Yes)).collect();
+    Listeners::open(&addresses, None, record)
+}
+
+struct Desk {
+    _folder: tempfile::TempDir,
+    record: PathBuf,
+}
+
+fn desk() -> Desk {
+    let folder = tempfile::tempdir().unwrap();
+    Desk { record: folder.path().join("gate.listeners"), _folder: folder }
+}
+
+/// A gate with one listener on a port of the kernel's choice, and that address.
+fn first(desk: &Desk) -> (Listeners, SocketAddr) {
+    let probe = open(&[ANY.parse().unwrap()], desk.record.clone()).unwrap();
+    let address = probe.addresses()[0];
+    drop(probe);
+    (open(&[address], desk.record.clone()).unwrap(), address)
+}
+
+fn cookie(socket: &OwnedFd) -> u64 {
+    sockopt::socket_cookie(socket).unwrap()
+}
+
+#[test]
+fn a_new_relay_is_sent_every_socket_and_they_listen() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let (handover, sent) = gate.hand_over(Vec::new()).unwrap();
+    assert_eq!(handover.listeners, [Handed { address, found: Found::Sent(0) }]);
+    assert!(sockopt::socket_acceptconn(&sent[0]).unwrap());
+    assert!(sockopt::socket_reuseaddr(&sent[0]).unwrap());
+    std::net::TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn a_gate_that_comes_back_knows_the_relays_socket_again() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let (_, mut relay) = gate.hand_over(Vec::new()).unwrap();
+    drop(gate);
+    let mut gate = open(&[address], desk.record.clone()).unwrap();
+    assert_eq!(gate.problems().count(), 1, "taken, and waited for");
+    assert!(!gate.try_again());
+    let stranger = std::net::TcpListener::bind(ANY).unwrap();
+    let shown = vec![OwnedFd::from(stranger), relay.remove(0)];
+    let before = cookie(&shown[1]);
+    let (handover, sent) = gate.hand_over(shown).unwrap();
+    assert_eq!(handover.listeners, [Handed { address, found: Found::Shown(1) }]);
+    assert!(sent.is_empty());
+    assert_eq!(gate.problems().count(), 0);
+    let (_, sent) = gate.hand_over(Vec::new()).unwrap();
+    assert_eq!(cookie(&sent[0]), before, "a relay that is restarted gets the same socket");
+}
+
+#[test]
+fn a_socket_that_is_not_the_one_noted_is_not_taken() {
+    let desk = desk();
+    let (gate, address) = first(&desk);
+    drop(gate);
+    // Somebody else took the address while no gate was there, and shows it as if it were ours.
+    let taker = OwnedFd::from(std::net::TcpListener::bind(address).unwrap());
+    let mut gate = open(&[address], desk.record.clone()).unwrap();
+    let (handover, _) = gate.hand_over(vec![taker.try_clone().unwrap()]).unwrap();
+    assert_eq!(handover.listeners, []);
+    let problem = gate.problems().next().unwrap();
+    assert!(problem.contains("another program listens there"), "{problem}");
+    drop(taker);
+    assert!(gate.try_again(), "as soon as it is free it is made anew");
+    assert_eq!(gate.hand_over(Vec::new()).unwrap().0.listeners.len(), 1);
+}
+
+#[test]
+fn a_taken_address_that_nobody_noted_is_an_error_with_a_remedy() {
+    let desk = desk();
+    let taker = std::net::TcpListener::bind(ANY).unwrap();
+    let address = taker.local_addr().unwrap();
+    let error = open(&[address], desk.record.clone()).unwrap_err().to_string();
+    assert!(error.contains("ss -ltnp"), "{error}");
+}
+
+#[test]
+fn a_connected_socket_is_no_listener_even_with_its_cookie() {
+    let listener = std::net::TcpListener::bind(ANY).unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = std::net::TcpStream::connect(address).unwrap();
+    let (served, _) = listener.accept().unwrap();
+    let cookie = sockopt::socket_cookie(&served).unwrap();
+    assert!(!is_ours(served.as_fd(), cookie, address));
+    drop(client);
+}
+
+#[test]
+fn the_unspecified_ipv6_address_takes_ipv4_clients() {
+    let desk = desk();
+    let Ok(gate) = open(&["[::]:0".parse().unwrap()], desk.record.clone()) else {
+        eprintln!("skipped: this host has no IPv6");
+        return;
+    };
+    let port = gate.addresses()[0].port();
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+}
+
+#[test]
+fn a_record_of_another_boot_or_of_nonsense_is_nothing() {
+    let desk = desk();
+    for text in ["", "{", "{\"boot\":\"other\",\"sockets\":[[\"127.0.0.1:1\",5]]}"] {
+        fs::write(&desk.record, text).unwrap();
+        assert_eq!(known(&desk.record), []);
+    }
+}

@@ -1,0 +1,108 @@
+//! `sallyport mode|detach|reload|audit`: what is done to the gate as a whole.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::args::ModeVerb;
+use super::print::{self, Output};
+use super::queue::at;
+use crate::config::Config;
+use crate::control::client::{AskError, ask};
+use crate::control::wire::GateRequest;
+use crate::gate;
+use crate::gate::audit::{Change, Page};
+
+/// The networks that a line of the audit log shows; `--json` shows all.
+const NETWORKS_SHOWN: usize = 4;
+
+/// Enforces or observes.
+///
+/// # Errors
+///
+/// If the gate does not run, or refuses.
+pub fn mode(socket: &Path, verb: &ModeVerb) -> Result<(), AskError> {
+    let observe_ms = match verb {
+        ModeVerb::Enforce => None,
+        ModeVerb::Observe { time } => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let until: Option<Timestamp> = ask(socket, "gate", &GateRequest::Mode { observe_ms })?;
+    print::say(match until {
+        None => "the gate enforces".to_owned(),
+        Some(until) => format!(
+            "the gate only observes until {}: everybody reaches the guarded ports, and `sallyport \
+             status` counts what should have been dropped",
+            at(until)
+        ),
+    });
+    Ok(())
+}
+
+/// Takes the gate away, with its process or, where that does not run, without it.
+///
+/// # Errors
+///
+/// If the gate refuses, or this process may not.
+pub fn detach(config: &Config) -> anyhow::Result<()> {
+    match ask::<_, ()>(&config.gate.socket, "gate", &GateRequest::Detach) {
+        Ok(()) => {}
+        Err(AskError::NotRunning { .. }) => gate::detach(&config.gate.pins)?,
+        Err(error) => return Err(error.into()),
+    }
+    print::say(
+        "the host is open: nothing keeps strangers from the ports; start the gate to guard it",
+    );
+    Ok(())
+}
+
+/// Has the gate read its configuration again.
+///
+/// # Errors
+///
+/// If the gate does not run, or the file has problems; then all stays as it was.
+pub fn reload(socket: &Path) -> Result<(), AskError> {
+    let left_out: Option<String> = ask(socket, "gate", &GateRequest::Reload)?;
+    print::say(left_out.map_or_else(|| "reloaded".to_owned(), |left| format!("reloaded; {left}")));
+    Ok(())
+}
+
+/// Shows the audit log.
+///
+/// # Errors
+///
+/// If the gate does not run, or refuses.
+pub fn audit(socket: &Path, since: Duration, limit: usize, output: Output) -> anyhow::Result<()> {
+    let since = Timestamp::now().checked_sub(since)?;
+    let page: Page = ask(socket, "gate", &GateRequest::Audit { since, limit })?;
+    if output == Output::Json {
+        print::json(&page);
+        return Ok(());
+    }
+    let rows: Vec<_> = page.changes.iter().map(row).collect();
+    print::table(["TIME", "BY", "WHAT", "NETWORKS", "DETAIL"], &rows);
+    for line in page.broken_lines {
+        print::say(format!("WARNING: line {line} of the log does not follow the line before it"));
+    }
+    Ok(())
+}
+
+fn row(change: &Change) -> [String; 5] {
+    let shown = |networks: &[String], sign: &str| {
+        let first = networks.iter().take(NETWORKS_SHOWN);
+        let mut text: Vec<String> = first.map(|network| format!("{sign}{network}")).collect();
+        if networks.len() > NETWORKS_SHOWN {
+            text.push(format!("and {} more", networks.len() - NETWORKS_SHOWN));
+        }
+        text.join(" ")
+    };
+    let added = shown(&change.networks, "");
+    let removed = shown(&change.removed, "-");
+    [
+        at(change.at),
+        change.uid.map_or_else(|| "-".to_owned(), |uid| format!("uid {uid}")),
+        change.verb.clone(),
+        [added, removed].join(" ").trim().to_owned(),
+        change.detail.clone().unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,69 @@
+//! What the gate counted.
+
+use std::collections::BTreeMap;
+
+use relay_common::table::Counts;
+use relay_common::verdict::Reason;
+
+/// The counters of one interface and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountRow {
+    /// The interface; none for the second door.
+    pub interface: Option<String>,
+    /// The guarded port; none for frames in which no port was reached.
+    pub port: Option<u16>,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// How many frames the gate saw. [`Reason::Unguarded`] is not counted and stays 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// A row for each interface and port, then those of the second door.
+    pub rows: Vec<CountRow>,
+}
+
+impl Counters {
+    /// Returns the frames with `reason`, at both doors.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        let of = |row: &CountRow| row.counts.by_reason()[reason as usize];
+        self.rows.iter().map(of).sum()
+    }
+
+    /// Returns the frames by reason, at both doors.
+    #[must_use]
+    pub fn by_reason(&self) -> BTreeMap<Reason, u64> {
+        Reason::ALL.into_iter().map(|reason| (reason, self.of(reason))).collect()
+    }
+
+    /// Returns the frames that were dropped, for any reason, at both doors.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        Reason::ALL.into_iter().filter(|reason| reason.drops()).map(|reason| self.of(reason)).sum()
+    }
+
+    /// Returns the frames that passed although they should have been dropped, at both doors.
+    #[must_use]
+    pub fn spared(&self) -> u64 {
+        self.rows.iter().map(|row| row.counts.spared).sum()
+    }
+
+    /// Returns the rows of the second door.
+    pub fn second_door(&self) -> impl Iterator<Item = &CountRow> {
+        self.rows.iter().filter(|row| row.interface.is_none())
+    }
+}
+
+/// What was counted of one entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryCounts {
+    /// Connection attempts that were passed.
+    pub passed: u64,
+    /// Connection attempts that were dropped because a rate was exceeded.
+    pub over_rate: u64,
+    /// The last connection attempt, in nanoseconds of the boot clock; 0 for none.
+    pub last_ns: u64,
+    /// Connection attempts that the candidate list in shadow would drop.
+    pub would_drop: u64,
+}

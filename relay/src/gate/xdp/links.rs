@@ -1,0 +1,145 @@
+//! The interfaces and the links that hold the gate's program on them.
+//!
+//! A link is kept by its pin, so that it outlives this process, and by a descriptor, so that it outlives its
+//! pin: whoever takes pins away opens nothing, and the next look puts them back.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use super::attach::{self, Program};
+use super::kernel_said;
+use super::pins::Pins;
+use crate::gate::netlink::{self, Interface};
+use crate::gate::sys;
+use crate::gate::{GateError, Health, InterfaceState};
+
+/// Every interface that is guarded.
+pub struct Links {
+    pins: Pins,
+    guarded: Vec<Guarded>,
+}
+
+/// An interface of the configuration.
+struct Guarded {
+    /// The name that it had when it was attached.
+    name: String,
+    index: u32,
+    link: OwnedFd,
+    adopted: bool,
+}
+
+impl Links {
+    /// Returns no interface yet.
+    pub const fn new(pins: Pins) -> Self {
+        Self { pins, guarded: Vec::new() }
+    }
+
+    /// Attaches `program` to the interface called `name`.
+    ///
+    /// # Errors
+    ///
+    /// See [`attach::attach`].
+    pub fn add(&mut self, program: Program<'_>, name: &str) -> Result<(), GateError> {
+        let made = attach::attach(program, &self.pins, name)?;
+        let (index, link, adopted) = (made.index, made.link, made.adopted);
+        self.guarded.push(Guarded { name: name.to_owned(), index, link, adopted });
+        Ok(())
+    }
+
+    /// Returns how every interface stands.
+    pub fn health(&self, programs: &[u32]) -> Vec<Health> {
+        self.guarded.iter().map(|guarded| guarded.health(programs)).collect()
+    }
+
+    /// Attaches again where the program is missing, and returns how every interface stands then.
+    pub fn repair(&mut self, program: Program<'_>) -> Vec<Health> {
+        let pins = &self.pins;
+        self.guarded.iter_mut().map(|guarded| guarded.repair(program, pins)).collect()
+    }
+
+    /// Pins again what is not pinned any more; returns how many links were.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn pin_again(&self) -> Result<usize, GateError> {
+        let mut pinned = 0;
+        for guarded in &self.guarded {
+            let path = self.pins.link(guarded.index);
+            if !path.exists() {
+                pin(&guarded.link, &self.pins, guarded.index)?;
+                pinned += 1;
+            }
+        }
+        Ok(pinned)
+    }
+
+    /// Returns the numbers that the interfaces have now; 0 for one that is not there.
+    pub fn numbers(&self) -> Vec<u32> {
+        let number = |guarded: &Guarded| {
+            let found = guarded.look();
+            found.ok().flatten().map_or(0, |interface| interface.index)
+        };
+        self.guarded.iter().map(number).collect()
+    }
+
+    /// Takes the program from every interface, and every link's pin away.
+    ///
+    /// # Errors
+    ///
+    /// See [`attach::detach`].
+    pub fn detach(&mut self) -> Result<(), GateError> {
+        attach::detach(&self.pins)?;
+        // A link whose pin was gone is detached as well.
+        for guarded in self.guarded.drain(..) {
+            let _ = sys::unlink(&guarded.link);
+        }
+        Ok(())
+    }
+}
+
+impl Guarded {
+    /// Returns the interface: by its name, or, if nobody has that name any more, the one that had it.
+    fn look(&self) -> std::io::Result<Option<Interface>> {
+        match netlink::interface(&self.name)? {
+            Some(interface) => Ok(Some(interface)),
+            None => netlink::by_index(self.index),
+        }
+    }
+
+    fn health(&self, programs: &[u32]) -> Health {
+        attach::state(&self.name, self.look(), programs, self.adopted)
+    }
+
+    fn repair(&mut self, program: Program<'_>, pins: &Pins) -> Health {
+        let seen = self.health(&[program.id]);
+        if seen.state != InterfaceState::Missing {
+            return seen;
+        }
+        // It went and came back, or somebody detached the link, which holds nothing then.
+        let found = self.look().ok().flatten();
+        let name = found.map_or_else(|| self.name.clone(), |found| found.name);
+        match attach::attach(program, pins, &name) {
+            Ok(made) => {
+                (self.index, self.link, self.adopted) = (made.index, made.link, made.adopted);
+                self.health(&[program.id])
+            }
+            Err(error) => {
+                Health { state: InterfaceState::Unknown { problem: error.to_string() }, ..seen }
+            }
+        }
+    }
+}
+
+/// Pins a link under the number of its interface.
+pub fn pin(link: &OwnedFd, pins: &Pins, index: u32) -> Result<(), GateError> {
+    let path = pins.link(index);
+    sys::pin(link, &path).map_err(|error| kernel_said(format!("{}: pin", path.display()), error))
+}
+
+/// Takes the pin of a link away that holds nothing any more.
+pub fn unpin(pins: &Pins, index: u32) -> Result<(), GateError> {
+    let path = pins.link(index);
+    fs::remove_file(&path)
+        .map_err(|error| kernel_said(format!("{}: remove", path.display()), error))
+}
