@@ -4,7 +4,8 @@
 //! that `cargo xtask setup` made, and `RUSTC_BOOTSTRAP`, which lets the pinned stable compiler
 //! build `core`. aya-build reads that variable from its own environment, where it must not be:
 //! the relay itself is built by a plain stable compiler. So this program runs itself once more,
-//! as a child whose environment is the inner build's.
+//! as a child whose environment is the inner build's, and once more as the wrapper of that build's
+//! compiler: aya-build has no way to give the compiler a flag.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ mod kernel {
     use std::env;
     use std::ffi::OsString;
     use std::fs::{self, File};
+    use std::io::{BufRead as _, BufReader};
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
 
@@ -55,9 +57,40 @@ mod kernel {
         "../xtask/src/place.rs",
     ];
 
-    /// Builds the program in a child, or is that child.
+    /// Kernels on x86-64 and arm64 read words at any address. Without this the compiler reads each byte of an
+    /// address in a frame by itself, which takes more time than looking it up.
+    const FEATURE: &str = "allows-misaligned-mem-access";
+
+    /// Builds the program in a child, or is that child, or the wrapper of its compiler.
     pub fn build() -> Result<(), String> {
-        if env::var_os(CHILD).is_some() { inner() } else { outer() }
+        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+        match (env::var_os(CHILD), arguments.split_first()) {
+            (None, _) => outer(),
+            (Some(_), None) => inner(),
+            (Some(_), Some((compiler, arguments))) => compile(compiler, arguments),
+        }
+    }
+
+    /// Runs the compiler with the feature if it compiles for the kernel.
+    fn compile(compiler: &OsString, arguments: &[OsString]) -> Result<(), String> {
+        let mut command = Command::new(compiler);
+        command.args(arguments);
+        let mut targets = arguments.windows(2).filter(|pair| pair[0] == "--target");
+        if targets.any(|pair| pair[1].to_string_lossy().starts_with("bpf")) {
+            command.arg(format!("-Ctarget-feature=+{FEATURE}"));
+        }
+        let mut child =
+            command.stderr(Stdio::piped()).spawn().map_err(told("the compiler does not run"))?;
+        let said = child.stderr.take().expect("invariant: it is piped");
+        for line in BufReader::new(said).lines() {
+            let line = line.map_err(told("the compiler cannot be heard"))?;
+            // That LLVM knows the feature and this compiler does not is no news.
+            if !line.contains(FEATURE) && !line.contains("warning emitted") {
+                eprintln!("{line}");
+            }
+        }
+        let status = child.wait().map_err(told("the compiler cannot be waited for"))?;
+        std::process::exit(status.code().unwrap_or(1))
     }
 
     fn inner() -> Result<(), String> {
@@ -90,12 +123,14 @@ mod kernel {
         let search =
             env::join_paths(search).map_err(|error| format!("PATH cannot be extended: {error}"))?;
         let shared = Shared::lock()?;
-        let output = Command::new(env::current_exe().map_err(told("no name of my own"))?)
+        let own = env::current_exe().map_err(told("no name of my own"))?;
+        let output = Command::new(&own)
             .env(CHILD, "1")
             .env("OUT_DIR", &shared.folder)
             .env("RUSTC_BOOTSTRAP", "1")
             // aya-build takes RUSTC away; cargo reads this one as its configuration.
             .env("CARGO_BUILD_RUSTC", place.rustc())
+            .env("CARGO_BUILD_RUSTC_WRAPPER", &own)
             .env("CARGO_TERM_QUIET", "true")
             .env("PATH", search)
             .env_remove("RUSTC_WRAPPER")

@@ -130,6 +130,12 @@ impl State {
         self.with(Self::OWN_HOST, matches!(own_host, OwnHost::Admitted))
     }
 
+    /// Returns whether every segment is looked at, and dropped if it should be.
+    #[inline(always)]
+    pub const fn is_strictest(self) -> bool {
+        self.0 & (Self::SYN_ONLY | Self::OBSERVE | Self::OPEN) == 0
+    }
+
     /// Returns where the list lies that counts.
     #[inline(always)]
     pub const fn slot(self) -> Slot {

@@ -1,6 +1,7 @@
 //! The lists in the tables: `relay_common::lookup` over the maps.
 
 use relay_common::addr::{Addr, Family};
+use relay_common::lookup::cover::COVER_LINES;
 use relay_common::lookup::{self, Memory, Region, lengths};
 use relay_common::state::Slot;
 use relay_common::table::{Entry, EntryId, family_index};
@@ -25,7 +26,7 @@ impl Memory for List {
 
     #[inline(always)]
     fn cover(&self, line: u32) -> Option<Words> {
-        COVER.get_value_ptr_mut(self.slot, &line).map(Words)
+        COVER.get_ptr_mut(self.slot * COVER_LINES + line).map(Words)
     }
 
     #[inline(always)]

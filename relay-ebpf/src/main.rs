@@ -26,9 +26,9 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::{socket_filter, xdp};
 use aya_ebpf::programs::{SkBuffContext, XdpContext};
 use relay_common::state::State;
-use relay_common::table::{FIRST_DOOR, SECOND_DOOR};
+use relay_common::table::{FIRST_DOOR, SECOND_DOOR, SKETCHED, Switch};
 use relay_common::verdict::{
-    Code, Question, Reading, Reason, Tables as _, Verdict, decide, judge_segment, read,
+    Code, Question, Reading, Reason, See, Tables as _, Verdict, decide, glance, judge_segment, read,
 };
 
 use note::About;
@@ -37,21 +37,97 @@ use rules::{Explaining, Maps, Recording, Seconding};
 use tables::{DOORS, SWITCH, word};
 
 /// The gate: what is attached to an interface.
+///
+/// What a flood or other services send is done with here, without a call: on many CPUs each return from one
+/// costs as much as the rest of the way.
 #[xdp(frags)]
 pub fn gate(ctx: XdpContext) -> u32 {
-    let code = match read(&Packet::new(ctx.ctx), &Maps::<Recording>::new()) {
-        Reading::Settled { verdict: Verdict::Pass(Reason::Unguarded), .. } => return XDP_PASS,
-        Reading::Settled { verdict, port } => settled(ctx.ctx, verdict.code(), port.into()),
+    let (packet, maps) = (Packet::new(ctx.ctx), Maps::<Recording>::new());
+    glance(&packet, &maps, &AtTheDoor { ctx: ctx.ctx, maps: &maps })
+}
+
+/// What the gate does with what it saw at a glance; the answer is an XDP action.
+struct AtTheDoor<'a> {
+    ctx: *mut xdp_md,
+    maps: &'a Maps<Recording>,
+}
+
+impl See for AtTheDoor<'_> {
+    type Answer = u32;
+
+    #[inline(always)]
+    fn unrelated(&self) -> u32 {
+        XDP_PASS
+    }
+
+    #[inline(always)]
+    fn stranger(&self, question: &Question) -> u32 {
+        let code = Verdict::Drop(question.refusal()).code();
+        remember(self.ctx, question, code, self.maps.switch());
+        XDP_DROP
+    }
+
+    #[inline(always)]
+    fn open(&self, question: &Question) -> u32 {
+        let ([high, low], rest) = question.pack();
+        action(settle(self.ctx, high, low, rest, question.state.word()))
+    }
+
+    #[inline(always)]
+    fn unclear(&self) -> u32 {
+        action(unclear(self.ctx))
+    }
+}
+
+/// Returns the XDP action for a verdict's code.
+#[inline(always)]
+const fn action(code: u32) -> u32 {
+    if Code(code).passes() { XDP_PASS } else { XDP_DROP }
+}
+
+/// Counts a refusal, sums its source up and tells a sample.
+#[inline(always)]
+fn remember(ctx: *mut xdp_md, question: &Question, code: u32, switch: Option<*mut Switch>) {
+    let Question { source, port, state, .. } = question;
+    let row = note::interface_row(switch, *state, || Packet::new(ctx).interface(), *port);
+    let nth = note::count(row, Code(code));
+    let [high, low] = source.words();
+    if nth.is_multiple_of(SKETCHED) {
+        sum(high, source.family() as u32);
+    }
+    if switch.is_some_and(|switch| word!(switch, samples_left).read() != 0) {
+        let (_, rest) = question.pack();
+        tell(ctx, high, low, rest, u64::from(code) << 32 | u64::from(state.number()));
+    }
+}
+
+/// Adds a refused source to the sums; no network that is summed up has more than 64 bits.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum(high: u64, family: u32) -> u32 {
+    note::refuse(&list::address(family, high, 0));
+    0
+}
+
+/// Judges a frame of which a glance does not tell enough; returns the verdict's code.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn unclear(ctx: *mut xdp_md) -> u32 {
+    let maps = Maps::<Recording>::new();
+    let code = match read(&Packet::new(ctx), &maps) {
+        Reading::Settled { verdict, .. } if verdict == Verdict::Pass(Reason::Unguarded) => {
+            return verdict.code();
+        }
+        Reading::Settled { verdict, port } => settled(ctx, verdict.code(), port.into()),
         Reading::Open(question) => {
             let ([high, low], rest) = question.pack();
-            settle(ctx.ctx, high, low, rest, question.state.word())
+            settle(ctx, high, low, rest, question.state.word())
         }
     };
-    if Code(code).passes() {
-        return XDP_PASS;
+    if !Code(code).passes() {
+        remark(Code(code).reason());
     }
-    remark(Code(code).reason());
-    XDP_DROP
+    code
 }
 
 /// Tells the journal of the first drop for an odd reason.
@@ -68,23 +144,29 @@ pub extern "C" fn remark(reason: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn settle(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, state: u64) -> u32 {
     let question = Question::unpack([high, low], rest, State::from_word(state));
-    let verdict = decide(&question, &Maps::<Recording>::new());
-    let packet = Packet::new(ctx);
-    let row = note::interface_row(question.state, || packet.interface(), question.port);
-    note::count(row, Code(verdict.code()));
-    if let Verdict::Drop(_) | Verdict::Spare(_) = verdict {
-        note::refuse(&question.source);
-        if SWITCH.get_ptr_mut(0).is_some_and(|s| note::take_sample(word!(s, samples_left))) {
-            tell(ctx, high, low, rest, u64::from(verdict.code()) << 32 | state >> 32);
+    let maps = Maps::<Recording>::new();
+    let verdict = decide(&question, &maps);
+    match verdict {
+        Verdict::Drop(_) | Verdict::Spare(_) => {
+            remember(ctx, &question, verdict.code(), maps.switch());
+        }
+        Verdict::Pass(_) => {
+            let interface = || Packet::new(ctx).interface();
+            let row = note::interface_row(maps.switch(), question.state, interface, question.port);
+            note::count(row, Code(verdict.code()));
         }
     }
     verdict.code()
 }
 
-/// Tells a refused frame as a sample. `about` is the verdict's code and the number of the list.
+/// Tells a refused frame as a sample, if there is one left. `about` is the verdict's code and the number of the
+/// list.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, about: u64) -> u32 {
+    if !SWITCH.get_ptr_mut(0).is_some_and(|s| note::take_sample(word!(s, samples_left))) {
+        return 0;
+    }
     let question = Question::unpack([high, low], rest, State::default());
     let reason = Code((about >> 32) as u32).reason();
     let packet = Packet::new(ctx);
@@ -96,9 +178,12 @@ pub extern "C" fn tell(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, about: 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn settled(ctx: *mut xdp_md, code: u32, port: u32) -> u32 {
-    let state = Maps::<Recording>::new().state();
-    let packet = Packet::new(ctx);
-    note::count(note::interface_row(state, || packet.interface(), port as u16), Code(code));
+    let maps = Maps::<Recording>::new();
+    let interface = || Packet::new(ctx).interface();
+    note::count(
+        note::interface_row(maps.switch(), maps.state(), interface, port as u16),
+        Code(code),
+    );
     code
 }
 
@@ -106,7 +191,45 @@ pub extern "C" fn settled(ctx: *mut xdp_md, code: u32, port: u32) -> u32 {
 /// by BPF_PROG_TEST_RUN and never attached.
 #[xdp(frags)]
 pub fn explain(ctx: XdpContext) -> u32 {
-    match read(&Packet::new(ctx.ctx), &Maps::<Explaining>::new()) {
+    let (packet, maps) = (Packet::new(ctx.ctx), Maps::<Explaining>::new());
+    glance(&packet, &maps, &InWords { ctx: ctx.ctx })
+}
+
+/// What is said of what was seen at a glance: the verdict's code.
+struct InWords {
+    ctx: *mut xdp_md,
+}
+
+impl See for InWords {
+    type Answer = u32;
+
+    #[inline(always)]
+    fn unrelated(&self) -> u32 {
+        Verdict::Pass(Reason::Unguarded).code()
+    }
+
+    #[inline(always)]
+    fn stranger(&self, question: &Question) -> u32 {
+        Verdict::Drop(question.refusal()).code()
+    }
+
+    #[inline(always)]
+    fn open(&self, question: &Question) -> u32 {
+        let ([high, low], rest) = question.pack();
+        weigh(high, low, rest, question.state.word())
+    }
+
+    #[inline(always)]
+    fn unclear(&self) -> u32 {
+        explain_unclear(self.ctx)
+    }
+}
+
+/// Explains a frame of which a glance does not tell enough.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn explain_unclear(ctx: *mut xdp_md) -> u32 {
+    match read(&Packet::new(ctx), &Maps::<Explaining>::new()) {
         Reading::Settled { verdict, .. } => verdict.code(),
         Reading::Open(question) => {
             let ([high, low], rest) = question.pack();

@@ -3,8 +3,8 @@
 use relay_common::addr::Addr;
 use relay_common::state::{Interfaces, State};
 use relay_common::table::{
-    Counts, DOOR_ROW, LEVEL_PREFIXES, PORT_ROWS, SAMPLE_HEAD, SKETCH_CELLS, SKETCHED, family_index,
-    interface_cell, port_row, sketch_cells,
+    Counts, DOOR_ROW, LEVEL_PREFIXES, PORT_ROWS, SAMPLE_HEAD, SKETCH_CELLS, SKETCHED, Switch,
+    family_index, interface_cell, port_row, sketch_cells,
 };
 use relay_common::verdict::{Code, Question};
 
@@ -16,8 +16,13 @@ use crate::tables::{
 
 /// The first door: the row of an interface and a guarded port.
 #[inline(always)]
-pub fn interface_row(state: State, interface: impl FnOnce() -> u32, port: u16) -> u32 {
-    let Some(switch) = SWITCH.get_ptr(0) else { return 0 };
+pub fn interface_row(
+    switch: Option<*mut Switch>,
+    state: State,
+    interface: impl FnOnce() -> u32,
+    port: u16,
+) -> u32 {
+    let Some(switch) = switch else { return 0 };
     let row = match state.interfaces() {
         Interfaces::One => 0,
         Interfaces::Many => {
@@ -40,25 +45,24 @@ const fn row_of_port(port: u16, factor: u32) -> u32 {
     if port == 0 { 0 } else { port_row(port, factor) }
 }
 
-/// Counts a verdict.
+/// Counts a verdict, and returns how many there were of its kind.
 #[inline(always)]
-pub fn count(row: u32, code: Code) {
-    let Some(counts) = COUNTERS.get_ptr_mut(row) else { return };
+pub fn count(row: u32, code: Code) -> u64 {
+    let Some(counts) = COUNTERS.get_ptr_mut(row) else { return 0 };
     let at = if code.is_spared() { Counts::SPARED } else { code.reason() };
     // The verifier wants to see that the place lies inside the value.
-    Word::at(counts, own(at) as usize % COUNTS_WORDS).count();
+    Word::at(counts, own(at) as usize % COUNTS_WORDS).count()
 }
 
 /// The words of [`Counts`], a power of two.
 const COUNTS_WORDS: usize = size_of::<Counts>() / 8;
 
-/// Adds a refused frame to the sums of its source's networks.
+/// Adds a refused frame, which stands for [`SKETCHED`] of them, to the sums of its source's networks.
 #[inline(always)]
 pub fn refuse(source: &Addr) {
     let Some(sketch) = REFUSED.get_ptr_mut(0) else { return };
-    if word!(sketch, total).count() % SKETCHED != 0 {
-        return;
-    }
+    let total = word!(sketch, total);
+    total.write(total.read() + SKETCHED);
     let seed = field!(sketch, seed);
     let prefixes = LEVEL_PREFIXES[family_index(source.family())];
     for (level, prefix) in prefixes.into_iter().enumerate() {

@@ -176,6 +176,15 @@ impl Frame for Packet {
     }
 
     #[inline(always)]
+    fn near<const N: usize>(&self) -> Option<&[u8; N]> {
+        if self.start + N > self.end {
+            return None;
+        }
+        // SAFETY: as in `bytes`; the frame stays where it is while the program runs.
+        Some(unsafe { &*(self.start as *const [u8; N]) })
+    }
+
+    #[inline(always)]
     fn untag(&self, at: u32) -> Untagged {
         let mut untagged = Untagged::unpack(untag(self.ctx, at));
         if let Untagged::Type { at, .. } = &mut untagged {

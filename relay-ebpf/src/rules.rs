@@ -1,17 +1,20 @@
 //! The tables as the judge sees them.
 
+use core::cell::Cell;
 use core::marker::PhantomData;
 
 use relay_common::addr::Addr;
 use relay_common::bucket::{Bucket, Rate};
-use relay_common::lookup::{covers, lengths};
+use relay_common::lookup::{covers, lacks, lengths};
 use relay_common::state::{Alone, Slot, State};
-use relay_common::table::{BanKey, COUNTED_CHUNKS, Entry, EntryId, family_index, source_cells};
+use relay_common::table::{
+    BanKey, COUNTED_CHUNKS, Entry, EntryId, Switch, family_index, source_cells,
+};
 use relay_common::verdict::{Connect, Tables};
 
 use crate::clock;
 use crate::list::{List, address, row};
-use crate::tables::{BANS, COUNTED, PORTS, RATES, SOURCE_RATES, SWITCH, Word, field, word};
+use crate::tables::{BANS, COUNTED, RATES, SOURCE_RATES, SWITCH, Word, field, word};
 
 /// How often a bucket that other CPUs keep changing is tried again. Then the attempt counts as over the
 /// rate: so many attempts at once are.
@@ -20,13 +23,24 @@ const TRIES: usize = 8;
 /// The maps. `R` says what becomes of a connection attempt.
 pub struct Maps<R> {
     record: PhantomData<R>,
+    /// Where the switch is, once it was asked for.
+    switch: Cell<Option<*mut Switch>>,
 }
 
 impl<R> Maps<R> {
     /// Returns the maps.
     #[inline(always)]
     pub const fn new() -> Self {
-        Self { record: PhantomData }
+        Self { record: PhantomData, switch: Cell::new(None) }
+    }
+
+    /// Returns the switch.
+    #[inline(always)]
+    pub fn switch(&self) -> Option<*mut Switch> {
+        if self.switch.get().is_none() {
+            self.switch.set(SWITCH.get_ptr_mut(0));
+        }
+        self.switch.get()
     }
 }
 
@@ -118,16 +132,22 @@ impl<'a> Attempt<'a> {
         Some(Self { state, source, id, row: row(id)?, now_ns })
     }
 
-    /// Takes the attempt from the buckets of its entry and its source.
+    /// Takes the attempt from the buckets of its source and its entry, in this order: who is over his own rate
+    /// takes nothing from the others of his entry.
     #[inline(always)]
     fn take(&self) -> Connect {
-        if let Some(rate) = rate(field!(self.row, rate))
-            && !take(word!(self.row, full_at_ns), &rate, self.now_ns)
-        {
-            return Connect::OverRate;
+        let place = field!(self.row, source_rate);
+        if place != 0 {
+            let [high, low] = self.source.words();
+            let key = self.id.0 | (self.source.family() as u32) << FAMILY_SHIFT;
+            if take_of_source(high, low, key, place.into(), self.now_ns) == 0 {
+                return Connect::SourceOverRate;
+            }
         }
-        match rate(field!(self.row, source_rate)) {
-            Some(rate) if !self.take_of_source(&rate) => Connect::SourceOverRate,
+        match rate(field!(self.row, rate)) {
+            Some(rate) if !take(word!(self.row, full_at_ns), &rate, self.now_ns) => {
+                Connect::OverRate
+            }
             Some(_) | None => Connect::WithinRate,
         }
     }
@@ -135,48 +155,21 @@ impl<'a> Attempt<'a> {
     /// Returns what [`take`](Self::take) would.
     #[inline(always)]
     fn weigh(&self) -> Connect {
-        if let Some(rate) = rate(field!(self.row, rate)) {
-            let bucket = Bucket::from_ns(field!(self.row, full_at_ns));
-            if bucket.take(&rate, self.now_ns).is_none() {
-                return Connect::OverRate;
-            }
-        }
         if let Some(rate) = rate(field!(self.row, source_rate))
-            && let Some([one, other]) = self.source_words()
+            && let Some([one, other]) = source_words(self.id, self.source)
         {
             let seen = one.read().min(other.read());
             if Bucket::from_ns(seen).take_shared(&rate, self.now_ns).is_none() {
                 return Connect::SourceOverRate;
             }
         }
-        Connect::WithinRate
-    }
-
-    #[inline(always)]
-    fn source_words(&self) -> Option<[Word; 2]> {
-        let seed = field!(SWITCH.get_ptr(0)?, source_seed);
-        let [one, other] = source_cells(self.id, self.source, seed);
-        let one = SOURCE_RATES.get_ptr_mut(one)?;
-        let other = SOURCE_RATES.get_ptr_mut(other)?;
-        Some([Word(one), Word(other)])
-    }
-
-    /// Takes from the source's two cells: the smaller one decides, and none is ever moved back.
-    #[inline(always)]
-    fn take_of_source(&self, rate: &Rate) -> bool {
-        let Some([one, other]) = self.source_words() else { return false };
-        for _ in 0..TRIES {
-            let seen = [one.read(), other.read()];
-            let least = Bucket::from_ns(seen[0].min(seen[1]));
-            let Some(left) = least.take_shared(rate, self.now_ns) else { return false };
-            let left = left.full_at_ns();
-            let raised = |word: Word, seen: u64| seen >= left || word.exchange(seen, left);
-            // If the second fails the first stays raised: an attempt too many is counted then.
-            if raised(one, seen[0]) && raised(other, seen[1]) {
-                return true;
+        if let Some(rate) = rate(field!(self.row, rate)) {
+            let bucket = Bucket::from_ns(field!(self.row, full_at_ns));
+            if bucket.take(&rate, self.now_ns).is_none() {
+                return Connect::OverRate;
             }
         }
-        false
+        Connect::WithinRate
     }
 
     #[inline(always)]
@@ -198,6 +191,42 @@ impl<'a> Attempt<'a> {
             word!(self.row, count.last_ns).write(self.now_ns);
         }
     }
+}
+
+/// The bits of an entry's number in a key that tells the family, too.
+const FAMILY_SHIFT: u32 = 24;
+
+/// Takes an attempt from the two cells of a source: the smaller one decides, and none is ever moved back.
+/// `key` is the number of its entry and its family, `place` that of its rate. Returns 1 if it is within the
+/// rate. A global function, as those of [`crate::list`] are.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn take_of_source(high: u64, low: u64, key: u32, place: u32, now_ns: u64) -> u32 {
+    let source = address(key >> FAMILY_SHIFT, high, low);
+    let id = EntryId(key & ((1 << FAMILY_SHIFT) - 1));
+    let Some(rate) = rate(place as u16) else { return 1 };
+    let Some([one, other]) = source_words(id, &source) else { return 0 };
+    for _ in 0..TRIES {
+        let seen = [one.read(), other.read()];
+        let least = Bucket::from_ns(seen[0].min(seen[1]));
+        let Some(left) = least.take_shared(&rate, now_ns) else { return 0 };
+        let left = left.full_at_ns();
+        let raised = |word: Word, seen: u64| seen >= left || word.exchange(seen, left);
+        // If the second fails the first stays raised: an attempt too many is counted then.
+        if raised(one, seen[0]) && raised(other, seen[1]) {
+            return 1;
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn source_words(id: EntryId, source: &Addr) -> Option<[Word; 2]> {
+    let seed = field!(SWITCH.get_ptr(0)?, source_seed);
+    let [one, other] = source_cells(id, source, seed);
+    let one = SOURCE_RATES.get_ptr_mut(one)?;
+    let other = SOURCE_RATES.get_ptr_mut(other)?;
+    Some([Word(one), Word(other)])
 }
 
 /// Returns the rate in this place of the table; none for place 0.
@@ -225,17 +254,23 @@ fn take(bucket: Word, rate: &Rate, now_ns: u64) -> bool {
 impl<R: Record> Tables for Maps<R> {
     #[inline(always)]
     fn guarded(&self, port: u16) -> bool {
-        PORTS.get(u32::from(port / 64)).is_none_or(|word| word >> (port % 64) & 1 == 1)
+        let Some(switch) = self.switch() else { return true };
+        field!(switch, ports[usize::from(port / 64)]) >> (port % 64) & 1 == 1
     }
 
     #[inline(always)]
     fn state(&self) -> State {
-        SWITCH.get_ptr(0).map_or(State::default(), |switch| State::from_word(field!(switch, state)))
+        self.switch().map_or(State::default(), |switch| State::from_word(field!(switch, state)))
     }
 
     #[inline(always)]
     fn covers(&self, state: State, source: &Addr) -> bool {
         covers(&List::of(state.slot()), source)
+    }
+
+    #[inline(always)]
+    fn lacks(&self, state: State, source: &Addr) -> bool {
+        lacks(&List::of(state.slot()), source)
     }
 
     #[inline(always)]

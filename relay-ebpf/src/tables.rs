@@ -9,8 +9,8 @@ use relay_common::lookup::{Line, WORDS};
 use relay_common::state::SLOTS;
 use relay_common::table::{
     ANY_SIZE, BANS_MAX, Ban, BanKey, CHUNK, CHUNKS, COUNT_ROWS, COUNTED_CHUNKS, Counts, Entry,
-    EntryCount, Head, INTERFACE_CELLS, MAPPABLE, ON_DEMAND, PORT_WORDS, RATES_MAX, Row,
-    SAMPLES_BYTES, SOURCE_CELLS, Sample, Sketch, Switch, TAGS_MAX, TagName,
+    EntryCount, Head, INTERFACE_CELLS, MAPPABLE, ON_DEMAND, RATES_MAX, Row, SAMPLES_BYTES,
+    SOURCE_CELLS, Sample, Sketch, Switch, TAGS_MAX, TagName,
 };
 
 const MAP: usize = MAPPABLE as usize;
@@ -21,8 +21,7 @@ pub static SWITCH: Array<Switch, 1, MAP> = Array::new();
 #[btf_map(name = "heads")]
 pub static HEADS: Array<Head, LISTS, MAP> = Array::new();
 #[btf_map(name = "cover")]
-pub static COVER: ArrayOfMaps<Array<Row, { COVER_LINES as usize }, MAP>, LISTS> =
-    ArrayOfMaps::new();
+pub static COVER: Array<Row, { SLOTS as usize * COVER_LINES as usize }, MAP> = Array::new();
 #[btf_map(name = "cells")]
 pub static CELLS: ArrayOfMaps<Array<Row, 64, { (MAPPABLE | ANY_SIZE) as usize }>, LISTS> =
     ArrayOfMaps::new();
@@ -41,8 +40,6 @@ pub static SOURCE_RATES: Array<u64, { 2 * SOURCE_CELLS as usize }> = Array::new(
 #[btf_map(name = "bans")]
 pub static BANS: HashMap<BanKey, Ban, { BANS_MAX as usize }, { ON_DEMAND as usize }> =
     HashMap::new();
-#[btf_map(name = "ports")]
-pub static PORTS: Array<u64, { PORT_WORDS as usize }> = Array::new();
 #[btf_map(name = "interfaces")]
 pub static INTERFACES: Array<u32, { INTERFACE_CELLS as usize }> = Array::new();
 #[btf_map(name = "counters")]

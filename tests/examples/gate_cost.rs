@@ -16,7 +16,7 @@ use relay_common::state::{OwnHost, Scope};
 use relay_common::table::EntryId;
 use tests::frames;
 
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 11;
 const REPEATS: u32 = 1_000_000;
 /// What is measured: a row's name, a written frame, and the entry point that it runs through.
 const ROWS: [(&str, &str, EntryPoint); 9] = [

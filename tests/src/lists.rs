@@ -54,6 +54,10 @@ impl Tables for Lists {
         self.holding(source).next().is_some()
     }
 
+    fn lacks(&self, state: State, source: &Addr) -> bool {
+        !self.covers(state, source)
+    }
+
     fn banned(&self, source: &Addr) -> bool {
         let holding = self.ruleset.bans.iter().filter(|(net, _)| net.contains(*source));
         holding.map(|(_, until_ns)| *until_ns).any(|until_ns| self.now_ns < until_ns)
@@ -65,18 +69,18 @@ impl Tables for Lists {
         let Some(entry) = living.max_by_key(|entry| entry.net.prefix()) else {
             return Connect::Ended;
         };
-        if let Some(rate) = entry.rate {
-            let mut buckets = self.buckets.borrow_mut();
-            let bucket = buckets.entry(entry.id).or_insert(Bucket::FULL);
-            let Some(left) = bucket.take(&rate, self.now_ns) else { return Connect::OverRate };
-            *bucket = left;
-        }
         if let Some(rate) = entry.source_rate {
             let mut buckets = self.of_sources.borrow_mut();
             let bucket = buckets.entry((entry.id, *source)).or_insert(Bucket::FULL);
             let Some(left) = bucket.take_shared(&rate, self.now_ns) else {
                 return Connect::SourceOverRate;
             };
+            *bucket = left;
+        }
+        if let Some(rate) = entry.rate {
+            let mut buckets = self.buckets.borrow_mut();
+            let bucket = buckets.entry(entry.id).or_insert(Bucket::FULL);
+            let Some(left) = bucket.take(&rate, self.now_ns) else { return Connect::OverRate };
             *bucket = left;
         }
         Connect::WithinRate

@@ -244,7 +244,7 @@ fn the_view_answers_as_the_gate_does_through_pins_of_its_group() {
     let health = wire.relay.within(|| view.health(&interfaces)).unwrap();
     assert_eq!(health[0].state, native(true));
 
-    for name in ["cover_1", "entries_0", "tags", "counters", "programs"] {
+    for name in ["cells_1", "entries_0", "tags", "counters", "programs"] {
         let pin = std::fs::metadata(wire.pin(name)).unwrap();
         assert_eq!(
             (pin.permissions().mode() & 0o777, pin.uid(), pin.gid()),

@@ -9,9 +9,11 @@
 //! IP are other content.
 
 mod chain;
+mod plain;
 mod tags;
 
 pub use chain::{ChainEnd, ChainStart, HEADERS_MAX, Whole, walk};
+pub use plain::{Look, glance};
 pub use tags::{TAGS_MAX, Untagged, untag};
 
 use crate::addr::{Addr, Family};
@@ -38,6 +40,9 @@ pub trait Frame {
     /// Returns the `N` bytes at `offset`, at least two; `None` if the frame ends before them.
     fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// Returns the first `N` bytes, if they can be had at once: `None` says nothing.
+    fn near<const N: usize>(&self) -> Option<&[u8; N]>;
+
     /// Takes off the tags, the first of which has its type at `at`.
     ///
     /// The kernel overrides this and [`chain`](Self::chain): there each is a function that the verifier
@@ -58,6 +63,10 @@ pub trait Frame {
 impl Frame for [u8] {
     fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.get(offset..)?.first_chunk().copied()
+    }
+
+    fn near<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.first_chunk()
     }
 }
 

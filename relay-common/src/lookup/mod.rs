@@ -89,6 +89,12 @@ pub fn covers<M: Memory + ?Sized>(memory: &M, source: &Addr) -> bool {
     }
 }
 
+/// Returns whether the bitmaps alone tell that no entry holds `source`.
+#[inline(always)]
+pub fn lacks<M: Memory + ?Sized>(memory: &M, source: &Addr) -> bool {
+    matches!(cover::ask(memory, source), Answer::No)
+}
+
 /// Returns whether any entry holds `source`, of those that the bitmaps cannot tell.
 #[inline(always)]
 pub fn probe<M: Memory + ?Sized>(memory: &M, source: &Addr) -> bool {

@@ -4,8 +4,7 @@
 //! loaded or adopted with [`ALL`] and refuses a pin of another shape.
 //!
 //! A list of the allowlist lives in three tables at once, by its slot ([`crate::state::Slot`]): `heads`
-//! tells where its parts are, `cover` holds its bitmaps and `cells` its hash table, both as tables of their
-//! own inside these. What belongs to an entry stays when lists change, under the entry's number.
+//! tells where its parts are, `cover` holds its bitmaps, and `cells` its hash table, a table of its own. What belongs to an entry stays when lists change, under the entry's number.
 
 mod count;
 mod refused;
@@ -43,7 +42,7 @@ pub const COUNTED_CHUNKS: u32 = 4;
 /// The most bans, of both families together.
 pub const BANS_MAX: u32 = 262_144;
 /// The words of the guarded ports: one bit a port.
-pub const PORT_WORDS: u32 = 1_024;
+pub const PORT_WORDS: usize = 1_024;
 /// The most guarded ports: each has rows of counters of its own.
 pub const PORTS_MAX: usize = 15;
 /// The most guarded interfaces, likewise.
@@ -112,10 +111,9 @@ impl Table {
 pub const SWITCH: Table = Table::of::<u32, Switch>("switch", Kind::Array, 1, MAPPABLE);
 /// The [`Head`] of the list in each slot.
 pub const HEADS: Table = Table::of::<u32, Head>("heads", Kind::Array, SLOTS, MAPPABLE);
-/// The bitmaps of the list in each slot.
-pub const COVER: Table = Table::of::<u32, u32>("cover", Kind::ArrayOfTables, SLOTS, 0);
-/// One list's bitmaps.
-pub const COVER_IN: Table = Table::of::<u32, Row>("cover_in", Kind::Array, COVER_LINES, MAPPABLE);
+/// The bitmaps of each slot's list, one behind the other. They are always there, and not tables of their own
+/// inside this one: a frame of a flood asks nothing else.
+pub const COVER: Table = Table::of::<u32, Row>("cover", Kind::Array, SLOTS * COVER_LINES, MAPPABLE);
 /// The cells of the list in each slot.
 pub const CELLS: Table = Table::of::<u32, u32>("cells", Kind::ArrayOfTables, SLOTS, 0);
 /// One list's cells; as many lines as it needs.
@@ -139,8 +137,6 @@ pub const SOURCE_RATES: Table =
 pub const TAGS: Table = Table::of::<u32, TagName>("tags", Kind::Array, TAGS_MAX, 0);
 /// The banned networks of both families.
 pub const BANS: Table = Table::of::<BanKey, Ban>("bans", Kind::Hash, BANS_MAX, ON_DEMAND);
-/// The guarded ports: bit `port % 64` of word `port / 64`.
-pub const PORTS: Table = Table::of::<u32, u64>("ports", Kind::Array, PORT_WORDS, 0);
 /// The rows of counters of guarded interfaces, by [`interface_cell`].
 pub const INTERFACES: Table = Table::of::<u32, u32>("interfaces", Kind::Array, INTERFACE_CELLS, 0);
 /// The counters: [`PORT_ROWS`] rows for each interface, then those of the second door.
@@ -166,7 +162,7 @@ pub const COUNT_TYPE: Table = Table::of::<u32, EntryCount>("count_type", Kind::A
 pub const DOORS: Table = Table::of::<u32, u32>("doors", Kind::Programs, 1, 0);
 
 /// Every table that is pinned in the layout's folder, but for those inside others.
-pub const ALL: [Table; 20] = [
+pub const ALL: [Table; 19] = [
     SWITCH,
     HEADS,
     COVER,
@@ -177,7 +173,6 @@ pub const ALL: [Table; 20] = [
     SOURCE_RATES,
     TAGS,
     BANS,
-    PORTS,
     INTERFACES,
     COUNTERS,
     REFUSED,
@@ -195,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_two_tables_share_a_name() {
-        let inner = [COVER_IN, CELLS_IN, ENTRIES_IN, COUNTED_IN, DOORS];
+        let inner = [CELLS_IN, ENTRIES_IN, COUNTED_IN, DOORS];
         let mut names: Vec<&str> = ALL.iter().chain(&inner).map(|table| table.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));

@@ -25,7 +25,7 @@ pub static NO_SKETCH: Sketch =
     Sketch { total: 0, seed: 0, cells: [[[0; SKETCH_CELLS]; SKETCH_ROWS]; LEVELS] };
 
 /// Of so many refused frames of a CPU one is counted by its source.
-pub const SKETCHED: u64 = 8;
+pub const SKETCHED: u64 = 16;
 /// The cells of a row.
 pub const SKETCH_CELLS: usize = 1_024;
 /// The rows of a level.

@@ -1,6 +1,6 @@
 //! The values of the lists, the entries and the bans.
 
-use super::CHUNK;
+use super::{CHUNK, PORT_WORDS};
 use crate::addr::{Addr, Family};
 use crate::lookup::lengths::LENGTH_WORDS;
 use crate::lookup::{Region, WORDS};
@@ -19,8 +19,9 @@ impl EntryId {
     }
 }
 
-/// What stands beside the lists: the state word and what the counting needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What stands beside the lists: the state word, what is guarded and what the counting needs. The program asks
+/// for it once a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Switch {
     /// The [`State`](crate::state::State).
@@ -42,6 +43,8 @@ pub struct Switch {
     pub port_factor: u32,
     /// Which lengths of prefixes are banned, IPv4's first; see [`crate::lookup::lengths`].
     pub ban_lengths: [[u64; LENGTH_WORDS]; 2],
+    /// The guarded ports: one bit each.
+    pub ports: [u64; PORT_WORDS],
 }
 
 /// Where the parts of one list are.

@@ -10,8 +10,10 @@
 //!
 //! The second door asks from the third rule on, about a source and a segment that the stack has read.
 
+mod glance;
 mod reason;
 
+pub use glance::{See, glance};
 pub use reason::{Code, Reason, Verdict};
 
 use crate::addr::{Addr, Family};
@@ -29,6 +31,9 @@ pub trait Tables {
 
     /// Returns whether the list of `state` holds `source`.
     fn covers(&self, state: State, source: &Addr) -> bool;
+
+    /// Returns whether it takes no more than a glance to know that the list of `state` does not hold `source`.
+    fn lacks(&self, state: State, source: &Addr) -> bool;
 
     /// Returns whether `source` is banned now.
     fn banned(&self, source: &Addr) -> bool;
@@ -87,6 +92,12 @@ impl Question {
         Self { source, port, state, claim: Claim::of(segment) }
     }
 
+    /// Returns why it is dropped if the list lacks its source.
+    #[inline(always)]
+    pub const fn refusal(&self) -> Reason {
+        self.claim.refused
+    }
+
     /// Returns whether it may be a connection attempt.
     #[inline(always)]
     pub const fn may_connect(&self) -> bool {
@@ -117,7 +128,13 @@ impl Question {
 
 /// Returns what becomes of `frame`.
 #[inline(always)]
-pub fn judge<F: Frame + ?Sized, T: Tables + ?Sized>(frame: &F, tables: &T) -> Verdict {
+pub fn judge<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Verdict {
+    glance::judge(frame, tables)
+}
+
+/// Returns what becomes of `frame`, of which a glance does not tell enough.
+#[inline(always)]
+pub fn judge_read<F: Frame + ?Sized, T: Tables + ?Sized>(frame: &F, tables: &T) -> Verdict {
     match read(frame, tables) {
         Reading::Settled { verdict, .. } => verdict,
         Reading::Open(question) => decide(&question, tables),

@@ -13,7 +13,7 @@ use crate::gate::list::Load;
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 /// The most words of a value.
-const WORDS_MAX: usize = 64;
+const WORDS_MAX: usize = 1_200;
 
 /// An array whose values are words.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Takes an array of values of at most 64 words.
+    /// Takes an array of values of at most [`WORDS_MAX`] words.
     ///
     /// # Errors
     ///

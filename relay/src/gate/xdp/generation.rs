@@ -4,8 +4,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use relay_common::lookup::WORDS;
+use relay_common::lookup::cover::COVER_LINES;
 use relay_common::state::{SLOTS, Slot};
-use relay_common::table::{CELLS, CELLS_IN, COVER, COVER_IN, HEADS, Row, Table};
+use relay_common::table::{CELLS, CELLS_IN, COVER, HEADS, Row, Table};
 
 use super::kernel_said;
 use super::opening::Opening;
@@ -17,12 +19,12 @@ use crate::gate::sys::{self, Access, Types, Written};
 /// How often a list is tried with more memory or another seed.
 const TRIES: usize = 8;
 
-/// The tables that hold the tables of lists.
+/// The places of lists.
 pub struct Places {
     pins: Pins,
-    cover: OwnedFd,
     cells: OwnedFd,
     heads: Written,
+    cover: Written,
     types: Option<Types>,
     /// The freeing of the list before this one.
     freeing: Option<JoinHandle<()>>,
@@ -31,22 +33,23 @@ pub struct Places {
 /// A list in the kernel.
 pub struct Generation {
     slot: Slot,
-    cover: (OwnedFd, Written),
-    cells: (OwnedFd, Written),
+    cells: OwnedFd,
+    cell_words: Written,
 }
 
 impl Places {
     /// Opens the pinned tables.
     pub fn open(pins: &Pins, types: Option<Types>) -> Result<Self, GateError> {
         let opening = Opening { pins, access: Access::ReadWrite };
-        let heads = opening.raw(&HEADS)?;
-        let heads = Written::map(&heads, SLOTS as usize * HEAD_WORDS * 8);
+        let mapped = |of: &Table, words: usize| {
+            Written::map(opening.raw(of)?, words * 8)
+                .map_err(|error| kernel_said(format!("table {}: map", of.name), error))
+        };
         Ok(Self {
             pins: pins.clone(),
-            cover: opening.raw(&COVER)?,
             cells: opening.raw(&CELLS)?,
-            heads: heads
-                .map_err(|error| kernel_said(format!("table {}: map", HEADS.name), error))?,
+            heads: mapped(&HEADS, SLOTS as usize * HEAD_WORDS)?,
+            cover: mapped(&COVER, SLOTS as usize * COVER_WORDS)?,
             types,
             freeing: None,
         })
@@ -58,17 +61,16 @@ impl Places {
         // What is freed in the background could be what is put here.
         self.finish_freeing();
         let mut sizes = Sizes::for_roll(roll, seed()?);
-        let head: Vec<AtomicU64> = (0..HEAD_WORDS).map(|_| AtomicU64::new(0)).collect();
         for _ in 0..TRIES {
             let generation = self.make(slot, sizes)?;
-            match list::fill(&generation.image_under(&head), roll, sizes, number) {
-                Ok(()) => {
-                    self.put(&generation)?;
-                    for (word, value) in self.head(slot).iter().zip(&head) {
-                        word.store(value.load(Ordering::Relaxed), Ordering::Release);
-                    }
-                    return Ok(generation);
-                }
+            // A CPU may still be in the middle of the list that was here last. Putting a table in its place
+            // waits until none is; only then may its bitmaps be written.
+            self.put(&generation)?;
+            for word in self.words_of(slot).1 {
+                word.store(0, Ordering::Relaxed);
+            }
+            match list::fill(&self.image(&generation), roll, sizes, number) {
+                Ok(()) => return Ok(generation),
                 Err(Full) => sizes = sizes.doubled(),
             }
         }
@@ -76,58 +78,47 @@ impl Places {
     }
 
     fn make(&self, slot: Slot, sizes: Sizes) -> Result<Generation, GateError> {
-        let make = |shape: Table| {
-            let what = || format!("table {}: make one for a list", shape.name);
-            let table = sys::make(&shape, self.types.as_ref())
-                .map_err(|error| kernel_said(what(), error))?;
-            let bytes = shape.capacity as usize * size_of::<Row>();
-            let words = Written::map(&table, bytes).map_err(|error| kernel_said(what(), error))?;
-            Ok((table, words))
-        };
-        let cells = CELLS_IN.with_capacity(sizes.cell_lines());
-        Ok(Generation { slot, cover: make(COVER_IN)?, cells: make(cells)? })
+        let shape = CELLS_IN.with_capacity(sizes.cell_lines());
+        let what = || format!("table {}: make one for a list", shape.name);
+        let cells = sys::make(&shape, self.types.as_ref());
+        let cells = cells.map_err(|error| kernel_said(what(), error))?;
+        let bytes = shape.capacity as usize * size_of::<Row>();
+        let cell_words = Written::map(&cells, bytes).map_err(|error| kernel_said(what(), error))?;
+        Ok(Generation { slot, cells, cell_words })
     }
 
-    /// Puts the tables of a list into its slot. Each of the two calls waits until no CPU uses what was there.
     fn put(&self, generation: &Generation) -> Result<(), GateError> {
-        let slot = generation.slot.index();
-        for (outer, table, of) in
-            [(&self.cover, &generation.cover.0, COVER), (&self.cells, &generation.cells.0, CELLS)]
-        {
-            self.pins.pin_over(table, &pin_name(&of, generation.slot))?;
-            sys::put(outer, &[(slot, table)])
-                .map_err(|error| kernel_said(format!("table {}: put a list", of.name), error))?;
-        }
-        Ok(())
+        self.pins.pin_over(&generation.cells, &pin_name(generation.slot))?;
+        sys::put(&self.cells, &[(generation.slot.index(), &generation.cells)])
+            .map_err(|error| kernel_said(format!("table {}: put a list", CELLS.name), error))
     }
 
     /// Returns the memory of a list.
     pub fn image<'a>(&'a self, generation: &'a Generation) -> Image<'a> {
-        generation.image_under(self.head(generation.slot))
+        let (head, cover) = self.words_of(generation.slot);
+        Image::new(head, cover, generation.cell_words.words())
     }
 
-    fn head(&self, slot: Slot) -> &[AtomicU64] {
-        let first = slot.index() as usize * HEAD_WORDS;
-        &self.heads.words()[first..first + HEAD_WORDS]
+    /// Returns the head and the bitmaps of a slot.
+    fn words_of(&self, slot: Slot) -> (&[AtomicU64], &[AtomicU64]) {
+        let slot = slot.index() as usize;
+        let (head, cover) = (slot * HEAD_WORDS, slot * COVER_WORDS);
+        let head = &self.heads.words()[head..head + HEAD_WORDS];
+        (head, &self.cover.words()[cover..cover + COVER_WORDS])
     }
 
-    /// Frees a list that no frame is judged by any more, in the background: it waits until no CPU is in the
-    /// middle of it, and a large one takes its time.
+    /// Frees the cells of a list that no frame is judged by any more, in the background: it waits until no CPU
+    /// is in the middle of them, and many take their time.
     pub fn free(&mut self, former: Generation, current: &Generation) {
         self.finish_freeing();
-        let copies = || {
-            let copy = |fd: &OwnedFd| fd.try_clone();
-            Some((copy(&self.cover).ok()?, copy(&self.cells).ok()?, copy(&current.cover.0).ok()?))
-        };
-        // Without descriptors to spare it is freed when its slot is used again.
-        let Some((cover, cells, standing)) = copies() else { return };
+        let copies = || Some((self.cells.try_clone().ok()?, current.cells.try_clone().ok()?));
+        // Without descriptors to spare they are freed when their slot is used again.
+        let Some((cells, standing)) = copies() else { return };
         let current = current.slot.index();
         let work = move || {
             // Putting the standing table in its own place changes nothing, and waits as any change does.
-            if sys::put(&cover, &[(current, &standing)]).is_ok() {
-                let slot = former.slot.index();
-                let _ = sys::clear(&cover, slot);
-                let _ = sys::clear(&cells, slot);
+            if sys::put(&cells, &[(current, &standing)]).is_ok() {
+                let _ = sys::clear(&cells, former.slot.index());
             }
             drop(former);
         };
@@ -140,23 +131,17 @@ impl Places {
         }
     }
 
-    /// Takes the list in a slot away, which no frame is judged by any more.
+    /// Takes the cells in a slot away, which no frame is judged by any more.
     pub fn clear(&mut self, slot: Slot) {
         self.finish_freeing();
-        for (outer, of) in [(&self.cover, COVER), (&self.cells, CELLS)] {
-            let _ = sys::clear(outer, slot.index());
-            self.pins.unpin(&pin_name(&of, slot));
-        }
+        let _ = sys::clear(&self.cells, slot.index());
+        self.pins.unpin(&pin_name(slot));
     }
 
     /// Pins again what is not pinned any more; returns how many tables were.
     pub fn pin_again(&self, generation: &Generation) -> Result<usize, GateError> {
-        let mut pinned = 0;
-        for (table, of) in [(&generation.cover.0, COVER), (&generation.cells.0, CELLS)] {
-            let path = self.pins.path(&pin_name(&of, generation.slot));
-            pinned += usize::from(pin_if_missing(table, &path)?);
-        }
-        Ok(pinned)
+        let path = self.pins.path(&pin_name(generation.slot));
+        Ok(usize::from(pin_if_missing(&generation.cells, &path)?))
     }
 }
 
@@ -167,19 +152,18 @@ impl Drop for Places {
 }
 
 impl Generation {
-    fn image_under<'a>(&'a self, head: &'a [AtomicU64]) -> Image<'a> {
-        Image::new(head, self.cover.1.words(), self.cells.1.words())
-    }
-
     /// Returns how much memory it takes, in bytes.
     pub const fn bytes(&self) -> usize {
-        size_of_val(self.cover.1.words()) + size_of_val(self.cells.1.words())
+        COVER_WORDS * 8 + size_of_val(self.cell_words.words())
     }
 }
 
-/// Returns the name of the pin of a list's table.
-pub fn pin_name(of: &Table, slot: Slot) -> String {
-    format!("{}_{}", of.name, slot.index())
+/// The words of the bitmaps of one slot.
+pub const COVER_WORDS: usize = COVER_LINES as usize * WORDS;
+
+/// Returns the name of the pin of a list's cells.
+pub fn pin_name(slot: Slot) -> String {
+    format!("{}_{}", CELLS.name, slot.index())
 }
 
 /// Returns a number that nobody can know beforehand.

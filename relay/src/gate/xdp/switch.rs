@@ -23,6 +23,7 @@ const SOURCE_SEED: usize = offset_of!(Switch, source_seed) / 8;
 const ROWS_KEY: usize = offset_of!(Switch, rows_key) / 8;
 const FACTORS: usize = offset_of!(Switch, interface_factor) / 8;
 const BAN_LENGTHS: usize = offset_of!(Switch, ban_lengths) / 8;
+const PORTS: usize = offset_of!(Switch, ports) / 8;
 
 /// Refused frames that each tick may tell as samples, at the first door and at the second.
 const SAMPLES: [u64; 2] = [64, 16];
@@ -61,6 +62,13 @@ impl Board {
     /// Changes the state, in one step for every CPU.
     pub fn set_state(&self, change: impl FnOnce(State) -> State) {
         self.store(STATE, change(self.state()).word());
+    }
+
+    /// Writes the guarded ports as `choose` mixes the wanted words with those held.
+    pub fn guard(&self, wanted: &[u64], choose: fn(u64, u64) -> u64) {
+        for (at, wanted) in (PORTS..WORDS).zip(wanted) {
+            self.store(at, choose(*wanted, self.load(at)));
+        }
     }
 
     /// Returns the time until which the mode "observe" holds.

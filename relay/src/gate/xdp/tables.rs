@@ -9,9 +9,7 @@ use aya::maps::{Array, Map, MapData};
 use relay_common::addr::{Addr, Net};
 use relay_common::bucket::Rate;
 use relay_common::state::{Alone, Mode, Shadow, Slot, State};
-use relay_common::table::{
-    self, ENTRIES, ENTRIES_MAX, EntryId, PORTS, RATES, Sketch, TAGS, TagName,
-};
+use relay_common::table::{self, ENTRIES, ENTRIES_MAX, EntryId, RATES, Sketch, TAGS, TagName};
 
 use super::anchors::Anchors;
 use super::bans::Bans;
@@ -39,7 +37,6 @@ pub struct Tables {
     rates: Shelf<Rate>,
     bans: Bans,
     rows: Rows,
-    ports: Array<MapData, u64>,
     sums: Sums,
     diagnosed: Array<MapData, u64>,
     programs: Array<MapData, u64>,
@@ -67,7 +64,6 @@ impl Tables {
             rates: Shelf::adopt(opening.table(&RATES, Map::Array)?, RATES, Rate::UNLIMITED)?,
             bans,
             rows: Rows::open(opening)?,
-            ports: opening.table(&PORTS, Map::Array)?,
             sums: Sums::adopt(opening)?,
             diagnosed: opening.table(&table::DIAGNOSED, Map::Array)?,
             programs: opening.table(&table::PROGRAMS, Map::Array)?,
@@ -148,7 +144,7 @@ impl Tables {
     pub fn replace(&mut self, ruleset: &Ruleset) -> Result<(), GateError> {
         check(ruleset)?;
         let ports = port_words(&ruleset.ports);
-        self.guard(&ports, |wanted, held| wanted | held)?;
+        self.board.guard(&ports, |wanted, held| wanted | held);
         self.bans.add(&ruleset.bans, &self.board)?;
         self.replace_entries(&ruleset.entries)?;
         self.board
@@ -159,7 +155,7 @@ impl Tables {
                 self.bans.remove(&net, &self.board)?;
             }
         }
-        self.guard(&ports, |wanted, _| wanted)?;
+        self.board.guard(&ports, |wanted, _| wanted);
         self.rows.set_ports(&ruleset.ports, &self.board)
     }
 
@@ -318,18 +314,6 @@ impl Tables {
             pinned += self.places.pin_again(list)?;
         }
         Ok(pinned)
-    }
-
-    /// Writes the guarded ports as `choose` mixes the wanted words with those held.
-    fn guard(&mut self, wanted: &[u64], choose: fn(u64, u64) -> u64) -> Result<(), GateError> {
-        for (index, wanted) in (0u32..).zip(wanted) {
-            let held = self.ports.get(&index, 0).map_err(|error| not_written(&PORTS, error))?;
-            let chosen = choose(*wanted, held);
-            if chosen != held {
-                self.ports.set(index, chosen, 0).map_err(|error| not_written(&PORTS, error))?;
-            }
-        }
-        Ok(())
     }
 
     /// Returns the sums of refused frames by source, of all CPUs.

@@ -11,13 +11,13 @@ use relay_common::bucket::{Bucket, Rate};
 use relay_common::lookup::lengths::{self, LENGTH_WORDS};
 use relay_common::state::State;
 use relay_common::table::{
-    self, BANS, Ban, BanKey, CELLS, CHUNKS, COVER, ENTRIES, Entry, EntryId, HEADS, RATES, SWITCH,
-    Switch, TAGS, TagName, family_index,
+    self, BANS, Ban, BanKey, CHUNKS, COVER, ENTRIES, Entry, EntryId, HEADS, RATES, SWITCH, Switch,
+    TAGS, TagName, family_index,
 };
 use relay_common::verdict::{Connect, Reason, Tables, Verdict, judge_connect};
 
 use super::chunks::net_of;
-use super::generation::pin_name;
+use super::generation::{COVER_WORDS, pin_name};
 use super::opening::Opening;
 use super::pins::Pins;
 use super::{attach, kernel_said};
@@ -31,6 +31,7 @@ pub struct View {
     pins: Pins,
     switch: Seen,
     heads: Seen,
+    cover: Seen,
     tags: Array<MapData, TagName>,
     rates: Array<MapData, Rate>,
     bans: HashMap<MapData, BanKey, Ban>,
@@ -48,7 +49,6 @@ struct Lists {
 /// The memory of one list.
 struct List {
     state: State,
-    cover: Seen,
     cells: Seen,
 }
 
@@ -68,6 +68,7 @@ impl View {
         let view = Self {
             switch: seen(opening, SWITCH.name)?,
             heads: seen(opening, HEADS.name)?,
+            cover: seen(opening, COVER.name)?,
             tags: opening.table(&TAGS, Map::Array)?,
             rates: opening.table(&RATES, Map::Array)?,
             bans: opening.table(&BANS, Map::HashMap)?,
@@ -126,9 +127,10 @@ impl View {
                 self.open_chunks(&mut lists.chunks);
             }
             let Lists { current, chunks } = &*lists;
-            let List { cover, cells, .. } = current.as_ref()?;
+            let List { cells, .. } = current.as_ref()?;
             let head = self.heads.window(state.slot().index() as usize * HEAD_WORDS, HEAD_WORDS);
-            let image = Image::new(head, cover.all(), cells.all());
+            let cover = self.cover.window(state.slot().index() as usize * COVER_WORDS, COVER_WORDS);
+            let image = Image::new(head, cover, cells.all());
             let answer = question(&Asked { view: self, state, image, chunks });
             // If the list was replaced meanwhile, its memory may have been used for another.
             if of(self.state()) == of(state) {
@@ -140,8 +142,7 @@ impl View {
 
     fn open_list(&self, state: State) -> Result<List, GateError> {
         let opening = Opening { pins: &self.pins, access: Access::Read };
-        let of = |table| seen(opening, &pin_name(table, state.slot()));
-        Ok(List { state, cover: of(&COVER)?, cells: of(&CELLS)? })
+        Ok(List { state, cells: seen(opening, &pin_name(state.slot()))? })
     }
 
     /// Opens the chunks of rows that came since the last time.
@@ -215,6 +216,10 @@ impl Tables for Asked<'_> {
 
     fn covers(&self, _state: State, source: &Addr) -> bool {
         self.image.covers(source)
+    }
+
+    fn lacks(&self, _state: State, source: &Addr) -> bool {
+        !self.image.covers(source)
     }
 
     fn banned(&self, source: &Addr) -> bool {

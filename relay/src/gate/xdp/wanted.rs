@@ -2,7 +2,7 @@
 
 use relay_common::addr::Net;
 use relay_common::bucket::Rate;
-use relay_common::table::{self, BANS, BANS_MAX, ENTRIES, ENTRIES_MAX};
+use relay_common::table::{BANS, BANS_MAX, ENTRIES, ENTRIES_MAX, PORT_WORDS};
 
 use crate::gate::{Entry, GateError, Ruleset};
 
@@ -11,9 +11,9 @@ pub fn limited(rate: Option<Rate>) -> Option<Rate> {
     rate.filter(|rate| !rate.is_unlimited())
 }
 
-/// Returns the guarded ports as the words of their table.
+/// Returns the guarded ports as the words that have a bit for each.
 pub fn port_words(ports: &[u16]) -> Vec<u64> {
-    let mut words = vec![0; table::PORT_WORDS as usize];
+    let mut words = vec![0; PORT_WORDS];
     for port in ports {
         words[usize::from(port / 64)] |= 1 << (port % 64);
     }
