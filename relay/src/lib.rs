@@ -54,5 +54,8 @@ pub mod control;
 pub mod appliance;
 // The command line.
 pub mod cli;
+// Crafted frames at the real gate, in network namespaces.
+#[cfg(feature = "xdp")]
+pub mod selftest;
 // The whole product at work in network namespaces.
 pub mod demo;

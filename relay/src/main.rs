@@ -50,6 +50,8 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
         Verb::Demo => return relay::demo::run(),
+        #[cfg(feature = "xdp")]
+        Verb::Selftest { output } => return relay::selftest::run(output.form()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -103,6 +103,16 @@ pub enum Verb {
     /// Set up TLS.
     #[command(subcommand)]
     Tls(TlsVerb),
+    /// Try whether anything gets around the gate on this kernel: more than a hundred crafted shapes of a
+    /// connection attempt, sent at the real program in network namespaces of their own. Exit code 0: nothing
+    /// does. Needs root.
+    #[cfg(feature = "xdp")]
+    #[command(after_help = "Example:\n  sudo sallyport selftest")]
+    Selftest {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
     /// Show the whole product at work in network namespaces of its own. Needs root.
     #[command(after_help = "Example:\n  sudo sallyport demo")]
     Demo,

@@ -59,11 +59,7 @@ impl Stage {
     /// If anything cannot be made; root is needed.
     pub fn set(folder: &Path, program: &Path) -> anyhow::Result<Self> {
         let (relay, world) = (Host::new()?, Host::new()?);
-        Host::join((&relay, "guard0"), (&world, "wire0")).context("the wire")?;
-        relay.address("guard0", network(RELAY)?)?;
-        for address in [CLIENT, STRANGER, HOP.ip()] {
-            world.address("wire0", network(address)?)?;
-        }
+        lay(&relay, &world)?;
         let other = relay.within(|| TcpListener::bind(OTHER))??;
         let other = std::thread::spawn(move || {
             // Accepting is all that this service does.
@@ -115,6 +111,17 @@ impl Stage {
         Ok(())
     }
 
+    /// Adds lines to the `[gate]` table of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn say_of_the_gate(&self, lines: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        let text = text.replacen("[gate]\n", &format!("[gate]\n{lines}\n"), 1);
+        Ok(fs::write(self.config(), text)?)
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.join("sallyport.toml")
     }
@@ -143,7 +150,10 @@ impl Stage {
             if let Some(Ok(Some(status))) = self.product.as_mut().map(Child::try_wait) {
                 return Some(Some(status));
             }
-            self.run(&["status", "--check"]).ok().filter(|out| out.status.success()).map(|_| None)
+            // Not "--check": strangers who knock are no good health, and no reason not to serve.
+            let status = self.listing(&["status"]).ok()?;
+            let serves = ["gate", "relay"].iter().all(|half| status[half]["serving"] == true);
+            serves.then_some(None)
         })?;
         match ended {
             None => Ok(()),
@@ -159,6 +169,29 @@ impl Stage {
     pub fn signal_parent(&self, signal: Signal) -> anyhow::Result<()> {
         let product = self.product.as_ref().context("nothing was started")?;
         Ok(process::signal(product.id(), signal)?)
+    }
+
+    /// Ends the product in order and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it was not started.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.signal_parent(Signal::TERM)?;
+        let mut product = self.product.take().context("nothing was started")?;
+        product.wait()?;
+        Ok(())
+    }
+
+    /// Cuts the wire and lays a new one, as when a network card is taken out and put back: the interfaces of
+    /// both ends have the names and addresses of the former ones.
+    ///
+    /// # Errors
+    ///
+    /// If there is no wire.
+    pub fn lay_again(&self) -> anyhow::Result<()> {
+        self.relay.cut("guard0")?;
+        lay(&self.relay, &self.world)
     }
 
     /// Returns what the product wrote to its log so far.
@@ -217,4 +250,14 @@ impl Drop for Stage {
 /// An address of the demo's one network.
 fn network(address: IpAddr) -> anyhow::Result<ipnetwork::IpNetwork> {
     Ok(ipnetwork::IpNetwork::new(address, 24)?)
+}
+
+/// Lays the wire between the hosts.
+fn lay(relay: &Host, world: &Host) -> anyhow::Result<()> {
+    Host::join((relay, "guard0"), (world, "wire0")).context("the wire")?;
+    relay.address("guard0", network(RELAY)?)?;
+    for address in [CLIENT, STRANGER, HOP.ip()] {
+        world.address("wire0", network(address)?)?;
+    }
+    Ok(())
 }

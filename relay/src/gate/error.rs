@@ -77,14 +77,12 @@ pub enum GateError {
         name: String,
     },
     /// The interface takes the program neither in the driver nor in the stack.
-    #[error("interface {name}: cannot attach, native: {native}; generic: {generic}")]
+    #[error("interface {name}: cannot attach: {refusals}")]
     Attach {
         /// The interface.
         name: String,
-        /// What the driver said.
-        native: String,
-        /// What the stack said.
-        generic: String,
+        /// What the kernel said to each way.
+        refusals: String,
     },
     /// A table has no room.
     #[error("table {table}: full at {capacity} entries; take some away first")]

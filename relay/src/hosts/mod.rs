@@ -49,6 +49,15 @@ impl Host {
         Ok(host)
     }
 
+    /// Returns this host once more: it lives as long as any of them.
+    ///
+    /// # Errors
+    ///
+    /// Without a descriptor to spare.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(Self { namespace: self.namespace.try_clone()? })
+    }
+
     /// Runs `work` on a thread inside the host and returns what it returns. Sockets that `work`
     /// makes stay in the host wherever they are used.
     ///

@@ -11,7 +11,7 @@ use super::pins::Pins;
 use super::{kernel_said, links};
 use crate::gate::netlink::{self, Interface};
 use crate::gate::sys::{self, XdpFlags};
-use crate::gate::{GateError, Health, InterfaceState};
+use crate::gate::{GateError, Health, InterfaceState, XdpMode};
 
 /// A program that is loaded and announced.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,12 @@ pub struct Made {
 ///
 /// [`GateError::UnknownInterface`], [`GateError::Foreign`], [`GateError::NoLink`], [`GateError::Attach`],
 /// [`GateError::NotPermitted`].
-pub fn attach(program: Program<'_>, pins: &Pins, name: &str) -> Result<Made, GateError> {
+pub fn attach(
+    program: Program<'_>,
+    pins: &Pins,
+    name: &str,
+    ways: &[XdpMode],
+) -> Result<Made, GateError> {
     let interface =
         look(name)?.ok_or_else(|| GateError::UnknownInterface { name: name.to_owned() })?;
     let index = interface.index;
@@ -64,7 +69,7 @@ pub fn attach(program: Program<'_>, pins: &Pins, name: &str) -> Result<Made, Gat
     if let Some((program_id, _)) = interface.program {
         return Err(GateError::Foreign { name: name.to_owned(), program_id });
     }
-    let link = make_link(program, &interface, name)?;
+    let link = make_link(program, &interface, name, ways)?;
     links::pin(&link, pins, index)?;
     Ok(Made { index, link, adopted: false })
 }
@@ -98,42 +103,45 @@ fn relink(program: Program<'_>, path: &std::path::Path) -> Result<OwnedFd, GateE
         .map_err(|error| kernel_said(format!("{}: exchange the program", path.display()), error))
 }
 
-/// Makes a link in the driver, or else in the stack.
+/// Makes a link in the first of these ways that works.
 fn make_link(
     program: Program<'_>,
     interface: &Interface,
     name: &str,
+    ways: &[XdpMode],
 ) -> Result<OwnedFd, GateError> {
-    let link = |flags| sys::link_xdp(program.fd, interface.index, flags);
-    let native = match link(XdpFlags::Native) {
-        Ok(link) => return Ok(link),
-        Err(error) => error,
-    };
-    let generic = match link(XdpFlags::Generic) {
-        Ok(link) => return Ok(link),
-        Err(error) => error,
-    };
-    Err(not_attached(name, &native, &generic))
+    let mut refusals = Vec::new();
+    for way in ways {
+        let flags = match way {
+            XdpMode::Native => XdpFlags::Native,
+            XdpMode::Generic => XdpFlags::Generic,
+        };
+        match sys::link_xdp(program.fd, interface.index, flags) {
+            Ok(link) => return Ok(link),
+            Err(error) => refusals.push((*way, error)),
+        }
+    }
+    Err(not_attached(name, &refusals))
 }
 
-/// Finds the reason why neither way works.
-fn not_attached(name: &str, native: &io::Error, generic: &io::Error) -> GateError {
+/// Finds the reason why no way works.
+fn not_attached(name: &str, refusals: &[(XdpMode, io::Error)]) -> GateError {
     let name = name.to_owned();
-    match generic.raw_os_error() {
-        Some(nix::libc::EPERM) => {
-            GateError::NotPermitted { what: format!("interface {name}: attach") }
+    let all = |code| refusals.iter().all(|(_, error)| error.raw_os_error() == Some(code));
+    if refusals.iter().any(|(_, error)| error.raw_os_error() == Some(nix::libc::EPERM)) {
+        return GateError::NotPermitted { what: format!("interface {name}: attach") };
+    }
+    if all(nix::libc::EINVAL) {
+        return GateError::NoLink { name };
+    }
+    match look(&name) {
+        Ok(Some(Interface { program: Some((program_id, _)), .. })) => {
+            GateError::Foreign { name, program_id }
         }
-        Some(nix::libc::EINVAL) if native.raw_os_error() == generic.raw_os_error() => {
-            GateError::NoLink { name }
+        Ok(_) | Err(_) => {
+            let said = refusals.iter().map(|(way, error)| format!("{}: {error}", way.name()));
+            GateError::Attach { name, refusals: said.collect::<Vec<_>>().join("; ") }
         }
-        _ => match look(&name) {
-            Ok(Some(Interface { program: Some((program_id, _)), .. })) => {
-                GateError::Foreign { name, program_id }
-            }
-            Ok(_) | Err(_) => {
-                GateError::Attach { name, native: native.to_string(), generic: generic.to_string() }
-            }
-        },
     }
 }
 

@@ -11,11 +11,13 @@ use super::kernel_said;
 use super::pins::Pins;
 use crate::gate::netlink::{self, Interface};
 use crate::gate::sys;
-use crate::gate::{GateError, Health, InterfaceState};
+use crate::gate::{GateError, Health, InterfaceState, XdpMode};
 
 /// Every interface that is guarded.
 pub struct Links {
     pins: Pins,
+    /// The ways to attach, the best first.
+    ways: Vec<XdpMode>,
     guarded: Vec<Guarded>,
 }
 
@@ -30,8 +32,8 @@ struct Guarded {
 
 impl Links {
     /// Returns no interface yet.
-    pub const fn new(pins: Pins) -> Self {
-        Self { pins, guarded: Vec::new() }
+    pub const fn new(pins: Pins, ways: Vec<XdpMode>) -> Self {
+        Self { pins, ways, guarded: Vec::new() }
     }
 
     /// Attaches `program` to the interface called `name`.
@@ -40,7 +42,7 @@ impl Links {
     ///
     /// See [`attach::attach`].
     pub fn add(&mut self, program: Program<'_>, name: &str) -> Result<(), GateError> {
-        let made = attach::attach(program, &self.pins, name)?;
+        let made = attach::attach(program, &self.pins, name, &self.ways)?;
         let (index, link, adopted) = (made.index, made.link, made.adopted);
         self.guarded.push(Guarded { name: name.to_owned(), index, link, adopted });
         Ok(())
@@ -53,8 +55,8 @@ impl Links {
 
     /// Attaches again where the program is missing, and returns how every interface stands then.
     pub fn repair(&mut self, program: Program<'_>) -> Vec<Health> {
-        let pins = &self.pins;
-        self.guarded.iter_mut().map(|guarded| guarded.repair(program, pins)).collect()
+        let Self { pins, ways, guarded } = self;
+        guarded.iter_mut().map(|guarded| guarded.repair(program, pins, ways)).collect()
     }
 
     /// Pins again what is not pinned any more; returns how many links were.
@@ -111,7 +113,7 @@ impl Guarded {
         attach::state(&self.name, self.look(), programs, self.adopted)
     }
 
-    fn repair(&mut self, program: Program<'_>, pins: &Pins) -> Health {
+    fn repair(&mut self, program: Program<'_>, pins: &Pins, ways: &[XdpMode]) -> Health {
         let seen = self.health(&[program.id]);
         if seen.state != InterfaceState::Missing {
             return seen;
@@ -119,7 +121,7 @@ impl Guarded {
         // It went and came back, or somebody detached the link, which holds nothing then.
         let found = self.look().ok().flatten();
         let name = found.map_or_else(|| self.name.clone(), |found| found.name);
-        match attach::attach(program, pins, &name) {
+        match attach::attach(program, pins, &name, ways) {
             Ok(made) => {
                 (self.index, self.link, self.adopted) = (made.index, made.link, made.adopted);
                 self.health(&[program.id])

@@ -33,6 +33,7 @@ use relay_common::table::{EntryId, Sample, Sketch};
 use super::sys::Access;
 use super::{
     Counters, Entry, EntryCounts, Explanation, Gate, GateError, Health, Place, Ruleset, Switched,
+    XdpMode,
 };
 use links::Links;
 use object::Object;
@@ -130,13 +131,34 @@ impl Filled {
     /// [`GateError::UnknownInterface`], [`GateError::Foreign`], [`GateError::NoLink`], [`GateError::Attach`]:
     /// the interfaces before that one are attached, and stay so.
     pub fn attach(self, interfaces: &[String]) -> Result<Box<dyn Gate>, GateError> {
+        self.attach_by(interfaces, &[XdpMode::Native, XdpMode::Generic])
+    }
+
+    /// Attaches the gate to `interfaces` in one way alone.
+    ///
+    /// # Errors
+    ///
+    /// See [`attach`](Self::attach).
+    pub fn attach_as(
+        self,
+        interfaces: &[String],
+        mode: XdpMode,
+    ) -> Result<Box<dyn Gate>, GateError> {
+        self.attach_by(interfaces, &[mode])
+    }
+
+    fn attach_by(
+        self,
+        interfaces: &[String],
+        ways: &[XdpMode],
+    ) -> Result<Box<dyn Gate>, GateError> {
         let Self { pins, mut object, mut tables } = self;
         tables.announce(object.gate()?.id)?;
         object.hang_door(&pins)?;
         let door = object.knocker(&pins)?;
         let (rows, board) = tables.rows();
         rows.set_interfaces(interfaces, board)?;
-        let mut links = Links::new(pins.clone());
+        let mut links = Links::new(pins.clone(), ways.to_vec());
         for name in interfaces {
             links.add(object.gate()?, name)?;
         }

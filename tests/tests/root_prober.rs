@@ -1,0 +1,208 @@
+//! A stranger tries a thousand times a second while everything about the gate is disturbed, and is not
+//! answered once.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use relay::demo::stage::{CLIENT, GUARDED, RELAY, STRANGER, Stage};
+use relay::demo::steps::{gate, pid_of};
+use relay::hosts::Host;
+use relay::hosts::dial::{Answer, dial};
+use relay::hosts::process::{self, Signal};
+use relay::selftest::craft::{Ends, PLAIN, V4};
+use relay::selftest::wire::{Heard, Wire, hardware};
+use tests::need;
+use tests::world::World;
+
+/// A SYN each.
+const PACE: Duration = Duration::from_millis(1);
+/// The sender's ports, below those that the system gives to others.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+/// How often the listed client connects, and how long he waits for it.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a disturbance may keep the listed client away.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long is probed without a successor in sight.
+const ALONE: Duration = Duration::from_millis(1_500);
+
+/// A stranger who tries and a client who connects, on threads of their own.
+struct Prober {
+    ends: Arc<AtomicBool>,
+    stranger: JoinHandle<Result<Tried>>,
+    listed: JoinHandle<Result<()>>,
+    /// When a connection attempt of the listed client began that was answered.
+    connected: mpsc::Receiver<Instant>,
+}
+
+/// What the stranger did and heard.
+#[derive(Debug, Default)]
+struct Tried {
+    sent: usize,
+    /// How long there was a wire to send on.
+    on_the_wire: Duration,
+    heard: Vec<Heard>,
+}
+
+impl Prober {
+    fn start(stage: &Stage) -> Result<Self> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let (relay, world) = (stage.relay.again()?, stage.world.again()?);
+        let told = Arc::clone(&ends);
+        let stranger = std::thread::spawn(move || {
+            let mut tried = Tried::default();
+            while !told.load(Ordering::Acquire) {
+                // There is no wire while it is laid anew.
+                if let Ok((wire, ends)) = find(&relay, &world) {
+                    probe(&wire, ends, &told, &mut tried);
+                }
+            }
+            Ok(tried)
+        });
+        let (tell, connected) = mpsc::channel();
+        let (told, world) = (Arc::clone(&ends), stage.world.again()?);
+        let listed = std::thread::spawn(move || {
+            while !told.load(Ordering::Acquire) {
+                let begin = Instant::now();
+                let answer = world.within(|| dial(CLIENT, GUARDED, EVERY))?;
+                if matches!(answer, Ok(Answer::Connected)) {
+                    // Nobody listens any more when the test ends.
+                    let _ = tell.send(begin);
+                }
+                std::thread::sleep(EVERY.saturating_sub(begin.elapsed()));
+            }
+            Ok(())
+        });
+        Ok(Self { ends, stranger, listed, connected })
+    }
+
+    /// Waits until the listed client connected by an attempt that began after this.
+    fn connects_again(&self, after: &str) -> Result<()> {
+        let (from, deadline) = (Instant::now(), Instant::now() + PATIENCE);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.connected.recv_timeout(left) {
+                Ok(begin) if begin >= from => return Ok(()),
+                Ok(_) => {}
+                Err(_) => bail!("{after}: the listed client did not connect, the run is void"),
+            }
+        }
+    }
+
+    fn stop(self) -> Result<Tried> {
+        self.ends.store(true, Ordering::Release);
+        let ended = |_| anyhow::anyhow!("a prober panicked");
+        self.listed.join().map_err(ended)??;
+        self.stranger.join().map_err(ended)?
+    }
+}
+
+/// Finds both ends of the wire.
+fn find(relay: &Host, world: &Host) -> Result<(Wire, Ends)> {
+    let hardware = [world.within(|| hardware("wire0"))??, relay.within(|| hardware("guard0"))??];
+    let wire = world.within(|| Wire::open("wire0"))??;
+    let (IpAddr::V4(source), IpAddr::V4(target)) = (STRANGER, RELAY) else { bail!("not IPv4") };
+    let none = Ipv6Addr::UNSPECIFIED;
+    let (source, target) = ((source, none), (target, none));
+    let port = GUARDED.port();
+    Ok((wire, Ends { hardware, source, target, source_port: PORTS.start, port }))
+}
+
+/// Sends a SYN each millisecond and listens, as long as there is a wire.
+fn probe(wire: &Wire, ends: Ends, told: &AtomicBool, tried: &mut Tried) {
+    let begin = Instant::now();
+    let mut next = begin;
+    for source_port in PORTS.cycle() {
+        let ends = Ends { source_port, ..ends };
+        if told.load(Ordering::Acquire)
+            || wire.send(&V4.frame(&ends, &PLAIN.over_v4(&ends))).is_err()
+        {
+            break;
+        }
+        tried.sent += 1;
+        next += PACE;
+        while Instant::now() < next {
+            match wire.hear(next) {
+                Ok(Some((port, heard))) if PORTS.contains(&port) => tried.heard.push(heard),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+    }
+    tried.on_the_wire += begin.elapsed();
+}
+
+#[test]
+fn a_stranger_is_not_answered_once_whatever_is_killed_exchanged_or_laid_anew() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::serving()?;
+    let prober = Prober::start(&world.stage)?;
+    prober.connects_again("at the beginning")?;
+    let stage = &mut world.stage;
+
+    let relay = pid_of(&stage.listing(&["status"])?["relay"])?;
+    process::signal(relay, Signal::KILL)?;
+    prober.connects_again("the relay was killed")?;
+    stage.serving()?;
+
+    process::signal(pid_of(&gate(stage)?)?, Signal::KILL)?;
+    prober.connects_again("the gate was killed")?;
+    stage.serving()?;
+
+    swap_lists(stage, world.folder.path())?;
+    prober.connects_again("lists were swapped")?;
+
+    stage.stop()?;
+    stage.start()?;
+    prober.connects_again("the product was exchanged")?;
+
+    stage.lay_again()?;
+    prober.connects_again("the wire was laid anew")?;
+    stage.serving()?;
+
+    // The parent is held, so that nothing but the second door stands on the new wire.
+    let pid = pid_of(&gate(stage)?)?;
+    stage.signal_parent(Signal::STOP)?;
+    process::signal(pid, Signal::KILL)?;
+    stage.lay_again()?;
+    let alone = prober.connects_again("the wire was laid anew without a gate");
+    std::thread::sleep(ALONE);
+    stage.signal_parent(Signal::CONT)?;
+    alone?;
+    stage.serving()?;
+    prober.connects_again("at the end")?;
+
+    let Tried { sent, on_the_wire, heard } = prober.stop()?;
+    println!("{sent} SYNs in {on_the_wire:?} on the wire, {} answers", heard.len());
+    ensure!(heard.is_empty(), "the stranger heard {heard:?}");
+    let wanted = on_the_wire.as_millis() as usize * 9 / 10;
+    ensure!(sent > wanted, "only {sent} SYNs in {on_the_wire:?}: the run is void");
+    Ok(())
+}
+
+/// Replaces the run-time list many times, by lists of a thousand networks and of two.
+fn swap_lists(stage: &Stage, folder: &std::path::Path) -> Result<()> {
+    let long = (0..1_000).fold(String::new(), |mut text, number: u32| {
+        let network = Ipv4Addr::from(0x0a00_0000 + (number << 8));
+        let _ = writeln!(text, "{network}/24");
+        text
+    });
+    for (name, text) in [("long", long.as_str()), ("short", "10.0.0.0/8\n203.0.113.7\n")] {
+        std::fs::write(folder.join(name), text)?;
+    }
+    for _ in 0..10 {
+        for name in ["long", "short"] {
+            let file = folder.join(name).display().to_string();
+            stage.command(&["allow", "apply", &file]).context(name)?;
+        }
+    }
+    Ok(())
+}
