@@ -1,5 +1,6 @@
 //! The gate process over a table in memory instead of the kernel's; sockets and files are real.
 
+mod applying;
 mod attaching;
 mod changing;
 mod desk;
