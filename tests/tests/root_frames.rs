@@ -93,7 +93,7 @@ fn mixed() -> Ruleset {
 }
 
 #[test]
-fn twenty_thousand_frames_made_by_chance_are_judged_alike() {
+fn a_hundred_thousand_frames_made_by_chance_are_judged_explained_and_dropped_alike() {
     if !need::root() {
         return;
     }
@@ -110,12 +110,15 @@ fn twenty_thousand_frames_made_by_chance_are_judged_alike() {
     for ruleset in rulesets {
         gate.fill(&ruleset).unwrap();
         let host = Lists::new(ruleset, boot_clock_ns());
-        for _ in 0..5_000 {
+        for _ in 0..25_000 {
             let [from, other] = [(); 2].map(|()| &corpus[chance.below(corpus.len())].bytes);
             let frame = mutate(from, other, &mut chance);
             let (on_host, in_kernel) =
                 (judge(frame.as_slice(), &host), gate.judge(&frame).unwrap());
             assert_eq!(in_kernel, on_host, "SALLYPORT_SEED={seed}, frame {frame:02x?}");
+            let action = gate.run(EntryPoint::Gate, &frame, 1).unwrap().returned;
+            let wanted = if on_host.passes() { XDP_PASS } else { XDP_DROP };
+            assert_eq!(action, wanted, "SALLYPORT_SEED={seed}, frame {frame:02x?}");
             seen.insert(on_host.reason());
         }
     }

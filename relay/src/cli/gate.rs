@@ -34,13 +34,17 @@ pub fn allow(socket: &Path, verb: AllowVerb) -> anyhow::Result<()> {
             let entries: Vec<Entry> = ask(socket, "gate", &GateRequest::AllowList)?;
             if file { print_file(&entries) } else { list(&entries, output.form()) }
         }
-        AllowVerb::Apply { path, dry_run, confirm_within, force } => {
+        AllowVerb::Apply { path, dry_run, confirm_within, force, output } => {
             let text = read(&path)?;
             let confirm_within_ms = confirm_within.map(millis);
             let bytes = text.len();
             let request = GateRequest::AllowApply { bytes, dry_run, confirm_within_ms, force };
             let applied = ask_with(socket, "gate", &request, &text);
-            report(&applied.with_context(|| format!("{}", path.display()))?);
+            let applied = applied.with_context(|| format!("{}", path.display()))?;
+            match output.form() {
+                Output::Json => print::json(&applied),
+                Output::Text => report(&applied),
+            }
         }
         AllowVerb::Confirm => {
             let done: Confirmed = ask(socket, "gate", &GateRequest::AllowConfirm)?;

@@ -54,7 +54,7 @@ pub const CWR: u8 = 0x80;
 pub fn ethernet(ends: &Ends, tags: &[[u8; 4]], kind: u16, packet: &[u8]) -> Vec<u8> {
     let [from, to] = ends.hardware;
     let mut frame = [to, from].concat();
-    tags.iter().for_each(|tag| frame.extend(tag));
+    frame.extend(tags.as_flattened());
     frame.extend(kind.to_be_bytes());
     frame.extend(packet);
     frame
@@ -94,7 +94,7 @@ impl Segment<'_> {
         let words = 5 + self.options.len() / 4;
         let mut bytes = [ends.source_port, ends.port].map(u16::to_be_bytes).concat();
         bytes.extend(7_u32.to_be_bytes());
-        let acknowledges: u32 = if self.flags & ACK == 0 { 0 } else { 1 };
+        let acknowledges = u32::from(self.flags & ACK != 0);
         bytes.extend(acknowledges.to_be_bytes());
         bytes.extend([(words << 4) as u8, self.flags, 0x20, 0, 0, 0, 0, 0]);
         bytes.extend(self.options);

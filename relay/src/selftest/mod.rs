@@ -10,6 +10,7 @@ mod rounds;
 mod shapes;
 pub mod wire;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -170,8 +171,12 @@ fn table(report: &Report) -> String {
     let wide = report.rows.iter().map(|row| row.shape.len()).max().unwrap_or(0);
     let heads: Vec<String> = (1..=report.rounds.len()).map(|at| format!("[{at}]")).collect();
     let line = |shape: &str, cells: &[String]| {
-        let cells: String = cells.iter().map(|cell| format!(" {cell:<8}")).collect();
-        format!("{shape:<wide$} {cells}").trim_end().to_owned()
+        let mut line = format!("{shape:<wide$} ");
+        for cell in cells {
+            // Writing to a string cannot fail.
+            let _ = write!(line, " {cell:<8}");
+        }
+        line.trim_end().to_owned()
     };
     lines.push(line("shape", &heads));
     for row in &report.rows {

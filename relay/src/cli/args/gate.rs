@@ -76,6 +76,9 @@ pub enum AllowVerb {
         /// Also if no client that is connected now would be admitted any more.
         #[arg(long)]
         force: bool,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
     },
     /// Keep the list that `allow apply --confirm-within` put in force.
     #[command(after_help = "Example:\n  sallyport allow confirm")]

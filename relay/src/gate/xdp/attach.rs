@@ -134,15 +134,11 @@ fn not_attached(name: &str, refusals: &[(XdpMode, io::Error)]) -> GateError {
     if all(nix::libc::EINVAL) {
         return GateError::NoLink { name };
     }
-    match look(&name) {
-        Ok(Some(Interface { program: Some((program_id, _)), .. })) => {
-            GateError::Foreign { name, program_id }
-        }
-        Ok(_) | Err(_) => {
-            let said = refusals.iter().map(|(way, error)| format!("{}: {error}", way.name()));
-            GateError::Attach { name, refusals: said.collect::<Vec<_>>().join("; ") }
-        }
+    if let Ok(Some(Interface { program: Some((program_id, _)), .. })) = look(&name) {
+        return GateError::Foreign { name, program_id };
     }
+    let said = refusals.iter().map(|(way, error)| format!("{}: {error}", way.name()));
+    GateError::Attach { name, refusals: said.collect::<Vec<_>>().join("; ") }
 }
 
 fn look(name: &str) -> Result<Option<Interface>, GateError> {

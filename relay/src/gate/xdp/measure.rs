@@ -5,8 +5,9 @@ use std::time::Duration;
 use aya::{TestRun as _, TestRunOptions};
 use relay_common::verdict::Verdict;
 
-use super::Filled;
 use super::errors::refused;
+use super::object::Object;
+use super::{Filled, Loaded};
 use crate::gate::{GateError, Ruleset};
 
 /// An entry point of the kernel object.
@@ -41,6 +42,17 @@ pub struct Run {
     pub mean: Duration,
 }
 
+impl Loaded {
+    /// Runs an entry point as [`Filled::run`] does, over the tables as somebody else fills them.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn run(&mut self, point: EntryPoint, frame: &[u8], repeat: u32) -> Result<Run, GateError> {
+        run(&mut self.object, point, frame, repeat)
+    }
+}
+
 impl Filled {
     /// Brings the tables to another ruleset.
     ///
@@ -64,12 +76,7 @@ impl Filled {
     ///
     /// What the kernel refused.
     pub fn run(&mut self, point: EntryPoint, frame: &[u8], repeat: u32) -> Result<Run, GateError> {
-        let program = self.object.loaded(point.name())?;
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        let result = program.test_run(options);
-        let result =
-            result.map_err(|error| refused(format!("program {}: run", point.name()), error))?;
-        Ok(Run { returned: result.return_value, mean: result.duration })
+        run(&mut self.object, point, frame, repeat)
     }
 
     /// Returns what the recording-free program makes of `frame`.
@@ -93,4 +100,18 @@ impl Filled {
             program.info().map_err(|error| refused(format!("program {}", point.name()), error))?;
         Ok(info.verified_instruction_count())
     }
+}
+
+fn run(
+    object: &mut Object,
+    point: EntryPoint,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<Run, GateError> {
+    let program = object.loaded(point.name())?;
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+    let result = program.test_run(options);
+    let result =
+        result.map_err(|error| refused(format!("program {}: run", point.name()), error))?;
+    Ok(Run { returned: result.return_value, mean: result.duration })
 }

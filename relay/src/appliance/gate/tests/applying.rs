@@ -68,10 +68,9 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
 fn a_file_with_one_wrong_line_is_refused_by_its_number() {
     let mut desk = Desk::new();
     desk.ask(add("198.51.100.7"), OPERATOR, 1).unwrap();
-    let mut file: String = (0..100_000_u32)
-        .map(|number| format!("{}/32\n", std::net::Ipv4Addr::from(0x0b00_0000 + number)))
-        .collect();
-    file.push_str("192.0.2.1/24\n");
+    let right = (0..100_000_u32).map(|number| std::net::Ipv4Addr::from(0x0b00_0000 + number));
+    let lines = right.map(|address| address.to_string()).chain(["192.0.2.1/24".to_owned()]);
+    let file = lines.collect::<Vec<_>>().join("\n");
     let refusal = desk.ask_with(apply(&file), &file, OPERATOR, 2).unwrap_err();
     assert!(refusal.starts_with("line 100001: "), "{refusal}");
     assert!(refusal.contains("192.0.2.0/24"), "the remedy is missing: {refusal}");
