@@ -27,6 +27,8 @@ pub mod ids;
 pub mod list;
 /// The file that replaces the run-time list.
 pub mod listfile;
+/// Ports of outgoing connections.
+pub mod local_ports;
 /// What the kernel says of interfaces.
 pub mod netlink;
 /// The two files of the gate's state.

@@ -1,5 +1,6 @@
 //! Bans: asked for by operators and by the relay.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -16,6 +17,11 @@ use crate::gate::cidr::{network, written};
 use crate::gate::clocks::Moment;
 
 impl Keeper {
+    /// Returns the addresses that the relay may not ban: those that this host listens on.
+    fn protected(&self) -> Vec<IpAddr> {
+        self.config.listeners.iter().map(|listener| listener.address.ip()).collect()
+    }
+
     /// Bans networks. An operator's are in the file when this returns; the relay's are effective then,
     /// and in the file a tick later, so that ten a second cost no ten flushes.
     pub(super) fn ban_add(

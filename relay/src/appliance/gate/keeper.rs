@@ -11,7 +11,6 @@
 //!   it can be: a full disk must not hold the door open for somebody who was shut out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use super::bypass::Bypasses;
 use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
-use super::telling::{problem, ruleset, stands, told};
+use super::telling::{guarded_ports, problem, ruleset, stands, told};
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
 use crate::event::Event;
@@ -31,6 +30,7 @@ use crate::gate::audit::Audit;
 use crate::gate::bans::{Ban, Budget};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
+use crate::gate::local_ports;
 use crate::gate::record::{Files, Former};
 use crate::gate::{Gate, Health, InterfaceState, Ruleset};
 use crate::journal::Journal;
@@ -365,6 +365,7 @@ impl Keeper {
         let mut problems = self.lists.damages.clone();
         problems.extend(pending.into_iter().flatten().cloned());
         problems.extend(listeners.problems());
+        problems.extend(local_ports::problem(&guarded_ports(&self.config)));
         problems
     }
 
@@ -391,10 +392,5 @@ impl Keeper {
             self.note(None, "allow expired", networks, None, now);
         }
         self.expire_bans(now);
-    }
-
-    /// Returns the addresses that the relay may not ban: those that this host listens on.
-    pub(super) fn protected(&self) -> Vec<IpAddr> {
-        self.config.listeners.iter().map(|listener| listener.address.ip()).collect()
     }
 }

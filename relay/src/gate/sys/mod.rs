@@ -3,16 +3,18 @@
 //! aya opens a pin without flags, so a process that may only read could not open it; and where the kernel
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
 //! and that no pin can hold. It makes tables without the types that bpftool prints them by, and knows no
-//! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `filter` and in `memory`,
-//! and nowhere else in the relay.
+//! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `channels`, `filter` and
+//! `memory`, and nowhere else in the relay.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers")]
 
+mod channels;
 mod filter;
 mod link;
 mod memory;
 mod seen;
 mod table;
 
+pub use channels::channels;
 pub use filter::{attach_filter, filter_is_locked, lock_filter};
 pub use link::{XdpFlags, link_xdp, relink, unlink};
 pub use memory::Written;

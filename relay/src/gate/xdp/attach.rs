@@ -193,3 +193,25 @@ pub fn of(program: &aya::programs::Xdp) -> Result<Program<'_>, GateError> {
     let fd = program.fd().map_err(|error| refused(what(), error))?.as_fd();
     Ok(Program { fd, id })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(codes: [i32; 2]) -> GateError {
+        let ways = [XdpMode::Native, XdpMode::Generic];
+        let refusals = codes.map(io::Error::from_raw_os_error);
+        let refusals: Vec<_> = ways.into_iter().zip(refusals).collect();
+        not_attached("no-such-device", &refusals)
+    }
+
+    #[test]
+    fn where_neither_way_makes_a_link_the_kernel_is_too_old() {
+        use nix::libc::{EBUSY, EINVAL, EOPNOTSUPP, EPERM};
+        let old = refused([EINVAL, EINVAL]);
+        assert!(matches!(&old, GateError::NoLink { .. }), "{old}");
+        assert!(matches!(refused([EPERM, EPERM]), GateError::NotPermitted { .. }));
+        let both = refused([EOPNOTSUPP, EBUSY]).to_string();
+        assert!(both.contains("native: ") && both.contains("generic: "), "{both}");
+    }
+}

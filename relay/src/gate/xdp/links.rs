@@ -28,6 +28,8 @@ struct Guarded {
     index: u32,
     link: OwnedFd,
     adopted: bool,
+    /// Its queues when they were last looked at.
+    channels: Option<[u32; 4]>,
 }
 
 impl Links {
@@ -44,7 +46,8 @@ impl Links {
     pub fn add(&mut self, program: Program<'_>, name: &str) -> Result<(), GateError> {
         let made = attach::attach(program, &self.pins, name, &self.ways)?;
         let (index, link, adopted) = (made.index, made.link, made.adopted);
-        self.guarded.push(Guarded { name: name.to_owned(), index, link, adopted });
+        let channels = sys::channels(name).ok().flatten();
+        self.guarded.push(Guarded { name: name.to_owned(), index, link, adopted, channels });
         Ok(())
     }
 
@@ -57,6 +60,39 @@ impl Links {
     pub fn repair(&mut self, program: Program<'_>) -> Vec<Health> {
         let Self { pins, ways, guarded } = self;
         guarded.iter_mut().map(|guarded| guarded.repair(program, pins, ways)).collect()
+    }
+
+    /// Returns the interfaces whose queues are others than at the last look. A driver may forget to run the
+    /// program on a queue that is new: veth of Linux 6.18 does.
+    pub fn rearranged(&mut self) -> Vec<String> {
+        let mut rearranged = Vec::new();
+        for guarded in &mut self.guarded {
+            let name = guarded.look().ok().flatten().map(|found| found.name);
+            let Some(channels) = name.and_then(|name| sys::channels(&name).ok()) else { continue };
+            if channels != guarded.channels {
+                guarded.channels = channels;
+                rearranged.push(guarded.name.clone());
+            }
+        }
+        rearranged
+    }
+
+    /// Exchanges the program on every interface for another, between two frames each.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn exchange(&self, program: Program<'_>) -> Result<(), GateError> {
+        for guarded in &self.guarded {
+            match sys::relink(&guarded.link, program.fd) {
+                // Its interface is gone: nothing runs on it.
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOLINK) => {}
+                result => result.map_err(|error| {
+                    kernel_said(format!("interface {}: exchange the program", guarded.name), error)
+                })?,
+            }
+        }
+        Ok(())
     }
 
     /// Pins again what is not pinned any more; returns how many links were.

@@ -195,6 +195,34 @@ impl Xdp {
         rows.tell(&numbers, board)
     }
 
+    /// Loads the programs once more and exchanges them on every interface. The kernel hands a program to the
+    /// driver anew only if it is another.
+    fn renew(&mut self) -> Result<(), GateError> {
+        let mut object = Object::load(&self.pins)?;
+        self.tables.announce(object.gate()?.id)?;
+        self.links.exchange(object.gate()?)?;
+        object.hang_door(&self.pins)?;
+        self.object = object;
+        Ok(())
+    }
+
+    /// Hands the program to drivers anew whose queues were changed, and says so.
+    fn follow_channels(&mut self) {
+        let rearranged = self.links.rearranged();
+        if rearranged.is_empty() {
+            return;
+        }
+        let names = rearranged.join(", ");
+        let said = match self.renew() {
+            Ok(()) => format!("{names}: other queues; the program was handed to the driver anew"),
+            Err(error) => format!(
+                "{names}: other queues, and the program could not be handed to the driver anew, so it may not \
+                 run on some of them; restart the gate: {error}"
+            ),
+        };
+        self.said.waiting.push(said);
+    }
+
     /// Pins again what somebody took away, and says so.
     fn pin_again(&mut self) {
         let pinned = self.tables.pin_again().and_then(|some| Ok(some + self.links.pin_again()?));
@@ -310,6 +338,7 @@ impl Gate for Xdp {
     }
 
     fn repair(&mut self) -> Vec<Health> {
+        self.follow_channels();
         let health = match self.object.gate() {
             Ok(program) => self.links.repair(program),
             Err(_) => self.links.health(&[]),

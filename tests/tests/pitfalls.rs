@@ -1,0 +1,98 @@
+//! `tests/gate.toml` is complete and true: every pitfall has tests that exist, or a reason.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// How many pitfalls are known.
+const PITFALLS: usize = 54;
+
+/// One of them.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pitfall {
+    pitfall: String,
+    #[serde(default)]
+    tests: Vec<String>,
+    reason: Option<String>,
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn rows() -> Result<BTreeMap<usize, Pitfall>> {
+    let text = fs::read_to_string(top().join("tests/gate.toml"))?;
+    let rows: BTreeMap<String, Pitfall> = toml::from_str(&text)?;
+    rows.into_iter().map(|(number, row)| Ok((number.parse()?, row))).collect()
+}
+
+/// Whether `name` is a test that runs in this text.
+fn is_a_test(text: &str, name: &str) -> bool {
+    let head = format!("fn {name}(");
+    let Some(at) = text.find(&head) else { return false };
+    let before = &text[..at];
+    // Attributes stand between the item before and the function.
+    let attributes = before.rsplit("\n\n").next().unwrap_or(before);
+    attributes.contains("#[test]") && !attributes.contains("#[ignore")
+}
+
+#[test]
+fn no_pitfall_is_missing_and_each_has_a_living_test_or_a_reason() -> Result<()> {
+    let rows = rows()?;
+    let numbers: Vec<usize> = rows.keys().copied().collect();
+    ensure!(numbers == (1..=PITFALLS).collect::<Vec<_>>(), "the numbers are {numbers:?}");
+    for (number, row) in rows {
+        let name = format!("{number}: {}", row.pitfall);
+        ensure!(!row.tests.is_empty() || row.reason.is_some(), "{name}: neither test nor reason");
+        ensure!(row.reason.is_none_or(|reason| reason.len() > 20), "{name}: no reason at all");
+        for test in row.tests {
+            let (file, test) = test.split_once(' ').with_context(|| format!("{name}: {test}"))?;
+            let text = fs::read_to_string(top().join(file)).with_context(|| file.to_owned())?;
+            ensure!(is_a_test(&text, test), "{name}: {file} has no test {test}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_test_that_is_gone_ignored_or_no_test_is_found() {
+    let text = "fn helper() {}\n\n#[test]\nfn lives() {}\n\n#[test]\n#[ignore = \"slow\"]\nfn sleeps() {}\n";
+    assert!(is_a_test(text, "lives"));
+    for name in ["helper", "sleeps", "gone", "live"] {
+        assert!(!is_a_test(text, name), "{name}");
+    }
+}
+
+#[test]
+fn the_gate_is_ordered_before_the_network_and_the_relay_behind_the_gate() -> Result<()> {
+    let unit = |name: &str| fs::read_to_string(top().join("config").join(name));
+    let gate = unit("sallyport-gate.service")?;
+    for line in ["Before=network-pre.target", "Wants=network-pre.target", "Restart=always"] {
+        ensure!(gate.lines().any(|other| other == line), "the gate's unit lacks {line}");
+    }
+    let relay = unit("sallyport-relay.service")?;
+    let requires = |line: &str| line.starts_with("Requires=") && line.contains("sallyport-gate");
+    let after = |line: &str| line.starts_with("After=") && line.contains("sallyport-gate");
+    ensure!(relay.lines().any(requires) && relay.lines().any(after), "{relay}");
+    Ok(())
+}
+
+#[test]
+fn the_shared_types_are_asserted_to_have_no_padding() -> Result<()> {
+    let text = fs::read_to_string(top().join("relay-common/src/pod.rs"))?;
+    let (_, promised) = text.split_once("pod!(\n").context("no list of types")?;
+    let (promised, _) = promised.split_once(')').context("no end of the list")?;
+    let types: Vec<&str> =
+        promised.split([',', ' ', '\n']).filter(|name| !name.is_empty()).collect();
+    ensure!(types.len() > 8, "only {types:?}");
+    for name in types {
+        let asserted = format!("size_of::<{name}>() == ");
+        ensure!(text.contains(&asserted), "the size of {name} is not asserted");
+    }
+    Ok(())
+}
