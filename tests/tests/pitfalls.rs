@@ -14,7 +14,7 @@ const PITFALLS: usize = 54;
 /// One of them.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pitfall {
+struct Row {
     pitfall: String,
     #[serde(default)]
     tests: Vec<String>,
@@ -25,9 +25,9 @@ fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn rows() -> Result<BTreeMap<usize, Pitfall>> {
+fn rows() -> Result<BTreeMap<usize, Row>> {
     let text = fs::read_to_string(top().join("tests/gate.toml"))?;
-    let rows: BTreeMap<String, Pitfall> = toml::from_str(&text)?;
+    let rows: BTreeMap<String, Row> = toml::from_str(&text)?;
     rows.into_iter().map(|(number, row)| Ok((number.parse()?, row))).collect()
 }
 
