@@ -43,6 +43,15 @@ impl Memory for List {
     }
 
     #[inline(always)]
+    fn nearby(&self, family: Family) -> Option<Region> {
+        let head = HEADS.get_ptr(self.slot)?;
+        let at = family_index(family);
+        let first = field!(head, parts[at].nearby_first);
+        let mask = field!(head, parts[at].nearby_mask);
+        Some(Region { first, mask, seed: field!(head, parts[at].seed) })
+    }
+
+    #[inline(always)]
     fn lengths(&self, family: Family, word: usize) -> u64 {
         let at = family_index(family);
         HEADS.get_ptr(self.slot).map_or(0, |head| field!(head, parts[at].lengths[word]))
@@ -73,12 +82,12 @@ impl List {
     fn search(&self, source: &Addr, among: u64, now_ns: u64) -> Option<EntryId> {
         let [high, low] = source.words();
         for word in 0..lengths::LENGTH_WORDS {
-            let all = word > 0 || among == u64::MAX;
-            if self.lengths(source.family(), word) & if all { u64::MAX } else { among } == 0 {
+            let left = lookup::probed(self, source, word) & lookup::among_of(word, among);
+            if left == 0 {
                 continue;
             }
-            let key = source.family() as u32 | (word as u32) << 8 | u32::from(all) << 16;
-            let id = found(search(self.slot, high, low, key, now_ns));
+            let key = source.family() as u32 | (word as u32) << 8 | self.slot << 16;
+            let id = found(search(key, high, low, left, now_ns));
             if id.is_some() {
                 return id;
             }
@@ -118,24 +127,20 @@ pub extern "C" fn find(slot: u32, high: u64, low: u64, key: u32) -> u64 {
     told(lookup::find(&List { slot }, &source, (key >> 8) as u8))
 }
 
-/// Searches a list for the longest entry that holds an address and has not ended, among the lengths of one
-/// word. `key` is the family, the word, and whether those count that a bitmap can tell.
+/// Searches a list for the longest entry that holds an address and has not ended, among the lengths in `left`,
+/// which are of one word. `key` is the family, the word, and the list's slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn search(slot: u32, high: u64, low: u64, key: u32, now_ns: u64) -> u64 {
+pub extern "C" fn search(key: u32, high: u64, low: u64, left: u64, now_ns: u64) -> u64 {
     let source = address(key & 0xff, high, low);
-    let word = (key >> 8 & 0xff) as usize;
-    if word >= lengths::LENGTH_WORDS {
-        return 0;
-    }
-    let among = if key >> 16 == 0 { lookup::undecided(source.family()) } else { u64::MAX };
+    let (list, word) = (List { slot: key >> 16 }, (key >> 8 & 0xff) as usize);
     let lives = |id| {
         row(id).is_some_and(|row| {
             let until_ns = field!(row, until_ns);
             until_ns == 0 || now_ns < until_ns
         })
     };
-    told(lookup::longest_of_word(&List { slot }, &source, word, among, lives))
+    told(lookup::longest_of_word(&list, &source, word, left, lives))
 }
 
 /// Returns the row of an entry.

@@ -52,7 +52,6 @@ pub trait Record {
 
 /// A connection attempt of a listed source.
 pub struct Attempt<'a> {
-    state: State,
     source: &'a Addr,
     id: EntryId,
     row: *mut Entry,
@@ -71,8 +70,15 @@ pub enum Seconding {}
 impl Record for Recording {
     #[inline(always)]
     fn connect(state: State, source: &Addr) -> Connect {
+        // The search is no part of that function: together they would take too much of the stack.
+        let now_ns = clock::now_ns();
+        let Some(id) = List::of(state.slot()).entry(source, now_ns) else { return Connect::Ended };
         let [high, low] = source.words();
-        match connect(high, low, source.family() as u32, state.word()) {
+        let key = id.0 | (source.family() as u32) << FAMILY_SHIFT;
+        if state.has_shadow() {
+            count_in_shadow(high, low, key);
+        }
+        match connect(high, low, key, now_ns) {
             WITHIN_RATE => Connect::WithinRate,
             OVER_RATE => Connect::OverRate,
             SOURCE_OVER_RATE => Connect::SourceOverRate,
@@ -103,18 +109,17 @@ const WITHIN_RATE: u32 = 1;
 const OVER_RATE: u32 = 2;
 const SOURCE_OVER_RATE: u32 = 3;
 
-/// Takes a connection attempt from the buckets of its entry and its source, and counts it. A global function,
-/// as those of [`crate::list`] are.
+/// Takes a connection attempt from the buckets of its entry and its source, and counts it. `key` is the number
+/// of its entry and its family. A global function, as those of [`crate::list`] are.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn connect(high: u64, low: u64, family: u32, state: u64) -> u32 {
-    let source = address(family, high, low);
-    let Some(attempt) = Attempt::of(State::from_word(state), &source) else { return 0 };
+pub extern "C" fn connect(high: u64, low: u64, key: u32, now_ns: u64) -> u32 {
+    let source = address(key >> FAMILY_SHIFT, high, low);
+    let id = EntryId(key & ((1 << FAMILY_SHIFT) - 1));
+    let Some(row) = row(id) else { return 0 };
+    let attempt = Attempt { source: &source, id, row, now_ns };
     let connect = attempt.take();
     attempt.count(connect);
-    if attempt.state.has_shadow() && !covers(&List::of(Slot::SHADOW), &source) {
-        word!(attempt.row, would_drop).count_with_others();
-    }
     match connect {
         Connect::WithinRate => WITHIN_RATE,
         Connect::OverRate => OVER_RATE,
@@ -123,13 +128,26 @@ pub extern "C" fn connect(high: u64, low: u64, family: u32, state: u64) -> u32 {
     }
 }
 
+/// Counts an attempt that the list in shadow would refuse, for its entry. `key` is as that of [`connect`]. A
+/// global function, as those of [`crate::list`] are.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_in_shadow(high: u64, low: u64, key: u32) -> u32 {
+    if covers(&List::of(Slot::SHADOW), &address(key >> FAMILY_SHIFT, high, low)) {
+        return 0;
+    }
+    let Some(row) = row(EntryId(key & ((1 << FAMILY_SHIFT) - 1))) else { return 0 };
+    word!(row, would_drop).count_with_others();
+    1
+}
+
 impl<'a> Attempt<'a> {
     /// Returns the attempt of `source`, of the longest entry that holds it.
     #[inline(always)]
     fn of(state: State, source: &'a Addr) -> Option<Self> {
         let now_ns = clock::now_ns();
         let id = List::of(state.slot()).entry(source, now_ns)?;
-        Some(Self { state, source, id, row: row(id)?, now_ns })
+        Some(Self { source, id, row: row(id)?, now_ns })
     }
 
     /// Takes the attempt from the buckets of its source and its entry, in this order: who is over his own rate

@@ -7,7 +7,8 @@
 //!   strangers too, so most strangers are turned away by one or two bits of a bitmap ([`cover`]). For IPv4
 //!   these bits are the sum of all entries, down to networks of 24 bits.
 //! - [`entry`]: which is the longest entry that holds it? Only connection attempts of listed sources ask
-//!   that. One probe of a hash table ([`cell`]) for each length of prefix that the list really has.
+//!   that. One probe of a hash table ([`cell`]) for each length of prefix that the list really has near the
+//!   source ([`nearby`]).
 //!
 //! What is not decided by a bitmap is decided by the same probes.
 //!
@@ -19,6 +20,7 @@
 pub mod cell;
 pub mod cover;
 pub mod lengths;
+pub mod nearby;
 
 use crate::addr::{Addr, Family};
 use crate::table::EntryId;
@@ -35,7 +37,7 @@ pub trait Line {
     fn word(&self, at: usize) -> u64;
 }
 
-/// Where the cells of one family lie.
+/// Where the cells of one family lie, or the lines that say what is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// The first of its lines.
@@ -59,6 +61,9 @@ pub trait Memory {
 
     /// Returns where the cells of a family lie.
     fn region(&self, family: Family) -> Option<Region>;
+
+    /// Returns where the lines of a family lie, among those of the cells, that say what is [`nearby`].
+    fn nearby(&self, family: Family) -> Option<Region>;
 
     /// Returns a word of the lengths that a family's entries have, see [`lengths`].
     fn lengths(&self, family: Family, word: usize) -> u64;
@@ -121,7 +126,8 @@ pub fn entry<M: Memory + ?Sized>(
     longest(memory, source, u64::MAX, lives)
 }
 
-/// Probes the lengths of a list, the longest first; of the first word those in `among`.
+/// Returns the longest entry that holds `source` and that `lives`, of the first word of [`lengths`] among those
+/// in `among`. Each length is one probe, the longest first.
 #[inline(always)]
 fn longest<M: Memory + ?Sized>(
     memory: &M,
@@ -130,21 +136,38 @@ fn longest<M: Memory + ?Sized>(
     lives: impl Fn(EntryId) -> bool,
 ) -> Option<EntryId> {
     (0..lengths::LENGTH_WORDS).find_map(|word| {
-        let among = if word == 0 { among } else { u64::MAX };
-        longest_of_word(memory, source, word, among, &lives)
+        let left = probed(memory, source, word) & among_of(word, among);
+        longest_of_word(memory, source, word, left, &lives)
     })
 }
 
-/// Probes the lengths of one word of a list, see [`lengths`], the longest first: those in `among`.
+/// Returns the lengths of a word that are searched, given those of the first.
+#[inline(always)]
+pub const fn among_of(word: usize, among: u64) -> u64 {
+    if word == 0 { among } else { u64::MAX }
+}
+
+/// Returns the lengths of one word of a list, see [`lengths`], that are to be probed for `source`.
+#[inline(always)]
+pub fn probed<M: Memory + ?Sized>(memory: &M, source: &Addr, word: usize) -> u64 {
+    let all = memory.lengths(source.family(), word);
+    if all == 0 {
+        0
+    } else {
+        all & nearby::among(source.family(), word, nearby::ask(memory, source))
+    }
+}
+
+/// Returns the longest entry that holds `source` and that `lives`, of the lengths in `left`, which are of one
+/// word.
 #[inline(always)]
 pub fn longest_of_word<M: Memory + ?Sized>(
     memory: &M,
     source: &Addr,
     word: usize,
-    among: u64,
+    mut left: u64,
     lives: impl Fn(EntryId) -> bool,
 ) -> Option<EntryId> {
-    let mut left = memory.lengths(source.family(), word) & among;
     for _ in 0..u64::BITS {
         if left == 0 {
             break;

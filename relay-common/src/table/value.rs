@@ -65,6 +65,11 @@ pub struct Part {
     pub first: u32,
     /// The number of its lines less one.
     pub mask: u32,
+    /// The first of the lines, behind all cells, that say what is near a source; see
+    /// [`crate::lookup::nearby`].
+    pub nearby_first: u32,
+    /// The number of these lines less one.
+    pub nearby_mask: u32,
     /// What its hash is mixed with.
     pub seed: u64,
     /// The lengths that its entries have; see [`crate::lookup::lengths`].
@@ -75,6 +80,11 @@ impl Part {
     /// Returns where the cells are.
     pub const fn region(&self) -> Region {
         Region { first: self.first, mask: self.mask, seed: self.seed }
+    }
+
+    /// Returns where the lines are that say what is near a source.
+    pub const fn nearby(&self) -> Region {
+        Region { first: self.nearby_first, mask: self.nearby_mask, seed: self.seed }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use relay_common::addr::{Addr, Family, Net};
 use relay_common::lookup::cell::{self, Key, STEPS_MAX};
 use relay_common::lookup::cover::COVER_LINES;
-use relay_common::lookup::{Line, Memory, Region, WORDS, lengths};
+use relay_common::lookup::{Line, Memory, Region, WORDS, lengths, nearby};
 use relay_common::table::{EntryId, Head, Part, family_index};
 
 use super::{Full, Roll};
@@ -17,8 +17,9 @@ pub const HEAD_WORDS: usize = size_of::<Head>() / 8;
 const PART_WORDS: usize = size_of::<Part>() / 8;
 /// Where the parts begin in a head, and what stands where in a part, in words.
 const PARTS_AT: usize = 1;
-const SEED_AT: usize = 1;
-const LENGTHS_AT: usize = 2;
+const NEARBY_AT: usize = 1;
+const SEED_AT: usize = 2;
+const LENGTHS_AT: usize = 3;
 
 /// Words that can be read at any moment.
 pub trait Load {
@@ -37,6 +38,8 @@ impl Load for &[AtomicU64] {
 pub struct Sizes {
     /// Lines of cells of IPv4, then of IPv6: powers of two.
     pub lines: [u32; 2],
+    /// Lines that say what is near a source, of both in the same way; they stand behind all cells.
+    pub nearby: [u32; 2],
     /// What the hash is mixed with.
     pub seed: u64,
 }
@@ -55,23 +58,30 @@ impl Sizes {
                 Family::V4 => count / 3,
                 Family::V6 => count + count / 2,
             };
-            let lines = lines.max(Self::LEAST).next_power_of_two();
-            u32::try_from(lines).expect("invariant: a roll has at most a million entries")
+            power_of_two(lines.max(Self::LEAST))
         };
-        Self { lines: [lines(Family::V4), lines(Family::V6)], seed }
+        // Twice as many neighbourhoods as entries: few share their bits.
+        let nearby = |family| power_of_two(2 * roll.count(family) / nearby::per_line(family));
+        let both = [Family::V4, Family::V6];
+        Self { lines: both.map(lines), nearby: both.map(nearby), seed }
     }
 
     /// Returns sizes with twice the room, under another seed.
     #[must_use]
     pub const fn doubled(self) -> Self {
         let [v4, v6] = self.lines;
-        Self { lines: [v4 * 2, v6 * 2], seed: self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
+        let nearby = self.nearby;
+        Self {
+            lines: [v4 * 2, v6 * 2],
+            nearby,
+            seed: self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
     }
 
-    /// Returns how many lines of cells there are in all.
+    /// Returns how many lines of cells there are in all, those that say what is near among them.
     #[must_use]
     pub const fn cell_lines(&self) -> u32 {
-        self.lines[0] + self.lines[1]
+        self.lines[0] + self.lines[1] + self.nearby[0] + self.nearby[1]
     }
 
     /// Returns how many lines of bitmaps there are.
@@ -79,6 +89,11 @@ impl Sizes {
     pub const fn cover_lines() -> u32 {
         COVER_LINES
     }
+}
+
+fn power_of_two(lines: usize) -> u32 {
+    let lines = lines.next_power_of_two();
+    u32::try_from(lines).expect("invariant: a roll has at most a million entries")
 }
 
 /// The memory of one list, to be read.
@@ -136,6 +151,13 @@ impl<'a, W: Load> Memory for &'a Image<'_, W> {
         Some(Region { first, mask, seed })
     }
 
+    fn nearby(&self, family: Family) -> Option<Region> {
+        let lines = self.part(family, NEARBY_AT)?;
+        let seed = self.part(family, SEED_AT)?;
+        let (first, mask) = halves(lines);
+        Some(Region { first, mask, seed })
+    }
+
     fn lengths(&self, family: Family, word: usize) -> u64 {
         self.part(family, LENGTHS_AT + word).unwrap_or(0)
     }
@@ -159,6 +181,10 @@ impl<'a> Image<'a> {
             }
             first += lines;
         }
+        for (family, lines) in [Family::V4, Family::V6].into_iter().zip(sizes.nearby) {
+            self.set_part(family, NEARBY_AT, pair(first, lines - 1));
+            first += lines;
+        }
         self.head[0].store(number.into(), Ordering::Release);
     }
 
@@ -177,6 +203,19 @@ impl<'a> Image<'a> {
     pub(super) fn clear_length(&self, family: Family, prefix: u8) {
         let (word, bit) = lengths::place(family, prefix);
         self.set_part(family, LENGTHS_AT + word, (&self).lengths(family, word) & !bit);
+    }
+
+    /// Marks a network's length for its neighbourhood.
+    pub(super) fn mark_nearby(&self, net: &Net) {
+        let mark = nearby::mark(net.family(), net.prefix());
+        let region = self.nearby(net.family()).expect("invariant: the head was written first");
+        let nearby::Place { line, word, shift } = nearby::place(&net.addr(), region.seed);
+        let line = region.first + (line & region.mask);
+        let word = &self.cells[line as usize * WORDS + word];
+        let held = word.load(Ordering::Relaxed);
+        if held & mark << shift != mark << shift {
+            word.store(held | mark << shift, Ordering::Release);
+        }
     }
 
     /// Returns a word of the bitmaps.

@@ -34,6 +34,7 @@ pub fn fill(image: &Image<'_>, roll: &Roll, sizes: Sizes, number: u32) -> Result
     image.begin(sizes, number);
     for (net, id) in roll.iter() {
         image.put(net, id)?;
+        image.mark_nearby(&net);
     }
     for family in [Family::V4, Family::V6] {
         roll.lengths(family).for_each(|prefix| image.set_length(family, prefix));
@@ -53,6 +54,7 @@ pub fn add(image: &Image<'_>, roll: &mut Roll, net: Net, id: EntryId) -> Result<
     if roll.insert(net, id).is_some() {
         return Ok(());
     }
+    image.mark_nearby(&net);
     image.set_length(family, net.prefix());
     if !roll.is_covered(&net) {
         bitmap::widen(image, roll, &net);
