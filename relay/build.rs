@@ -44,8 +44,9 @@ mod kernel {
     /// Set for the child alone.
     const CHILD: &str = "SALLYPORT_BUILDS_KERNEL";
 
-    /// The kernel program's binary.
+    /// The kernel program's binary, and what it is measured with.
     const OBJECT: &str = "sallyport-gate";
+    const MEASURE: &str = "sallyport-measure";
 
     /// What the kernel program is made of, beside its own package.
     const SOURCES: [&str; 6] = [
@@ -146,7 +147,11 @@ mod kernel {
         if !output.status.success() {
             return Err("the inner build did not succeed; what it said stands above".to_owned());
         }
-        shared.hand_over(OBJECT)
+        let _gate = shared.hand_over(OBJECT)?;
+        // For the build script of the tests; no part of the product.
+        let measure = shared.hand_over(MEASURE)?;
+        println!("cargo::metadata=measure={}", measure.display());
+        Ok(())
     }
 
     /// One build of the kernel program for all profiles and for clippy: each of them gives this
@@ -170,11 +175,11 @@ mod kernel {
         }
 
         /// Copies the object to this build's own `OUT_DIR`.
-        fn hand_over(self, object: &str) -> Result<(), String> {
-            let own = PathBuf::from(variable("OUT_DIR")?);
-            fs::copy(self.folder.join(object), own.join(object))
-                .map(|_| ())
-                .map_err(told("relay-ebpf gave no binary called sallyport-gate"))
+        fn hand_over(&self, object: &str) -> Result<PathBuf, String> {
+            let own = PathBuf::from(variable("OUT_DIR")?).join(object);
+            fs::copy(self.folder.join(object), &own)
+                .map_err(told("relay-ebpf did not give every binary"))?;
+            Ok(own)
         }
     }
 

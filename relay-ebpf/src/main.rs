@@ -284,12 +284,6 @@ pub fn door(ctx: SkBuffContext) -> i64 {
     if verdict.passes() { ACCEPT } else { REFUSE }
 }
 
-/// Passes every frame: what the others are measured beside. It is loaded by the measurement alone.
-#[xdp(frags)]
-pub fn empty(_ctx: XdpContext) -> u32 {
-    XDP_PASS
-}
-
 /// What this object is licensed under, in the words that the kernel knows: some helpers are for GPL
 /// programs only.
 #[unsafe(link_section = "license")]

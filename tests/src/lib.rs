@@ -4,6 +4,7 @@
 
 pub mod frames;
 pub mod lists;
+pub mod measure;
 pub mod mutate;
 pub mod need;
 pub mod peer;

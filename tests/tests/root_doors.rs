@@ -11,12 +11,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, RELAY, STRANGER, Stage};
 use relay::demo::steps::{attempt, gate, pid_of, session};
-use relay::gate::{EntryPoint, Place, Ruleset, load};
 use relay::hosts::Host;
 use relay::hosts::dial::{Answer, dial, send_syn};
 use relay::hosts::process::{Signal, signal};
-use relay_common::state::{OwnHost, Scope};
 use serde_json::Value;
+use tests::measure::Measure;
 use tests::need;
 use tests::world::World;
 
@@ -96,18 +95,8 @@ fn another_program_in_its_place_is_told_and_strangers_meet_silence() -> Result<(
     let Some([bpftool, ip, _]) = tools() else { return Ok(()) };
     let world = World::serving()?;
     // A program that passes everything, loaded by somebody else.
-    let pins = world.folder.path().join("bpf/others");
-    let nothing = Ruleset {
-        ports: vec![1],
-        scope: Scope::EverySegment,
-        own_host: OwnHost::Judged,
-        entries: Vec::new(),
-        bans: Vec::new(),
-    };
-    let mut other = load(&Place { pins, group: None })?.fill(&nothing)?;
-    other.run(EntryPoint::Empty, &[0; 64], 1)?;
-    let program = run(&world.stage.relay, &bpftool, "--json prog show name empty")?;
-    let id = serde_json::from_str::<Value>(&program)?["id"].clone();
+    let mut others = Measure::load()?;
+    let id = others.program("nothing")?.info()?.id();
 
     let pid = pid_of(&gate(&world.stage)?)?;
     signal(pid, Signal::STOP)?;

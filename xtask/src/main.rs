@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod artifact;
+mod bench;
 mod caller;
 mod check;
 mod demo;
@@ -29,6 +30,10 @@ usage: cargo xtask <task>
   demo [argument]   build the release, and run `sallyport demo` (with sudo, if you are not root)
   test [--install]  build as you, run every test; those in tests/tests/root_* as root.
                     --install brings the tools of others that tests want (Debian packages)
+  bench gate [--install] [FOLDER]
+                    what the gate costs beside others, in one run: tables, gate.json and
+                    gate.svg in FOLDER (target/bench). Without --install what is missing of
+                    the others is left out, or named
   check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
@@ -55,6 +60,10 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["demo", arguments @ ..] => demo::demo(arguments),
         ["test"] => test::test(Tools::Skip),
         ["test", "--install"] => test::test(Tools::Install),
+        ["bench", "gate"] => bench::gate(bench::FOLDER, Tools::Skip),
+        ["bench", "gate", "--install"] => bench::gate(bench::FOLDER, Tools::Install),
+        ["bench", "gate", "--install", folder] => bench::gate(folder, Tools::Install),
+        ["bench", "gate", folder] => bench::gate(folder, Tools::Skip),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

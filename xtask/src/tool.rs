@@ -31,6 +31,7 @@ pub const TOOLS: &[Tool] = &[
     program("ethtool", "ethtool", "VLAN offloads and channels of veth pairs"),
     program("bpftool", "bpftool", "a second opinion on maps, links and programs"),
     program("nft", "nftables", "the state of a host with a firewall of its own"),
+    program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),
     program("curl", "curl", "a mail client that we did not write"),
     program("swaks", "swaks", "a mail client that we did not write"),
     Tool {

@@ -36,7 +36,7 @@ pub const LINE_MAX: usize = 64 << 10;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The waits between two attempts to reach the gate: doubled each time, up to the second.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// What the relay has not heard yet, at most; the gate waits for it then.
 const UNHEARD: usize = 16;

@@ -64,7 +64,7 @@ pub use count::{CountRow, Counters, EntryCounts};
 pub use error::GateError;
 pub use off::Off;
 #[cfg(feature = "xdp")]
-pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, View, detach, load};
+pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, load};
 
 /// Where the gate keeps its pins.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use relay_common::lookup::WORDS;
 use relay_common::lookup::cover::COVER_LINES;
@@ -28,6 +29,8 @@ pub struct Places {
     types: Option<Types>,
     /// The freeing of the list before this one.
     freeing: Option<JoinHandle<()>>,
+    /// How long the last list waited until no CPU used what was in its place.
+    waited: Duration,
 }
 
 /// A list in the kernel.
@@ -52,6 +55,7 @@ impl Places {
             cover: mapped(&COVER, SLOTS as usize * COVER_WORDS)?,
             types,
             freeing: None,
+            waited: Duration::ZERO,
         })
     }
 
@@ -59,13 +63,17 @@ impl Places {
     /// naming the slot in the state word is all that is left to do.
     pub fn build(&mut self, roll: &Roll, slot: Slot, number: u32) -> Result<Generation, GateError> {
         // What is freed in the background could be what is put here.
+        let begin = Instant::now();
         self.finish_freeing();
+        self.waited = begin.elapsed();
         let mut sizes = Sizes::for_roll(roll, seed()?);
         for _ in 0..TRIES {
             let generation = self.make(slot, sizes)?;
             // A CPU may still be in the middle of the list that was here last. Putting a table in its place
             // waits until none is; only then may its bitmaps be written.
+            let begin = Instant::now();
             self.put(&generation)?;
+            self.waited += begin.elapsed();
             for word in self.words_of(slot).1 {
                 word.store(0, Ordering::Relaxed);
             }
@@ -75,6 +83,11 @@ impl Places {
             }
         }
         Err(GateError::Full { table: CELLS.name, capacity: sizes.cell_lines() })
+    }
+
+    /// Returns how long the last list waited until no CPU used what was in its place.
+    pub const fn waited(&self) -> Duration {
+        self.waited
     }
 
     fn make(&self, slot: Slot, sizes: Sizes) -> Result<Generation, GateError> {

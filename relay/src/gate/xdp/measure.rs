@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use aya::programs::ProgramFd;
 use aya::{TestRun as _, TestRunOptions};
 use relay_common::verdict::Verdict;
 
 use super::errors::refused;
 use super::object::Object;
+use super::tables::Took;
 use super::{Filled, Loaded};
 use crate::gate::{GateError, Ruleset};
 
@@ -17,8 +19,6 @@ pub enum EntryPoint {
     Gate,
     /// The same judge, recording nothing.
     Explain,
-    /// A program that passes everything, to compare with.
-    Empty,
 }
 
 impl EntryPoint {
@@ -28,7 +28,6 @@ impl EntryPoint {
         match self {
             Self::Gate => "gate",
             Self::Explain => "explain",
-            Self::Empty => "empty",
         }
     }
 }
@@ -63,6 +62,12 @@ impl Filled {
         self.tables.replace(ruleset)
     }
 
+    /// Returns how long the parts of the last exchange of the list took.
+    #[must_use]
+    pub const fn took(&self) -> Took {
+        self.tables.took()
+    }
+
     /// Returns how many bytes the list that counts takes: the memory that frames are looked up in.
     #[must_use]
     pub fn list_bytes(&self) -> usize {
@@ -77,6 +82,16 @@ impl Filled {
     /// What the kernel refused.
     pub fn run(&mut self, point: EntryPoint, frame: &[u8], repeat: u32) -> Result<Run, GateError> {
         run(&mut self.object, point, frame, repeat)
+    }
+
+    /// Returns an entry point, to be run by somebody else's program.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn program(&mut self, point: EntryPoint) -> Result<&ProgramFd, GateError> {
+        let program = self.object.loaded(point.name())?;
+        program.fd().map_err(|error| refused(format!("program {}", point.name()), error))
     }
 
     /// Returns what the recording-free program makes of `frame`.

@@ -44,6 +44,7 @@ use tables::Tables;
 
 pub use door::Door;
 pub use measure::{EntryPoint, Run};
+pub use tables::Took;
 pub use view::View;
 
 /// Returns the error for what the kernel said to `what`.

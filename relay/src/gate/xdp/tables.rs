@@ -4,6 +4,7 @@
 //! longest prefix of a source, and what must be known here is how networks lie in each other.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData};
 use relay_common::addr::{Addr, Net};
@@ -27,6 +28,19 @@ use crate::gate::list::{self, Roll};
 use crate::gate::sys::{Access, Types};
 use crate::gate::{Counters, Entry, EntryCounts, GateError, Ruleset};
 
+/// How long the parts of the last exchange of the whole list took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// Writing the rows of entries.
+    pub rows: Duration,
+    /// Building the list's memory.
+    pub list: Duration,
+    /// Waiting until no CPU used what was in its place.
+    pub waited: Duration,
+    /// Letting it count.
+    pub switch: Duration,
+}
+
 /// The tables, and the picture of what they hold.
 pub struct Tables {
     anchors: Anchors,
@@ -44,6 +58,7 @@ pub struct Tables {
     /// The list that counts; none before the first ruleset.
     live: Option<Generation>,
     shadow: Option<Generation>,
+    took: Took,
 }
 
 impl Tables {
@@ -70,6 +85,7 @@ impl Tables {
             roll: Roll::default(),
             live: None,
             shadow: None,
+            took: Took::default(),
             board,
         })
     }
@@ -134,6 +150,11 @@ impl Tables {
         self.chunks.counts(id)
     }
 
+    /// Returns how long the last exchange of the list took.
+    pub const fn took(&self) -> Took {
+        self.took
+    }
+
     /// Returns how much memory the list that counts takes, in bytes.
     pub fn list_bytes(&self) -> usize {
         self.live.as_ref().map_or(0, Generation::bytes)
@@ -160,6 +181,7 @@ impl Tables {
     }
 
     fn replace_entries(&mut self, entries: &[Entry]) -> Result<(), GateError> {
+        let begin = Instant::now();
         let last = entries.iter().map(|entry| entry.id).max().unwrap_or(EntryId(0));
         self.chunks.ensure(last)?;
         // A number that goes to another network gets its row when the former list does not count any more.
@@ -170,8 +192,12 @@ impl Tables {
                 _ => self.keep(entry)?,
             }
         }
+        self.took.rows = begin.elapsed();
+        let begin = Instant::now();
         let roll: Roll = entries.iter().map(|entry| (entry.net, entry.id)).collect();
         self.build(roll)?;
+        self.took.list = begin.elapsed().saturating_sub(self.places.waited());
+        self.took.waited = self.places.waited();
         for entry in late {
             self.keep(entry)?;
         }
@@ -190,7 +216,9 @@ impl Tables {
         let state = self.board.state();
         let (slot, number) = (state.slot().other(), state.number().wrapping_add(1).max(1));
         let built = self.places.build(&roll, slot, number)?;
+        let begin = Instant::now();
         self.board.set_state(|state| state.with_list(slot, number));
+        self.took.switch = begin.elapsed();
         self.roll = roll;
         if let Some(former) = self.live.replace(built)
             && let Some(current) = &self.live
