@@ -29,6 +29,16 @@ pub enum GateError {
         "/sys/kernel/btf/vmlinux: missing; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     NoBtf,
+    /// The kernel is too old, or was built without something.
+    #[error(
+        "this kernel (Linux {release}) lacks {lacking}: the gate needs a newer one, or one built with it"
+    )]
+    Lacking {
+        /// The kernel's release.
+        release: String,
+        /// What it lacks, each with the version of Linux that brought it.
+        lacking: String,
+    },
     /// The kernel program was refused.
     #[error("program {program}: this kernel refuses it; {log}")]
     Refused {

@@ -9,6 +9,7 @@ mod errors;
 mod generation;
 mod links;
 mod measure;
+mod needs;
 mod object;
 mod opening;
 mod pins;

@@ -15,6 +15,7 @@ use relay_common::verdict::Verdict;
 use super::attach::{self, Program};
 use super::door::Door;
 use super::errors::{errno, refused};
+use super::needs::named;
 use super::opening::Opening;
 use super::pins::Pins;
 use super::probe;
@@ -43,7 +44,8 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`GateError::NoBtf`], [`GateError::NotPermitted`], [`GateError::Refused`], [`GateError::Layout`].
+    /// [`GateError::NoBtf`], [`GateError::NotPermitted`], [`GateError::Lacking`],
+    /// [`GateError::Refused`], [`GateError::Layout`].
     pub fn load(pins: &Pins) -> Result<Self, GateError> {
         if !Path::new(BTF).exists() {
             return Err(GateError::NoBtf);
@@ -53,8 +55,9 @@ impl Object {
         for table in table::ALL.iter().chain([&DOORS]) {
             loader.map_pin_path(table.name, pins.table(table));
         }
-        let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refused("make the tables".to_owned(), error))?;
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| named(refused("make the tables".to_owned(), error)))?;
         pins.check_shapes()?;
         pins.permit_tables()?;
         let heard = Collector::default();
@@ -189,7 +192,7 @@ fn not_loaded(program: &'static str, error: ProgramError) -> GateError {
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join(" | ");
-    GateError::Refused { program, log: format!("{io_error}: {last}") }
+    named(GateError::Refused { program, log: format!("{io_error}: {last}") })
 }
 
 /// Keeps what the programs say until somebody asks.
