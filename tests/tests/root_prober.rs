@@ -185,6 +185,15 @@ fn a_stranger_is_not_answered_once_whatever_is_killed_exchanged_or_laid_anew() -
     ensure!(heard.is_empty(), "the stranger heard {heard:?}");
     let wanted = on_the_wire.as_millis() as usize * 9 / 10;
     ensure!(sent > wanted, "only {sent} SYNs in {on_the_wire:?}: the run is void");
+
+    // The same prober hears answers where there are any.
+    world.stage.command(&["allow", "add", &STRANGER.to_string()])?;
+    let prober = Prober::start(&world.stage)?;
+    prober.connects_again("with the stranger listed")?;
+    // A second goes by between two connections.
+    prober.connects_again("with the stranger listed, once more")?;
+    let Tried { heard, .. } = prober.stop()?;
+    ensure!(heard.contains(&Heard::SynAck), "a prober that hears nothing shows nothing: {heard:?}");
     Ok(())
 }
 
