@@ -26,7 +26,7 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::{socket_filter, xdp};
 use aya_ebpf::programs::{SkBuffContext, XdpContext};
 use relay_common::state::State;
-use relay_common::table::{FIRST_DOOR, SECOND_DOOR, SKETCHED, Switch};
+use relay_common::table::{FIRST_DOOR, SECOND_DOOR, Switch, is_sketched};
 use relay_common::verdict::{
     Code, Question, Reading, Reason, See, Tables as _, Verdict, decide, glance, judge_segment, read,
 };
@@ -34,7 +34,7 @@ use relay_common::verdict::{
 use note::About;
 use packet::{Arrived, Packet};
 use rules::{Explaining, Maps, Recording, Seconding};
-use tables::{DOORS, SWITCH, word};
+use tables::{DOORS, SWITCH, field, word};
 
 /// The gate: what is attached to an interface.
 ///
@@ -92,7 +92,7 @@ fn remember(ctx: *mut xdp_md, question: &Question, code: u32, switch: Option<*mu
     let row = note::interface_row(switch, *state, || Packet::new(ctx).interface(), *port);
     let nth = note::count(row, Code(code));
     let [high, low] = source.words();
-    if nth.is_multiple_of(SKETCHED) {
+    if is_sketched(nth, switch.map_or(0, |switch| field!(switch, source_seed))) {
         sum(high, source.family() as u32);
     }
     if switch.is_some_and(|switch| word!(switch, samples_left).read() != 0) {

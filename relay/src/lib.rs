@@ -15,6 +15,8 @@
 //! 7. The process that reads mail from the network cannot write the allowlist, and holds no link.
 //! 8. Pure rooms are deterministic: same inputs and `now`, same actions.
 //! 9. No intermediate state of a list change admits a stranger, and no frame is judged by two lists.
+//!    Which networks are listed changes at one moment; the terms of one that stays (rate, tag, end)
+//!    follow entry by entry.
 //! 10. With the gate's program missing, the relay serves nobody unless the configuration says
 //!     otherwise, and strangers get no SYN-ACK in any case: the second door was locked before the
 //!     socket listened.

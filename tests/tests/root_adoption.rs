@@ -15,7 +15,7 @@ use relay::hosts::dial::{Answer, dial};
 use relay::hosts::{Host, PrivateBpf, private_bpf};
 use relay_common::addr::Net;
 use relay_common::state::{OwnHost, Scope};
-use relay_common::table::{EntryId, TagName};
+use relay_common::table::{EntryId, LAYOUT, TagName};
 use relay_common::verdict::{Reason, Verdict};
 use tempfile::TempDir;
 use tests::need;
@@ -100,7 +100,7 @@ impl Wire {
     }
 
     fn pin(&self, name: &str) -> PathBuf {
-        self.place.pins.join("v2").join(name)
+        self.place.pins.join(format!("v{LAYOUT}")).join(name)
     }
 }
 
@@ -256,6 +256,22 @@ fn the_view_answers_as_the_gate_does_through_pins_of_its_group() {
 }
 
 #[test]
+fn a_list_in_shadow_ends_with_the_process_that_put_it_there() {
+    if !need::root() {
+        return;
+    }
+    let wire = Wire::new();
+    let mut gate = wire.start(&ruleset()).unwrap();
+    gate.shadow(Some(&[])).unwrap();
+    drop(gate);
+    let mut gate = wire.start(&ruleset()).unwrap();
+    assert_eq!(wire.dial(LISTED, PORT), Answer::Connected);
+    let counts = gate.entry_counts().unwrap();
+    assert!(counts.values().all(|counts| counts.would_drop == 0), "{counts:?}");
+    gate.detach().unwrap();
+}
+
+#[test]
 fn what_stands_in_the_way_is_named() {
     if !need::root() {
         return;
@@ -280,6 +296,15 @@ fn what_stands_in_the_way_is_named() {
         matches!(&unknown, GateError::UnknownInterface { name } if name == "guard1"),
         "{unknown}"
     );
+    if let Some(ip) = need::tool("ip") {
+        let mut command = std::process::Command::new(ip);
+        command.args("link add tun0 type ipip local 192.0.2.1 remote 192.0.2.2".split(' '));
+        // Some kernels have no such tunnels.
+        if wire.relay.within(|| command.output()).unwrap().unwrap().status.success() {
+            let tunnel = start(&other, "tun0").to_string();
+            assert!(tunnel.contains("no header of Ethernet"), "{tunnel}");
+        }
+    }
     assert!(wire.is_silent(STRANGER, PORT), "the gate is unchanged");
 
     let folder = tempfile::tempdir().unwrap();

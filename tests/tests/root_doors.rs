@@ -14,6 +14,7 @@ use relay::demo::steps::{attempt, gate, pid_of, session};
 use relay::hosts::Host;
 use relay::hosts::dial::{Answer, dial, send_syn};
 use relay::hosts::process::{Signal, signal};
+use relay_common::table::LAYOUT;
 use serde_json::Value;
 use tests::measure::Measure;
 use tests::need;
@@ -145,7 +146,7 @@ fn pins_that_are_taken_away_come_back_and_open_nothing() -> Result<()> {
     let folder = world.folder.path().join("bpf/sallyport");
     let pins = |folder: &Path| -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for inside in ["links", "v2"] {
+        for inside in ["links", &format!("v{LAYOUT}")] {
             for pin in std::fs::read_dir(folder.join(inside))? {
                 found.push(pin?.path());
             }

@@ -16,7 +16,7 @@ use relay::selftest::craft::{Ends, PLAIN, V4, V6};
 use relay_common::addr::Net;
 use relay_common::bucket::Rate;
 use relay_common::state::{OwnHost, Scope};
-use relay_common::table::{BANS_MAX, ENTRIES_MAX, EntryId, TagName};
+use relay_common::table::{BANS_MAX, ENTRIES_MAX, EntryId, LAYOUT, TagName};
 use relay_common::verdict::{Reason, Verdict};
 use tests::need;
 
@@ -272,7 +272,7 @@ fn observing_lets_everybody_in_until_its_time_and_counts_whom_it_spared() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_anything_changes() {
+fn what_does_not_fit_is_refused_and_neither_admits_nor_cuts_anybody() {
     if !need::root() {
         return;
     }
@@ -365,7 +365,9 @@ fn bpftool_prints_the_tables_by_the_names_of_their_fields() {
     gate.run(EntryPoint::Gate, &syn("192.0.2.7"), 3).unwrap();
     let dump = |name: &str| {
         let mut command = Command::new(&bpftool);
-        command.args(["map", "dump", "pinned"]).arg(place.pins.join("v2").join(name));
+        command
+            .args(["map", "dump", "pinned"])
+            .arg(place.pins.join(format!("v{LAYOUT}")).join(name));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

@@ -154,7 +154,8 @@ pub const fn spread(network: &Addr, prefix: u8, seed: u64) -> u32 {
     let [high, low] = network.words();
     let mut mixed = (high ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^= mixed >> 32;
-    mixed ^= low;
+    // A product carries bits upwards only, and the line is taken from its middle.
+    mixed ^= low ^ (low >> 32);
     mixed = mixed.wrapping_add(prefix as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
     (mixed >> 32) as u32
 }
@@ -204,6 +205,22 @@ mod tests {
         assert_eq!(look(&line, &wanted), Look::Found(EntryId(9)));
         line.0[3] ^= 1;
         assert_eq!(look(&line, &wanted), Look::Full, "another network");
+    }
+
+    #[test]
+    fn ipv6_networks_of_one_64_spread_evenly_whatever_their_length() {
+        for prefix in [72_u8, 80, 88, 96, 112, 128] {
+            let mut lines = vec![0_u32; 1 << 12];
+            // 256 of them where there are no more, as of /72.
+            let count = 1_u128 << (prefix - 64).min(13);
+            for number in 0..count {
+                let address = 0x2001_0db8_u128 << 96 | number << (128 - prefix);
+                let network = Addr::from(Ipv6Addr::from_bits(address));
+                lines[spread(&network, prefix, 0x5eed) as usize & 0xfff] += 1;
+            }
+            // Two in the mean at most.
+            assert!(lines.iter().all(|count| *count < 16), "/{prefix}: {:?}", lines.iter().max());
+        }
     }
 
     #[test]

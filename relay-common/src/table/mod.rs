@@ -15,7 +15,8 @@ pub use count::{
 };
 pub use refused::{
     FIRST_DOOR, LEVEL_PREFIXES, LEVELS, NO_SKETCH, SAMPLE_HEAD, SAMPLES_BYTES, SECOND_DOOR,
-    SKETCH_CELLS, SKETCH_ROWS, SKETCHED, SOURCE_CELLS, Sample, Sketch, sketch_cells, source_cells,
+    SKETCH_CELLS, SKETCH_ROWS, SKETCHED, SOURCE_CELLS, Sample, Sketch, is_sketched, sketch_cells,
+    source_cells,
 };
 pub use value::{
     Ban, BanKey, Entry, EntryCount, EntryId, Head, Part, Row, Switch, TAG_BYTES, TagName,
@@ -28,7 +29,7 @@ use crate::state::SLOTS;
 
 /// The version of the tables' layout. It is part of the pins' path: a pin of the same name is reused
 /// without a look at what its bytes mean, so any change of a type here takes a new number.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// The most entries of the allowlist, of both families together.
 pub const ENTRIES_MAX: u32 = CHUNKS * CHUNK;

@@ -7,8 +7,8 @@ use crate::addr::Addr;
 ///
 /// Each of a level's two rows counts a source's network in one cell that others may share, so the smaller
 /// of the two is never too small. It is too large by more than e/1024 of all that was counted with a
-/// probability of less than e⁻² (Cormode and Muthukrishnan 2005, theorem 1). Every [`SKETCHED`]th frame is
-/// counted, so that a flood does not pay for it each time.
+/// probability of less than e⁻² (Cormode and Muthukrishnan 2005, theorem 1). What is counted is a sample, see
+/// [`is_sketched`]: a source of n frames is estimated with a standard error of about √(16 n).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sketch {
@@ -24,8 +24,18 @@ pub struct Sketch {
 pub static NO_SKETCH: Sketch =
     Sketch { total: 0, seed: 0, cells: [[[0; SKETCH_CELLS]; SKETCH_ROWS]; LEVELS] };
 
-/// Of so many refused frames of a CPU one is counted by its source.
+/// Of so many refused frames of a CPU one is counted by its source, in the mean: a flood does not pay for it
+/// each time.
 pub const SKETCHED: u64 = 16;
+
+/// Returns whether the `nth` refused frame is counted by its source. Nobody who does not know the seed can tell
+/// which are, and so give them a source of his choice.
+#[inline(always)]
+pub const fn is_sketched(nth: u64, seed: u64) -> bool {
+    let mut mixed = (nth ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^= mixed >> 32;
+    mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 60 == 0
+}
 /// The cells of a row.
 pub const SKETCH_CELLS: usize = 1_024;
 /// The rows of a level.
@@ -97,6 +107,21 @@ pub const fn source_cells(entry: EntryId, source: &Addr, seed: u64) -> [u32; 2] 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_sixteen_is_sketched_without_a_rhythm_and_differently_for_every_seed() {
+        let of = |seed| (0..160_000).filter(|nth| is_sketched(*nth, seed)).collect::<Vec<u64>>();
+        let [one, other] = [of(0x1234_5678_9abc_def0), of(0x0fed_cba9_8765_4321)];
+        for sketched in [&one, &other] {
+            assert!((9_500..10_500).contains(&sketched.len()), "{}", sketched.len());
+            for rest in 0..16 {
+                let share = sketched.iter().filter(|nth| *nth % 16 == rest).count();
+                assert!((450..800).contains(&share), "{share} of rest {rest}");
+            }
+        }
+        let both = one.iter().filter(|nth| other.binary_search(nth).is_ok()).count();
+        assert!((400..900).contains(&both), "{both}");
+    }
 
     #[test]
     fn cells_stay_within_their_tables() {

@@ -19,6 +19,9 @@ use super::wire::{Answer, QUESTION_MAX};
 /// How many callers are served at a time; others wait in the socket's backlog.
 const CALLERS_MAX: usize = 64;
 
+/// How many callers may have a file under way; others are told to ask again. A file is held in memory.
+const FILES_MAX: usize = 2;
+
 /// How long a caller may be silent, or may not read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -108,7 +111,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Serves callers for ever.
 pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Arc<H>) {
     let places = Arc::new(Semaphore::new(CALLERS_MAX));
-    let trust = Arc::new(trust);
+    let (trust, files) = (Arc::new(trust), Arc::new(Semaphore::new(FILES_MAX)));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
@@ -116,9 +119,9 @@ pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Ar
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (handler, trust) = (handler.clone(), trust.clone());
+        let (handler, trust, files) = (handler.clone(), trust.clone(), files.clone());
         tokio::spawn(async move {
-            let _ = converse(stream, &trust, handler).await;
+            let _ = converse(stream, &trust, &files, handler).await;
             drop(place);
         });
     }
@@ -127,6 +130,7 @@ pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Ar
 async fn converse<H: Handler>(
     stream: UnixStream,
     trust: &Trust,
+    files: &Semaphore,
     handler: Arc<H>,
 ) -> io::Result<()> {
     let peer = stream.peer_cred()?;
@@ -150,10 +154,19 @@ async fn converse<H: Handler>(
                 continue;
             }
         };
-        let file = match handler.file_of(&request, caller) {
-            Ok(bytes) => read_file(&mut stream, bytes).await?,
+        let permitted = match handler.file_of(&request, caller) {
+            Ok(0) => Ok((0, None)),
+            Ok(bytes) => match files.try_acquire() {
+                Ok(place) => Ok((bytes, Some(place))),
+                Err(_) => Err("other files are being read; ask again".to_owned()),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let (bytes, place) = match permitted {
+            Ok(read) => read,
             Err(refusal) => return timeout(PATIENCE, write(&mut stream, Err(refusal))).await?,
         };
+        let file = read_file(&mut stream, bytes).await?;
         let mut unanswered = Some(request);
         if stream.buffer().is_empty()
             && let Some(request) = unanswered.take()
@@ -168,6 +181,7 @@ async fn converse<H: Handler>(
         }
         let Some(request) = unanswered else { return Ok(()) };
         let answer = handler.answer(request, file, caller).await;
+        drop(place);
         timeout(PATIENCE, write(&mut stream, answer)).await??;
     }
 }

@@ -345,7 +345,12 @@ impl Allowlist {
         }
         for edit in edits {
             if let Edit::Put(entry) = edit {
-                self.ids.take(entry.id);
+                let mut entry = entry.clone();
+                // Its number may have gone to another network meanwhile, as when a former list comes back.
+                let shared = self.declared.get(&entry.net).is_some_and(|one| one.id == entry.id);
+                if !self.ids.take(entry.id) && !shared {
+                    entry.id = self.ids.take_lowest().unwrap_or(entry.id);
+                }
                 self.ends.extend(entry.until_ns.map(|end| (end, entry.net)));
                 let earlier = self.added.insert(entry.net, entry.clone());
                 // Named twice in one request: the last word counts.

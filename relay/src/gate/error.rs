@@ -67,6 +67,15 @@ pub enum GateError {
         /// Its name.
         name: String,
     },
+    /// The interface's frames have no header of Ethernet, so the program would read them wrong.
+    #[error(
+        "gate.interfaces: the frames of {name:?} have no header of Ethernet, as those of a tunnel; leave it out: \
+         the second door judges what comes by it"
+    )]
+    NoEthernet {
+        /// Its name.
+        name: String,
+    },
     /// Somebody else's program stands on the interface.
     #[error(
         "interface {name}: another XDP program is attached (id {program_id}; see `bpftool prog show id \

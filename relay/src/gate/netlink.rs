@@ -26,6 +26,9 @@ const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 /// The upper two bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
+/// Kinds of hardware whose frames begin with a header of Ethernet.
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
 /// `nlmsghdr` and `ifinfomsg`, in bytes each.
 const HEADER: usize = 16;
 /// The longest name of an interface, in bytes (`IFNAMSIZ` without its zero).
@@ -40,6 +43,8 @@ pub struct Interface {
     pub name: String,
     /// What the kernel calls its kind, for instance `veth`, `vlan`, `wireguard`, `ipip`; none for hardware.
     pub kind: Option<String>,
+    /// Whether its frames begin with a header of Ethernet: those of tunnels and the like do not.
+    pub ethernet: bool,
     /// The XDP program on it and how it is attached; none if there is none. `None` as the mode stands for
     /// ways that the gate never uses.
     pub program: Option<(u32, Option<XdpMode>)>,
@@ -161,7 +166,10 @@ fn read_answer(answer: &[u8]) -> io::Result<Option<Interface>> {
             let name = attribute(attributes, IFLA_IFNAME).map(text).unwrap_or_default();
             let about = attribute(attributes, IFLA_LINKINFO);
             let kind = about.and_then(|about| attribute(about, IFLA_INFO_KIND)).map(text);
-            Ok(Some(Interface { index, name, kind, program }))
+            let hardware =
+                number::<2>(answer, HEADER + 2).map(u16::from_ne_bytes).ok_or_else(malformed)?;
+            let ethernet = matches!(hardware, ARPHRD_ETHER | ARPHRD_LOOPBACK);
+            Ok(Some(Interface { index, name, kind, ethernet, program }))
         }
         _ => Err(malformed()),
     }
@@ -211,7 +219,8 @@ mod tests {
         let mut answer = vec![0u8; 2 * HEADER];
         answer[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
         answer[HEADER + 4] = 7;
-        let bare = Interface { index: 7, name: String::new(), kind: None, program: None };
+        let bare =
+            Interface { index: 7, name: String::new(), kind: None, ethernet: false, program: None };
         assert_eq!(read_answer(&answer).unwrap(), Some(bare.clone()));
         for cut in 0..2 * HEADER {
             assert!(read_answer(&answer[..cut]).is_err(), "{cut}");

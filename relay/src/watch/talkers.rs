@@ -2,8 +2,8 @@
 //!
 //! The kernel sums refused frames up in a count-min sketch, which nobody can push anything out of, and tells
 //! a few of them as samples. The samples name candidates; the sketch says how many frames each candidate had
-//! over the last minute: never too few of those that it counted, and too many by more than the error that is
-//! given for at most one network in seven. Candidates are kept by the Space-Saving rule (Metwally, Agrawal
+//! over the last minute, as an estimate: it counts one frame of sixteen, chosen by chance, and networks may share
+//! a counter. The error that is given covers both for six networks in seven. Candidates are kept by the Space-Saving rule (Metwally, Agrawal
 //! and El Abbadi 2005), so a flood of forged sources that come once each pushes out others that come once.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,9 +25,10 @@ const CANDIDATES: usize = 128;
 pub struct Talker {
     /// The network.
     pub net: Net,
-    /// Refused frames over the window, at most.
+    /// Refused frames over the window, an estimate.
     pub frames: u64,
-    /// By how much that may be too high.
+    /// By how much that may be wrong: too high by what others add to its counters, or either way by chance (two
+    /// standard errors).
     pub error: u64,
     /// The number of the reason of its last sample.
     pub reason: u8,
@@ -109,11 +110,10 @@ impl Talkers {
         for (level, candidates) in self.levels.iter().enumerate() {
             let mut talkers: Vec<Talker> = candidates
                 .iter()
-                .map(|(net, candidate)| Talker {
-                    net: *net,
-                    frames: frames(now, then, level, net),
-                    error,
-                    reason: candidate.reason,
+                .map(|(net, candidate)| {
+                    let frames = frames(now, then, level, net);
+                    let error = error + 2 * frames.saturating_mul(SKETCHED).isqrt();
+                    Talker { net: *net, frames, error, reason: candidate.reason }
                 })
                 .filter(|talker| talker.frames > talker.error)
                 .collect();

@@ -232,13 +232,16 @@ impl Keeper {
         let uid = by.map(|caller| caller.uid);
         self.note(uid, "allow rollback", Vec::new(), None, now);
         self.journal.write(Event::AllowRolledBack { entries: self.lists.allow.len(), uid });
+        if let Some(problem) = self.pending.tables.clone() {
+            return Err(format!("the former list is back, but not yet in the kernel; {problem}"));
+        }
         Ok(Confirmed { entries: self.lists.allow.len() })
     }
 
     /// Brings the former list back when its time has come.
     pub(super) fn roll_back_if_due(&mut self, now: Moment) {
         if self.former.as_ref().is_some_and(|former| former.until_ns <= now.boot_ns) {
-            // It stands, so this cannot be refused.
+            // What the kernel refuses is tried again with the other tables, and told.
             let _ = self.allow_rollback(None, now);
         }
     }

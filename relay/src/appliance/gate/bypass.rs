@@ -115,8 +115,11 @@ impl Keeper {
         let why = if is_guarded {
             "which is guarded: a redirection to the port, or something that the first door cannot see \
              through, for instance a tunnel that ends on this host"
-        } else {
+        } else if interface.ethernet {
             "which is not guarded: name it in gate.interfaces"
+        } else {
+            "on which no first door can stand, since its frames have no header of Ethernet: end it elsewhere, \
+             or filter it there"
         };
         format!("{name}, {why}{vlan}")
     }

@@ -66,7 +66,7 @@ impl Sizes {
         Self { lines: both.map(lines), nearby: both.map(nearby), seed }
     }
 
-    /// Returns sizes with twice the room, under another seed.
+    /// Returns sizes with twice the room for cells, under another seed.
     #[must_use]
     pub const fn doubled(self) -> Self {
         let [v4, v6] = self.lines;

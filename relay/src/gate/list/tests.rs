@@ -56,6 +56,20 @@ fn longest(entries: &BTreeMap<Net, EntryId>, source: Addr) -> Option<EntryId> {
 }
 
 #[test]
+fn networks_of_one_ipv6_64_fit_whatever_their_length() {
+    for prefix in [72_u32, 80, 96, 112, 128] {
+        let nets = (0..200_u128).map(|number| {
+            let address = 0x2001_0db8_u128 << 96 | number << (128 - prefix);
+            (net(&format!("{}/{prefix}", Ipv6Addr::from_bits(address))), EntryId(number as u32))
+        });
+        let roll: Roll = nets.collect();
+        let sizes = Sizes::for_roll(&roll, 0x5eed);
+        let desk = Desk::new(sizes);
+        assert_eq!(fill(&desk.image(), &roll, sizes, 1), Ok(()), "/{prefix}");
+    }
+}
+
+#[test]
 fn overlaps_resolve_to_the_longest_and_families_do_not_mix() {
     let nets = ["0.0.0.0/0", "192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "2001:db8::7/128"];
     let roll: Roll = (1..).map(EntryId).zip(nets).map(|(id, text)| (net(text), id)).collect();

@@ -40,8 +40,8 @@ pub struct Made {
 ///
 /// # Errors
 ///
-/// [`GateError::UnknownInterface`], [`GateError::Foreign`], [`GateError::NoLink`], [`GateError::Attach`],
-/// [`GateError::NotPermitted`].
+/// [`GateError::UnknownInterface`], [`GateError::NoEthernet`], [`GateError::Foreign`], [`GateError::NoLink`],
+/// [`GateError::Attach`], [`GateError::NotPermitted`].
 pub fn attach(
     program: Program<'_>,
     pins: &Pins,
@@ -50,6 +50,9 @@ pub fn attach(
 ) -> Result<Made, GateError> {
     let interface =
         look(name)?.ok_or_else(|| GateError::UnknownInterface { name: name.to_owned() })?;
+    if !interface.ethernet {
+        return Err(GateError::NoEthernet { name: name.to_owned() });
+    }
     let index = interface.index;
     let path = pins.link(index);
     if path.exists() {

@@ -113,6 +113,8 @@ impl Loaded {
     pub fn fill(self, ruleset: &Ruleset) -> Result<Filled, GateError> {
         let Self { pins, object, mut tables } = self;
         tables.replace(ruleset)?;
+        // A list in shadow is that of the process that put it there.
+        tables.shadow(None)?;
         Ok(Filled { pins, object, tables })
     }
 }

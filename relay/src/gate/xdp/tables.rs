@@ -1,5 +1,8 @@
 //! Changes to the tables, each in an order in which no state between admits a stranger.
 //!
+//! A list is exchanged at one moment, but not the terms of its entries: the rows of those that stay are written
+//! before it, one by one, and stay written if the list is then refused.
+//!
 //! This process is the only writer, so it keeps a picture of the list and of the bans: the program finds the
 //! longest prefix of a source, and what must be known here is how networks lie in each other.
 
@@ -261,11 +264,21 @@ impl Tables {
     /// Writes what belongs to an entry. A rate that changed begins with a full bucket.
     fn keep(&mut self, entry: &Entry) -> Result<(), GateError> {
         let former = self.chunks.places(entry.id);
+        let tags = |chunks| used(chunks).into_iter().map(|[tag, ..]| tag).collect();
+        let rates = |chunks| -> BTreeSet<u16> {
+            used(chunks)
+                .into_iter()
+                .flat_map(|[_, rate, source_rate]| [rate, source_rate])
+                .collect()
+        };
+        let rate = place(&mut self.rates, limited(entry.rate), || rates(&self.chunks))?;
+        // No row has that place yet.
+        let with_rate = || rates(&self.chunks).into_iter().chain([rate]).collect();
         let terms = Terms {
             net: entry.net,
-            tag: place(&mut self.tags, entry.tag, &self.chunks)?,
-            rate: place(&mut self.rates, limited(entry.rate), &self.chunks)?,
-            source_rate: place(&mut self.rates, limited(entry.source_rate), &self.chunks)?,
+            tag: place(&mut self.tags, entry.tag, || tags(&self.chunks))?,
+            rate,
+            source_rate: place(&mut self.rates, limited(entry.source_rate), with_rate)?,
             until_ns: entry.until_ns.unwrap_or(0),
         };
         self.chunks.write(entry.id, &terms)?;
@@ -362,16 +375,16 @@ impl Tables {
     }
 }
 
-/// Returns the place of a value; a full shelf is tidied once.
+/// Returns the place of a value; a full shelf is tidied once, but for the places that are used.
 fn place<T: aya::Pod + Ord>(
     shelf: &mut Shelf<T>,
     value: Option<T>,
-    chunks: &Chunks,
+    used: impl FnOnce() -> BTreeSet<u16>,
 ) -> Result<u16, GateError> {
     if let Some(place) = shelf.place(value)? {
         return Ok(place);
     }
-    let used: BTreeSet<u16> = used(chunks).into_iter().flatten().collect();
+    let used = used();
     shelf.keep(|place| used.contains(&place));
     shelf.place(value)?.ok_or_else(|| shelf.full())
 }

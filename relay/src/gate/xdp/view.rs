@@ -124,8 +124,9 @@ impl View {
             let of = |state: State| (state.slot(), state.number());
             if lists.current.as_ref().is_none_or(|list| of(list.state) != of(state)) {
                 lists.current = Some(self.open_list(state).ok()?);
-                self.open_chunks(&mut lists.chunks);
             }
+            // An entry that was added to the list that counts may have come with a chunk of rows.
+            self.open_chunks(&mut lists.chunks);
             let Lists { current, chunks } = &*lists;
             let List { cells, .. } = current.as_ref()?;
             let head = self.heads.window(state.slot().index() as usize * HEAD_WORDS, HEAD_WORDS);

@@ -99,6 +99,23 @@ fn a_list_that_nobody_confirms_makes_way_for_the_former_one() {
 }
 
 #[test]
+fn the_former_list_comes_back_also_if_its_numbers_were_given_away_meanwhile() {
+    let mut desk = Desk::new();
+    desk.ask(add("198.51.100.7"), OPERATOR, 1).unwrap();
+    applied(&mut desk, apply_for_a_minute(FILE), FILE, 2);
+    let declared: String = (0..8).fold(DECLARED.to_owned(), |text, number| {
+        format!("{text}[[gate.allow]]\ncidr = \"172.16.{number}.0/24\"\n")
+    });
+    configure(desk.folder.path(), "", &declared);
+    desk.reload(3).unwrap();
+    desk.sample(62);
+    assert!(desk.fake.admits("198.51.100.7") && desk.fake.admits("172.16.3.1"));
+    let entries: Vec<_> = desk.fake.tables().entries.values().copied().collect();
+    let numbers: std::collections::BTreeSet<_> = entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(numbers.len(), entries.len(), "two networks have one number: {entries:?}");
+}
+
+#[test]
 fn the_former_list_comes_back_also_if_the_gate_was_killed_meanwhile() {
     let mut desk = Desk::new();
     desk.ask(add("198.51.100.7"), OPERATOR, 1).unwrap();
