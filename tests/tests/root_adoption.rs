@@ -310,7 +310,10 @@ fn what_stands_in_the_way_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let unmounted = Place { pins: folder.path().join("pins"), group: None };
     let error = load(&unmounted).err().unwrap().to_string();
-    assert!(error.contains("mount -t bpf bpf /sys/fs/bpf"), "{error}");
+    assert!(
+        error.starts_with("gate.pins: ") && error.contains("mount -t bpf bpf /sys/fs/bpf"),
+        "{error}"
+    );
     gate.detach().unwrap();
 }
 

@@ -36,6 +36,13 @@ fn sentences(answer: &Explanation) -> String {
         "{source} to port {port}: {verdict} ({reason}); mode {mode}, list {generation}"
     )];
     lines.push(match (entry, tag) {
+        (None, _) if reason == "unguarded" => {
+            "The gate does not guard this port: everybody reaches it.".to_owned()
+        }
+        (None, _) if mode == "open" => {
+            "It is not listed, and the host is open (`sallyport detach`): start the gate to guard it."
+                .to_owned()
+        }
         (None, _) => format!(
             "It is not listed. To admit it: sallyport allow add {}",
             IpNetwork::from(*source)
@@ -92,6 +99,14 @@ mod tests {
             "192.0.2.7 to port 2525: drop (unlisted_syn); mode enforce, list 7\n\
              It is not listed. To admit it: sallyport allow add 192.0.2.7/32"
         );
+        for (verdict, reason, mode, said) in [
+            ("pass", "unguarded", "enforce", "The gate does not guard this port"),
+            ("pass (observed)", "unlisted_syn", "open", "the host is open"),
+        ] {
+            let (verdict, reason, mode) = (verdict.into(), reason.into(), mode.into());
+            let told = sentences(&Explanation { verdict, reason, mode, ..answer.clone() });
+            assert!(told.contains(said) && !told.contains("allow add"), "{told}");
+        }
         answer.entry = Some("192.0.2.0/24".parse().unwrap());
         answer.tag = Some("billing".into());
         answer.banned_until = Some(jiff::Timestamp::UNIX_EPOCH);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::args::ModeVerb;
 use super::print::{self, Output};
 use super::queue::at;
-use crate::config::Config;
+use crate::config::{Config, OnLoss};
 use crate::control::client::{AskError, ask};
 use crate::control::wire::GateRequest;
 use crate::gate;
@@ -50,9 +50,15 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
         Err(AskError::NotRunning { .. }) => gate::detach(&config.gate.pins)?,
         Err(error) => return Err(error.into()),
     }
-    print::say(
-        "the host is open: nothing keeps strangers from the ports; start the gate to guard it",
-    );
+    print::say(match config.gate.on_loss {
+        OnLoss::Refuse => {
+            "the host is open: nothing keeps strangers from the ports. The relay serves nobody meanwhile, as \
+             gate.on-loss = \"refuse\" wants it; start the gate to guard the host"
+        }
+        OnLoss::SecondDoor => {
+            "the host is open: nothing keeps strangers from the ports; start the gate to guard it"
+        }
+    });
     Ok(())
 }
 

@@ -19,14 +19,19 @@ pub enum GateError {
         what: String,
     },
     /// The pins' folder is on another file system.
-    #[error("{}: not on a BPF file system; run: mount -t bpf bpf /sys/fs/bpf", path.display())]
+    #[error(
+        "gate.pins: {}: not on a BPF file system; run `mount -t bpf bpf /sys/fs/bpf` and put it below, or mount one \
+         where it shall lie",
+        path.display()
+    )]
     NoBpffs {
         /// The folder.
         path: PathBuf,
     },
     /// The kernel says nothing about its own types.
     #[error(
-        "/sys/kernel/btf/vmlinux: missing; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y"
+        "/sys/kernel/btf/vmlinux: missing; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y, and \
+         its sysfs be mounted at /sys"
     )]
     NoBtf,
     /// The kernel is too old, or was built without something.

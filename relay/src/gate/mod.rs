@@ -59,12 +59,12 @@ use relay_common::table::{EntryId, Sample, Sketch, TagName};
 use relay_common::verdict::Verdict;
 
 #[cfg(not(feature = "xdp"))]
-pub use absent::{Door, Filled, Loaded, View, detach, load};
+pub use absent::{Door, Filled, Loaded, View, detach, examine, load};
 pub use count::{CountRow, Counters, EntryCounts};
 pub use error::GateError;
 pub use off::Off;
 #[cfg(feature = "xdp")]
-pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, load};
+pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, examine, load};
 
 /// Where the gate keeps its pins.
 #[derive(Clone, Debug, PartialEq, Eq)]

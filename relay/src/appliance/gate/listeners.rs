@@ -81,6 +81,24 @@ pub struct Listeners {
 }
 
 impl Listeners {
+    /// Looks whether the sockets can be made, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] as [`open`](Self::open).
+    pub fn examine(addresses: &[(SocketAddr, Guarded)], record: &Path) -> Result<(), ListenError> {
+        let known = known(record);
+        for (address, _) in addresses {
+            let is_noted = known.iter().any(|noted| noted.address == *address);
+            match bound(*address) {
+                Ok(_) => {}
+                Err(Errno::ADDRINUSE) if is_noted => {}
+                Err(error) => return Err(refused(*address, error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the sockets, with `door` on those that are guarded. An address that is taken is waited for if an
     /// earlier gate left its cookie in `record`.
     ///
@@ -254,6 +272,17 @@ fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
 /// Makes a listening socket. The door is put on it between `bind` and `listen`: a socket that listens first
 /// admits whoever is quick.
 fn listen(address: SocketAddr, door: Option<&Door>) -> Result<OwnedFd, Errno> {
+    let socket = bound(address)?;
+    if let Some(door) = door {
+        let hung = door.hang(&socket);
+        hung.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    }
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Makes a socket with an address, which does not listen yet.
+fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
@@ -264,11 +293,6 @@ fn listen(address: SocketAddr, door: Option<&Door>) -> Result<OwnedFd, Errno> {
         sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
     }
     rustix::net::bind(&socket, &address)?;
-    if let Some(door) = door {
-        let hung = door.hang(&socket);
-        hung.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    }
-    rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }
 

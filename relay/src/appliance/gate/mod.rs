@@ -54,6 +54,11 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// If the gate cannot stand; what an earlier one attached stays as it is then.
 pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "`sallyport gate` must be started as root: it keeps CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON of that"
+        );
+    }
     privilege::follow_parent()?;
     privilege::no_core_dumps()?;
     let config = Arc::new(load(file)?);
@@ -67,8 +72,10 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         journal.write(Event::Trouble { room: "gate", problem });
     }
     let _lock = lock(&config)?;
-    let (gate, lists) = stand(&config, relay, journal)?;
     let wanted: Vec<(SocketAddr, Guarded)> = config.listeners.iter().map(guarded).collect();
+    // What can be seen to be wrong is, before an earlier gate's tables are filled with anything new.
+    Listeners::examine(&wanted, &record(&config))?;
+    let (gate, lists) = stand(&config, relay, journal)?;
     let listeners = Listeners::open(&wanted, gate.door(), record(&config))?;
     for problem in listeners.problems() {
         journal.write(Event::Trouble { room: "gate", problem });
@@ -188,6 +195,8 @@ fn stand(
     if config.gate.interfaces.is_empty() {
         return Ok((off(), lists(config, &Left::default(), now, journal)?));
     }
+    gate::examine(&place, &config.gate.interfaces)
+        .map_err(|error| anyhow::Error::msg(told(&error)))?;
     let loaded = match gate::load(&place) {
         Ok(loaded) => loaded,
         Err(error) if !config.gate.required => {

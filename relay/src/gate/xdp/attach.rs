@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
 
@@ -33,6 +34,40 @@ pub struct Made {
     pub adopted: bool,
 }
 
+/// Returns the interface called `name`, if the program can stand on it.
+fn suited(name: &str) -> Result<Interface, GateError> {
+    let interface =
+        look(name)?.ok_or_else(|| GateError::UnknownInterface { name: name.to_owned() })?;
+    if interface.ethernet {
+        Ok(interface)
+    } else {
+        Err(GateError::NoEthernet { name: name.to_owned() })
+    }
+}
+
+/// Returns the program that a pinned link holds.
+fn held(path: &Path) -> Result<u32, GateError> {
+    let what = || format!("{}: open", path.display());
+    let link = PinnedLink::from_pin(path).map_err(|error| refused(what(), error))?;
+    Ok(FdLink::from(link).info().map_err(|error| refused(what(), error))?.program_id())
+}
+
+/// Looks whether the gate can stand on an interface, and changes nothing.
+///
+/// # Errors
+///
+/// [`GateError::UnknownInterface`], [`GateError::NoEthernet`], [`GateError::Foreign`].
+pub fn examine(pins: &Pins, name: &str) -> Result<(), GateError> {
+    let interface = suited(name)?;
+    let path = pins.link(interface.index);
+    match interface.program {
+        Some((program_id, _)) if !path.exists() || held(&path)? != program_id => {
+            Err(GateError::Foreign { name: name.to_owned(), program_id })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Attaches `program` to the interface called `name`.
 ///
 /// Where our link holds the interface already, its program is exchanged between two frames, so that there
@@ -48,22 +83,13 @@ pub fn attach(
     name: &str,
     ways: &[XdpMode],
 ) -> Result<Made, GateError> {
-    let interface =
-        look(name)?.ok_or_else(|| GateError::UnknownInterface { name: name.to_owned() })?;
-    if !interface.ethernet {
-        return Err(GateError::NoEthernet { name: name.to_owned() });
-    }
+    let interface = suited(name)?;
     let index = interface.index;
     let path = pins.link(index);
     if path.exists() {
-        let what = || format!("{}: open", path.display());
-        let link = PinnedLink::from_pin(&path).map_err(|error| refused(what(), error))?;
-        let held = FdLink::from(link);
-        let holds = held.info().map_err(|error| refused(what(), error))?.program_id();
         if let Some((id, Some(_))) = interface.program
-            && id == holds
+            && id == held(&path)?
         {
-            drop(held);
             return Ok(Made { index, link: relink(program, &path)?, adopted: true });
         }
         // The interface of that index is gone, and so is what the link held: its number was used again.
@@ -96,7 +122,7 @@ pub fn detach(pins: &Pins) -> Result<(), GateError> {
     Ok(())
 }
 
-fn relink(program: Program<'_>, path: &std::path::Path) -> Result<OwnedFd, GateError> {
+fn relink(program: Program<'_>, path: &Path) -> Result<OwnedFd, GateError> {
     let exchange = || {
         let link = sys::open_pin(path, sys::Access::ReadWrite)?;
         sys::relink(&link, program.fd)?;

@@ -71,15 +71,28 @@ pub fn load(place: &Place) -> Result<Loaded, GateError> {
     Ok(Loaded { pins, object, tables })
 }
 
-/// Opens the host without a gate's process: detaches every link and takes the pins below `pins` away.
+/// Looks whether the gate can stand on all of these interfaces, before anything is changed for it.
+///
+/// # Errors
+///
+/// [`GateError::UnknownInterface`], [`GateError::NoEthernet`], [`GateError::Foreign`].
+pub fn examine(place: &Place, interfaces: &[String]) -> Result<(), GateError> {
+    let pins = Pins::below(&place.pins);
+    interfaces.iter().try_for_each(|name| attach::examine(&pins, name))
+}
+
+/// Opens the host without a gate's process: detaches every link and takes the pins below `pins` away. Where
+/// nothing is pinned the host is open already.
 ///
 /// # Errors
 ///
 /// What the kernel refused; then it may be half done.
 pub fn detach(pins: &Path) -> Result<(), GateError> {
     let pins = Pins::below(pins);
-    let opening = Opening { pins: &pins, access: Access::ReadWrite };
-    Board::open(opening)?.open_doors();
+    if pins.exist() {
+        let opening = Opening { pins: &pins, access: Access::ReadWrite };
+        Board::open(opening)?.open_doors();
+    }
     attach::detach(&pins)?;
     pins.remove_tables()
 }

@@ -135,7 +135,10 @@ impl Pins {
     pub fn links(&self) -> Result<Vec<PathBuf>, GateError> {
         let folder = self.top.join(LINKS);
         let read = || -> io::Result<Vec<PathBuf>> {
-            fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect()
+            match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+            }
         };
         read().map_err(|error| kernel_said(format!("{}: list the links", folder.display()), error))
     }
@@ -213,8 +216,18 @@ impl Pins {
     /// Takes every table's pin away, but for the second door's: sockets that listen go on calling it, and
     /// without a pin it would let nobody in.
     pub fn remove_tables(&self) -> Result<(), GateError> {
-        fs::remove_dir_all(&self.folder)
-            .map_err(|error| kernel_said(format!("{}: remove pins", self.folder.display()), error))
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(kernel_said(format!("{}: remove pins", self.folder.display()), error))
+            }
+            // There were none any more.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns whether tables are pinned.
+    pub fn exist(&self) -> bool {
+        self.folder.exists()
     }
 }
 
