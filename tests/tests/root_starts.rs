@@ -2,10 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::stage::{CLIENT, GUARDED, STRANGER};
-use relay::gate::View;
+use relay::gate::{GateError, Place, View, load};
+use relay::hosts::private_bpf;
 use relay_common::verdict::{Reason, Verdict};
+use rustix::mount::{MountFlags, mount};
 use tests::need;
 use tests::world::World;
 
@@ -59,5 +64,41 @@ fn a_host_that_is_open_already_can_be_opened_again() -> Result<()> {
     }
     world.stage.stop()?;
     world.stage.command(&["detach"])?;
+    Ok(())
+}
+
+#[test]
+fn a_kernel_without_types_of_its_own_is_told_so() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let bpf = folder.path().join("bpf");
+    // The mounts are this thread's own from here on.
+    let _mounted = private_bpf(&bpf)?;
+    mount("none", "/sys/kernel/btf", "tmpfs", MountFlags::empty(), None)?;
+    let place = Place { pins: bpf.join("sallyport"), group: None };
+    let refusal = load(&place).err().context("loaded without types")?;
+    ensure!(matches!(refusal, GateError::NoBtf), "{refusal}");
+    ensure!(refusal.to_string().contains("CONFIG_DEBUG_INFO_BTF=y"), "{refusal}");
+    Ok(())
+}
+
+#[test]
+fn a_user_without_rights_is_told_which_are_needed() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::set()?;
+    // Where the tests were built nobody else may be able to go.
+    let program = world.folder.path().join("sallyport");
+    std::fs::copy(tests::world::program()?, &program)?;
+    for (verb, said) in [("gate", "must be started as root"), ("run", "must be started as root")] {
+        let mut command = Command::new(&program);
+        command.arg("--config").arg(world.folder.path().join("sallyport.toml")).arg(verb);
+        let output = command.uid(65_534).gid(65_534).output()?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && told.contains(said), "{verb}: {told}");
+    }
     Ok(())
 }
