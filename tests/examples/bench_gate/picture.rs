@@ -96,7 +96,7 @@ fn bars(svg: &mut String, measured: &Measured) {
         "start",
         "<tspan font-weight=\"bold\">A dropped SYN over a wire</tspan>",
     );
-    text(svg, BARS - 10.0, 42.0, "start", "nanoseconds to receive it, 10,000 networks");
+    text(svg, BARS - 10.0, 42.0, "start", "nanoseconds with sending it, 10,000 networks");
     let most = measured.wire.iter().map(|drops| drops.ns).fold(1.0, f64::max);
     let mut y = TOP;
     for drops in &measured.wire {

@@ -1,5 +1,5 @@
-//! Real frames over a wire (a veth pair): what a dropped one costs the thread that receives it, and whether listed
-//! clients get through while strangers send as fast as they can.
+//! Real frames over a wire (a veth pair): what a dropped one costs, and whether listed clients get through while
+//! strangers send.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -14,7 +14,6 @@ use relay::hosts::dial::{Answer, dial};
 use relay::selftest::craft::{Ends, PLAIN, V4};
 use relay::selftest::wire::hardware;
 use rustix::net::netdevice::name_to_index;
-use rustix::process::{Pid, setpriority_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 use tests::frames::PORT;
@@ -22,17 +21,16 @@ use tests::measure::Measure;
 
 use super::packets::median;
 
-/// The guarded end. The name of the thread that receives has no room for a longer one.
+/// The guarded end.
 pub const GUARDED: &str = "w0";
 /// The sender's end.
 const SENDER: &str = "w1";
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// A client that every list of this measurement holds.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-/// Frames that are sent before the receiving thread gets the CPU: fewer than a veth queue has room for.
-const SHORT: u32 = 64;
-const LONG: u32 = 192;
-const BURSTS: u32 = 3_000;
+/// Frames of a round; the median of the rounds counts.
+const FRAMES: u32 = 300_000;
+const ROUNDS: usize = 5;
 /// A flood, frames a second: a third of what fits through 1 Gbit/s, if the firewall lets it be so fast.
 const FLOOD_PER_SECOND: u32 = 500_000;
 /// Frames of it that are sent at once.
@@ -51,7 +49,7 @@ const CONNECTS: usize = 1;
 pub struct Drops {
     /// Which one.
     pub firewall: &'static str,
-    /// Nanoseconds of the receiving thread for each dropped SYN.
+    /// Nanoseconds of a CPU to send a SYN over the wire and to drop it.
     pub ns: f64,
     /// How listed clients fared during a flood; none where nobody passes.
     pub through: Option<Through>,
@@ -143,16 +141,6 @@ impl Wires {
         Ok(Drops { firewall, ns, through })
     }
 
-    /// Lets a thread of its own receive for the guarded end, whose time can be told, or a softirq.
-    fn set_threaded(&self, threaded: bool) -> Result<()> {
-        // The mounted sysfs shows the interfaces of the network it was mounted in.
-        let words = format!(
-            "mount -t sysfs sysfs /sys && echo {} > /sys/class/net/{GUARDED}/threaded",
-            u8::from(threaded)
-        );
-        run(&self.guarded, "unshare", &["--mount", "sh", "-c", &words])
-    }
-
     fn frames(&self, strangers: &[IpAddr]) -> Result<Vec<Vec<u8>>> {
         let hardware = [
             self.sender.within(|| hardware(SENDER))??,
@@ -168,55 +156,32 @@ impl Wires {
         Ok(strangers.iter().filter_map(frame).collect())
     }
 
-    /// Returns how much time the receiving thread takes for one frame more: what waking up takes is in short and
-    /// long bursts alike. It shares a CPU with the sender and comes last there, so that it finds all of a burst
-    /// in its queue, as under a flood.
+    /// Returns how much time a CPU takes to send a frame and to receive it.
     fn cost(&mut self) -> Result<f64> {
-        self.set_threaded(true)?;
-        let thread = thread_of(GUARDED)?;
-        pin(Some(thread), SENDS)?;
-        setpriority_process(Some(thread), 19)?;
         let Self { sender, frame, sends, .. } = self;
-        let mut burst = |count| -> Result<f64> {
-            let before = busy(thread)?;
-            sends.send(frame, count)?;
-            // Gives the CPU away until the receiving thread does not want it any more.
-            let mut seen = before;
-            loop {
-                std::thread::sleep(Duration::from_micros(50));
-                let now = busy(thread)?;
-                if now == std::mem::replace(&mut seen, now) && now > before {
-                    return Ok(Duration::from_nanos(now - before).as_secs_f64() * 1e9);
-                }
-            }
-        };
         let sent = || -> Result<f64> {
-            pin(None, SENDS)?;
-            let (before, mut took) = (received()?, [Vec::new(), Vec::new()]);
-            for _ in 0..BURSTS {
-                for (count, took) in [SHORT, LONG].into_iter().zip(&mut took) {
-                    took.push(burst(count)?);
-                }
+            pin(SENDS)?;
+            let mut costs = Vec::new();
+            for _ in 0..ROUNDS {
+                let (begin, before) = (Instant::now(), received()?);
+                sends.send(frame, FRAMES)?;
+                let (took, received) = (begin.elapsed(), received()? - before);
+                // The rest found the queue full.
+                ensure!(received > FRAMES / 2, "{received} frames of {FRAMES} came over the wire");
+                costs.push((took / received).as_secs_f64() * 1e9);
             }
-            let (received, wanted) = (received()? - before, BURSTS * (SHORT + LONG));
-            // A few are lost where somebody else wants the CPU just then.
-            let came = received > wanted / 10 * 9;
-            ensure!(came, "{received} frames of {wanted} came over the wire");
-            let [short, long] = took.map(first_quartile);
-            Ok((long - short) / f64::from(LONG - SHORT))
+            Ok(median(costs.into_iter()))
         };
         sender.within(sent)?
     }
 
     /// Lets clients connect while strangers send.
     fn flood(&mut self) -> Result<Through> {
-        // As on other hosts: a softirq receives, here on the CPU that sends.
-        self.set_threaded(false)?;
         let Self { sender, frame, sends, .. } = self;
         let frame = frame.as_slice();
         let (ends, sent) = (AtomicBool::new(false), AtomicU32::new(0));
         let flood = || -> Result<f64> {
-            pin(None, SENDS)?;
+            pin(SENDS)?;
             let begin = Instant::now();
             while !ends.load(Ordering::Relaxed) {
                 sends.send(frame, FLOOD_BURST)?;
@@ -229,7 +194,7 @@ impl Wires {
             Ok(f64::from(sent.load(Ordering::Relaxed)) / begin.elapsed().as_secs_f64())
         };
         let clients = || -> Result<Vec<Option<f64>>> {
-            pin(None, CONNECTS)?;
+            pin(CONNECTS)?;
             let target = SocketAddr::new(HOST.into(), PORT);
             // The flood begins before the clients do.
             while sent.load(Ordering::Relaxed) == 0 {
@@ -267,13 +232,6 @@ impl Wires {
     }
 }
 
-/// Returns the nanoseconds that the receiving thread has run.
-fn busy(thread: Pid) -> Result<u64> {
-    let path = format!("/proc/{}/schedstat", thread.as_raw_nonzero());
-    let text = std::fs::read_to_string(path)?;
-    Ok(text.split(' ').next().context("schedstat")?.parse()?)
-}
-
 /// Returns the frames that came over the wire: those that the sender's end counts as sent.
 fn received() -> Result<u32> {
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
@@ -282,31 +240,11 @@ fn received() -> Result<u32> {
     Ok(sent.parse()?)
 }
 
-/// What disturbs only adds.
-fn first_quartile(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 4).copied().unwrap_or(f64::NAN)
-}
-
-/// Lets a thread run on one CPU alone; none is the calling one.
-fn pin(thread: Option<Pid>, cpu: usize) -> Result<()> {
+/// Lets the calling thread run on one CPU alone.
+fn pin(cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
-    Ok(sched_setaffinity(thread, &cpus)?)
-}
-
-/// Returns the kernel's thread that receives for an interface.
-fn thread_of(interface: &str) -> Result<Pid> {
-    let wanted = format!("napi/{interface}-");
-    for process in std::fs::read_dir("/proc")? {
-        let process = process?;
-        let Ok(name) = std::fs::read_to_string(process.path().join("comm")) else { continue };
-        if name.starts_with(&wanted) {
-            let number: i32 = process.file_name().to_string_lossy().parse()?;
-            return Pid::from_raw(number).context("no number");
-        }
-    }
-    anyhow::bail!("no thread of the kernel is called {wanted}*: threaded NAPI is not there")
+    Ok(sched_setaffinity(None, &cpus)?)
 }
 
 /// Runs a tool in a host.
