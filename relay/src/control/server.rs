@@ -315,6 +315,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_so_many_files_are_under_way_at_a_time() {
+        let (_folder, path) = served(nobody());
+        let mut question =
+            serde_json::to_vec(&RelayRequest::QueueDrop { ids: Vec::new() }).unwrap();
+        question.push(b'\n');
+        // One more than there are places, and none sends its file.
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..=FILES_MAX {
+            let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+            stream.write_all(&question).await.unwrap();
+            waiting.spawn(async move {
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                line
+            });
+        }
+        let first = waiting.join_next().await.unwrap().unwrap();
+        assert!(first.contains("other files are being read; ask again"), "{first}");
+        assert!(waiting.try_join_next().is_none(), "the others wait for their files");
+    }
+
+    #[tokio::test]
     async fn nonsense_gets_an_error_and_too_much_of_it_the_end() {
         let (_folder, path) = served(nobody());
         let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
