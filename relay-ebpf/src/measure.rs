@@ -39,30 +39,45 @@ static TRIE_V6: LpmTrie<[u8; 16], u32, TRIE> = LpmTrie::new();
 /// As many as a list of the gate may have.
 const TRIE: usize = 1 << 20;
 
+/// Returns the words whose turn it is.
+#[inline(always)]
+fn next_words() -> Option<[u64; 2]> {
+    // SAFETY: the value is this CPU's alone.
+    let turn = unsafe { &mut *TURN.get_ptr_mut(0)? };
+    *turn += 1;
+    SOURCE.get(*turn as u32 % SOURCES as u32).copied()
+}
+
+/// Writes a number into the frame.
+#[inline(always)]
+fn write<T>(ctx: &XdpContext, at: usize, value: T) -> Option<()> {
+    if ctx.data() + at + size_of::<T>() > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the check proves that the bytes lie inside the frame, which is the program's to change.
+    unsafe { ((ctx.data() + at) as *mut T).write_unaligned(value) };
+    Some(())
+}
+
+/// Returns bytes of the frame.
+#[inline(always)]
+fn read<const N: usize>(ctx: &XdpContext, at: usize) -> Option<[u8; N]> {
+    if ctx.data() + at + N > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the check proves that the bytes lie inside the frame.
+    Some(unsafe { *((ctx.data() + at) as *const [u8; N]) })
+}
+
 /// Writes the next source.
 #[inline(always)]
 fn next_source(ctx: &XdpContext) -> Option<()> {
-    let turn = TURN.get_ptr_mut(0)?;
-    // SAFETY: the value is this CPU's alone.
-    let number = unsafe { *turn };
-    // SAFETY: as above.
-    unsafe { *turn = number + 1 };
-    let [source, rest] = *SOURCE.get(number as u32 % SOURCES as u32)?;
-    let (start, end) = (ctx.data(), ctx.data_end());
+    let [source, rest] = next_words()?;
     match FAMILY.get(0)? {
-        4 if start + 30 <= end => {
-            // SAFETY: the check proves that the four bytes lie inside the frame.
-            unsafe { ((start + 26) as *mut u32).write_unaligned(source as u32) };
-        }
-        6 if start + 38 <= end => {
-            // SAFETY: as above, for twice eight bytes.
-            unsafe { ((start + 22) as *mut u64).write_unaligned(source) };
-            // SAFETY: as above.
-            unsafe { ((start + 30) as *mut u64).write_unaligned(rest) };
-        }
-        _ => {}
+        4 => write(ctx, 26, source as u32),
+        6 => write(ctx, 22, source).and_then(|()| write(ctx, 30, rest)),
+        _ => None,
     }
-    Some(())
 }
 
 /// For programs that take frames in pieces.
@@ -104,22 +119,10 @@ pub fn send(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn sent(ctx: &XdpContext) -> Option<u32> {
-    let turn = TURN.get_ptr_mut(0)?;
-    // SAFETY: the value is this CPU's alone.
-    let number = unsafe { *turn };
-    // SAFETY: as above.
-    unsafe { *turn = number + 1 };
-    let [source, sums] = *SOURCE.get(number as u32 % SOURCES as u32)?;
-    let (start, end) = (ctx.data(), ctx.data_end());
-    if start + 52 > end {
-        return None;
-    }
-    // SAFETY: the check proves that the bytes lie inside the frame, here and below.
-    unsafe { ((start + 24) as *mut u16).write_unaligned(sums as u16) };
-    // SAFETY: as above.
-    unsafe { ((start + 26) as *mut u32).write_unaligned(source as u32) };
-    // SAFETY: as above.
-    unsafe { ((start + 50) as *mut u16).write_unaligned((sums >> 16) as u16) };
+    let [source, sums] = next_words()?;
+    write(ctx, 24, sums as u16)?;
+    write(ctx, 26, source as u32)?;
+    write(ctx, 50, (sums >> 16) as u16)?;
     // SAFETY: a helper that takes two numbers.
     u32::try_from(unsafe { bpf_redirect(*WIRE.get(0)?, 0) }).ok()
 }
@@ -139,30 +142,24 @@ pub fn trie(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn strange(ctx: &XdpContext) -> Option<bool> {
-    let (start, end) = (ctx.data(), ctx.data_end());
-    let bytes = |at: usize| -> Option<[u8; 2]> {
-        // SAFETY: the check proves that the two bytes lie inside the frame.
-        (start + at + 2 <= end).then(|| unsafe { *((start + at) as *const [u8; 2]) })
-    };
-    match bytes(12)? {
-        [0x08, 0x00] if bytes(14)?[0] == 0x45 && bytes(22)?[1] == 6 => {
-            if u16::from_be_bytes(bytes(36)?) != 2525 || start + 30 > end {
-                return None;
-            }
-            // SAFETY: as above, for four bytes.
-            let source = unsafe { *((start + 26) as *const [u8; 4]) };
-            Some(TRIE_V4.get(&Key::new(32, source)).is_none())
+    match read(ctx, 12)? {
+        [0x08, 0x00] if read(ctx, 14)? == [0x45] && read(ctx, 23)? == [TCP] => {
+            guarded(read(ctx, 36)?)?;
+            Some(TRIE_V4.get(&Key::new(32, read(ctx, 26)?)).is_none())
         }
-        [0x86, 0xdd] if bytes(20)?[0] == 6 => {
-            if u16::from_be_bytes(bytes(56)?) != 2525 || start + 38 > end {
-                return None;
-            }
-            // SAFETY: as above, for sixteen bytes.
-            let source = unsafe { *((start + 22) as *const [u8; 16]) };
-            Some(TRIE_V6.get(&Key::new(128, source)).is_none())
+        [0x86, 0xdd] if read(ctx, 20)? == [TCP] => {
+            guarded(read(ctx, 56)?)?;
+            Some(TRIE_V6.get(&Key::new(128, read(ctx, 22)?)).is_none())
         }
         _ => None,
     }
+}
+
+const TCP: u8 = 6;
+
+#[inline(always)]
+fn guarded(port: [u8; 2]) -> Option<()> {
+    (u16::from_be_bytes(port) == 2525).then_some(())
 }
 
 #[unsafe(link_section = "license")]

@@ -74,7 +74,7 @@ impl Record for Recording {
         let now_ns = clock::now_ns();
         let Some(id) = List::of(state.slot()).entry(source, now_ns) else { return Connect::Ended };
         let [high, low] = source.words();
-        let key = id.0 | (source.family() as u32) << FAMILY_SHIFT;
+        let key = key(id, source);
         if state.has_shadow() {
             count_in_shadow(high, low, key);
         }
@@ -114,8 +114,7 @@ const SOURCE_OVER_RATE: u32 = 3;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn connect(high: u64, low: u64, key: u32, now_ns: u64) -> u32 {
-    let source = address(key >> FAMILY_SHIFT, high, low);
-    let id = EntryId(key & ((1 << FAMILY_SHIFT) - 1));
+    let (id, source) = of_key(key, high, low);
     let Some(row) = row(id) else { return 0 };
     let attempt = Attempt { source: &source, id, row, now_ns };
     let connect = attempt.take();
@@ -133,10 +132,11 @@ pub extern "C" fn connect(high: u64, low: u64, key: u32, now_ns: u64) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn count_in_shadow(high: u64, low: u64, key: u32) -> u32 {
-    if covers(&List::of(Slot::SHADOW), &address(key >> FAMILY_SHIFT, high, low)) {
+    let (id, source) = of_key(key, high, low);
+    if covers(&List::of(Slot::SHADOW), &source) {
         return 0;
     }
-    let Some(row) = row(EntryId(key & ((1 << FAMILY_SHIFT) - 1))) else { return 0 };
+    let Some(row) = row(id) else { return 0 };
     word!(row, would_drop).count_with_others();
     1
 }
@@ -157,7 +157,7 @@ impl<'a> Attempt<'a> {
         let place = field!(self.row, source_rate);
         if place != 0 {
             let [high, low] = self.source.words();
-            let key = self.id.0 | (self.source.family() as u32) << FAMILY_SHIFT;
+            let key = key(self.id, self.source);
             if take_of_source(high, low, key, place.into(), self.now_ns) == 0 {
                 return Connect::SourceOverRate;
             }
@@ -214,14 +214,25 @@ impl<'a> Attempt<'a> {
 /// The bits of an entry's number in a key that tells the family, too.
 const FAMILY_SHIFT: u32 = 24;
 
+/// Returns the number of an entry and the family of a source in one word, for functions with few arguments.
+#[inline(always)]
+const fn key(id: EntryId, source: &Addr) -> u32 {
+    id.0 | (source.family() as u32) << FAMILY_SHIFT
+}
+
+/// Returns the entry and the source that [`key`] and the source's words tell.
+#[inline(always)]
+fn of_key(key: u32, high: u64, low: u64) -> (EntryId, Addr) {
+    (EntryId(key & ((1 << FAMILY_SHIFT) - 1)), address(key >> FAMILY_SHIFT, high, low))
+}
+
 /// Takes an attempt from the two cells of a source: the smaller one decides, and none is ever moved back.
 /// `key` is the number of its entry and its family, `place` that of its rate. Returns 1 if it is within the
 /// rate. A global function, as those of [`crate::list`] are.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn take_of_source(high: u64, low: u64, key: u32, place: u32, now_ns: u64) -> u32 {
-    let source = address(key >> FAMILY_SHIFT, high, low);
-    let id = EntryId(key & ((1 << FAMILY_SHIFT) - 1));
+    let (id, source) = of_key(key, high, low);
     let Some(rate) = rate(place as u16) else { return 1 };
     let Some([one, other]) = source_words(id, &source) else { return 0 };
     for _ in 0..TRIES {

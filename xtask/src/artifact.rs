@@ -53,6 +53,16 @@ fn artifact(message: &Value) -> Option<Artifact> {
     })
 }
 
+/// Returns the executable of the target called `name`.
+///
+/// # Errors
+///
+/// If the build made none.
+pub fn find<'a>(built: &'a [Artifact], name: &str) -> Result<&'a Artifact> {
+    let found = built.iter().find(|artifact| artifact.target == name);
+    found.with_context(|| format!("cargo built no {name}"))
+}
+
 impl Artifact {
     /// Tells whether the tests in it want root: the files `tests/root_*.rs` do.
     pub fn wants_root(&self) -> bool {

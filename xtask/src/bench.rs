@@ -1,12 +1,11 @@
 //! `cargo xtask bench`: what the product costs, beside others in one run.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::artifact::{self, Artifact};
-use crate::caller::{as_root, cargo, is_root, status};
+use crate::artifact;
+use crate::caller::{as_root, cargo, code, is_root, status};
 use crate::setup::setup;
 use crate::test::Tools;
 
@@ -30,19 +29,14 @@ pub fn gate(folder: &str, tools: Tools) -> Result<ExitCode> {
     let product = artifact::build(cargo().args(release).args(product))?;
     let bench = ["--package", "tests", "--example", "bench_gate"];
     let bench = artifact::build(cargo().args(release).args(bench))?;
-    let find = |built: &[Artifact], name: &str| {
-        let found = built.iter().find(|artifact| artifact.target == name);
-        found.map(|artifact| artifact.executable.clone()).with_context(|| format!("no {name}"))
-    };
-    let (sallyport, bench) = (find(&product, "sallyport")?, find(&bench, "bench_gate")?);
+    let sallyport = &artifact::find(&product, "sallyport")?.executable;
+    let bench = &artifact::find(&bench, "bench_gate")?.executable;
     // It belongs to the caller, also where root writes into it.
     std::fs::create_dir_all(folder).with_context(|| folder.to_owned())?;
     if !is_root() {
         eprintln!("bench: network namespaces and XDP need root: running the bench by sudo");
     }
-    eprintln!("bench: some five minutes; whatever else this host does shows in the figures");
+    eprintln!("bench: some minutes; whatever else this host does shows in the figures");
     let variables = [("SALLYPORT_BIN", sallyport.as_os_str())];
-    let ended = status(as_root(&bench, &variables).arg(Path::new(folder)))?;
-    let code = ended.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(code(status(as_root(bench, &variables).arg(folder))?))
 }

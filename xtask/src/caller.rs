@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -54,6 +54,12 @@ pub fn as_root<P: AsRef<OsStr>>(program: P, environment: &[(&str, &OsStr)]) -> C
 pub fn status(command: &mut Command) -> Result<ExitStatus> {
     let program = command.get_program().to_owned();
     command.status().with_context(|| cannot_start(&program))
+}
+
+/// Returns the code of a program that ended, to end with; one that a signal ended has none, which is a failure.
+pub fn code(ended: ExitStatus) -> ExitCode {
+    let code = ended.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Says that `program` cannot be started, and what to do about it.

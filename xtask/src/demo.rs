@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::artifact;
-use crate::caller::{as_root, cargo, is_root, status};
+use crate::caller::{as_root, cargo, code, is_root, status};
 use crate::setup::setup;
 
 /// Builds sallyport as the calling user, runs `sallyport demo` as root, and passes on its code.
@@ -18,13 +18,9 @@ pub fn demo(arguments: &[&str]) -> Result<ExitCode> {
     eprintln!("demo: building sallyport (the first time takes minutes)");
     let build = ["build", "--release", "--package", "relay", "--bins"];
     let built = artifact::build(cargo().args(build))?;
-    let sallyport = built.iter().find(|artifact| artifact.target == "sallyport");
-    let sallyport = &sallyport.context("cargo built no sallyport")?.executable;
+    let sallyport = &artifact::find(&built, "sallyport")?.executable;
     if !is_root() {
         eprintln!("demo: network namespaces and XDP need root: running `sallyport demo` by sudo");
     }
-    let ended = status(as_root(sallyport, &[]).arg("demo").args(arguments))?;
-    // A process that a signal ended has no code.
-    let code = ended.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(code(status(as_root(sallyport, &[]).arg("demo").args(arguments))?))
 }

@@ -38,8 +38,7 @@ pub fn test(tools: Tools) -> Result<ExitCode> {
         install()?;
     }
     let built = artifact::build(cargo().args(["build", "--package", "relay", "--bins"]))?;
-    let sallyport = built.iter().find(|artifact| artifact.target == "sallyport");
-    let sallyport = &sallyport.context("cargo built no sallyport")?.executable;
+    let sallyport = &artifact::find(&built, "sallyport")?.executable;
     let programs = artifact::build(cargo().args(["test", "--no-run"]).args(ALL))?;
 
     let mut tally = Tally::default();

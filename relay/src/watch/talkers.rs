@@ -3,8 +3,9 @@
 //! The kernel sums refused frames up in a count-min sketch, which nobody can push anything out of, and tells
 //! a few of them as samples. The samples name candidates; the sketch says how many frames each candidate had
 //! over the last minute, as an estimate: it counts one frame of sixteen, chosen by chance, and networks may share
-//! a counter. The error that is given covers both for six networks in seven. Candidates are kept by the Space-Saving rule (Metwally, Agrawal
-//! and El Abbadi 2005), so a flood of forged sources that come once each pushes out others that come once.
+//! a counter. The error that is given covers both for six networks in seven. Candidates are kept by the
+//! Space-Saving rule (Metwally, Agrawal and El Abbadi 2005), so a flood of forged sources that come once each
+//! pushes out others that come once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
