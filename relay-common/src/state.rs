@@ -1,7 +1,8 @@
 //! The gate's state in one word: which list counts, how strictly, and what the doors do.
 //!
 //! The program reads it once a frame, and what it says changes at one moment: which networks of both families
-//! are listed, mode and scope. The terms of an entry are in its row, and change there. Zero is the strictest state: it enforces a list that is not there.
+//! are listed, mode and scope. The terms of an entry are in its row, and change there. Zero is the strictest
+//! state: it enforces a list that is not there.
 
 /// The lists that the tables have room for: two that take turns, and one in shadow.
 pub const SLOTS: u32 = 3;

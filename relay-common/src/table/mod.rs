@@ -4,7 +4,8 @@
 //! loaded or adopted with [`ALL`] and refuses a pin of another shape.
 //!
 //! A list of the allowlist lives in three tables at once, by its slot ([`crate::state::Slot`]): `heads`
-//! tells where its parts are, `cover` holds its bitmaps, and `cells` its hash table, a table of its own. What belongs to an entry stays when lists change, under the entry's number.
+//! tells where its parts are, `cover` holds its bitmaps, and `cells` its hash table, a table of its own. What
+//! belongs to an entry stays when lists change, under the entry's number.
 
 mod count;
 mod refused;

@@ -36,6 +36,7 @@ pub const fn is_sketched(nth: u64, seed: u64) -> bool {
     mixed ^= mixed >> 32;
     mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 60 == 0
 }
+
 /// The cells of a row.
 pub const SKETCH_CELLS: usize = 1_024;
 /// The rows of a level.

@@ -2,8 +2,8 @@
 
 use super::{CHUNK, PORT_WORDS};
 use crate::addr::{Addr, Family};
+use crate::lookup::WORDS;
 use crate::lookup::lengths::LENGTH_WORDS;
-use crate::lookup::{Region, WORDS};
 
 /// The number of an allowlist entry: the place of its row. It stays with the entry; counters, rates and tag
 /// are kept under it.
@@ -74,18 +74,6 @@ pub struct Part {
     pub seed: u64,
     /// The lengths that its entries have; see [`crate::lookup::lengths`].
     pub lengths: [u64; LENGTH_WORDS],
-}
-
-impl Part {
-    /// Returns where the cells are.
-    pub const fn region(&self) -> Region {
-        Region { first: self.first, mask: self.mask, seed: self.seed }
-    }
-
-    /// Returns where the lines are that say what is near a source.
-    pub const fn nearby(&self) -> Region {
-        Region { first: self.nearby_first, mask: self.nearby_mask, seed: self.seed }
-    }
 }
 
 /// Returns the place of a family in a pair.

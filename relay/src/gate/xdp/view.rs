@@ -1,5 +1,6 @@
 //! The tables for the process that reads mail from the network: read, by name, and nothing else.
 
+use std::cell::Cell;
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::path::Path;
@@ -125,14 +126,17 @@ impl View {
             if lists.current.as_ref().is_none_or(|list| of(list.state) != of(state)) {
                 lists.current = Some(self.open_list(state).ok()?);
             }
-            // An entry that was added to the list that counts may have come with a chunk of rows.
-            self.open_chunks(&mut lists.chunks);
             let Lists { current, chunks } = &*lists;
             let List { cells, .. } = current.as_ref()?;
             let head = self.heads.window(state.slot().index() as usize * HEAD_WORDS, HEAD_WORDS);
             let cover = self.cover.window(state.slot().index() as usize * COVER_WORDS, COVER_WORDS);
             let image = Image::new(head, cover, cells.all());
-            let answer = question(&Asked { view: self, state, image, chunks });
+            let missed = Cell::new(false);
+            let answer = question(&Asked { view: self, state, image, chunks, missed: &missed });
+            // An entry that was added to the list that counts may have come with a chunk of rows.
+            if missed.get() && self.open_chunks(&mut lists.chunks) {
+                continue;
+            }
             // If the list was replaced meanwhile, its memory may have been used for another.
             if of(self.state()) == of(state) {
                 return Some(answer);
@@ -146,14 +150,16 @@ impl View {
         Ok(List { state, cells: seen(opening, &pin_name(state.slot()))? })
     }
 
-    /// Opens the chunks of rows that came since the last time.
-    fn open_chunks(&self, chunks: &mut Vec<Seen>) {
+    /// Opens the chunks of rows that came since the last time; returns whether any did.
+    fn open_chunks(&self, chunks: &mut Vec<Seen>) -> bool {
+        let held = chunks.len();
         let opening = Opening { pins: &self.pins, access: Access::Read };
         while chunks.len() < CHUNKS as usize
             && let Ok(chunk) = seen(opening, &format!("{}_{}", ENTRIES.name, chunks.len()))
         {
             chunks.push(chunk);
         }
+        chunks.len() > held
     }
 }
 
@@ -169,6 +175,8 @@ struct Asked<'a> {
     state: State,
     image: Image<'a, Window<'a>>,
     chunks: &'a [Seen],
+    /// Set if a row was asked for whose chunk is not open.
+    missed: &'a Cell<bool>,
 }
 
 /// A row of an entry, as far as it is looked at.
@@ -186,7 +194,11 @@ const ROW_WORDS: usize = size_of::<Entry>() / 8;
 impl Asked<'_> {
     fn row(&self, id: EntryId) -> Option<SeenRow> {
         let (chunk, at) = id.place();
-        let row = self.chunks.get(chunk as usize)?.window(at as usize * ROW_WORDS, ROW_WORDS);
+        let Some(chunk) = self.chunks.get(chunk as usize) else {
+            self.missed.set(true);
+            return None;
+        };
+        let row = chunk.window(at as usize * ROW_WORDS, ROW_WORDS);
         let [high, low, terms, until_ns, full_at_ns] =
             [0, 1, 2, 3, 4].map(|at| row.load(at).unwrap_or(0));
         let [_, _, a, b, c, d, ..] = terms.to_ne_bytes();
