@@ -127,23 +127,30 @@ impl Shared {
             return verdict;
         }
         let check = store.check(&shown.login, &shown.password);
-        let now = Instant::now();
         let acts_as_itself = shown.acts_as.as_ref().is_none_or(|name| *name == shown.login);
         match check {
             Check::Right if acts_as_itself => {
-                lock(&self.failed).succeeded(source, &shown.login);
-                lock(&self.recent).remember(&shown.login, &shown.password, now);
-                Verdict::Granted(shown.login.clone())
+                lock(&self.recent).remember(&shown.login, &shown.password, Instant::now());
+                self.succeeded(source, &shown.login)
             }
-            Check::Right | Check::Wrong => {
-                let login = bounded(&shown.login);
-                if let Some(failures) = lock(&self.failed).failed(source, login, now) {
-                    let login = login.to_owned();
-                    self.journal.write(Event::LoginFailed { source, login, failures });
-                }
-                Verdict::Denied
-            }
+            Check::Right | Check::Wrong => self.failed(source, &shown.login),
         }
+    }
+
+    /// Notes that `login` proved who it is.
+    fn succeeded(&self, source: IpAddr, login: &str) -> Verdict {
+        lock(&self.failed).succeeded(source, login);
+        Verdict::Granted(login.to_owned())
+    }
+
+    /// Notes that `login` did not, by whatever mechanism.
+    fn failed(&self, source: IpAddr, login: &str) -> Verdict {
+        let login = bounded(login);
+        if let Some(failures) = lock(&self.failed).failed(source, login, Instant::now()) {
+            let login = login.to_owned();
+            self.journal.write(Event::LoginFailed { source, login, failures });
+        }
+        Verdict::Denied
     }
 
     /// Returns the verdict if it needs no work: the pair has to wait, or it has just succeeded.
