@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relay::config;
-use relay::mail::envelope::{Body, Envelope};
+use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::outcome::{Fate, Outcome};
 use relay::smtp::address::ReversePath;
 use relay::spool::Spool;
@@ -65,6 +65,7 @@ fn envelope() -> Envelope {
         tag: Some("billing".to_owned()),
         source: Some("192.0.2.1".parse().expect("an address")),
         received_at: jiff::Timestamp::now(),
+        terms: Terms::default(),
     }
 }
 

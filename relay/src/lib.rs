@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! 1. A 250 after a message is sent only after its commit returned an id.
-//! 2. A message ends at `CRLF . CRLF` and nowhere else; nothing before that end is a command.
+//! 2. A message ends at `CRLF . CRLF`, or with the last octet of its last chunk (BDAT), and nowhere
+//!    else; nothing before that end is a command.
 //! 3. Bytes that came with or before STARTTLS are not used after it (RFC 3207, section 4.2).
 //! 4. Every state has a deadline; every collection has a limit from `config`.
 //! 5. No recipient is accepted that `policy::relaying` did not allow; there is one call site.

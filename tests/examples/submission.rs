@@ -14,7 +14,7 @@ use relay::cli::tls;
 use relay::config::{Config, ListenerTls};
 use relay::demo::client::Client;
 use relay::journal::Journal;
-use relay::mail::envelope::{Body, Envelope};
+use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::net::inbound::{self, Door};
 use relay::net::login::Logins;
 use relay::net::sessions::{Caps, Sessions};
@@ -85,6 +85,7 @@ impl Bench {
             tag: None,
             source: Some([127, 0, 0, 1].into()),
             received_at: "2026-11-23T12:00:00Z".parse()?,
+            terms: Terms::default(),
         };
         let before = self.spool.status()?;
         let begin = Instant::now();

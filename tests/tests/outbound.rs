@@ -12,7 +12,7 @@ use mail_parser::{MessageParser, MimeHeaders as _};
 use relay::config::{Config, RouteTls};
 use relay::event::Event;
 use relay::journal::Journal;
-use relay::mail::envelope::{Body, Envelope};
+use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
 use relay::smtp::address::ReversePath;
@@ -66,6 +66,7 @@ impl Relay {
             tag: None,
             source: Some("192.0.2.1".parse().expect("the test relay works")),
             received_at: Timestamp::now(),
+            terms: Terms::default(),
         };
         let mut draft = self.spool.draft(envelope).expect("the test relay works");
         draft.append(BODY).await;

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::config;
 use relay::event::Event;
-use relay::mail::envelope::{Body, Envelope};
+use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::mail::outcome::{Fate, Outcome};
 use relay::smtp::address::ReversePath;
@@ -64,6 +64,7 @@ fn envelope(key: u64) -> Envelope {
         tag: None,
         source: Some("192.0.2.1".parse().expect("an address")),
         received_at: jiff::Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
     }
 }
 

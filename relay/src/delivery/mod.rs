@@ -8,6 +8,11 @@
 //! Not here: sockets, TLS and the spool (`net`), and how long deferred mail waits
 //! (`policy::retry`).
 
+use crate::smtp::extension::Extensions;
+
+/// The extensions that are kept on the way out, so that clients may be offered them: none yet.
+pub const KEPT: Extensions = Extensions::NONE;
+
 pub mod action;
 pub mod attempt;
 pub mod health;

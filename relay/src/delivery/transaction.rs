@@ -77,8 +77,8 @@ pub enum After {
 
 impl Transaction {
     /// Begins a transaction. What the offer rules out is decided without asking: 8-bit mail to a
-    /// hop without 8BITMIME fails with 5.6.3 (RFC 6152, section 3: it is not converted yet), mail
-    /// above the hop's SIZE with 5.3.4 (RFC 1870, section 6.1).
+    /// hop without 8BITMIME fails with 5.6.3 (RFC 6152, section 3: it is not converted yet), and so
+    /// does mail without lines; mail above the hop's SIZE with 5.3.4 (RFC 1870, section 6.1).
     #[must_use]
     pub fn begin(parcel: Parcel, offer: Offer) -> Step {
         let octets = match (parcel.body, offer.eight_bit) {
@@ -86,6 +86,11 @@ impl Transaction {
             (Body::EightBit, true) => Octets::EightBit,
             (Body::EightBit, false) => {
                 let words = "the message has 8-bit octets and the next hop does not offer 8BITMIME";
+                return fail_all(parcel, Enhanced(5, 6, 3), words);
+            }
+            // It would need BDAT towards the next hop (RFC 3030, section 3).
+            (Body::Binary, _) => {
+                let words = "the message has no lines and cannot be handed on by DATA";
                 return fail_all(parcel, Enhanced(5, 6, 3), words);
             }
         };

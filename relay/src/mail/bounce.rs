@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::mail::envelope::{Body, Envelope};
+use crate::mail::envelope::{Body, Envelope, Terms};
 use crate::mail::message::MessageId;
 use crate::smtp::address::{Address, ReversePath};
 use crate::smtp::reply::Enhanced;
@@ -134,6 +134,7 @@ impl Report<'_> {
             tag: None,
             source: None,
             received_at: self.now,
+            terms: Terms::default(),
         }
     }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::smtp::address::{Address, ReversePath};
 pub use crate::smtp::parameter::Body;
+use crate::smtp::parameter::{
+    ByMode, Notify, OriginalRecipient, Priority, RequireTls, Return, Utf8,
+};
 
 /// Who sent a message to whom, and how it came to us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,4 +28,59 @@ pub struct Envelope {
     pub source: Option<IpAddr>,
     /// The instant the transaction began, UTC.
     pub received_at: Timestamp,
+    /// What the client asked for besides.
+    #[serde(default, skip_serializing_if = "Terms::are_usual")]
+    pub terms: Terms,
+}
+
+/// What a client asked for besides the delivery of a message. Each part is kept by an extension,
+/// and there only where that was offered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Addresses or headers may be UTF-8 (RFC 6531).
+    pub utf8: Option<Utf8>,
+    /// Every hop must be by TLS (RFC 8689).
+    pub require_tls: Option<RequireTls>,
+    /// How much of the message goes back with a failure report (RFC 3461, section 4.3).
+    pub report: Option<Return>,
+    /// The sender's name for the transaction (RFC 3461, section 4.4).
+    pub envelope_id: Option<String>,
+    /// Not before this instant (RFC 4865).
+    pub hold_until: Option<Timestamp>,
+    /// Before an instant (RFC 2852).
+    pub deadline: Option<Deadline>,
+    /// Before other mail or after it (RFC 6710).
+    pub priority: Option<Priority>,
+    /// What was asked for single recipients, in their order; at most one for each.
+    pub wishes: Vec<Wish>,
+}
+
+/// By when a message must arrive, and what follows if it does not (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// The instant, UTC.
+    pub at: Timestamp,
+    /// What follows.
+    pub mode: ByMode,
+    /// Every hop is to report that it passed the message on.
+    pub trace: bool,
+}
+
+/// What was asked for one recipient (RFC 3461, sections 4.1 and 4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The recipient of the envelope.
+    pub recipient: Address,
+    /// Of what the sender wants to hear.
+    pub notify: Option<Notify>,
+    /// Whom the sender had written to.
+    pub original: Option<OriginalRecipient>,
+}
+
+impl Terms {
+    /// Tells whether nothing was asked for.
+    #[must_use]
+    pub fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -7,8 +7,9 @@ use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::smtp::line::LineReader;
 
-use super::incoming::Incoming;
+use super::incoming::{By, Incoming};
 use super::limits::Answer;
+use super::message::{Blame, Opening};
 use super::stage::Stage;
 use super::{Action, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies};
 
@@ -56,10 +57,17 @@ impl Session {
     pub fn begun(&mut self, id: MessageId, now: Instant) {
         self.now = now;
         match std::mem::replace(&mut self.state, State::Commands) {
-            State::Opening(envelope) => {
-                let incoming = Incoming::new(id, envelope, &self.facts.config.limits, now);
-                self.enter(State::Body(Box::new(incoming)), now);
-                self.say(replies::go_ahead());
+            State::Opening(Opening { envelope, chunk }) => {
+                let by = if chunk.is_some() { By::Bdat } else { By::Data };
+                let incoming = Incoming::new(id, envelope, by, &self.facts.config.limits, now);
+                let incoming = Box::new(incoming);
+                match chunk {
+                    Some(chunk) => self.begin_chunk(incoming, chunk),
+                    None => {
+                        self.enter(State::Body(incoming), now);
+                        self.say(replies::go_ahead());
+                    }
+                }
             }
             state => self.state = state,
         }
@@ -67,10 +75,18 @@ impl Session {
 
     /// The draft could not be opened: the transaction is over.
     pub fn refused(&mut self, failure: StoreFailure, now: Instant) {
-        if matches!(self.state, State::Opening(_)) {
-            self.enter(State::Commands, now);
-            self.say(replies::store(failure));
-            self.end_transaction();
+        self.now = now;
+        match std::mem::replace(&mut self.state, State::Commands) {
+            State::Opening(Opening { chunk: None, .. }) => {
+                self.enter(State::Commands, now);
+                self.say(replies::store(failure));
+                self.end_transaction();
+            }
+            State::Opening(Opening { chunk: Some(chunk), .. }) => {
+                self.skip(chunk, replies::store(failure), Blame::Nobody);
+                self.end_transaction();
+            }
+            state => self.state = state,
         }
     }
 
@@ -111,7 +127,12 @@ impl Session {
                 self.close(replies::SHUTTING_DOWN);
             }
             State::Commands => self.leave_if_idle(),
-            State::Opening(_) | State::Body(_) | State::Storing { .. } | State::Closed => {}
+            State::Opening(_)
+            | State::Body(_)
+            | State::Chunk(_)
+            | State::Skipping(_)
+            | State::Storing { .. }
+            | State::Closed => {}
         }
     }
 

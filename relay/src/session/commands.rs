@@ -1,21 +1,19 @@
-//! What a session does with its input: each command, each line of an exchange, each piece of a
-//! message.
+//! What a session does with its input: each command and each line of an exchange.
+//!
+//! Not here: the octets of a message (`message`).
 
-use crate::mail::envelope::{Body, Envelope};
-use crate::mail::header::{HeaderSection, Trace};
-use crate::mail::message::MessageId;
 use crate::policy::relaying::{accept_recipient, check_sender};
-use crate::smtp::address::ReversePath;
+use crate::smtp::address::{Charset, ReversePath};
 use crate::smtp::command::{ArgumentError, Command, Recipient, Verb};
+use crate::smtp::extension::Extension;
 use crate::smtp::line::{Awaited, LineError};
-use crate::smtp::parameter::MailParameters;
+use crate::smtp::parameter::{HOLD_MAX, MailParameters, RcptParameters};
 use crate::smtp::reply::Reply;
 
 use super::exchange::{self, Exchange, ExchangeFault, Turn};
-use super::incoming::{End, Incoming, Piece};
 use super::limits::Answer;
 use super::stage::Stage;
-use super::transaction::{Origin, Transaction};
+use super::transaction::{HeldTooLong, Transaction};
 use super::{Action, Hello, Outlook, Room, Session, State, TlsStart, replies};
 
 impl Session {
@@ -28,11 +26,7 @@ impl Session {
             }
             State::Commands => self.read_line(Awaited::Command),
             State::Exchange(_) => self.read_line(Awaited::Response),
-            State::Body(_) if self.input.is_empty() => false,
-            State::Body(_) => {
-                self.read_body();
-                true
-            }
+            State::Body(_) | State::Chunk(_) | State::Skipping(_) => self.read_message(),
             State::Handshake
             | State::Verifying
             | State::Opening(_)
@@ -90,14 +84,18 @@ impl Session {
         if matches!(verb, Verb::Data | Verb::StartTls) && !self.input.is_empty() {
             return self.close(replies::TOO_EARLY);
         }
-        if let Err(phrase) = self.stage.admit(verb) {
-            return if verb == Verb::Bdat { self.close(phrase) } else { self.object(phrase) };
-        }
-        match Command::read(verb, rest) {
-            Ok(command) => self.run(command),
-            Err(_) if verb == Verb::Bdat => self.close(replies::BDAT_OFF),
-            Err(error @ ArgumentError::SourceRoute) => self.say(replies::argument(verb, error)),
-            Err(error) => self.object(replies::argument(verb, error)),
+        let command = Command::read(verb, rest, self.facts.extensions);
+        let admitted = self.stage.admit(verb);
+        match (command, admitted) {
+            // Its octets come, lawful or not, and would be taken for commands.
+            (Ok(Command::Bdat(chunk)), admitted) => self.bdat(chunk, admitted),
+            (Err(error), _) if verb == Verb::Bdat => self.close(replies::chunk_lost(error)),
+            (_, Err(phrase)) => self.object(phrase),
+            (Ok(command), Ok(())) => self.run(command),
+            (Err(error @ ArgumentError::SourceRoute), Ok(())) => {
+                self.say(replies::argument(verb, error));
+            }
+            (Err(error), Ok(())) => self.object(replies::argument(verb, error)),
         }
     }
 
@@ -107,9 +105,10 @@ impl Session {
             Command::Helo(name) => self.hello(Hello::Plain(name)),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_deref()),
-            Command::Mail { sender, parameters } => self.mail(sender, &parameters),
-            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Mail { sender, parameters } => self.mail(sender, parameters),
+            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters),
             Command::Data => self.data(),
+            Command::Bdat(chunk) => self.bdat(chunk, Ok(())),
             Command::Rset => {
                 self.idle_command(replies::OK.into());
                 self.end_transaction_if_open();
@@ -122,7 +121,7 @@ impl Session {
     }
 
     /// Answers a command that moves no mail.
-    fn idle_command(&mut self, reply: Reply) {
+    pub(super) fn idle_command(&mut self, reply: Reply) {
         match self.misdeeds.idle_command() {
             Answer::Close => self.close(replies::TOO_MANY_IDLE_COMMANDS),
             answer => self.answer(answer, reply),
@@ -156,7 +155,33 @@ impl Session {
         } else if self.facts.tls == TlsStart::Starttls {
             reply = reply.line("STARTTLS");
         }
-        reply.line("8BITMIME").line("ENHANCEDSTATUSCODES")
+        // RFC 9422, section 3: what a client may count on, so that it need not find out.
+        let limits = format!("LIMITS RCPTMAX={}", self.limits().recipients);
+        reply = reply.line("8BITMIME").line("CHUNKING").line(&limits);
+        for (extension, line) in self.promises() {
+            if self.facts.extensions.has(extension) {
+                reply = reply.line(&line);
+            }
+        }
+        reply.line("ENHANCEDSTATUSCODES")
+    }
+
+    /// Returns the lines of the extensions that are kept together with the sending side.
+    fn promises(&self) -> Vec<(Extension, String)> {
+        let latest = self.wall_clock().saturating_add(HOLD_MAX).unwrap_or(jiff::Timestamp::MAX);
+        let mut promises = vec![
+            (Extension::SmtpUtf8, "SMTPUTF8".to_owned()),
+            (Extension::BinaryMime, "BINARYMIME".to_owned()),
+            (Extension::Dsn, "DSN".to_owned()),
+            (Extension::FutureRelease, format!("FUTURERELEASE {} {latest:.0}", HOLD_MAX.as_secs())),
+            (Extension::DeliverBy, "DELIVERBY".to_owned()),
+            (Extension::MtPriority, "MT-PRIORITY".to_owned()),
+        ];
+        // RFC 8689, section 2: not in the clear.
+        if self.stage.is_secured() {
+            promises.push((Extension::RequireTls, "REQUIRETLS".to_owned()));
+        }
+        promises
     }
 
     fn start_tls(&mut self) {
@@ -194,7 +219,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, parameters: &MailParameters) {
+    fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -210,14 +235,21 @@ impl Session {
         if self.room == Room::Short {
             return self.say(replies::STORE_FULL);
         }
-        let body = parameters.body.unwrap_or(Body::SevenBit);
-        self.transaction = Some(Transaction::new(sender, body));
-        self.stage = Stage::Sender;
-        self.say(replies::SENDER_OK);
+        match Transaction::new(sender, parameters, self.wall_clock()) {
+            Ok(transaction) => {
+                self.transaction = Some(transaction);
+                self.stage = Stage::Sender;
+                self.say(replies::SENDER_OK);
+            }
+            Err(HeldTooLong) => self.object(replies::HELD_TOO_LONG),
+        }
     }
 
-    fn rcpt(&mut self, recipient: Recipient) {
+    fn rcpt(&mut self, recipient: Recipient, parameters: RcptParameters) {
         let limit = self.limits().recipients;
+        if !parameters.is_empty() && matches!(self.hello, Some(Hello::Plain(_))) {
+            return self.object(replies::EXTENSION_NOT_OFFERED);
+        }
         let accepted = accept_recipient(&self.facts.config, self.client(), recipient);
         let recipient = match accepted {
             Ok(recipient) => recipient,
@@ -226,96 +258,20 @@ impl Session {
         let Some(mut transaction) = self.transaction.take() else {
             return self.object(replies::MAIL_FIRST);
         };
+        if recipient.charset() == Charset::Utf8 && transaction.charset() == Charset::Ascii {
+            self.transaction = Some(transaction);
+            return self.object(replies::argument(Verb::Rcpt, ArgumentError::Utf8));
+        }
         let reply = if !transaction.has_room_for(&recipient, limit) {
             replies::TOO_MANY_RECIPIENTS
         } else if self.facts.rates.take(&self.facts.config, self.client(), self.now).is_err() {
             replies::RATE_EXCEEDED
         } else {
-            transaction.add(recipient);
+            transaction.add(recipient, parameters);
             self.stage = Stage::Recipients;
             replies::RECIPIENT_OK
         };
         self.transaction = Some(transaction);
         self.say(reply);
-    }
-
-    fn data(&mut self) {
-        let Some(transaction) = self.transaction.take() else {
-            return self.object(replies::MAIL_FIRST);
-        };
-        let envelope = transaction.into_envelope(Origin {
-            login: self.login.clone(),
-            tag: self.facts.tag.clone(),
-            source: self.facts.source,
-            at: self.wall_clock(),
-        });
-        self.actions.push_back(Action::Begin(envelope.clone()));
-        self.enter(State::Opening(envelope), self.now);
-    }
-
-    fn read_body(&mut self) {
-        let State::Body(mut incoming) = std::mem::replace(&mut self.state, State::Commands) else {
-            return;
-        };
-        self.since = self.now;
-        let declared = incoming.envelope.body;
-        let octets = Vec::from(std::mem::take(&mut self.input));
-        let mut rest = octets.as_slice();
-        let Piece { append, abandoned, end } =
-            incoming.read(&mut rest, |envelope, id, section| self.judge(envelope, id, section));
-        self.input.extend(rest);
-        if abandoned {
-            self.actions.push_back(Action::Abandon);
-        }
-        if !append.is_empty() {
-            self.actions.push_back(Action::Append(append));
-        }
-        match end {
-            None => self.state = State::Body(incoming),
-            Some(End::Refused(reply)) => {
-                self.say(reply);
-                self.end_transaction();
-            }
-            Some(End::Whole { size_bytes }) => {
-                let Incoming { envelope, .. } = *incoming;
-                let recipients = envelope.recipients.len();
-                if envelope.body != declared {
-                    self.actions.push_back(Action::Amend(envelope));
-                }
-                self.actions.push_back(Action::Commit);
-                self.enter(State::Storing { recipients, size_bytes }, self.now);
-            }
-        }
-    }
-
-    /// Checks whom the message claims to be from, and returns the header section as it travels on.
-    fn judge(
-        &self,
-        envelope: &Envelope,
-        id: MessageId,
-        section: &HeaderSection,
-    ) -> Result<Vec<u8>, Reply> {
-        for author in section.authors() {
-            let author = ReversePath::Mailbox(author.clone());
-            if check_sender(&self.facts.config, self.client(), &author).is_err() {
-                return Err(replies::AUTHOR_DENIED.into());
-            }
-        }
-        // RFC 3848: ESMTPSA is ESMTP with STARTTLS and AUTH; nothing else gets as far as here, but
-        // for a client that fell back to HELO after its login.
-        let (client_name, protocol) = match &self.hello {
-            Some(Hello::Extended(name)) => (name.as_str(), "ESMTPSA"),
-            Some(Hello::Plain(name)) => (name.as_str(), "SMTP"),
-            None => ("unknown", "SMTP"),
-        };
-        Ok(section.write(Trace {
-            client_name,
-            source: self.facts.source,
-            hostname: &self.facts.config.hostname,
-            protocol,
-            tls: self.tls.as_deref(),
-            id,
-            at: envelope.received_at,
-        }))
     }
 }

@@ -1,4 +1,4 @@
-//! One message on its way in, from 354 to its end.
+//! One message on its way in: from 354 to its end, or chunk by chunk.
 //!
 //! A message that is refused is read to its end all the same: what follows a fault is still the
 //! message, and would otherwise be taken for commands.
@@ -9,7 +9,8 @@ use crate::config::Limits;
 use crate::mail::envelope::{Body, Envelope};
 use crate::mail::header::{Collected, HeaderCollector, HeaderFault, HeaderLimits, HeaderSection};
 use crate::mail::message::MessageId;
-use crate::smtp::body::{BodyReader, Octets};
+use crate::smtp::body::{BodyReader, Ended, Octets};
+use crate::smtp::chunk::{ChunkReader, Form};
 use crate::smtp::reply::Reply;
 
 use super::replies;
@@ -20,9 +21,18 @@ pub(super) struct Incoming {
     pub(super) id: MessageId,
     pub(super) envelope: Envelope,
     pub(super) began: Instant,
-    reader: BodyReader,
+    reader: Reader,
     phase: Phase,
     size_limit: u64,
+}
+
+/// How the message comes.
+#[derive(Debug)]
+enum Reader {
+    /// By DATA.
+    Dotted(BodyReader),
+    /// By BDAT.
+    Chunked(ChunkReader),
 }
 
 #[derive(Debug)]
@@ -44,6 +54,15 @@ pub(super) struct Piece {
     pub(super) end: Option<End>,
 }
 
+/// Whether the octets at hand are the last of a message that comes by BDAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// They are.
+    Yes,
+    /// They are not, or the message comes by DATA and says itself where it ends.
+    No,
+}
+
 /// How a message ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -56,8 +75,30 @@ pub(super) enum End {
     Refused(Reply),
 }
 
+/// By which command a message comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// DATA.
+    Data,
+    /// BDAT.
+    Bdat,
+}
+
 impl Incoming {
-    pub(super) fn new(id: MessageId, envelope: Envelope, limits: &Limits, began: Instant) -> Self {
+    pub(super) fn new(
+        id: MessageId,
+        envelope: Envelope,
+        by: By,
+        limits: &Limits,
+        began: Instant,
+    ) -> Self {
+        let reader = match (by, envelope.body) {
+            (By::Data, _) => Reader::Dotted(BodyReader::default()),
+            (By::Bdat, Body::Binary) => Reader::Chunked(ChunkReader::new(Form::Binary)),
+            (By::Bdat, Body::SevenBit | Body::EightBit) => {
+                Reader::Chunked(ChunkReader::new(Form::Lines))
+            }
+        };
         let header = HeaderLimits {
             size_bytes: limits.header_size_bytes,
             fields: limits.header_fields,
@@ -67,7 +108,7 @@ impl Incoming {
             id,
             envelope,
             began,
-            reader: BodyReader::default(),
+            reader,
             phase: Phase::Header(HeaderCollector::new(header)),
             size_limit: limits.message_size_bytes,
         }
@@ -75,30 +116,50 @@ impl Incoming {
 
     /// Returns the octets received so far, after dot-unstuffing.
     pub(super) const fn size_bytes(&self) -> u64 {
-        self.reader.size_bytes()
+        match &self.reader {
+            Reader::Dotted(reader) => reader.size_bytes(),
+            Reader::Chunked(reader) => reader.size_bytes(),
+        }
     }
 
-    /// Takes octets off the front of `input`, up to the end of the message. `judge` is asked once,
-    /// when the header section is whole: it returns the section as it travels on, or the refusal.
+    /// Returns why the message is refused, if that is known before its end.
+    pub(super) const fn refusal(&self) -> Option<&Reply> {
+        match &self.phase {
+            Phase::Refused(reply) => Some(reply),
+            Phase::Header(_) | Phase::Text => None,
+        }
+    }
+
+    /// Takes octets off the front of `input`: up to the end of the message, or all of them, which
+    /// end it if they are its `last`. `judge` is asked once, when the header section is whole: it
+    /// returns the section as it travels on, or the refusal.
     pub(super) fn read(
         &mut self,
         input: &mut &[u8],
+        last: Last,
         judge: impl FnOnce(&Envelope, MessageId, &HeaderSection) -> Result<Vec<u8>, Reply>,
     ) -> Piece {
         let was_refused = matches!(self.phase, Phase::Refused(_));
         let mut text = Vec::new();
-        let ended = self.reader.read(input, &mut text);
+        let ended = match &mut self.reader {
+            Reader::Dotted(reader) => reader.read(input, &mut text),
+            Reader::Chunked(reader) => {
+                reader.read(std::mem::take(input), &mut text);
+                match (last, reader.fault()) {
+                    (Last::Yes, _) => Some(reader.finish()),
+                    // Known at once, so that the client can be told at the end of its chunk.
+                    (Last::No, Some(fault)) => {
+                        self.refuse(replies::body(fault));
+                        None
+                    }
+                    (Last::No, None) => None,
+                }
+            }
+        };
         let whole = matches!(ended, Some(Ok(_)));
         let mut append = self.advance(text, whole, judge);
         match ended {
-            // Many clients declare 8BITMIME for all they send. What is 7-bit all the same must not
-            // be bounced by a next hop that takes nothing else.
-            Some(Ok(ended)) => {
-                self.envelope.body = match ended.octets {
-                    Octets::SevenBit => Body::SevenBit,
-                    Octets::EightBit => Body::EightBit,
-                };
-            }
+            Some(Ok(ended)) => self.envelope.body = found(self.envelope.body, ended),
             Some(Err(fault)) => self.refuse(replies::body(fault)),
             None => {}
         }
@@ -155,9 +216,20 @@ impl Incoming {
         }
     }
 
+    /// Refuses the message; the first reason counts.
     fn refuse(&mut self, reply: Reply) {
         if !matches!(self.phase, Phase::Refused(_)) {
             self.phase = Phase::Refused(reply);
         }
+    }
+}
+
+/// Returns what a body is that was declared to be `declared`. Many clients declare 8BITMIME for all
+/// they send; what is 7-bit all the same must not be bounced by a next hop that takes nothing else.
+const fn found(declared: Body, ended: Ended) -> Body {
+    match (declared, ended.octets) {
+        (Body::Binary, _) => Body::Binary,
+        (_, Octets::SevenBit) => Body::SevenBit,
+        (_, Octets::EightBit) => Body::EightBit,
     }
 }

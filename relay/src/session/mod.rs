@@ -4,6 +4,7 @@
 //! stage        which verb is lawful where: a table
 //! exchange     AUTH, line by line
 //! transaction  sender and recipients
+//! message      DATA, BDAT and the octets that follow
 //! incoming     the message itself
 //! limits       what a client may do wrong, and how long it may take
 //! replies      every text that we say
@@ -19,6 +20,7 @@ mod commands;
 mod exchange;
 mod incoming;
 mod limits;
+mod message;
 mod replies;
 mod stage;
 mod transaction;
@@ -35,6 +37,7 @@ use crate::event::Event;
 use crate::mail::envelope::Envelope;
 use crate::policy::rate::Rates;
 use crate::policy::relaying::Client;
+use crate::smtp::extension::Extensions;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Reply;
 
@@ -42,6 +45,7 @@ pub use exchange::Credentials;
 use exchange::Exchange;
 use incoming::Incoming;
 use limits::{Answer, Misdeeds};
+use message::{Chunked, Opening, Skipping};
 use stage::Stage;
 use transaction::Transaction;
 
@@ -58,6 +62,8 @@ pub struct Facts {
     pub tag: Option<String>,
     /// How TLS begins.
     pub tls: TlsStart,
+    /// The extensions that the sending side keeps too.
+    pub extensions: Extensions,
     /// The wall clock when the client connected; later instants are counted from it.
     pub connected_at: Timestamp,
 }
@@ -143,9 +149,13 @@ enum State {
     /// Credentials are being checked.
     Verifying,
     /// A draft is being opened.
-    Opening(Envelope),
+    Opening(Opening),
     /// The message is being received.
     Body(Box<Incoming>),
+    /// A chunk of the message is being received.
+    Chunk(Chunked),
+    /// A chunk that is refused is being received.
+    Skipping(Skipping),
     /// The message is being stored.
     Storing { recipients: usize, size_bytes: u64 },
     /// The client waits for this reply as a punishment.
@@ -182,6 +192,8 @@ pub struct Session {
     tls: Option<String>,
     login: Option<String>,
     transaction: Option<Transaction>,
+    /// The message of which chunks were received, while the next one is awaited.
+    chunked: Option<Box<Incoming>>,
     reader: LineReader,
     input: VecDeque<u8>,
     actions: VecDeque<Action>,
@@ -214,6 +226,7 @@ impl Session {
             tls: None,
             login: None,
             transaction: None,
+            chunked: None,
             reader: LineReader::default(),
             input: VecDeque::new(),
             actions,
@@ -241,7 +254,11 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.actions.is_empty()
             && match self.state {
-                State::Commands | State::Exchange(_) | State::Body(_) => true,
+                State::Commands
+                | State::Exchange(_)
+                | State::Body(_)
+                | State::Chunk(_)
+                | State::Skipping(_) => true,
                 State::Greeting
                 | State::Handshake
                 | State::Verifying
@@ -286,14 +303,23 @@ impl Session {
             State::Greeting | State::Commands | State::Exchange(_) => {
                 lifetime.min(self.since + limits.idle)
             }
-            State::Body(incoming) => lifetime
-                .min(self.since + limits.idle)
-                .min(limits::body_deadline(limits, incoming.began, incoming.size_bytes())),
+            State::Body(incoming) | State::Chunk(Chunked { incoming, .. }) => {
+                self.deadline_of_octets(incoming.began, incoming.size_bytes())
+            }
+            State::Skipping(skipping) => self.deadline_of_octets(skipping.began, skipping.taken),
             State::Verifying | State::Opening(_) => self.since + limits::OWN_WORK,
             State::Storing { .. } => self.since + limits::COMMIT,
             State::Paused { until, .. } => *until,
             State::Closed => self.since,
         }
+    }
+
+    /// Returns until when the next octets must come, of `octets` so far since `began`.
+    fn deadline_of_octets(&self, began: Instant, octets: u64) -> Instant {
+        let limits = self.limits();
+        (self.began + limits.session)
+            .min(self.since + limits.idle)
+            .min(limits::body_deadline(limits, began, octets))
     }
 
     fn enter(&mut self, state: State, now: Instant) {
@@ -342,17 +368,19 @@ impl Session {
     }
 
     fn close_silently(&mut self) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opening(_) | State::Body(_) | State::Storing { .. } => {
-                self.actions.push_front(Action::Abandon);
-            }
+        let has_draft = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening(_) | State::Body(_) | State::Chunk(_) | State::Storing { .. } => true,
             State::Greeting
             | State::Handshake
             | State::Commands
             | State::Exchange(_)
             | State::Verifying
+            | State::Skipping(_)
             | State::Paused { .. }
-            | State::Closed => {}
+            | State::Closed => false,
+        };
+        if has_draft || self.chunked.take().is_some() {
+            self.actions.push_front(Action::Abandon);
         }
         self.input.clear();
         self.since = self.now;
@@ -361,6 +389,9 @@ impl Session {
 
     fn end_transaction(&mut self) {
         self.transaction = None;
+        if self.chunked.take().is_some() {
+            self.actions.push_back(Action::Abandon);
+        }
         self.stage = self.stage.without_transaction();
         self.leave_if_idle();
     }
@@ -368,6 +399,7 @@ impl Session {
     fn leave_if_idle(&mut self) {
         if self.outlook == Outlook::Leaving
             && self.transaction.is_none()
+            && self.chunked.is_none()
             && matches!(self.state, State::Commands | State::Paused { .. })
         {
             self.close(replies::SHUTTING_DOWN);

@@ -44,13 +44,14 @@ mod phrases {
     pub const RECIPIENT_OK: Phrase = phrase(250, 2, 1, 5, "Recipient OK");
     pub const GOODBYE: Phrase = phrase(221, 2, 0, 0, "Goodbye");
     pub const VERIFY_NOT: Phrase = phrase(252, 2, 0, 0, "Addresses are not verified here; send the message and see");
-    pub const HELP: Phrase = phrase(214, 2, 0, 0, "STARTTLS, AUTH, MAIL, RCPT, DATA, RSET, NOOP, QUIT; see RFC 5321 and RFC 6409");
+    pub const HELP: Phrase = phrase(214, 2, 0, 0, "STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT; see RFC 5321 and RFC 6409");
     pub const TLS_GO: Phrase = phrase(220, 2, 0, 0, "Begin the TLS handshake");
     pub const TLS_UNAVAILABLE: Phrase = phrase(454, 4, 7, 0, "TLS is not available for a local reason; try again later");
     pub const LOGIN_OK: Phrase = phrase(235, 2, 7, 0, "Authentication succeeded");
     pub const LOGIN_DENIED: Phrase = phrase(535, 5, 7, 8, "Authentication failed");
     pub const LOGIN_LATER: Phrase = phrase(454, 4, 7, 0, "Authentication is not possible now; try again later");
     pub const MECHANISM_UNKNOWN: Phrase = phrase(504, 5, 5, 4, "The mechanism is not offered here");
+    pub const EHLO_FOR_BDAT: Phrase = phrase(503, 5, 5, 1, "BDAT needs EHLO");
     pub const EHLO_FOR_AUTH: Phrase = phrase(503, 5, 5, 1, "AUTH needs EHLO");
     pub const HELLO_FIRST: Phrase = phrase(503, 5, 5, 1, "Send EHLO first");
     pub const TLS_FIRST: Phrase = phrase(530, 5, 7, 0, "Send STARTTLS first");
@@ -60,7 +61,9 @@ mod phrases {
     pub const MAIL_FIRST: Phrase = phrase(503, 5, 5, 1, "Send MAIL first");
     pub const MAIL_ALREADY: Phrase = phrase(503, 5, 5, 1, "A transaction is already open");
     pub const NO_RECIPIENTS: Phrase = phrase(554, 5, 5, 1, "No valid recipients");
-    pub const BDAT_OFF: Phrase = phrase(502, 5, 5, 1, "BDAT is not offered; the octets that follow cannot be skipped, closing");
+    pub const CHUNKS_BEGAN: Phrase = phrase(503, 5, 5, 1, "The message comes by BDAT; send its last chunk, or RSET");
+    pub const BINARY_BY_DATA: Phrase = phrase(503, 5, 5, 1, "A message with BODY=BINARYMIME comes by BDAT");
+    pub const HELD_TOO_LONG: Phrase = phrase(501, 5, 5, 4, "The message would be held for longer than the limit");
     pub const TOO_EARLY: Phrase = phrase(554, 5, 5, 0, "Data came before its turn, closing");
     pub const EXTENSION_NOT_OFFERED: Phrase = phrase(555, 5, 5, 4, "Parameters need EHLO");
     pub const MESSAGE_TOO_LARGE: Phrase = phrase(552, 5, 3, 4, "The message is larger than the limit");
@@ -102,6 +105,20 @@ pub(super) fn challenge(base64: &str) -> Reply {
     Reply::plain(334, base64)
 }
 
+/// The answer to a chunk that is not the last (RFC 3030, section 2).
+pub(super) fn chunk(size_bytes: u64) -> Reply {
+    Reply::new(250, Enhanced(2, 0, 0), &format!("{size_bytes} octets received"))
+}
+
+/// The answer to a BDAT whose octets cannot be told from commands.
+pub(super) fn chunk_lost(error: ArgumentError) -> Reply {
+    Reply::new(
+        501,
+        Enhanced(5, 5, 4),
+        &format!("{}; where the chunk ends is unknown, closing", sentence(&error)),
+    )
+}
+
 pub(super) fn stored(id: MessageId) -> Reply {
     Reply::new(250, Enhanced(2, 0, 0), &format!("OK, queued as {id}"))
 }
@@ -126,6 +143,8 @@ pub(super) fn argument(verb: Verb, error: ArgumentError) -> Reply {
         ArgumentError::Syntax | ArgumentError::Value => (501, Enhanced(5, 5, 4)),
         ArgumentError::Parameter => (555, Enhanced(5, 5, 4)),
         ArgumentError::SourceRoute => (550, Enhanced(5, 7, 1)),
+        ArgumentError::Utf8 => (553, Enhanced(5, 6, 7)),
+        ArgumentError::Priority => (501, Enhanced(5, 5, 2)),
     };
     Reply::new(code, enhanced, &sentence(&error))
 }

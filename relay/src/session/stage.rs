@@ -21,6 +21,8 @@ pub(super) enum Stage {
     Sender,
     /// At least one recipient was accepted.
     Recipients,
+    /// A chunk of the message was received, and more are to come.
+    Chunks,
 }
 
 impl Stage {
@@ -29,10 +31,10 @@ impl Stage {
     /// # Errors
     ///
     /// `530 5.7.0` where TLS or a login is missing, `503 5.5.1` for a verb out of order, `554 5.5.1`
-    /// for DATA after recipients that were all refused.
+    /// for DATA or BDAT after recipients that were all refused.
     #[expect(clippy::match_same_arms, reason = "a table in the order of the stages")]
     pub(super) const fn admit(self, verb: Verb) -> Result<(), Phrase> {
-        use Stage::{Clear, ClearGreeted, Greeted, Ready, Recipients, Secured, Sender};
+        use Stage::{Chunks, Clear, ClearGreeted, Greeted, Ready, Recipients, Secured, Sender};
         match (self, verb) {
             (_, Verb::Ehlo | Verb::Helo | Verb::Noop | Verb::Rset | Verb::Quit) => Ok(()),
 
@@ -50,14 +52,16 @@ impl Stage {
             (Greeted, Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat) => {
                 Err(replies::LOGIN_FIRST)
             }
-            (Ready | Sender | Recipients, Verb::Auth) => Err(replies::LOGIN_ALREADY),
+            (Ready | Sender | Recipients | Chunks, Verb::Auth) => Err(replies::LOGIN_ALREADY),
             (Ready, Verb::Mail) => Ok(()),
-            (Sender | Recipients, Verb::Mail) => Err(replies::MAIL_ALREADY),
-            (Ready, Verb::Rcpt | Verb::Data) => Err(replies::MAIL_FIRST),
+            (Sender | Recipients | Chunks, Verb::Mail) => Err(replies::MAIL_ALREADY),
+            (Ready, Verb::Rcpt | Verb::Data | Verb::Bdat) => Err(replies::MAIL_FIRST),
             (Sender | Recipients, Verb::Rcpt) => Ok(()),
-            (Sender, Verb::Data) => Err(replies::NO_RECIPIENTS),
-            (Recipients, Verb::Data) => Ok(()),
-            (Ready | Sender | Recipients, Verb::Bdat) => Ok(()),
+            (Sender, Verb::Data | Verb::Bdat) => Err(replies::NO_RECIPIENTS),
+            (Recipients, Verb::Data | Verb::Bdat) => Ok(()),
+            (Chunks, Verb::Bdat) => Ok(()),
+            // RFC 3030, section 2: a message comes by one of the two, and its envelope is closed.
+            (Chunks, Verb::Rcpt | Verb::Data) => Err(replies::CHUNKS_BEGAN),
         }
     }
 
@@ -68,7 +72,7 @@ impl Stage {
         match self {
             Self::Clear | Self::ClearGreeted => Self::ClearGreeted,
             Self::Secured | Self::Greeted => Self::Greeted,
-            Self::Ready | Self::Sender | Self::Recipients => Self::Ready,
+            Self::Ready | Self::Sender | Self::Recipients | Self::Chunks => Self::Ready,
         }
     }
 
@@ -76,7 +80,7 @@ impl Stage {
     #[must_use]
     pub(super) const fn without_transaction(self) -> Self {
         match self {
-            Self::Ready | Self::Sender | Self::Recipients => Self::Ready,
+            Self::Ready | Self::Sender | Self::Recipients | Self::Chunks => Self::Ready,
             Self::Clear | Self::ClearGreeted | Self::Secured | Self::Greeted => self,
         }
     }
@@ -86,7 +90,12 @@ impl Stage {
     pub(super) const fn is_secured(self) -> bool {
         match self {
             Self::Clear | Self::ClearGreeted => false,
-            Self::Secured | Self::Greeted | Self::Ready | Self::Sender | Self::Recipients => true,
+            Self::Secured
+            | Self::Greeted
+            | Self::Ready
+            | Self::Sender
+            | Self::Recipients
+            | Self::Chunks => true,
         }
     }
 }
@@ -98,28 +107,28 @@ mod tests {
     /// One row a verb, one column a stage; 0 stands for lawful.
     #[test]
     fn the_order_of_commands_is_this_table() {
-        use Stage::{Clear, ClearGreeted, Greeted, Ready, Recipients, Secured, Sender};
-        const STAGES: [Stage; 7] =
-            [Clear, ClearGreeted, Secured, Greeted, Ready, Sender, Recipients];
+        use Stage::{Chunks, Clear, ClearGreeted, Greeted, Ready, Recipients, Secured, Sender};
+        const STAGES: [Stage; 8] =
+            [Clear, ClearGreeted, Secured, Greeted, Ready, Sender, Recipients, Chunks];
         #[rustfmt::skip]
-        let rows: [(Verb, [u16; 7]); 16] = [
-            //               Clear  +EHLO  TLS  +EHLO  +AUTH  +MAIL  +RCPT
-            (Verb::Ehlo,     [  0,     0,    0,    0,     0,     0,     0]),
-            (Verb::Helo,     [  0,     0,    0,    0,     0,     0,     0]),
-            (Verb::Noop,     [  0,     0,    0,    0,     0,     0,     0]),
-            (Verb::Rset,     [  0,     0,    0,    0,     0,     0,     0]),
-            (Verb::Quit,     [  0,     0,    0,    0,     0,     0,     0]),
-            (Verb::StartTls, [503,     0,  503,  503,   503,   503,   503]),
-            (Verb::Auth,     [530,   530,  503,    0,   503,   503,   503]),
-            (Verb::Mail,     [530,   530,  503,  530,     0,   503,   503]),
-            (Verb::Rcpt,     [530,   530,  503,  530,   503,     0,     0]),
-            (Verb::Data,     [530,   530,  503,  530,   503,   554,     0]),
-            (Verb::Bdat,     [530,   530,  503,  530,     0,     0,     0]),
-            (Verb::Vrfy,     [530,   530,    0,    0,     0,     0,     0]),
-            (Verb::Help,     [530,   530,    0,    0,     0,     0,     0]),
-            (Verb::Off,      [530,   530,    0,    0,     0,     0,     0]),
-            (Verb::Foreign,  [530,   530,    0,    0,     0,     0,     0]),
-            (Verb::Unknown,  [530,   530,    0,    0,     0,     0,     0]),
+        let rows: [(Verb, [u16; 8]); 16] = [
+            //               Clear  +EHLO  TLS  +EHLO  +AUTH  +MAIL  +RCPT  +BDAT
+            (Verb::Ehlo,     [  0,     0,    0,    0,     0,     0,     0,     0]),
+            (Verb::Helo,     [  0,     0,    0,    0,     0,     0,     0,     0]),
+            (Verb::Noop,     [  0,     0,    0,    0,     0,     0,     0,     0]),
+            (Verb::Rset,     [  0,     0,    0,    0,     0,     0,     0,     0]),
+            (Verb::Quit,     [  0,     0,    0,    0,     0,     0,     0,     0]),
+            (Verb::StartTls, [503,     0,  503,  503,   503,   503,   503,   503]),
+            (Verb::Auth,     [530,   530,  503,    0,   503,   503,   503,   503]),
+            (Verb::Mail,     [530,   530,  503,  530,     0,   503,   503,   503]),
+            (Verb::Rcpt,     [530,   530,  503,  530,   503,     0,     0,   503]),
+            (Verb::Data,     [530,   530,  503,  530,   503,   554,     0,   503]),
+            (Verb::Bdat,     [530,   530,  503,  530,   503,   554,     0,     0]),
+            (Verb::Vrfy,     [530,   530,    0,    0,     0,     0,     0,     0]),
+            (Verb::Help,     [530,   530,    0,    0,     0,     0,     0,     0]),
+            (Verb::Off,      [530,   530,    0,    0,     0,     0,     0,     0]),
+            (Verb::Foreign,  [530,   530,    0,    0,     0,     0,     0,     0]),
+            (Verb::Unknown,  [530,   530,    0,    0,     0,     0,     0,     0]),
         ];
         for (verb, codes) in rows {
             for (stage, code) in STAGES.iter().zip(codes) {

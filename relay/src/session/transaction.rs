@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::mail::envelope::{Body, Envelope};
-use crate::smtp::address::{Address, ReversePath};
+use crate::mail::envelope::{Body, Deadline, Envelope, Terms, Wish};
+use crate::smtp::address::{Address, Charset, ReversePath};
+use crate::smtp::parameter::{HOLD_MAX, Hold, MailParameters, RcptParameters};
 
 /// What MAIL and RCPT have said so far.
 #[derive(Debug)]
@@ -13,7 +14,13 @@ pub(super) struct Transaction {
     sender: ReversePath,
     body: Body,
     recipients: Vec<Address>,
+    terms: Terms,
 }
+
+/// The message would be held for longer than a message is held here: 501 5.5.4 (RFC 4865,
+/// section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldTooLong;
 
 /// Whom a transaction belongs to.
 #[derive(Clone, Debug)]
@@ -25,8 +32,46 @@ pub(super) struct Origin {
 }
 
 impl Transaction {
-    pub(super) const fn new(sender: ReversePath, body: Body) -> Self {
-        Self { sender, body, recipients: Vec::new() }
+    /// Begins a transaction at the wall clock's `now`.
+    pub(super) fn new(
+        sender: ReversePath,
+        parameters: MailParameters,
+        now: Timestamp,
+    ) -> Result<Self, HeldTooLong> {
+        let longest = now.saturating_add(HOLD_MAX).unwrap_or(Timestamp::MAX);
+        let hold_until = match parameters.hold {
+            None => None,
+            Some(Hold::Until(at)) if at > longest => return Err(HeldTooLong),
+            Some(Hold::Until(at)) => Some(at),
+            Some(Hold::For(time)) => Some(now.saturating_add(time).unwrap_or(longest)),
+        };
+        let deadline = parameters.by.map(|by| {
+            let after = jiff::SignedDuration::from_secs(by.seconds);
+            let at = now.saturating_add(after).unwrap_or(now);
+            Deadline { at, mode: by.mode, trace: by.trace }
+        });
+        let terms = Terms {
+            utf8: parameters.utf8,
+            require_tls: parameters.require_tls,
+            report: parameters.report,
+            envelope_id: parameters.envelope_id,
+            hold_until,
+            deadline,
+            priority: parameters.priority,
+            wishes: Vec::new(),
+        };
+        let body = parameters.body.unwrap_or_default();
+        Ok(Self { sender, body, recipients: Vec::new(), terms })
+    }
+
+    /// Returns what the body was declared to be.
+    pub(super) const fn body(&self) -> Body {
+        self.body
+    }
+
+    /// Returns what addresses may be written in.
+    pub(super) const fn charset(&self) -> Charset {
+        if self.terms.utf8.is_some() { Charset::Utf8 } else { Charset::Ascii }
     }
 
     /// Tells whether another recipient can be taken.
@@ -34,11 +79,17 @@ impl Transaction {
         self.recipients.len() < limit || self.recipients.contains(recipient)
     }
 
-    /// Adds a recipient; one that is there already is not added twice.
-    pub(super) fn add(&mut self, recipient: Address) {
-        if !self.recipients.contains(&recipient) {
-            self.recipients.push(recipient);
+    /// Adds a recipient; one that is there already is not added twice, and keeps the wishes that
+    /// it came with first.
+    pub(super) fn add(&mut self, recipient: Address, parameters: RcptParameters) {
+        if self.recipients.contains(&recipient) {
+            return;
         }
+        if !parameters.is_empty() {
+            let RcptParameters { notify, original } = parameters;
+            self.terms.wishes.push(Wish { recipient: recipient.clone(), notify, original });
+        }
+        self.recipients.push(recipient);
     }
 
     pub(super) fn into_envelope(self, origin: Origin) -> Envelope {
@@ -50,6 +101,7 @@ impl Transaction {
             tag: origin.tag,
             source: Some(origin.source),
             received_at: origin.at,
+            terms: self.terms,
         }
     }
 }

@@ -17,9 +17,10 @@ pub const DOMAIN_MAX: usize = 255;
 /// The longest path with its angle brackets, octets (RFC 5321, section 4.5.3.1.3).
 pub const PATH_MAX: usize = 256;
 
-/// A mailbox: a local part and a domain or address literal. US-ASCII.
+/// A mailbox: a local part and a domain or address literal. US-ASCII, unless it was read as
+/// [`Charset::Utf8`].
 ///
-/// The local part keeps its case; the domain compares without regard to case.
+/// The local part keeps its case; the domain compares without regard to the case of US-ASCII.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
@@ -47,6 +48,15 @@ pub enum AddressError {
     NotAscii,
 }
 
+/// What an address may be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// US-ASCII (RFC 5321, section 4.1.2).
+    Ascii,
+    /// UTF-8 (RFC 6531, section 3.3). Limits count octets all the same.
+    Utf8,
+}
+
 impl Address {
     /// Returns the local part as written, with its quotes if it has any.
     #[must_use]
@@ -65,17 +75,23 @@ impl Address {
     pub fn as_str(&self) -> &str {
         &self.text
     }
-}
 
-impl FromStr for Address {
-    type Err = AddressError;
+    /// Returns what the address is written in.
+    #[must_use]
+    pub fn charset(&self) -> Charset {
+        if self.text.is_ascii() { Charset::Ascii } else { Charset::Utf8 }
+    }
 
     /// Reads `local-part@domain` without angle brackets or source route.
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
+    ///
+    /// # Errors
+    ///
+    /// The text is no address, or not one in `charset`.
+    pub fn read(text: &str, charset: Charset) -> Result<Self, AddressError> {
+        if charset == Charset::Ascii && !text.is_ascii() {
             return Err(AddressError::NotAscii);
         }
-        let at = local_length(text.as_bytes())?;
+        let at = local_length(text)?;
         if text.as_bytes().get(at) != Some(&b'@') {
             return Err(if text.contains('@') { AddressError::Local } else { AddressError::NoAt });
         }
@@ -83,22 +99,30 @@ impl FromStr for Address {
         if at > LOCAL_MAX || domain.len() > DOMAIN_MAX || text.len() + 2 > PATH_MAX {
             return Err(AddressError::TooLong);
         }
-        if !is_domain(domain) && !is_literal(domain) {
+        if !is_domain(domain) && !is_literal(domain) && !is_international(domain) {
             return Err(AddressError::Domain);
         }
         Ok(Self { text: text.to_owned(), at })
     }
 }
 
-/// Returns how many octets of `text` the local part takes: a dot-string or a quoted string.
-fn local_length(text: &[u8]) -> Result<usize, AddressError> {
-    if text.first() == Some(&b'"') {
-        return quoted_length(text).ok_or(AddressError::Local);
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// Reads an address in US-ASCII, as [`Address::read`] does.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::read(text, Charset::Ascii)
     }
-    let length = text.iter().position(|b| !(is_atext(*b) || *b == b'.')).unwrap_or(text.len());
+}
+
+/// Returns how many octets of `text` the local part takes: a dot-string or a quoted string.
+fn local_length(text: &str) -> Result<usize, AddressError> {
+    if text.starts_with('"') {
+        return quoted_length(text.as_bytes()).ok_or(AddressError::Local);
+    }
+    let length = text.find(|c| !(is_atext(c) || c == '.')).unwrap_or(text.len());
     let local = &text[..length];
-    let dots_stand_well =
-        !local.starts_with(b".") && !local.ends_with(b".") && !local.windows(2).any(|w| w == b"..");
+    let dots_stand_well = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
     if local.is_empty() || !dots_stand_well {
         return Err(AddressError::Local);
     }
@@ -116,17 +140,41 @@ fn quoted_length(text: &[u8]) -> Option<usize> {
                 text.get(place + 1).filter(|b| (32..=126).contains(*b))?;
                 place += 2;
             }
-            32..=126 => place += 1,
-            _ => return None,
+            // Octets above 127 are whole letters: the text is UTF-8 (RFC 6531, section 3.3).
+            32..=126 | 128.. => place += 1,
+            0..=31 | 127 => return None,
         }
     }
 }
 
-/// Tells whether `byte` may stand in an atom (RFC 5322, section 3.2.3).
-const fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/')
-        || matches!(byte, b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+/// Tells whether `letter` may stand in an atom (RFC 5322, section 3.2.3; RFC 6532, section 3.2).
+fn is_atext(letter: char) -> bool {
+    letter.is_ascii_alphanumeric()
+        || matches!(letter, '!' | '#'..='\'' | '*' | '+' | '-' | '/')
+        || matches!(letter, '=' | '?' | '^'..='`' | '{'..='~')
+        || is_foreign(letter)
+}
+
+/// Tells whether `letter` is one that US-ASCII lacks, and neither space nor control, nor one that
+/// shows nothing or turns the letters after it around: an operator must see the address that it is.
+fn is_foreign(letter: char) -> bool {
+    let hidden = matches!(
+        letter,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    !letter.is_ascii() && !letter.is_whitespace() && !letter.is_control() && !hidden
+}
+
+/// Tells whether `text` is a domain name with labels in UTF-8 (RFC 6531, section 3.3). Whether a
+/// label is one of IDNA shows where the name is looked up.
+fn is_international(text: &str) -> bool {
+    let stands = |label: &str| {
+        label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || is_foreign(c))
+            && (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    !text.is_ascii() && text.len() <= DOMAIN_MAX && text.split('.').all(stands)
 }
 
 /// Tells whether `text` is a domain name of at most 255 octets: labels of letters, digits and
@@ -175,8 +223,9 @@ impl fmt::Display for Address {
 impl TryFrom<String> for Address {
     type Error = AddressError;
 
+    /// Reads what was written from an address, whatever it was written in.
     fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
+        Self::read(&text, Charset::Utf8)
     }
 }
 
@@ -264,6 +313,31 @@ mod tests {
         ];
         for (text, reason) in rows {
             assert_eq!(text.parse::<Address>().unwrap_err(), *reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_utf8_are_read_where_they_may_be_and_count_octets() {
+        let read = |text: &str| Address::read(text, Charset::Utf8);
+        for text in ["ü@example.net", "\"ü a\"@example.net", "a@bücher.example", "用户@例子.广告"]
+        {
+            let address = read(text).expect(text);
+            assert_eq!((address.as_str(), address.charset()), (text, Charset::Utf8));
+            assert_eq!(Address::try_from(text.to_owned()), Ok(address));
+            assert_eq!(text.parse::<Address>(), Err(AddressError::NotAscii));
+        }
+        assert_eq!(read("a@example.net").expect("an address").charset(), Charset::Ascii);
+        let long = format!("{}@example.net", "ü".repeat(33));
+        for (text, reason) in [
+            (long.as_str(), AddressError::TooLong),
+            ("\u{a0}@example.net", AddressError::Local),
+            ("\u{85}@example.net", AddressError::Local),
+            ("a\u{202e}b@example.net", AddressError::Local),
+            ("a@bü..example", AddressError::Domain),
+            ("a@-ü.example", AddressError::Domain),
+            ("a@ü_.example", AddressError::Domain),
+        ] {
+            assert_eq!(read(text), Err(reason), "{text}");
         }
     }
 

@@ -3,8 +3,9 @@
 //! A line is read in two steps, so that a verb out of its order is refused before its argument is
 //! looked at. Not here: which verb is lawful when (`session::stage`).
 
-use super::address::{Address, ReversePath, is_domain, is_literal};
-use super::parameter::MailParameters;
+use super::address::{Address, AddressError, Charset, ReversePath, is_domain, is_literal};
+use super::extension::Extensions;
+use super::parameter::{MailParameters, RcptParameters};
 
 /// The first word of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ pub enum Verb {
     Help,
     /// A verb that we know and do not offer: EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
     Off,
-    /// BDAT, which we do not offer: its octets follow, and must not be taken for commands.
+    /// BDAT (RFC 3030): its octets follow, and must not be taken for commands.
     Bdat,
     /// A request of another protocol: a browser was made to talk to us.
     Foreign,
@@ -115,9 +116,16 @@ pub enum Command {
         parameters: MailParameters,
     },
     /// RCPT.
-    Rcpt(Recipient),
+    Rcpt {
+        /// The recipient.
+        recipient: Recipient,
+        /// What was said besides.
+        parameters: RcptParameters,
+    },
     /// DATA.
     Data,
+    /// BDAT.
+    Bdat(Chunk),
     /// RSET.
     Rset,
     /// NOOP.
@@ -128,6 +136,24 @@ pub enum Command {
     Vrfy,
     /// HELP.
     Help,
+}
+
+/// What BDAT announces (RFC 3030, section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The octets that follow the command's line.
+    pub size_bytes: u64,
+    /// Whether the message ends with them.
+    pub more: More,
+}
+
+/// Whether chunks follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// They do.
+    Follows,
+    /// `LAST`: the message ends.
+    Last,
 }
 
 /// The argument of RCPT.
@@ -154,6 +180,9 @@ pub enum ArgumentError {
     /// The address in a path is malformed: 501 5.1.7 for a sender, 501 5.1.3 for a recipient.
     #[error("the address is malformed")]
     Address,
+    /// The address is not US-ASCII, and SMTPUTF8 was not said (RFC 6531, section 3.5): 553 5.6.7.
+    #[error("an address in UTF-8 needs SMTPUTF8")]
+    Utf8,
     /// The path names hosts to go through (RFC 5321, appendix C), which would make us relay around
     /// the rules for its last domain: 550 5.7.1.
     #[error("source routes are refused")]
@@ -164,15 +193,22 @@ pub enum ArgumentError {
     /// The value of a parameter is bad, or it is given twice: 501 5.5.4.
     #[error("the value of a parameter is bad")]
     Value,
+    /// The value of MT-PRIORITY is none (RFC 6710, section 4): 501 5.5.2.
+    #[error("a priority is within -9 to 9")]
+    Priority,
 }
 
 impl Command {
-    /// Reads the argument of `verb`: the `rest` that [`Verb::split`] returned.
+    /// Reads the argument of `verb`: the `rest` that [`Verb::split`] returned. Parameters of
+    /// extensions that are not in `extensions` are unknown.
     ///
     /// # Errors
     ///
     /// Says which reply is due.
-    pub fn read(verb: Verb, rest: &[u8]) -> Result<Self, ArgumentError> {
+    pub fn read(verb: Verb, rest: &[u8], extensions: Extensions) -> Result<Self, ArgumentError> {
+        // A verb that is not carried out is refused for that, whatever stands behind it.
+        let rest =
+            if matches!(verb, Verb::Off | Verb::Foreign | Verb::Unknown) { b"" } else { rest };
         let rest = std::str::from_utf8(rest).map_err(|_| ArgumentError::Syntax)?;
         // Space at the end of a line is allowed (RFC 5321, section 4.1.1).
         let rest = rest.trim_end_matches(' ');
@@ -181,16 +217,17 @@ impl Command {
             Verb::Helo => client_name(rest).map(Self::Helo),
             Verb::StartTls => bare(rest, Self::StartTls),
             Verb::Auth => auth(rest),
-            Verb::Mail => mail(rest),
-            Verb::Rcpt => rcpt(rest).map(Self::Rcpt),
+            Verb::Mail => mail(rest, extensions),
+            Verb::Rcpt => rcpt(rest, extensions),
             Verb::Data => bare(rest, Self::Data),
+            Verb::Bdat => bdat(rest).map(Self::Bdat),
             Verb::Rset => bare(rest, Self::Rset),
             Verb::Quit => bare(rest, Self::Quit),
             Verb::Noop => Ok(Self::Noop),
             Verb::Vrfy if rest.is_empty() => Err(ArgumentError::Syntax),
             Verb::Vrfy => Ok(Self::Vrfy),
             Verb::Help => Ok(Self::Help),
-            Verb::Off | Verb::Bdat => Err(ArgumentError::Off),
+            Verb::Off => Err(ArgumentError::Off),
             Verb::Foreign | Verb::Unknown => Err(ArgumentError::UnknownVerb),
         }
     }
@@ -229,23 +266,50 @@ fn auth(rest: &str) -> Result<Command, ArgumentError> {
 }
 
 /// Reads ` FROM:<path>` and parameters (RFC 5321, section 4.1.1.2).
-fn mail(rest: &str) -> Result<Command, ArgumentError> {
-    let (path, parameters) = path(after_keyword(rest, " FROM:")?)?;
+fn mail(rest: &str, extensions: Extensions) -> Result<Command, ArgumentError> {
+    let (path, written) = path(after_keyword(rest, " FROM:")?)?;
     let sender =
         if path.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(path)?) };
-    let parameters = parameters.map(MailParameters::read).transpose()?.unwrap_or_default();
+    let parameters = match written {
+        Some(written) => MailParameters::read(written, extensions)?,
+        None => MailParameters::default(),
+    };
+    let international = sender.mailbox().is_some_and(|from| from.charset() == Charset::Utf8);
+    if international && parameters.utf8.is_none() {
+        return Err(ArgumentError::Utf8);
+    }
     Ok(Command::Mail { sender, parameters })
 }
 
-/// Reads ` TO:<path>` (RFC 5321, section 4.1.1.3). No parameter is known.
-fn rcpt(rest: &str) -> Result<Recipient, ArgumentError> {
-    let (path, parameters) = path(after_keyword(rest, " TO:")?)?;
+/// Reads ` TO:<path>` and parameters (RFC 5321, section 4.1.1.3). Whether a recipient may be in
+/// UTF-8 was said at MAIL.
+fn rcpt(rest: &str, extensions: Extensions) -> Result<Command, ArgumentError> {
+    let (path, written) = path(after_keyword(rest, " TO:")?)?;
     let recipient = if path.eq_ignore_ascii_case("postmaster") {
         Recipient::Postmaster
     } else {
         Recipient::Mailbox(mailbox(path)?)
     };
-    if parameters.is_some() { Err(ArgumentError::Parameter) } else { Ok(recipient) }
+    let parameters = match written {
+        Some(written) => RcptParameters::read(written, extensions)?,
+        None => RcptParameters::default(),
+    };
+    Ok(Command::Rcpt { recipient, parameters })
+}
+
+/// Reads ` SP chunk-size [SP LAST]` (RFC 3030, section 2).
+fn bdat(rest: &str) -> Result<Chunk, ArgumentError> {
+    let rest = rest.strip_prefix(' ').ok_or(ArgumentError::Syntax)?;
+    let (count, more) = match rest.split_once(' ') {
+        None => (rest, More::Follows),
+        Some((count, last)) if last.eq_ignore_ascii_case("LAST") => (count, More::Last),
+        Some(_) => return Err(ArgumentError::Syntax),
+    };
+    if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ArgumentError::Syntax);
+    }
+    let size_bytes = count.parse().map_err(|_| ArgumentError::Syntax)?;
+    Ok(Chunk { size_bytes, more })
 }
 
 /// Takes a keyword in any case off the front. No space may follow the colon (RFC 5321,
@@ -282,7 +346,12 @@ fn mailbox(path: &str) -> Result<Address, ArgumentError> {
     if path.starts_with('@') {
         return Err(ArgumentError::SourceRoute);
     }
-    path.parse().map_err(|_| ArgumentError::Address)
+    Address::read(path, Charset::Utf8).map_err(|error| match error {
+        AddressError::NotAscii => ArgumentError::Utf8,
+        AddressError::NoAt | AddressError::Local | AddressError::Domain | AddressError::TooLong => {
+            ArgumentError::Address
+        }
+    })
 }
 
 #[cfg(test)]

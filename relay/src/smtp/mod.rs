@@ -6,7 +6,10 @@
 pub mod address;
 pub mod answer;
 pub mod body;
+pub mod chunk;
 pub mod command;
+pub mod extension;
 pub mod line;
 pub mod parameter;
 pub mod reply;
+pub mod xtext;

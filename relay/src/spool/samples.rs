@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::mail::envelope::{Body, Envelope};
+use crate::mail::envelope::{Body, Envelope, Terms};
 use crate::smtp::address::ReversePath;
 
 /// An envelope of a client's message from `local`@example.com to one recipient.
@@ -16,5 +16,6 @@ pub fn envelope(local: &str) -> Envelope {
         tag: None,
         source: Some("192.0.2.1".parse().unwrap()),
         received_at: Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
     }
 }

@@ -10,6 +10,7 @@ use relay::mail::envelope::Envelope;
 use relay::mail::message::MessageId;
 use relay::policy::rate::Rates;
 use relay::session::{Action, Facts, Room, Session, StoreFailure, TlsStart, Verdict};
+use relay::smtp::extension::Extensions;
 
 /// NUL joe NUL secret, and the one login that is granted.
 pub const JOE: &str = "AGpvZQBzZWNyZXQ=";
@@ -67,6 +68,11 @@ pub fn config(lines: &str) -> Config {
 
 impl Desk {
     pub fn new(config: Config, tls: TlsStart) -> Self {
+        Self::offering(config, tls, Extensions::NONE)
+    }
+
+    /// As [`Desk::new`], with extensions whose promise the sending side would have to keep.
+    pub fn offering(config: Config, tls: TlsStart, extensions: Extensions) -> Self {
         let now = Instant::now();
         let config = Arc::new(config);
         let facts = Facts {
@@ -75,6 +81,7 @@ impl Desk {
             source: "192.0.2.7".parse().unwrap(),
             tag: None,
             tls,
+            extensions,
             connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
         };
         Self {

@@ -5,9 +5,11 @@
 //! @ from ready          clear | secured | ready | data | implicit: where it begins (default clear)
 //! @ unlawful            the client breaks the order of a group: not run octet by octet
 //! @ limits errors = 4   changes a limit
+//! @ extensions          those are offered too that the sending side would have to keep
 //! C: MAIL FROM:<a@example.net>\r\n      what the client sends, with \r \n \0 \t \\ \xHH
 //! S: 250 2.1.0          the next reply line begins with this
 //! S: -                  the server says nothing
+//! S+ 250 AUTH           a whole reply with this code, however many lines; one begins with this
 //! @ secured             the handshake was made       @ time      the deadline passes
 //! @ store full          works | full | fills up | fails | hangs   @ short   below the reserve
 //! @ shutdown  @ cut     the process says so
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::desk::{Desk, JOE, Store};
 use relay::session::{Room, TlsStart};
+use relay::smtp::extension::Extensions;
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -94,7 +97,9 @@ fn desk(text: &str) -> Desk {
         _ if !said("no certificate").is_empty() => TlsStart::Unavailable,
         _ => TlsStart::Starttls,
     };
-    let mut desk = Desk::new(crate::desk::config(&limits), tls);
+    let extensions =
+        if text.contains("\n@ extensions\n") { Extensions::ALL } else { Extensions::NONE };
+    let mut desk = Desk::offering(crate::desk::config(&limits), tls, extensions);
     if said("early").is_empty() {
         bring(&mut desk, from);
     }
@@ -125,6 +130,8 @@ fn run(text: &str, step: usize) -> Result<String, String> {
                 return Err(at(format!("said {said:?}")));
             }
             desk.sent = rest.to_owned();
+        } else if let Some(expected) = line.strip_prefix("S+ ") {
+            whole_reply(&mut desk.sent, expected).map_err(at)?;
         } else if let Some(word) = line.strip_prefix("@ ") {
             let before = desk.sent.len();
             event(&mut desk, word).map_err(at)?;
@@ -136,10 +143,26 @@ fn run(text: &str, step: usize) -> Result<String, String> {
     if desk.sent.is_empty() { Ok(all) } else { Err(format!("left over: {:?}", desk.sent)) }
 }
 
+/// Takes a reply off the front of what was said.
+fn whole_reply(sent: &mut String, expected: &str) -> Result<(), String> {
+    let (code, wanted) = expected.split_once(' ').unwrap_or((expected, ""));
+    let mut found = false;
+    loop {
+        let (line, rest) = sent.split_once("\r\n").ok_or("the reply does not end")?;
+        let text = line.strip_prefix(code).ok_or_else(|| format!("said {line:?}"))?;
+        found |= text.get(1..).is_some_and(|text| text.starts_with(wanted));
+        let goes_on = text.starts_with('-');
+        *sent = rest.to_owned();
+        if !goes_on {
+            return if found { Ok(()) } else { Err(format!("no line begins with {wanted:?}")) };
+        }
+    }
+}
+
 fn event(desk: &mut Desk, word: &str) -> Result<(), String> {
     let expect = |holds: bool, problem: &str| if holds { Ok(()) } else { Err(problem.to_owned()) };
     match word.split_once(' ').unwrap_or((word, "")) {
-        ("from" | "limits" | "unlawful" | "no" | "early", _) => {}
+        ("from" | "limits" | "unlawful" | "no" | "early" | "extensions", _) => {}
         ("secured", _) => desk.secured(),
         ("time", _) => desk.pass_time(),
         ("short", _) => desk.set_room(Room::Short),

@@ -30,6 +30,7 @@ fn envelope(sender: &str) -> Envelope {
         tag: None,
         source: None,
         received_at: Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
     }
 }
 

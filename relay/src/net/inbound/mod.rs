@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::{Config, ListenerTls};
+use crate::delivery;
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::login::Logins;
@@ -139,6 +140,7 @@ fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
         source,
         tag: (door.tag_of)(source),
         tls,
+        extensions: delivery::KEPT,
         connected_at: Timestamp::now(),
     };
     Session::new(facts, Instant::now())

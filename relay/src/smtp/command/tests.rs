@@ -6,7 +6,7 @@ use super::*;
 
 fn read(line: &str) -> Result<Command, ArgumentError> {
     let (verb, rest) = Verb::split(line.as_bytes());
-    Command::read(verb, rest)
+    Command::read(verb, rest, Extensions::NONE)
 }
 
 fn mail_from(sender: &str, parameters: MailParameters) -> Command {
@@ -18,7 +18,15 @@ fn mail_from(sender: &str, parameters: MailParameters) -> Command {
 }
 
 fn mailbox_of(text: &str) -> Command {
-    Command::Rcpt(Recipient::Mailbox(text.parse().unwrap()))
+    rcpt_to(Recipient::Mailbox(text.parse().unwrap()))
+}
+
+fn rcpt_to(recipient: Recipient) -> Command {
+    Command::Rcpt { recipient, parameters: RcptParameters::default() }
+}
+
+fn chunk(size_bytes: u64, more: More) -> Command {
+    Command::Bdat(Chunk { size_bytes, more })
 }
 
 #[test]
@@ -41,12 +49,15 @@ fn commands_are_read_in_any_case_and_addresses_keep_theirs() {
         ),
         (r#"RCPT TO:<"a> SIZE=1"@example.net>"#, mailbox_of(r#""a> SIZE=1"@example.net"#)),
         (r#"RCPT TO:<"a\">"@example.net>"#, mailbox_of(r#""a\">"@example.net"#)),
-        ("Rcpt To:<PostMaster>", Command::Rcpt(Recipient::Postmaster)),
+        ("Rcpt To:<PostMaster>", rcpt_to(Recipient::Postmaster)),
         ("AUTH plain", auth(None)),
         ("AUTH PLAIN =", auth(Some("="))),
         ("AUTH PLAIN AGEAYg==", auth(Some("AGEAYg=="))),
         ("DATA", Command::Data),
         ("DATA  ", Command::Data),
+        ("BDAT 5", chunk(5, More::Follows)),
+        ("bdat 0 last", chunk(0, More::Last)),
+        ("BDAT 18446744073709551615", chunk(u64::MAX, More::Follows)),
         ("NOOP anything at all", Command::Noop),
         ("VRFY joe", Command::Vrfy),
     ] {
@@ -56,7 +67,7 @@ fn commands_are_read_in_any_case_and_addresses_keep_theirs() {
 
 #[test]
 fn what_is_malformed_is_refused_with_its_reason() {
-    use ArgumentError::{Address, Off, Parameter, SourceRoute, Syntax, UnknownVerb, Value};
+    use ArgumentError::{Address, Off, Parameter, SourceRoute, Syntax, UnknownVerb, Utf8, Value};
     for (line, error) in [
         ("", UnknownVerb),
         (" EHLO x", UnknownVerb),
@@ -73,7 +84,16 @@ fn what_is_malformed_is_refused_with_its_reason() {
         ("QUIT x", Syntax),
         ("VRFY", Syntax),
         ("EXPN list", Off),
-        ("BDAT 5 LAST", Off),
+        ("BDAT", Syntax),
+        ("BDAT ", Syntax),
+        ("BDAT -1", Syntax),
+        ("BDAT +1", Syntax),
+        ("BDAT 5x", Syntax),
+        ("BDAT 0x5", Syntax),
+        ("BDAT 5 FIRST", Syntax),
+        ("BDAT 5 LAST LAST", Syntax),
+        ("BDAT  5", Syntax),
+        ("BDAT 18446744073709551616", Syntax),
         ("MAIL", Syntax),
         ("MAIL FROM", Syntax),
         ("MAIL FROM:", Syntax),
@@ -85,7 +105,7 @@ fn what_is_malformed_is_refused_with_its_reason() {
         ("MAIL FROM:<a@example.net> SIZE=x", Value),
         ("MAIL FROM:<a>", Address),
         ("MAIL FROM:<a@b@c>", Address),
-        ("MAIL FROM:<ü@example.net>", Address),
+        ("MAIL FROM:<ü@example.net>", Utf8),
         ("MAIL FROM:<<a@example.net>>", Syntax),
         ("RCPT TO:<>", Address),
         ("RCPT TO:<@a,@b:c@example.net>", SourceRoute),
@@ -101,23 +121,49 @@ fn what_is_malformed_is_refused_with_its_reason() {
     }
 }
 
+#[test]
+fn an_address_in_utf8_goes_with_smtputf8() {
+    let read = |line: &str| {
+        let (verb, rest) = Verb::split(line.as_bytes());
+        Command::read(verb, rest, Extensions::ALL)
+    };
+    let sent = read("MAIL FROM:<ü@bücher.example> SMTPUTF8").expect("a command");
+    assert!(matches!(sent, Command::Mail { sender: ReversePath::Mailbox(_), .. }));
+    assert_eq!(read("MAIL FROM:<ü@example.net> BODY=8BITMIME"), Err(ArgumentError::Utf8));
+    let named = read("RCPT TO:<ü@example.net> ORCPT=utf-8;ü@example.net").expect("a command");
+    assert!(matches!(named, Command::Rcpt { recipient: Recipient::Mailbox(_), .. }));
+}
+
+#[test]
+fn octets_that_are_no_utf8_are_refused_as_such() {
+    for (line, error) in [
+        (&b"MAIL FROM:<\xff@example.net>"[..], ArgumentError::Syntax),
+        (b"FOO \xff", ArgumentError::UnknownVerb),
+        (b"EXPN \xff", ArgumentError::Off),
+    ] {
+        let (verb, rest) = Verb::split(line);
+        assert_eq!(Command::read(verb, rest, Extensions::ALL), Err(error), "{line:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_line_panics_and_an_accepted_path_is_written_back_unchanged(
         start in prop_oneof![
-            Just(""), Just("MAIL FROM:<"), Just("RCPT TO:<"), Just("AUTH "), Just("EHLO ")
+            Just(""), Just("MAIL FROM:<"), Just("RCPT TO:<"), Just("AUTH "), Just("EHLO "),
+            Just("BDAT "),
         ],
         end in "\\PC{0,60}",
     ) {
         let line = format!("{start}{end}");
         if let Ok(
             Command::Mail { sender: ReversePath::Mailbox(address), .. }
-            | Command::Rcpt(Recipient::Mailbox(address)),
+            | Command::Rcpt { recipient: Recipient::Mailbox(address), .. },
         ) = read(&line)
         {
             let path = format!("<{address}>");
             prop_assert!(line.contains(&path));
-            let again = Ok(Command::Rcpt(Recipient::Mailbox(address)));
+            let again = Ok(rcpt_to(Recipient::Mailbox(address)));
             prop_assert_eq!(read(&format!("RCPT TO:{path}")), again);
         }
     }
