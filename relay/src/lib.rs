@@ -14,7 +14,8 @@
 //! 5. No recipient is accepted that `policy::relaying` did not allow; there is one call site.
 //! 6. The kernel decides nothing that `relay_common::verdict::judge` on the host would not decide.
 //! 7. The process that reads mail from the network cannot write the allowlist, and holds no link.
-//! 8. Pure rooms are deterministic: same inputs and `now`, same actions.
+//! 8. Pure rooms are deterministic: same inputs and `now`, same actions; but for the nonce of SCRAM,
+//!    which rsasl draws.
 //! 9. No intermediate state of a list change admits a stranger, and no frame is judged by two lists.
 //!    Which networks are listed changes at one moment; the terms of one that stays (rate, tag, end)
 //!    follow entry by entry.

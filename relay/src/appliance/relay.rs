@@ -103,6 +103,7 @@ impl Relay {
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
         let spool = Arc::new(spool);
         let logins = Logins::start(&config.relay.users, journal.clone())?;
+        logins.trust(config.oauth.as_ref())?;
         let tls = Arc::new(ServerTls::load(&config.tls, journal.clone())?);
         let caps =
             Caps { in_all: config.limits.sessions, from_source: config.limits.sessions_per_source };
@@ -273,6 +274,10 @@ impl Relay {
                 let problem = format!("the old certificate stays in use: {error}");
                 self.journal.write(Event::Trouble { room: "relay", problem });
             }
+        }
+        if let Err(error) = self.logins.trust(config.oauth.as_ref()) {
+            let problem = format!("the tokens trusted before stay so: {error}");
+            self.journal.write(Event::Trouble { room: "relay", problem });
         }
         self.config = Arc::new(config);
         self.watched.configure(&self.config.gate);

@@ -37,6 +37,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Certificate and key of every listener.
     pub tls: Tls,
+    /// Whose tokens are taken for logins; none: nobody's.
+    pub oauth: Option<OAuth>,
     /// What a client may take.
     pub limits: Limits,
     /// What clients may send, by login and by tag.
@@ -174,6 +176,19 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// PEM file: the private key.
     pub key: PathBuf,
+}
+
+/// `[oauth]`: whose tokens are taken for logins (RFC 7628).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The file of the issuer's public keys (RFC 7517).
+    pub keys: PathBuf,
+    /// The issuer, as its tokens name it.
+    pub issuer: String,
+    /// For whom the tokens must be: this relay.
+    pub audience: String,
+    /// The claim that is the login.
+    pub login_claim: String,
 }
 
 /// The highest limit of recipients that can be configured: the envelope with so many of the longest

@@ -7,14 +7,16 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, Limits, Listener, ListenerTls, OnLoss, Policy, RECIPIENTS_MAX, Relay,
-    Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
+    Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, Policy, RECIPIENTS_MAX,
+    Relay, Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
 };
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
 /// The longest name of a route, login or user, octets.
 const NAME_MAX: usize = 64;
+/// The longest name of an issuer or an audience of tokens, octets.
+const OAUTH_MAX: usize = 1024;
 /// The longest remark, octets.
 const NOTE_MAX: usize = 256;
 /// The longest name of an interface, octets (`IFNAMSIZ` less its NUL).
@@ -56,6 +58,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let relay = relay(&root.table("relay"));
     let listeners = each(&root, "listener", listener);
     let tls = tls(&root.table("tls"));
+    let oauth = root.optional_table("oauth").map(|table| oauth(&table));
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
     let routes = each(&root, "route", route);
@@ -74,6 +77,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         relay,
         listeners: values(listeners)?,
         tls,
+        oauth: oauth.flatten(),
         limits,
         policies: values(policies)?,
         routes: values(routes)?,
@@ -158,6 +162,15 @@ fn tls(table: &Table<'_>) -> Tls {
     };
     table.finish();
     tls
+}
+
+fn oauth(table: &Table<'_>) -> Option<OAuth> {
+    let keys = table.required("keys", unit::path);
+    let issuer = table.required("issuer", unit::short(OAUTH_MAX));
+    let audience = table.required("audience", unit::short(OAUTH_MAX));
+    let login_claim = table.or("login-claim", "sub".to_owned(), unit::short(NAME_MAX));
+    table.finish();
+    Some(OAuth { keys: keys?, issuer: issuer?, audience: audience?, login_claim })
 }
 
 fn limits(table: &Table<'_>) -> Limits {

@@ -49,6 +49,17 @@ pub struct Keys {
     pub server: Vec<u8>,
 }
 
+/// Everything that SCRAM needs to know of a login (RFC 5802, section 5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKeys {
+    /// How often the password was hashed.
+    pub iterations: NonZeroU32,
+    /// The salt of the login.
+    pub salt: Vec<u8>,
+    /// The keys.
+    pub keys: Keys,
+}
+
 impl Keys {
     /// Derives the keys of a password. Takes time on purpose: `iterations` times two hashes.
     #[must_use]
@@ -83,6 +94,25 @@ pub fn fake_salt(secret: &[u8], login: &str) -> [u8; SALT_OCTETS] {
     let mut salt = [0; SALT_OCTETS];
     salt.copy_from_slice(&tag.as_ref()[..SALT_OCTETS]);
     salt
+}
+
+/// Returns the keys that a login without keys pretends to have: of no password, and the same each
+/// time for one name.
+#[must_use]
+pub fn fake_keys(secret: &[u8], login: &str, hash: Hash) -> Keys {
+    let algorithm = match hash {
+        Hash::Sha256 => hmac::HMAC_SHA256,
+        Hash::Sha512 => hmac::HMAC_SHA512,
+    };
+    let key = hmac::Key::new(algorithm, secret);
+    let part = |what: &[u8]| {
+        let mut context = hmac::Context::with_key(&key);
+        context.update(what);
+        context.update(login.as_bytes());
+        context.sign().as_ref().to_vec()
+    };
+    // No salt is made of these words, and no name begins with them: a login holds no NUL.
+    Keys { stored: part(b"stored\0"), server: part(b"server\0") }
 }
 
 /// Tells whether `login` may be the name of a user: 1 to 64 visible US-ASCII octets. Names of that

@@ -5,25 +5,25 @@ use std::time::Instant;
 
 use crate::event::Event;
 use crate::mail::message::MessageId;
+use crate::policy::credential::StoredKeys;
 use crate::smtp::line::LineReader;
 
+use super::exchange::Exchange;
 use super::incoming::{By, Incoming};
-use super::limits::Answer;
 use super::message::{Blame, Opening};
 use super::stage::Stage;
-use super::{Action, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies};
+use super::{Action, Channel, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies};
 
 impl Session {
-    /// The handshake is done; `tls` names version and cipher suite. What was known of the client
-    /// is forgotten (RFC 3207, section 4.2).
-    pub fn secured(&mut self, tls: String, now: Instant) {
+    /// The handshake is done. What was known of the client is forgotten (RFC 3207, section 4.2).
+    pub fn secured(&mut self, channel: Channel, now: Instant) {
         if !matches!(self.state, State::Handshake) {
             return;
         }
         self.input.clear();
         self.reader = LineReader::default();
         self.hello = None;
-        self.tls = Some(tls);
+        self.channel = Some(channel);
         self.stage = Stage::Secured;
         let next = match self.facts.tls {
             TlsStart::Implicit => State::Greeting,
@@ -32,23 +32,36 @@ impl Session {
         self.enter(next, now);
     }
 
-    /// The credentials were checked.
-    pub fn verified(&mut self, verdict: Verdict, now: Instant) {
-        if !matches!(self.state, State::Verifying) {
-            return;
+    /// The keys of the login were looked up; none: they cannot be had now.
+    pub fn keys_found(&mut self, keys: Option<StoredKeys>, now: Instant) {
+        self.now = now;
+        match (std::mem::replace(&mut self.state, State::Commands), keys) {
+            (State::Looking(exchange), Some(keys)) => {
+                self.enter(State::Commands, now);
+                self.turn(exchange.keys(keys));
+            }
+            (State::Looking(_), None) => {
+                self.enter(State::Commands, now);
+                self.say(replies::LOGIN_LATER);
+            }
+            (state, _) => self.state = state,
         }
+        self.leave_if_idle();
+    }
+
+    /// What the client has shown was checked.
+    pub fn verified(&mut self, verdict: Verdict, now: Instant) {
+        let State::Verifying(token) = self.state else { return };
         self.enter(State::Commands, now);
-        match verdict {
-            Verdict::Granted(login) => {
+        match (verdict, token) {
+            (Verdict::Granted(login), _) => {
                 self.login = Some(login);
                 self.stage = Stage::Ready;
                 self.say(replies::LOGIN_OK);
             }
-            Verdict::Later => self.say(replies::LOGIN_LATER),
-            Verdict::Denied => match self.misdeeds.failed_login(&self.facts.config.limits) {
-                Answer::Close => self.close(replies::TOO_MANY_FAILED_LOGINS),
-                answer => self.answer(answer, replies::LOGIN_DENIED.into()),
-            },
+            (Verdict::Later, _) => self.say(replies::LOGIN_LATER),
+            (Verdict::Denied, Some(by)) => self.turn(Ok(Exchange::after_refused_token(by))),
+            (Verdict::Denied, None) => self.deny(),
         }
         self.leave_if_idle();
     }
@@ -123,7 +136,7 @@ impl Session {
                 self.close(reply);
             }
             State::Handshake => self.close_silently(),
-            State::Exchange(_) | State::Verifying | State::Paused { .. } => {
+            State::Exchange(_) | State::Looking(_) | State::Verifying(_) | State::Paused { .. } => {
                 self.close(replies::SHUTTING_DOWN);
             }
             State::Commands => self.leave_if_idle(),

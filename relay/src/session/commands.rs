@@ -14,7 +14,7 @@ use super::exchange::{self, Exchange, ExchangeFault, Turn};
 use super::limits::Answer;
 use super::stage::Stage;
 use super::transaction::{HeldTooLong, Transaction};
-use super::{Action, Hello, Outlook, Room, Session, State, TlsStart, replies};
+use super::{Action, Hello, Outlook, Proof, Room, Session, State, TlsStart, replies};
 
 impl Session {
     /// Makes one step with the input at hand; returns false if there is nothing to be done.
@@ -28,7 +28,8 @@ impl Session {
             State::Exchange(_) => self.read_line(Awaited::Response),
             State::Body(_) | State::Chunk(_) | State::Skipping(_) => self.read_message(),
             State::Handshake
-            | State::Verifying
+            | State::Looking(_)
+            | State::Verifying(_)
             | State::Opening(_)
             | State::Storing { .. }
             | State::Paused { .. }
@@ -151,7 +152,7 @@ impl Session {
         let mut reply =
             Reply::plain(250, &self.facts.config.hostname).line("PIPELINING").line(&size);
         if self.stage.is_secured() {
-            reply = reply.line(&format!("AUTH {}", exchange::MECHANISMS));
+            reply = reply.line(&format!("AUTH {}", exchange::offered(&self.means())));
         } else if self.facts.tls == TlsStart::Starttls {
             reply = reply.line("STARTTLS");
         }
@@ -200,22 +201,45 @@ impl Session {
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         match self.hello {
-            Some(Hello::Extended(_)) => self.turn(Exchange::begin(mechanism, initial)),
+            Some(Hello::Extended(_)) => {
+                let turn = Exchange::begin(mechanism, initial, self.means());
+                self.turn(turn);
+            }
             Some(Hello::Plain(_)) | None => self.object(replies::EHLO_FOR_AUTH),
         }
     }
 
-    fn turn(&mut self, turn: Result<Turn, ExchangeFault>) {
+    pub(super) fn turn(&mut self, turn: Result<Turn, ExchangeFault>) {
         match turn {
             Ok(Turn::Challenge(exchange, text)) => {
-                self.state = State::Exchange(exchange);
-                self.say(replies::challenge(text));
+                self.state = State::Exchange(Box::new(exchange));
+                self.say(replies::challenge(&text));
             }
-            Ok(Turn::Complete(credentials)) => {
-                self.enter(State::Verifying, self.now);
-                self.actions.push_back(Action::Verify(credentials));
+            Ok(Turn::Lookup(exchange, wanted)) => {
+                self.enter(State::Looking(Box::new(exchange)), self.now);
+                self.actions.push_back(Action::Lookup(wanted));
             }
+            Ok(Turn::Complete(proof)) => {
+                let token = match &proof {
+                    Proof::Token(token) => Some(token.by),
+                    Proof::Password(_)
+                    | Proof::Keys { .. }
+                    | Proof::NoKeys { .. }
+                    | Proof::Certificate { .. } => None,
+                };
+                self.enter(State::Verifying(token), self.now);
+                self.actions.push_back(Action::Verify(proof));
+            }
+            Ok(Turn::Refused) => self.deny(),
             Err(fault) => self.object(replies::exchange(fault)),
+        }
+    }
+
+    /// Says that a login was denied.
+    pub(super) fn deny(&mut self) {
+        match self.misdeeds.failed_login(&self.facts.config.limits) {
+            Answer::Close => self.close(replies::TOO_MANY_FAILED_LOGINS),
+            answer => self.answer(answer, replies::LOGIN_DENIED.into()),
         }
     }
 

@@ -234,7 +234,7 @@ impl Session {
             source: self.facts.source,
             hostname: &self.facts.config.hostname,
             protocol,
-            tls: self.tls.as_deref(),
+            tls: self.channel.as_ref().map(|channel| channel.description.as_str()),
             id,
             at: envelope.received_at,
         }))

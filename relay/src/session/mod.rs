@@ -41,8 +41,8 @@ use crate::smtp::extension::Extensions;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Reply;
 
-pub use exchange::Credentials;
-use exchange::Exchange;
+pub use exchange::{Credentials, Proof, Token, TokenMechanism, Tokens, Wanted};
+use exchange::{Exchange, Means};
 use incoming::Incoming;
 use limits::{Answer, Misdeeds};
 use message::{Chunked, Opening, Skipping};
@@ -64,6 +64,8 @@ pub struct Facts {
     pub tls: TlsStart,
     /// The extensions that the sending side keeps too.
     pub extensions: Extensions,
+    /// Whether tokens can be checked.
+    pub tokens: Tokens,
     /// The wall clock when the client connected; later instants are counted from it.
     pub connected_at: Timestamp,
 }
@@ -88,8 +90,10 @@ pub enum Action {
     /// Make the TLS handshake, after everything is sent; answer with [`Session::secured`]. Octets
     /// that were read before the handshake are not for TLS.
     Secure,
-    /// Check the credentials; answer with [`Session::verified`].
-    Verify(Credentials),
+    /// Look the keys of a login up; answer with [`Session::keys_found`].
+    Lookup(Wanted),
+    /// Check what the client has shown; answer with [`Session::verified`].
+    Verify(Proof),
     /// Open a draft; answer with [`Session::begun`] or [`Session::refused`].
     Begin(Envelope),
     /// Replace the envelope of the draft: the body is not what was promised.
@@ -106,14 +110,27 @@ pub enum Action {
     Close,
 }
 
-/// What the check of credentials found.
+/// What the two ends of a TLS connection know of it and of each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// Version and cipher suite, as trace headers show them.
+    pub description: String,
+    /// The value that both ends share and nobody else knows (RFC 9266); none where the connection
+    /// cannot give one.
+    pub exporter: Option<[u8; 32]>,
+    /// The names in the client's verified certificate, the one it is known by first; empty if it
+    /// has shown none.
+    pub names: Vec<String>,
+}
+
+/// What the check of a proof found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// They are right; this is the login's name in the configuration.
+    /// It is right; this is the login's name in the configuration.
     Granted(String),
-    /// They are wrong: 535 5.7.8.
+    /// It is wrong: 535 5.7.8.
     Denied,
-    /// They could not be checked now: 454 4.7.0.
+    /// It could not be checked now: 454 4.7.0.
     Later,
 }
 
@@ -145,9 +162,11 @@ enum State {
     /// A command is awaited.
     Commands,
     /// The answer to a challenge is awaited.
-    Exchange(Exchange),
-    /// Credentials are being checked.
-    Verifying,
+    Exchange(Box<Exchange>),
+    /// The keys of a login are being looked up.
+    Looking(Box<Exchange>),
+    /// A proof is being checked; by which mechanism, if it is a token.
+    Verifying(Option<TokenMechanism>),
     /// A draft is being opened.
     Opening(Opening),
     /// The message is being received.
@@ -189,7 +208,7 @@ pub struct Session {
     state: State,
     stage: Stage,
     hello: Option<Hello>,
-    tls: Option<String>,
+    channel: Option<Channel>,
     login: Option<String>,
     transaction: Option<Transaction>,
     /// The message of which chunks were received, while the next one is awaited.
@@ -223,7 +242,7 @@ impl Session {
             state,
             stage,
             hello: None,
-            tls: None,
+            channel: None,
             login: None,
             transaction: None,
             chunked: None,
@@ -261,7 +280,8 @@ impl Session {
                 | State::Skipping(_) => true,
                 State::Greeting
                 | State::Handshake
-                | State::Verifying
+                | State::Looking(_)
+                | State::Verifying(_)
                 | State::Opening(_)
                 | State::Storing { .. }
                 | State::Paused { .. }
@@ -307,7 +327,9 @@ impl Session {
                 self.deadline_of_octets(incoming.began, incoming.size_bytes())
             }
             State::Skipping(skipping) => self.deadline_of_octets(skipping.began, skipping.taken),
-            State::Verifying | State::Opening(_) => self.since + limits::OWN_WORK,
+            State::Looking(_) | State::Verifying(_) | State::Opening(_) => {
+                self.since + limits::OWN_WORK
+            }
             State::Storing { .. } => self.since + limits::COMMIT,
             State::Paused { until, .. } => *until,
             State::Closed => self.since,
@@ -330,6 +352,12 @@ impl Session {
 
     fn limits(&self) -> &Limits {
         &self.facts.config.limits
+    }
+
+    /// Returns what the client can prove its identity with.
+    fn means(&self) -> Means {
+        let channel = self.channel.clone().unwrap_or_default();
+        Means { exporter: channel.exporter, names: channel.names, tokens: self.facts.tokens }
     }
 
     fn client(&self) -> Client<'_> {
@@ -374,7 +402,8 @@ impl Session {
             | State::Handshake
             | State::Commands
             | State::Exchange(_)
-            | State::Verifying
+            | State::Looking(_)
+            | State::Verifying(_)
             | State::Skipping(_)
             | State::Paused { .. }
             | State::Closed => false,

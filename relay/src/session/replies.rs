@@ -163,6 +163,7 @@ pub(super) fn exchange(fault: ExchangeFault) -> Reply {
         ExchangeFault::Unknown => return MECHANISM_UNKNOWN.into(),
         ExchangeFault::Base64 | ExchangeFault::Malformed => (501, Enhanced(5, 5, 2)),
         ExchangeFault::Cancelled => (501, Enhanced(5, 7, 0)),
+        ExchangeFault::Binding => (535, Enhanced(5, 7, 8)),
         ExchangeFault::TooLong => (500, Enhanced(5, 5, 6)),
     };
     Reply::new(code, enhanced, &sentence(&fault))

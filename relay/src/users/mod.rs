@@ -5,6 +5,7 @@
 //! or the new one. Not here: the check of a login as it happens (`net::login`).
 
 mod file;
+pub mod token;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-use crate::policy::credential::{Hash, Keys, LOGIN_MAX, SALT_OCTETS, fake_salt, is_login};
+use crate::policy::credential::{
+    Hash, Keys, LOGIN_MAX, SALT_OCTETS, StoredKeys, fake_keys, fake_salt, is_login,
+};
 
 /// Iterations for every login of a new file: RFC 7677, section 4, asks for 4,096 at least. The
 /// passwords made here have 160 random bits, which no number of iterations could add to.
@@ -142,6 +145,19 @@ impl Store {
         };
         let shown = Keys::derive(Hash::Sha256, password, &user.salt, self.iterations);
         if shown.agrees(&user.sha256) && exists { Check::Right } else { Check::Wrong }
+    }
+
+    /// Returns what SCRAM needs of a login. One that does not exist has salt and keys all the same,
+    /// always those, and of no password; they cost the same, so that it looks like any other.
+    #[must_use]
+    pub fn keys(&self, login: &str, hash: Hash) -> StoredKeys {
+        let fake = (fake_salt(&self.secret, login).to_vec(), fake_keys(&self.secret, login, hash));
+        let (salt, keys) = match (self.users.get(login), hash) {
+            (Some(user), Hash::Sha256) => (user.salt.clone(), user.sha256.clone()),
+            (Some(user), Hash::Sha512) => (user.salt.clone(), user.sha512.clone()),
+            (None, _) => fake,
+        };
+        StoredKeys { iterations: self.iterations, salt, keys }
     }
 
     /// Sets the password of a login and returns it if it was made here.

@@ -1,6 +1,7 @@
 //! A session on a desk: no socket, no clock, no disk. Everything it says is kept.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,11 @@ use relay::config::Config;
 use relay::event::Event;
 use relay::mail::envelope::Envelope;
 use relay::mail::message::MessageId;
+use relay::policy::credential::{Hash, Keys, StoredKeys};
 use relay::policy::rate::Rates;
-use relay::session::{Action, Facts, Room, Session, StoreFailure, TlsStart, Verdict};
+use relay::session::{
+    Action, Channel, Facts, Proof, Room, Session, StoreFailure, TlsStart, Tokens, Verdict,
+};
 use relay::smtp::extension::Extensions;
 
 /// NUL joe NUL secret, and the one login that is granted.
@@ -39,6 +43,8 @@ pub struct Desk {
     pub stored: Vec<(Envelope, Vec<u8>)>,
     pub events: Vec<Event>,
     pub secure_asked: bool,
+    /// What the client has beside its password, once TLS is made.
+    pub channel: Channel,
     pub closed: bool,
     draft: Option<(Envelope, Vec<u8>)>,
     next_id: u64,
@@ -82,6 +88,7 @@ impl Desk {
             tag: None,
             tls,
             extensions,
+            tokens: Tokens::Checked,
             connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
         };
         Self {
@@ -92,6 +99,7 @@ impl Desk {
             stored: Vec::new(),
             events: Vec::new(),
             secure_asked: false,
+            channel: Channel::default(),
             closed: false,
             draft: None,
             next_id: 1,
@@ -134,7 +142,9 @@ impl Desk {
     pub fn secured(&mut self) {
         assert!(self.secure_asked, "nobody asked for TLS");
         self.secure_asked = false;
-        self.session.secured("TLSv1.3, TLS13_AES_256_GCM_SHA384".to_owned(), self.now);
+        let description = "TLSv1.3, TLS13_AES_256_GCM_SHA384".to_owned();
+        let channel = Channel { description, ..self.channel.clone() };
+        self.session.secured(channel, self.now);
         self.obey();
     }
 
@@ -149,17 +159,11 @@ impl Desk {
             match action {
                 Action::Send(text) => self.sent.push_str(&text),
                 Action::Secure => self.secure_asked = true,
-                Action::Verify(shown) => {
-                    let right = shown.login == "joe"
-                        && shown.password.as_slice() == b"secret"
-                        && shown.acts_as.as_deref().is_none_or(|name| name == "joe");
-                    let verdict = match shown.login.as_str() {
-                        "busy" => Verdict::Later,
-                        _ if right => Verdict::Granted(shown.login),
-                        _ => Verdict::Denied,
-                    };
-                    self.session.verified(verdict, self.now);
+                Action::Lookup(wanted) => {
+                    let keys = (wanted.login != "busy").then(|| keys(wanted.hash));
+                    self.session.keys_found(keys, self.now);
                 }
+                Action::Verify(proof) => self.session.verified(verdict(proof), self.now),
                 Action::Begin(envelope) if self.store == Store::Full => {
                     drop(envelope);
                     self.session.refused(StoreFailure::Full, self.now);
@@ -195,4 +199,36 @@ impl Desk {
         };
         self.session.stored(result, self.now);
     }
+}
+
+/// The one password is that of joe, the one certificate names joe, and the one token is `a.b.c`.
+fn verdict(proof: Proof) -> Verdict {
+    let acts_as_joe = |acts_as: Option<&str>| acts_as.is_none_or(|name| name == "joe");
+    let (login, right) = match proof {
+        Proof::Password(shown) => {
+            let right =
+                shown.password.as_slice() == b"secret" && acts_as_joe(shown.acts_as.as_deref());
+            (shown.login, right)
+        }
+        Proof::Keys { login, acts_as } => (login, acts_as_joe(acts_as.as_deref())),
+        Proof::NoKeys { login } => (login, false),
+        Proof::Certificate { names, acts_as } => {
+            (names[0].clone(), acts_as_joe(acts_as.as_deref()))
+        }
+        Proof::Token(token) => {
+            let right = token.text.as_str() == "a.b.c" && acts_as_joe(token.claims.as_deref());
+            ("joe".to_owned(), right)
+        }
+    };
+    match login.as_str() {
+        "busy" => Verdict::Later,
+        "joe" if right => Verdict::Granted(login),
+        _ => Verdict::Denied,
+    }
+}
+
+/// The keys of the password "secret", whoever asks.
+fn keys(hash: Hash) -> StoredKeys {
+    let (salt, iterations) = (b"salt of sixteen.".to_vec(), NonZeroU32::new(4096).unwrap());
+    StoredKeys { keys: Keys::derive(hash, b"secret", &salt, iterations), iterations, salt }
 }

@@ -14,7 +14,7 @@ use super::Door;
 use super::stream::Stream;
 use crate::mail::envelope::Envelope;
 use crate::net::sessions::Signal;
-use crate::session::{Action, Credentials, Room, Session, StoreFailure};
+use crate::session::{Action, Proof, Room, Session, StoreFailure, Wanted};
 use crate::spool::{Draft, StoreError};
 
 /// Octets read at a time.
@@ -91,7 +91,8 @@ impl<'a> Connection<'a> {
                 }
             }
             Action::Secure => self.secure().await?,
-            Action::Verify(shown) => self.verify(shown).await?,
+            Action::Lookup(wanted) => self.lookup(wanted).await?,
+            Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),
             Action::Amend(envelope) => {
                 if let Some(draft) = &mut self.draft {
@@ -122,10 +123,19 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn verify(&mut self, shown: Credentials) -> io::Result<()> {
+    async fn lookup(&mut self, wanted: Wanted) -> io::Result<()> {
         self.flush().await?;
         let door = self.door;
-        if let Came::Done(verdict) = self.meanwhile(door.logins.verify(self.source, shown)).await {
+        if let Came::Done(keys) = self.meanwhile(door.logins.keys(self.source, wanted)).await {
+            self.session.keys_found(keys, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn verify(&mut self, proof: Proof) -> io::Result<()> {
+        self.flush().await?;
+        let door = self.door;
+        if let Came::Done(verdict) = self.meanwhile(door.logins.verify(self.source, proof)).await {
             self.session.verified(verdict, Instant::now());
         }
         Ok(())

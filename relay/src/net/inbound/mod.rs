@@ -141,6 +141,7 @@ fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
         tag: (door.tag_of)(source),
         tls,
         extensions: delivery::KEPT,
+        tokens: door.logins.tokens(),
         connected_at: Timestamp::now(),
     };
     Session::new(facts, Instant::now())

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::net::tls::describe;
+use crate::session::Channel;
 
 /// How long a client may take to see our last words.
 const LINGER: Duration = Duration::from_secs(2);
@@ -58,14 +59,14 @@ impl Stream {
         rustix::net::recv(stream, &mut [0_u8; 1], flags).map_or(0, |(_, octets)| octets)
     }
 
-    /// Makes the handshake and returns what it came to: version and cipher suite. Dropped before
-    /// its end, it leaves no connection.
-    pub(super) async fn secure(&mut self, config: Arc<ServerConfig>) -> io::Result<String> {
+    /// Makes the handshake and returns what it came to. Dropped before its end, it leaves no
+    /// connection.
+    pub(super) async fn secure(&mut self, config: Arc<ServerConfig>) -> io::Result<Channel> {
         let Self::Clear(stream) = std::mem::replace(self, Self::Gone) else { return Err(gone()) };
         let stream = TlsAcceptor::from(config).accept(stream).await?;
-        let tls = describe(stream.get_ref().1);
+        let channel = Channel { description: describe(stream.get_ref().1), ..Channel::default() };
         *self = Self::Secured(Box::new(stream));
-        Ok(tls)
+        Ok(channel)
     }
 
     /// Closes the connection. What a client still sends is thrown away for a moment: closing with

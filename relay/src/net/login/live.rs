@@ -1,0 +1,98 @@
+//! What a file says, read again when the file has changed.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What changes when a file is replaced: inode, size, seconds and nanoseconds of its change.
+type Stamp = (u64, u64, i64, i64);
+
+/// Reads a file, or says in words why it cannot.
+type Read<T> = Box<dyn Fn(&Path) -> Result<T, String> + Send + Sync>;
+
+/// The meaning of a file that may change at any time.
+pub(super) struct Live<T> {
+    path: PathBuf,
+    read: Read<T>,
+    kept: Mutex<Kept<T>>,
+}
+
+struct Kept<T> {
+    value: Arc<T>,
+    stamp: Option<Stamp>,
+}
+
+impl<T> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl<T> Live<T> {
+    /// Reads `path` by `read`. Blocks on the disk.
+    pub(super) fn open<E: fmt::Display + 'static>(
+        path: &Path,
+        read: impl Fn(&Path) -> Result<T, E> + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        // First the stamp: a change between the two is then seen as one.
+        let stamp = stamp(path);
+        let value = Arc::new(read(path)?);
+        let read: Read<T> = Box::new(move |path| read(path).map_err(|error| error.to_string()));
+        Ok(Self { path: path.to_owned(), read, kept: Mutex::new(Kept { value, stamp }) })
+    }
+
+    /// Returns what the file says; none if it has changed since it was read.
+    pub(super) fn current(&self) -> Option<Arc<T>> {
+        let kept = self.kept();
+        (kept.stamp == stamp(&self.path)).then(|| Arc::clone(&kept.value))
+    }
+
+    /// Returns what the file says, read again if it has changed. If it cannot be read, what it said
+    /// before, and once the words why. Blocks on the disk.
+    pub(super) fn read(&self) -> (Arc<T>, Option<String>) {
+        let mut kept = self.kept();
+        let stamp = stamp(&self.path);
+        let mut problem = None;
+        if kept.stamp != stamp {
+            kept.stamp = stamp;
+            match (self.read)(&self.path) {
+                Ok(value) => kept.value = Arc::new(value),
+                Err(words) => problem = Some(words),
+            }
+        }
+        (Arc::clone(&kept.value), problem)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_read_again_and_a_bad_one_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        let number = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().parse::<u32>();
+        assert!(Live::open(&path, number).is_err());
+        std::fs::write(&path, "1").unwrap();
+        let live = Live::open(&path, number).unwrap();
+        assert_eq!(live.current().as_deref(), Some(&1));
+        std::fs::write(&path, "23").unwrap();
+        assert_eq!(live.current(), None);
+        assert_eq!(live.read(), (Arc::new(23), None));
+        assert_eq!(live.current().as_deref(), Some(&23));
+        std::fs::write(&path, "many").unwrap();
+        assert!(matches!(live.read(), (value, Some(_)) if *value == 23));
+        assert!(matches!(live.read(), (value, None) if *value == 23));
+    }
+}

@@ -1,0 +1,401 @@
+//! Checks of what clients show, away from the threads that serve sessions.
+//!
+//! A check of a password costs milliseconds on purpose, so at most 64 wait for a worker; the next one
+//! is told to come back. The files of users and of token keys are looked at for each login and read
+//! again when they have changed.
+
+mod live;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use aws_lc_rs::rand;
+use tokio::sync::oneshot;
+
+use crate::config::OAuth;
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::policy::conduct::FailedLogins;
+use crate::policy::credential::{RecentLogins, StoredKeys, is_login};
+use crate::session::{Credentials, Proof, Token, Tokens, Verdict, Wanted};
+use crate::users::token::{TokenError, TokenKeys};
+use crate::users::{Check, Store, UsersError};
+use live::Live;
+
+/// Checks that wait for a worker at a time.
+const QUEUE: usize = 64;
+/// The most worker threads.
+const WORKERS: usize = 4;
+
+/// The one place where logins are checked. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    shared: Arc<Shared>,
+    queue: SyncSender<Job>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    journal: Journal,
+    users: Live<Store>,
+    tokens: Mutex<Option<Arc<Live<TokenKeys>>>>,
+    failed: Mutex<FailedLogins>,
+    recent: Mutex<RecentLogins>,
+}
+
+/// Work for which there may be a wait.
+#[derive(Debug)]
+enum Job {
+    Check { source: IpAddr, proof: Proof, answer: oneshot::Sender<Verdict> },
+    Keys { wanted: Wanted, answer: oneshot::Sender<StoredKeys> },
+}
+
+impl Logins {
+    /// Reads the file of users and starts the workers, which end with the last clone. A file that
+    /// is not there yet holds no users. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// What [`Store::load`] fails with, but for a missing file.
+    pub fn start(path: &Path, journal: Journal) -> Result<Self, UsersError> {
+        let users = Live::open(path, |path| match Store::load(path) {
+            Err(UsersError::Missing(_)) => Ok(Store::empty()),
+            read => read,
+        })?;
+        let mut key = [0; 32];
+        rand::fill(&mut key).expect("invariant: the operating system gives random numbers");
+        let shared = Arc::new(Shared {
+            journal,
+            users,
+            tokens: Mutex::default(),
+            failed: Mutex::default(),
+            recent: Mutex::new(RecentLogins::new(&key)),
+        });
+        let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
+        for _ in 0..workers {
+            let (shared, jobs) = (Arc::clone(&shared), Arc::clone(&jobs));
+            let thread = std::thread::Builder::new().name("login".to_owned());
+            let started = thread.spawn(move || work(&shared, &jobs));
+            started.map_err(|cause| UsersError::Io { path: path.to_owned(), cause })?;
+        }
+        Ok(Self { shared, queue })
+    }
+
+    /// Trusts the issuer of tokens that the configuration names from now on, or none. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// Its keys cannot be read; whom it trusted before it still trusts.
+    pub fn trust(&self, oauth: Option<&OAuth>) -> Result<(), TokenError> {
+        let live = match oauth {
+            None => None,
+            Some(oauth) => {
+                let oauth = oauth.clone();
+                let keys = oauth.keys.clone();
+                Some(Arc::new(Live::open(&keys, move |_| TokenKeys::load(&oauth))?))
+            }
+        };
+        *lock(&self.shared.tokens) = live;
+        Ok(())
+    }
+
+    /// Tells whether tokens can be checked.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        if lock(&self.shared.tokens).is_some() { Tokens::Checked } else { Tokens::Unknown }
+    }
+
+    /// Returns the keys of a login, false ones if it does not exist; none if the login has failed
+    /// too often from this address, or the queue is full.
+    pub async fn keys(&self, source: IpAddr, wanted: Wanted) -> Option<StoredKeys> {
+        if self.shared.must_wait(source, &wanted.login) {
+            return None;
+        }
+        if let Some(store) = self.shared.users.current() {
+            return Some(store.keys(&wanted.login, wanted.hash));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Job::Keys { wanted, answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// Checks what a client at `source` has shown. [`Verdict::Later`] if the queue is full, or if
+    /// this login has failed too often from this address.
+    pub async fn verify(&self, source: IpAddr, proof: Proof) -> Verdict {
+        let shared = &self.shared;
+        if let Proof::Password(shown) = &proof
+            && shared.users.current().is_some()
+            && let Some(verdict) = shared.known(source, shown, Instant::now())
+        {
+            return verdict;
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.queue.try_send(Job::Check { source, proof, answer }).is_err() {
+            return Verdict::Later;
+        }
+        answered.await.unwrap_or(Verdict::Later)
+    }
+}
+
+fn work(shared: &Shared, jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let Ok(job) = lock(jobs).recv() else { return };
+        // The session may have ended meanwhile.
+        match job {
+            Job::Check { answer, .. } if answer.is_closed() => {}
+            Job::Check { source, proof, answer } => {
+                let _ = answer.send(shared.decide(source, proof));
+            }
+            Job::Keys { wanted, answer } => {
+                let _ = answer.send(shared.store().keys(&wanted.login, wanted.hash));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn decide(&self, source: IpAddr, proof: Proof) -> Verdict {
+        match proof {
+            Proof::Password(shown) => self.decide_password(source, &shown),
+            Proof::Keys { login, acts_as } => {
+                let acts_as_itself = acts_as.is_none_or(|name| name == login);
+                self.settle(source, &login, acts_as_itself)
+            }
+            Proof::NoKeys { login } => self.failed(source, &login),
+            Proof::Certificate { names, acts_as } => {
+                let wanted = acts_as.as_deref().or(names.first().map(String::as_str));
+                let login = wanted.unwrap_or_default();
+                let granted = is_login(login) && names.iter().any(|name| name == login);
+                self.settle(source, login, granted)
+            }
+            Proof::Token(token) => self.decide_token(source, &token),
+        }
+    }
+
+    fn decide_password(&self, source: IpAddr, shown: &Credentials) -> Verdict {
+        let store = self.store();
+        if let Some(verdict) = self.known(source, shown, Instant::now()) {
+            return verdict;
+        }
+        let check = store.check(&shown.login, &shown.password);
+        let acts_as_itself = shown.acts_as.as_ref().is_none_or(|name| *name == shown.login);
+        match check {
+            Check::Right if acts_as_itself => {
+                lock(&self.recent).remember(&shown.login, &shown.password, Instant::now());
+                self.succeeded(source, &shown.login)
+            }
+            Check::Right | Check::Wrong => self.failed(source, &shown.login),
+        }
+    }
+
+    fn decide_token(&self, source: IpAddr, token: &Token) -> Verdict {
+        let claimed = token.claims.as_deref().unwrap_or_default();
+        if self.must_wait(source, claimed) {
+            return Verdict::Later;
+        }
+        let Some(live) = lock(&self.tokens).clone() else { return Verdict::Later };
+        let (keys, problem) = live.read();
+        self.tell("users", problem);
+        match keys.check(&token.text) {
+            Ok(login) if is_login(&login) && (claimed.is_empty() || claimed == login) => {
+                self.settle(source, &login, true)
+            }
+            Ok(_) | Err(_) => self.failed(source, claimed),
+        }
+    }
+
+    /// Grants or denies what is decided, unless the login has to wait.
+    fn settle(&self, source: IpAddr, login: &str, granted: bool) -> Verdict {
+        if self.must_wait(source, login) {
+            Verdict::Later
+        } else if granted {
+            self.succeeded(source, login)
+        } else {
+            self.failed(source, login)
+        }
+    }
+
+    fn must_wait(&self, source: IpAddr, login: &str) -> bool {
+        lock(&self.failed).check(source, bounded(login), Instant::now()).is_err()
+    }
+
+    /// Notes that `login` proved who it is.
+    fn succeeded(&self, source: IpAddr, login: &str) -> Verdict {
+        lock(&self.failed).succeeded(source, login);
+        Verdict::Granted(login.to_owned())
+    }
+
+    /// Notes that `login` did not, by whatever mechanism.
+    fn failed(&self, source: IpAddr, login: &str) -> Verdict {
+        let login = bounded(login);
+        if let Some(failures) = lock(&self.failed).failed(source, login, Instant::now()) {
+            let login = login.to_owned();
+            self.journal.write(Event::LoginFailed { source, login, failures });
+        }
+        Verdict::Denied
+    }
+
+    /// Returns the verdict if it needs no work: the pair has to wait, or it has just succeeded.
+    fn known(&self, source: IpAddr, shown: &Credentials, now: Instant) -> Option<Verdict> {
+        if self.must_wait(source, &shown.login) {
+            return Some(Verdict::Later);
+        }
+        let acts_as_itself = shown.acts_as.as_ref().is_none_or(|name| *name == shown.login);
+        let knows = acts_as_itself
+            && is_login(&shown.login)
+            && lock(&self.recent).knows(&shown.login, &shown.password, now);
+        knows.then(|| Verdict::Granted(shown.login.clone()))
+    }
+
+    /// Returns the list of users in force, read again if its file has changed. A file that cannot be
+    /// read leaves the old list in force; a file that is gone leaves nobody.
+    fn store(&self) -> Arc<Store> {
+        if let Some(store) = self.users.current() {
+            return store;
+        }
+        let (store, problem) = self.users.read();
+        self.tell("users", problem);
+        lock(&self.recent).clear();
+        store
+    }
+
+    /// Writes down that a file cannot be read; once for each change of it.
+    fn tell(&self, room: &'static str, problem: Option<String>) {
+        if let Some(problem) = problem {
+            let problem = format!("what was read before stays in force: {problem}");
+            self.journal.write(Event::Trouble { room, problem });
+        }
+    }
+}
+
+/// Names that no login can have share one place in the memory of failures, and no log shows them.
+fn bounded(login: &str) -> &str {
+    if is_login(login) { login } else { "" }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::policy::credential::Hash;
+    use crate::users::{self, Password};
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn shown(login: &str, password: &str) -> Proof {
+        acting(login, password, None)
+    }
+
+    fn acting(login: &str, password: &str, acts_as: Option<&str>) -> Proof {
+        let password = Zeroizing::new(password.as_bytes().to_vec());
+        let acts_as = acts_as.map(str::to_owned);
+        Proof::Password(Credentials { login: login.to_owned(), password, acts_as })
+    }
+
+    #[tokio::test]
+    async fn logins_are_granted_as_the_file_says_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let logins = Logins::start(&path, Journal::memory()).unwrap();
+        assert_eq!(logins.verify(SOURCE, shown("app", "x")).await, Verdict::Denied);
+        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
+        let app = || shown("app", &password);
+        let granted = Verdict::Granted("app".to_owned());
+        assert_eq!(logins.verify(SOURCE, app()).await, granted);
+        assert_eq!(logins.verify(SOURCE, app()).await, granted, "from memory");
+        let as_other = acting("app", &password, Some("web"));
+        assert_eq!(logins.verify(SOURCE, as_other).await, Verdict::Denied);
+        users::remove(&path, "app").unwrap();
+        assert_eq!(logins.verify(SOURCE, app()).await, Verdict::Denied, "the memory is dropped");
+    }
+
+    #[tokio::test]
+    async fn five_failures_make_the_pair_wait_and_are_logged_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
+        let journal = Journal::memory();
+        let logins = Logins::start(&path, journal.clone()).unwrap();
+        for _ in 0..5 {
+            assert_eq!(logins.verify(SOURCE, shown("app", "wrong")).await, Verdict::Denied);
+        }
+        assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, Verdict::Later);
+        let other = "192.0.2.2".parse().unwrap();
+        let granted = Verdict::Granted("app".to_owned());
+        assert_eq!(logins.verify(other, shown("app", &password)).await, granted);
+        let login = "app".to_owned();
+        assert_eq!(journal.take(), [Event::LoginFailed { source: SOURCE, login, failures: 5 }]);
+    }
+
+    #[tokio::test]
+    async fn keys_of_no_login_look_like_those_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        users::add(&path, "app", Password::Made).unwrap();
+        let logins = Logins::start(&path, Journal::memory()).unwrap();
+        let keys = async |login: &str, hash| {
+            let wanted = Wanted { login: login.to_owned(), hash };
+            logins.keys(SOURCE, wanted).await.unwrap()
+        };
+        for hash in [Hash::Sha256, Hash::Sha512] {
+            let (real, fake) = (keys("app", hash).await, keys("none", hash).await);
+            assert_eq!(real.iterations, fake.iterations);
+            assert_eq!(real.salt.len(), fake.salt.len());
+            assert_eq!(fake, keys("none", hash).await, "always the same");
+            assert_ne!(fake.salt, keys("other", hash).await.salt);
+            for keys in [&real.keys, &fake.keys] {
+                assert_eq!((keys.stored.len(), keys.server.len()), (hash.octets(), hash.octets()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_by_every_mechanism_make_the_pair_wait_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
+        let logins = Logins::start(&path, Journal::memory()).unwrap();
+        let no_keys = || Proof::NoKeys { login: "app".to_owned() };
+        let keys = |acts_as: Option<&str>| Proof::Keys {
+            login: "app".to_owned(),
+            acts_as: acts_as.map(str::to_owned),
+        };
+        assert_eq!(logins.verify(SOURCE, keys(None)).await, Verdict::Granted("app".to_owned()));
+        assert_eq!(logins.verify(SOURCE, keys(Some("web"))).await, Verdict::Denied);
+        for _ in 0..4 {
+            assert_eq!(logins.verify(SOURCE, no_keys()).await, Verdict::Denied);
+        }
+        assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, Verdict::Later);
+        assert_eq!(logins.verify(SOURCE, keys(None)).await, Verdict::Later);
+        let wanted = Wanted { login: "app".to_owned(), hash: Hash::Sha256 };
+        assert_eq!(logins.keys(SOURCE, wanted).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_grants_its_names_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let logins = Logins::start(&folder.path().join("users.toml"), Journal::memory()).unwrap();
+        let certificate = |acts_as: Option<&str>| Proof::Certificate {
+            names: vec!["app".to_owned(), "app.example.net".to_owned()],
+            acts_as: acts_as.map(str::to_owned),
+        };
+        for (acts_as, verdict) in [
+            (None, Verdict::Granted("app".to_owned())),
+            (Some("app.example.net"), Verdict::Granted("app.example.net".to_owned())),
+            (Some("web"), Verdict::Denied),
+        ] {
+            assert_eq!(logins.verify(SOURCE, certificate(acts_as)).await, verdict);
+        }
+    }
+}
