@@ -27,7 +27,9 @@ pub fn install() -> Result<()> {
     let quiet: [(&str, &OsStr); 2] =
         [("DEBIAN_FRONTEND", OsStr::new("noninteractive")), ("RUNLEVEL", OsStr::new("1"))];
     let mut shell = as_root("sh", &quiet);
-    shell.args(["-c", SCRIPT, "install"]).args(missing.iter().map(|tool| tool.package));
+    shell
+        .args(["-c", SCRIPT, "install"])
+        .args(missing.iter().flat_map(|tool| tool.package.split(' ')));
     run(shell.stdin(std::process::Stdio::null()))
         .with_context(|| format!("not installed; by hand: {}", by_hand(&missing)))?;
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 pub struct Tool {
     /// What a test asks for.
     pub name: &'static str,
-    /// Debian's package.
+    /// Debian's package, or more than one with spaces between them.
     pub package: &'static str,
     /// What shows that it is installed.
     pub proof: Proof,
@@ -34,6 +34,19 @@ pub const TOOLS: &[Tool] = &[
     program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),
     program("curl", "curl", "a mail client that we did not write"),
     program("swaks", "swaks", "a mail client that we did not write"),
+    program("gsasl", "gsasl", "a client that binds its login to the TLS connection"),
+    program("msmtp", "msmtp", "a mail client that speaks SCRAM and shows tokens"),
+    program("mutt", "mutt", "a mail client that we did not write"),
+    program("s-nail", "s-nail", "a mail client that we did not write"),
+    Tool {
+        name: "perl-sasl",
+        package: "libauthen-sasl-perl libio-socket-ssl-perl",
+        proof: Proof::Runs(
+            "/usr/bin/perl",
+            &["-e", "require Authen::SASL; require IO::Socket::SSL"],
+        ),
+        purpose: "Net::SMTP: a mail client that we did not write",
+    },
     Tool {
         name: "perl-tls",
         package: "libnet-ssleay-perl",

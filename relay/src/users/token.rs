@@ -133,3 +133,119 @@ impl Key {
         Some(Self { id: jwk.common.key_id.clone(), algorithm, key })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An issuer with one key of ECDSA (RFC 7518, section 3.4).
+    struct Issuer {
+        key: rcgen::KeyPair,
+        folder: tempfile::TempDir,
+    }
+
+    impl Issuer {
+        fn new() -> Self {
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+            Self { key, folder: tempfile::tempdir().unwrap() }
+        }
+
+        fn jwk(&self, id: &str) -> Value {
+            let point = self.key.public_key_raw();
+            let part = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+            json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": id, "use": "sig",
+                   "x": part(1..33), "y": part(33..65)})
+        }
+
+        fn keys(&self, set: &Value) -> Result<TokenKeys, TokenError> {
+            let path = self.folder.path().join("jwks.json");
+            std::fs::write(&path, set.to_string()).unwrap();
+            TokenKeys::load(&OAuth {
+                keys: path,
+                issuer: "https://login.example.net".to_owned(),
+                audience: "relay.example.net".to_owned(),
+                login_claim: "sub".to_owned(),
+            })
+        }
+
+        fn sign(&self, id: &str, claims: &Value) -> String {
+            let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::ES256) };
+            let key = EncodingKey::from_ec_der(&self.key.serialize_der());
+            encode(&header, claims, &key).unwrap()
+        }
+    }
+
+    /// Claims that are taken, with `changes`; null takes one away.
+    fn claims(changes: &[(&str, Value)]) -> Value {
+        let now = jiff::Timestamp::now().as_second();
+        let mut claims = json!({"iss": "https://login.example.net", "aud": "relay.example.net",
+                                "exp": now + 600, "nbf": now - 10, "sub": "app"});
+        for (name, value) in changes {
+            claims[*name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        claims
+    }
+
+    #[test]
+    fn a_token_is_taken_from_its_issuer_for_us_in_its_time_only() {
+        let issuer = Issuer::new();
+        let keys = issuer.keys(&json!({"keys": [issuer.jwk("one")]})).unwrap();
+        let now = jiff::Timestamp::now().as_second();
+        let check = |claims: &Value| keys.check(&issuer.sign("one", claims)).ok();
+        assert_eq!(check(&claims(&[])).as_deref(), Some("app"));
+        let several = [("aud", json!(["other", "relay.example.net"]))];
+        assert_eq!(check(&claims(&several)).as_deref(), Some("app"));
+        for (name, value) in [
+            ("iss", json!("https://other.example.net")),
+            ("iss", Value::Null),
+            ("aud", json!("other")),
+            ("aud", Value::Null),
+            ("exp", json!(now - 120)),
+            ("exp", Value::Null),
+            ("nbf", json!(now + 300)),
+            ("sub", Value::Null),
+            ("sub", json!(7)),
+        ] {
+            assert_eq!(check(&claims(&[(name, value.clone())])), None, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn a_signature_by_another_key_or_by_none_is_refused() {
+        let (issuer, other) = (Issuer::new(), Issuer::new());
+        let keys = issuer.keys(&json!({"keys": [issuer.jwk("one")]})).unwrap();
+        let good = issuer.sign("one", &claims(&[]));
+        assert!(keys.check(&good).is_ok());
+        assert!(keys.check(&issuer.sign("two", &claims(&[]))).is_err(), "an unknown key id");
+        assert!(keys.check(&other.sign("one", &claims(&[]))).is_err());
+        let (signed, _) = good.rsplit_once('.').unwrap();
+        let unsigned = URL_SAFE_NO_PAD.encode("{\"alg\":\"none\",\"typ\":\"JWT\"}");
+        let body = signed.split_once('.').unwrap().1;
+        let forged = [format!("{signed}."), format!("{unsigned}.{body}."), String::new()];
+        let symmetric = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+        let by_public = EncodingKey::from_secret(issuer.key.public_key_raw());
+        let symmetric = encode(&symmetric, &claims(&[]), &by_public).unwrap();
+        for token in forged.iter().chain([&symmetric]) {
+            assert!(keys.check(token).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_public_keys_is_refused_by_its_name() {
+        let issuer = Issuer::new();
+        for set in [
+            json!({}),
+            json!({"keys": []}),
+            json!({"keys": [{"kty": "oct", "alg": "HS256", "k": "c2VjcmV0"}]}),
+        ] {
+            let error = issuer.keys(&set).err().unwrap().to_string();
+            assert!(error.contains("jwks.json: "), "{error}");
+        }
+    }
+}
