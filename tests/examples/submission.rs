@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use relay::cli::tls;
-use relay::config::{Config, ListenerTls};
+use relay::config::Config;
 use relay::demo::client::Client;
 use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
@@ -118,7 +118,7 @@ impl Bench {
         let server = listener.local_addr()?;
         let door = runtime.block_on(async { self.door() })?;
         let sessions = door.sessions.clone();
-        runtime.spawn(inbound::serve(listener, ListenerTls::Starttls, door));
+        runtime.spawn(inbound::serve(listener, self.config.listeners[0], door));
         let mut clients = Vec::new();
         for _ in 0..at_once {
             clients.push(self.client(server)?);
@@ -151,7 +151,7 @@ impl Bench {
         let journal = Journal::memory();
         Ok(Arc::new(Door {
             rates: Arc::new(Rates::new(&self.config, Instant::now())),
-            tls: Some(Arc::new(ServerTls::load(&self.config.tls, journal.clone())?)),
+            tls: Some(Arc::new(ServerTls::load(&self.config, journal.clone())?)),
             spool: self.spool.clone(),
             logins: Logins::start(&self.config.relay.users, journal.clone())?,
             journal,

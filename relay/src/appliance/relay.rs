@@ -104,7 +104,7 @@ impl Relay {
         let spool = Arc::new(spool);
         let logins = Logins::start(&config.relay.users, journal.clone())?;
         logins.trust(config.oauth.as_ref())?;
-        let tls = Arc::new(ServerTls::load(&config.tls, journal.clone())?);
+        let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
         let caps =
             Caps { in_all: config.limits.sessions, from_source: config.limits.sessions_per_source };
         let delivering = Delivering::start(&spool, &config, journal);
@@ -218,10 +218,10 @@ impl Relay {
             if entrance_of(listener) != entrance {
                 continue;
             }
-            let (tls, door, journal) = (listener.tls, door.clone(), self.journal.clone());
+            let (listener, door, journal) = (*listener, door.clone(), self.journal.clone());
             let address = *address;
             accepting.spawn(async move {
-                if let Err(error) = inbound::serve(socket, tls, door).await {
+                if let Err(error) = inbound::serve(socket, listener, door).await {
                     let problem = format!("listener {address}: {error}");
                     journal.write(Event::Trouble { room: "relay", problem });
                 }
@@ -268,7 +268,7 @@ impl Relay {
         if let Some(problem) = left_out {
             self.journal.write(Event::Trouble { room: "relay", problem: problem.to_owned() });
         }
-        match ServerTls::load(&config.tls, self.journal.clone()) {
+        match ServerTls::load(&config, self.journal.clone()) {
             Ok(tls) => self.tls = Arc::new(tls),
             Err(error) => {
                 let problem = format!("the old certificate stays in use: {error}");

@@ -6,6 +6,7 @@
 mod check;
 mod raw;
 mod read;
+mod tls;
 pub mod unit;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 pub use raw::Problem;
+pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
 
@@ -35,7 +37,7 @@ pub struct Config {
     pub relay: Relay,
     /// Where the relay listens; at least one.
     pub listeners: Vec<Listener>,
-    /// Certificate and key of every listener.
+    /// What every listener shows, and whose certificates it believes.
     pub tls: Tls,
     /// Whose tokens are taken for logins; none: nobody's.
     pub oauth: Option<OAuth>,
@@ -150,12 +152,14 @@ pub struct Relay {
 }
 
 /// `[[listener]]`: an address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Address and port; `[::]` takes IPv4 clients too.
     pub address: SocketAddr,
     /// How TLS begins.
     pub tls: ListenerTls,
+    /// Whether clients are asked for certificates.
+    pub client_certificates: ClientCertificates,
     /// Whether the gate guards its port. If not, it is served whatever becomes of the gate.
     pub gate: bool,
 }
@@ -167,15 +171,6 @@ pub enum ListenerTls {
     Starttls,
     /// With the first octet (RFC 8314, section 3.3).
     Implicit,
-}
-
-/// `[tls]`: what the listeners show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM file: the certificate, then its intermediates.
-    pub certificate: PathBuf,
-    /// PEM file: the private key.
-    pub key: PathBuf,
 }
 
 /// `[oauth]`: whose tokens are taken for logins (RFC 7628).

@@ -1,5 +1,7 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod tls;
+
 use std::time::Duration;
 
 use toml::Spanned;
@@ -8,7 +10,7 @@ use toml::de::DeTable;
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
     Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, Policy, RECIPIENTS_MAX,
-    Relay, Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Tls, Who, check, unit,
+    Relay, Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Who, check, unit,
 };
 
 /// The longest tag, octets: it must fit a kernel table.
@@ -57,7 +59,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let gate = gate(&gate_table);
     let relay = relay(&root.table("relay"));
     let listeners = each(&root, "listener", listener);
-    let tls = tls(&root.table("tls"));
+    let tls = tls::tls(&root.table("tls"));
     let oauth = root.optional_table("oauth").map(|table| oauth(&table));
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
@@ -68,6 +70,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     root.finish();
     check::gate(&gate_table, &gate, &allow);
     check::listeners(&root, &listeners);
+    tls::check(tls.as_ref(), &listeners);
     check::policies(&policies, &routes);
     check::routes(&routes);
     Some(Config {
@@ -76,7 +79,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         gate: Gate { allow: values(allow)?, ..gate },
         relay,
         listeners: values(listeners)?,
-        tls,
+        tls: tls?,
         oauth: oauth.flatten(),
         limits,
         policies: values(policies)?,
@@ -151,17 +154,9 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
     let tls = table.or("tls", ListenerTls::Starttls, unit::word(ways));
     // There is no listener without logins; the key stands so that a file can say so.
     table.or("auth", (), unit::word(&[("required", ())]));
+    let client_certificates = tls::client_certificates(table);
     let gate = table.or("gate", true, unit::truth);
-    Some(Listener { address: address?, tls, gate })
-}
-
-fn tls(table: &Table<'_>) -> Tls {
-    let tls = Tls {
-        certificate: table.or("certificate", "/etc/sallyport/tls/fullchain.pem".into(), unit::path),
-        key: table.or("key", "/etc/sallyport/tls/key.pem".into(), unit::path),
-    };
-    table.finish();
-    tls
+    Some(Listener { address: address?, tls, client_certificates, gate })
 }
 
 fn oauth(table: &Table<'_>) -> Option<OAuth> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
@@ -19,8 +20,21 @@ pub fn base64(octets: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(octets)
 }
 
-trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
+
+/// The beginning of a client's configuration: it trusts this certificate alone.
+pub fn trusting(
+    certificate: &CertificateDer<'static>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+}
 
 pub struct Client {
     stream: Box<dyn Both>,
@@ -33,7 +47,15 @@ impl Client {
         socket.bind((from, 0).into()).unwrap();
         let stream = socket.connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+
+    pub fn over(stream: impl Both + 'static) -> Self {
         Self { stream: Box::new(stream), heard: Vec::new() }
+    }
+
+    pub fn into_stream(self) -> Box<dyn Both> {
+        self.stream
     }
 
     pub async fn secure(self, certificate: &CertificateDer<'static>) -> Self {
@@ -46,16 +68,14 @@ impl Client {
         certificate: &CertificateDer<'static>,
         names: &[&[u8]],
     ) -> std::io::Result<Self> {
-        assert!(self.heard.is_empty(), "nothing may come before the handshake");
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trusting(certificate).with_no_client_auth();
         config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        self.secure_by(config).await
+    }
+
+    /// Makes a handshake by this configuration.
+    pub async fn secure_by(self, config: ClientConfig) -> std::io::Result<Self> {
+        assert!(self.heard.is_empty(), "nothing may come before the handshake");
         let name = ServerName::try_from("relay.example.net").unwrap();
         let connect = TlsConnector::from(Arc::new(config)).connect(name, self.stream);
         let stream = timeout(PATIENCE, connect).await.expect("a handshake in time")?;
@@ -97,6 +117,18 @@ impl Client {
     pub async fn read_to_close(&mut self) -> String {
         while self.hear().await > 0 {}
         String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    /// Ends what it says: under TLS with a `close_notify`, then with a FIN.
+    pub async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Waits for the end of the connection, which under TLS must be announced.
+    pub async fn expect_announced_close(&mut self) {
+        let mut buffer = [0; 4096];
+        let end = timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("an end");
+        assert_eq!(end.expect("a close_notify"), 0, "nothing more is said");
     }
 
     async fn hear(&mut self) -> usize {

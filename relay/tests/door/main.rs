@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Client;
-use relay::config::{self, Config, ListenerTls};
+use relay::config::{Config, ListenerTls};
 use relay::event::Event;
 use relay::journal::Journal;
 use relay::net::inbound::{Door, serve};
@@ -39,9 +40,17 @@ struct House {
 
 impl House {
     fn open(caps: Caps, tls: ListenerTls) -> Self {
+        Self::open_as(caps, tls, |_| {})
+    }
+
+    /// As [`House::open`], with what `change` makes of the configuration.
+    fn open_as(caps: Caps, tls: ListenerTls, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config();
-        config.tls = config::Tls { certificate: path(&folder, "chain"), key: path(&folder, "key") };
+        (config.tls.certificate, config.tls.key) = (path(&folder, "chain"), path(&folder, "key"));
+        config.listeners[0].tls = tls;
+        change(&mut config);
+        let how = config.listeners[0];
         config.spool.path = path(&folder, "spool");
         let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
         std::fs::write(&config.tls.certificate, made.cert.pem()).unwrap();
@@ -53,7 +62,7 @@ impl House {
         let config = Arc::new(config);
         let door = Arc::new(Door {
             rates: Arc::new(Rates::new(&config, Instant::now())),
-            tls: Some(Arc::new(ServerTls::load(&config.tls, journal.clone()).unwrap())),
+            tls: Some(Arc::new(ServerTls::load(&config, journal.clone()).unwrap())),
             config,
             spool: Arc::new(spool),
             logins: Logins::start(&users, journal.clone()).unwrap(),
@@ -65,7 +74,7 @@ impl House {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let serving = Arc::clone(&door);
-        tokio::spawn(async move { serve(listener, tls, serving).await.unwrap() });
+        tokio::spawn(async move { serve(listener, how, serving).await.unwrap() });
         let joe = client::base64(format!("\0joe\0{}", password.as_str()).as_bytes());
         Self { folder, door, journal, address, joe, certificate: made.cert.into() }
     }
@@ -167,16 +176,6 @@ async fn a_client_of_one_octet_a_record_is_served_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_connection_that_drops_before_the_final_dot_leaves_nothing() {
-    let house = House::open(MANY, ListenerTls::Starttls);
-    let mut client = house.joe().await;
-    submit(&mut client).await;
-    drop(client);
-    house.door.sessions.empty().await;
-    assert_eq!(house.messages(), 0);
-}
-
-#[tokio::test]
 async fn a_cut_session_ends_at_once_and_its_message_vanishes() {
     let house = House::open(MANY, ListenerTls::Starttls);
     let mut client = house.joe().await;
@@ -228,42 +227,6 @@ async fn commands_behind_starttls_are_never_run() {
     client.send(b"STARTTLS\r\nNOOP\r\n").await;
     client.expect("554 5.5.0").await;
     client.expect_close().await;
-}
-
-#[tokio::test]
-async fn what_is_no_handshake_closes_the_connection() {
-    for tls in [ListenerTls::Starttls, ListenerTls::Implicit] {
-        let house = House::open(MANY, tls);
-        let mut client = house.client().await;
-        if tls == ListenerTls::Starttls {
-            client.expect("220 ").await;
-            client.ask("EHLO client.example.net", "250 ").await;
-            client.ask("STARTTLS", "220 ").await;
-        }
-        client.send(b"EHLO in.the.clear\r\n").await;
-        client.read_to_close().await;
-        tokio::time::timeout(SOON, house.door.sessions.empty()).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_implicit_listener_greets_under_tls() {
-    let house = House::open(MANY, ListenerTls::Implicit);
-    let mut client = house.client().await.secure(&house.certificate).await;
-    client.expect("220 relay.example.net").await;
-    client.ask("EHLO client.example.net", "250 ").await;
-    client.ask(&format!("AUTH PLAIN {}", house.joe), "235 2.7.0").await;
-    submit(&mut client).await;
-    client.ask(".", "250 2.0.0").await;
-}
-
-#[tokio::test]
-async fn only_the_protocol_name_smtp_is_agreed_on() {
-    let house = House::open(MANY, ListenerTls::Implicit);
-    let client = house.client().await.secure_as(&house.certificate, &[b"smtp"]).await;
-    client.expect("a connection").expect("220 ").await;
-    let browser = house.client().await.secure_as(&house.certificate, &[b"h2", b"http/1.1"]).await;
-    assert!(browser.is_err(), "a browser's handshake fails");
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ fn each_problem_is_named_with_place_and_remedy() {
             "[[route]]\nname = \"r\"\nhosts = [\"smtp.example.net:25\"]\ntls = \"none\"",
             "line 6, column 7: route.tls: mail goes to smtp.example.net in the clear",
         ),
+        (
+            "[[listener]]\naddress = \"[::]:465\"\nclient-certificates = \"required\"",
+            "line 5, column 23: listener.client-certificates: name the authority that signs them",
+        ),
+        ("[[tls.also]]\ncertificate = \"/c\"", "tls.also.key: this key is required"),
         ("hostname = \"twice.example.net\"", "line 3, column 1: duplicate key"),
         ("[gate", "line 3, column"),
     ];

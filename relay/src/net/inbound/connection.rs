@@ -12,6 +12,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::Door;
 use super::stream::Stream;
+use crate::config::Listener;
 use crate::mail::envelope::Envelope;
 use crate::net::sessions::Signal;
 use crate::session::{Action, Proof, Room, Session, StoreFailure, Wanted};
@@ -29,6 +30,7 @@ pub(super) struct Connection<'a> {
     session: Session,
     source: IpAddr,
     signal: watch::Receiver<Signal>,
+    listener: Listener,
     door: &'a Door,
     draft: Option<Draft>,
     out: String,
@@ -48,10 +50,11 @@ impl<'a> Connection<'a> {
         session: Session,
         source: IpAddr,
         signal: watch::Receiver<Signal>,
+        listener: Listener,
         door: &'a Door,
     ) -> Self {
         let stream = Stream::Clear(socket);
-        Self { stream, session, source, signal, door, draft: None, out: String::new() }
+        Self { stream, session, source, signal, listener, door, draft: None, out: String::new() }
     }
 
     /// Serves the client to the end.
@@ -71,7 +74,10 @@ impl<'a> Connection<'a> {
             }
             self.flush().await?;
             match self.input(&mut buffer).await {
-                Came::Done(Ok(0)) => return Ok(()),
+                Came::Done(Ok(0)) => {
+                    self.stream.close().await;
+                    return Ok(());
+                }
                 Came::Done(Ok(octets)) => {
                     self.session.set_room(self.room());
                     self.session.receive(&buffer[..octets], Instant::now());
@@ -110,12 +116,13 @@ impl<'a> Connection<'a> {
 
     async fn secure(&mut self) -> io::Result<()> {
         self.flush().await?;
-        let Some(tls) = &self.door.tls else {
+        let certificates = self.listener.client_certificates;
+        let Some(config) = self.door.tls.as_ref().and_then(|tls| tls.current(certificates)) else {
             self.stream = Stream::Gone;
             return Err(io::ErrorKind::Unsupported.into());
         };
         let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
-        let handshake = self.meanwhile(stream.secure(tls.current())).await;
+        let handshake = self.meanwhile(stream.secure(config)).await;
         self.stream = stream;
         if let Came::Done(made) = handshake {
             self.session.secured(made?, Instant::now());

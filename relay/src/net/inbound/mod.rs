@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::{Config, ListenerTls};
+use crate::config::{Config, Listener, ListenerTls};
 use crate::delivery;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -64,27 +64,27 @@ impl Door {
     }
 }
 
-/// Accepts clients on `listener` until [`Sessions::leave`], one task for each. `listener` is bound
-/// and listening.
+/// Accepts clients on `socket` until [`Sessions::leave`], one task for each, as `listener` says.
+/// `socket` is bound and listening.
 ///
 /// # Errors
 ///
 /// The listener cannot be used at all.
 pub async fn serve(
-    listener: std::net::TcpListener,
-    tls: ListenerTls,
+    socket: std::net::TcpListener,
+    listener: Listener,
     door: Arc<Door>,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+    socket.set_nonblocking(true)?;
+    let socket = TcpListener::from_std(socket)?;
     let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             () = door.sessions.leaving() => return Ok(()),
         };
         match accepted {
-            Ok((socket, peer)) => welcome(socket, peer.ip().to_canonical(), tls, &door),
+            Ok((client, peer)) => welcome(client, peer.ip().to_canonical(), listener, &door),
             Err(problem) if is_of_one_client(&problem) => {}
             Err(problem) => {
                 if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
@@ -105,7 +105,7 @@ fn is_of_one_client(problem: &io::Error) -> bool {
 }
 
 /// Gives a client a session, or turns it away without waiting for it.
-fn welcome(socket: TcpStream, source: IpAddr, tls: ListenerTls, door: &Arc<Door>) {
+fn welcome(socket: TcpStream, source: IpAddr, listener: Listener, door: &Arc<Door>) {
     let local = socket.local_addr().map(|local| local.ip().to_canonical());
     let entrance = match (&door.admits, local) {
         // The host itself: that never came over a guarded interface.
@@ -120,11 +120,11 @@ fn welcome(socket: TcpStream, source: IpAddr, tls: ListenerTls, door: &Arc<Door>
             if entrance == Entrance::Guarded && !door.admits(source) {
                 return;
             }
-            let session = session(source, tls, door);
+            let session = session(source, listener.tls, door);
             let door = Arc::clone(door);
-            tokio::spawn(async move { attend(socket, session, place, &door).await });
+            tokio::spawn(async move { attend(socket, session, place, listener, &door).await });
         }
-        Err(why) => turn_away(&socket, why, tls, &door.config.hostname),
+        Err(why) => turn_away(&socket, why, listener.tls, &door.config.hostname),
     }
 }
 
@@ -147,12 +147,18 @@ fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
     Session::new(facts, Instant::now())
 }
 
-async fn attend(socket: TcpStream, session: Session, place: Place, door: &Door) {
+async fn attend(
+    socket: TcpStream,
+    session: Session,
+    place: Place,
+    listener: Listener,
+    door: &Door,
+) {
     // A reply is one write: waiting for more of it would only cost a round trip.
     let _ = socket.set_nodelay(true);
     let source = place.source();
     // An error is the client's going away, which is no event; its draft goes with it.
-    let _ = Connection::new(socket, session, source, place.signal(), door).run().await;
+    let _ = Connection::new(socket, session, source, place.signal(), listener, door).run().await;
     drop(place);
 }
 

@@ -19,6 +19,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much of what it still sends is thrown away for that, octets.
 const LINGER_OCTETS: usize = 256 << 10;
 
+/// The first octet of every handshake: the type of its record (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -33,6 +36,9 @@ fn gone() -> io::Error {
 }
 
 impl Stream {
+    /// Returns what the client sends. No octets: it will send no more, and under TLS has said so. An
+    /// end of the connection that is not announced there is an error, since anybody on the way could
+    /// have made it (RFC 8446, section 6.1).
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Clear(stream) => stream.read(buffer).await,
@@ -60,17 +66,23 @@ impl Stream {
     }
 
     /// Makes the handshake and returns what it came to. Dropped before its end, it leaves no
-    /// connection.
+    /// connection. What begins like no handshake ends at its first octet: a client in the clear may
+    /// wait for our greeting after fewer than a record's head has.
     pub(super) async fn secure(&mut self, config: Arc<ServerConfig>) -> io::Result<Channel> {
         let Self::Clear(stream) = std::mem::replace(self, Self::Gone) else { return Err(gone()) };
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 0 || first != [HANDSHAKE] {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         let channel = Channel { description: describe(stream.get_ref().1), ..Channel::default() };
         *self = Self::Secured(Box::new(stream));
         Ok(channel)
     }
 
-    /// Closes the connection. What a client still sends is thrown away for a moment: closing with
-    /// unread octets would reset the connection, and the client might never see our last words.
+    /// Closes the connection, under TLS with a `close_notify` (RFC 8446, section 6.1). What a client
+    /// still sends is thrown away for a moment: closing with unread octets would reset the
+    /// connection, and the client might never see our last words.
     pub(super) async fn close(mut self) {
         let closed = timeout(LINGER, async {
             match &mut self {

@@ -1,0 +1,140 @@
+//! The PEM files behind the listeners: read with a limit, and told apart from what they were.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use crate::config;
+
+/// The largest PEM file, octets.
+const PEM_MAX: u64 = 4 << 20;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{path}: {cause}; {remedy}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+        /// Where such a file comes from.
+        remedy: &'static str,
+    },
+    /// A file holds none of what it is for.
+    #[error("{path}: holds no {what} in PEM")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A file is damaged.
+    #[error("{path}: {problem}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The two do not belong together, or rustls knows no such key.
+    #[error("{key} does not fit {certificate}: {problem}")]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls said.
+        problem: rustls::Error,
+    },
+    /// A certificate beside the default one is for no name that a client could ask for.
+    #[error("{path}: the certificate is for no DNS name, so no client would ever see it")]
+    Nameless {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A listener asks for certificates, and nobody is named who may sign them.
+    #[error("a listener asks clients for certificates: name their authority, client-ca in [tls]")]
+    NoClientCa,
+    /// The library cannot be set up, for want of random numbers.
+    #[error("TLS cannot be set up: {0}")]
+    Library(rustls::Error),
+}
+
+/// Where a file comes from, for the message that says it is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// The listeners' own.
+    Own,
+    /// The authority of clients.
+    Authority,
+}
+
+impl Origin {
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Own => "`sallyport tls init` makes a certificate and its key",
+            Self::Authority => "client-ca in [tls] names the authority that signs for clients",
+        }
+    }
+}
+
+/// What changes when a file is replaced or written: inode, size, seconds and nanoseconds of its last
+/// change. None: it is away.
+pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// Returns the stamps of all files, in order.
+pub(super) fn stamps(files: &config::Tls) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.ino(), file.size(), file.ctime(), file.ctime_nsec()))
+    };
+    let also = files.also.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+    [&files.certificate, &files.key]
+        .into_iter()
+        .chain(also)
+        .chain(&files.client_ca)
+        .map(stamp)
+        .collect()
+}
+
+/// Returns every certificate of a file; at least one.
+pub(super) fn certificates(
+    path: &Path,
+    origin: Origin,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(path, origin)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let chain = chain.map_err(|error| malformed(path, &error))?;
+    if chain.is_empty() {
+        return Err(TlsError::Empty { path: path.to_owned(), what: "certificate" });
+    }
+    Ok(chain)
+}
+
+/// Returns the first private key of a file.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path, Origin::Own)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::Empty { path: path.to_owned(), what: "private key" },
+        error => malformed(path, &error),
+    })
+}
+
+fn read(path: &Path, origin: Origin) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let mut text = Zeroizing::new(Vec::new());
+    fs::File::open(path).and_then(|file| file.take(PEM_MAX).read_to_end(&mut text)).map_err(
+        |cause| TlsError::Read { path: path.to_owned(), cause, remedy: origin.remedy() },
+    )?;
+    Ok(text)
+}
+
+/// Says what is wrong with a file.
+pub(super) fn malformed(path: &Path, problem: &impl ToString) -> TlsError {
+    TlsError::Malformed { path: path.to_owned(), problem: problem.to_string() }
+}

@@ -1,0 +1,120 @@
+//! The TLS side of the listeners: what they show, whom they believe, read again when files change.
+
+mod binding;
+mod files;
+mod identity;
+mod modes;
+mod shown;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::config::{self, ClientCertificates, Config};
+use crate::event::Event;
+use crate::journal::Journal;
+
+pub use binding::exporter;
+pub use files::TlsError;
+pub use identity::{ClientIdentity, client_identity};
+
+use modes::Modes;
+
+/// How often the files are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The TLS side of all listeners.
+///
+/// A change of any file replaces everything, the keys of the tickets included: the next handshake of
+/// every client is a whole one, so it sees the new certificate and is verified by the authorities of
+/// now. Sessions that run keep the certificates that they began with, those of clients too; who must
+/// go at once goes by `allow remove` or by `user remove`. Of files that cannot be used together none
+/// is: the old state stays until they can.
+#[derive(Debug)]
+pub struct ServerTls {
+    files: config::Tls,
+    journal: Journal,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    modes: Modes,
+    stamps: Vec<files::Stamp>,
+    looked_at: Instant,
+}
+
+impl ServerTls {
+    /// Reads certificates, keys and authorities. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Names the file and what to do about it.
+    pub fn load(config: &Config, journal: Journal) -> Result<Self, TlsError> {
+        let files = config.tls.clone();
+        let asks = config.listeners.iter().any(|listener| listener.client_certificates.asks());
+        if asks && files.client_ca.is_none() {
+            return Err(TlsError::NoClientCa);
+        }
+        // Looked at before they are read: what changes in between is read once more.
+        let stamps = files::stamps(&files);
+        let modes = load(&files, &journal)?;
+        let current = Current { modes, stamps, looked_at: Instant::now() };
+        Ok(Self { files, journal, current: Mutex::new(current) })
+    }
+
+    /// Returns what the next handshake shows on a listener that treats certificates of clients this
+    /// way; none if it asks for them and there is no `client-ca`. If the files have changed since the
+    /// last look, they are read first; if they cannot be used, the old ones stay and that is said
+    /// once.
+    pub fn current(&self, certificates: ClientCertificates) -> Option<Arc<ServerConfig>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked_at.elapsed() >= LOOK_EVERY {
+            current.looked_at = Instant::now();
+            self.look(&mut current);
+        }
+        current.modes.of(certificates).cloned()
+    }
+
+    fn look(&self, current: &mut Current) {
+        let stamps = files::stamps(&self.files);
+        if stamps == current.stamps {
+            return;
+        }
+        current.stamps = stamps;
+        match load(&self.files, &self.journal) {
+            Ok(modes) => current.modes = modes,
+            Err(problem) => self.journal.write(Event::Trouble {
+                room: "net",
+                problem: format!("the old certificates stay in use: {problem}"),
+            }),
+        }
+    }
+}
+
+fn load(files: &config::Tls, journal: &Journal) -> Result<Modes, TlsError> {
+    let mut remarks = Vec::new();
+    let modes = Modes::load(files, &mut remarks)?;
+    for problem in remarks {
+        journal.write(Event::Trouble { room: "net", problem });
+    }
+    Ok(modes)
+}
+
+/// Returns protocol version and cipher suite of a connection, as trace headers show them.
+#[must_use]
+pub fn describe(connection: &ServerConnection) -> String {
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(_) | None => "TLS",
+    };
+    match connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()) {
+        Some(suite) => format!("{version}, {suite}"),
+        None => version.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

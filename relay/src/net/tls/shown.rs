@@ -1,0 +1,137 @@
+//! Which certificate a client sees: by the name that it asks for (RFC 6066, section 3).
+//!
+//! A name that nobody's certificate is for gets the default one and no alert: clients that verify
+//! then say which name was wrong, and those that connect by an address name none at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
+
+use super::files::{self, Origin, TlsError};
+use crate::config;
+
+/// The certificates of the listeners. Of two that are for one name the first is shown, the default
+/// before all others.
+#[derive(Debug)]
+pub(super) struct Shown {
+    default: Arc<CertifiedKey>,
+    exact: BTreeMap<String, Arc<CertifiedKey>>,
+    /// By what follows `*.`.
+    wildcard: BTreeMap<String, Arc<CertifiedKey>>,
+}
+
+/// One certificate as read.
+struct Pair {
+    certified: Arc<CertifiedKey>,
+    names: Vec<String>,
+    /// Why clients will not believe it today.
+    out_of_time: Option<String>,
+}
+
+impl Shown {
+    /// Reads every certificate and key; `remarks` gets what is wrong and yet usable.
+    pub(super) fn load(
+        files: &config::Tls,
+        provider: &CryptoProvider,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self, TlsError> {
+        let default = pair(&files.certificate, &files.key, provider)?;
+        let mut shown = Self {
+            default: Arc::clone(&default.certified),
+            exact: BTreeMap::new(),
+            wildcard: BTreeMap::new(),
+        };
+        shown.add(default, remarks);
+        for also in &files.also {
+            let pair = pair(&also.certificate, &also.key, provider)?;
+            if pair.names.is_empty() {
+                return Err(TlsError::Nameless { path: also.certificate.clone() });
+            }
+            shown.add(pair, remarks);
+        }
+        Ok(shown)
+    }
+
+    fn add(&mut self, pair: Pair, remarks: &mut Vec<String>) {
+        remarks.extend(pair.out_of_time);
+        for name in pair.names {
+            let (names, name) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut self.wildcard, parent.to_owned()),
+                None => (&mut self.exact, name),
+            };
+            names.entry(name).or_insert_with(|| Arc::clone(&pair.certified));
+        }
+    }
+
+    /// Returns what a client sees that asks for `name`, which is in lower case. The asterisk of a
+    /// wildcard stands for one whole label (RFC 9525, section 6.3).
+    fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let wildcard =
+            |name: &str| name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+        name.and_then(|name| self.exact.get(name).or_else(|| wildcard(name)))
+            .unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.find(hello.server_name())))
+    }
+}
+
+fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+    let chain = files::certificates(certificate, Origin::Own)?;
+    let private = files::private_key(key)?;
+    let certified = CertifiedKey::from_der(chain, private, provider).map_err(|problem| {
+        TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned(), problem }
+    })?;
+    let leaf = certified.end_entity_cert().map_err(TlsError::Library)?;
+    let (_, leaf) = X509Certificate::from_der(leaf)
+        .map_err(|problem| files::malformed(certificate, &problem))?;
+    let (names, out_of_time) = (dns_names(&leaf), out_of_time(certificate, &leaf));
+    Ok(Pair { certified: Arc::new(certified), names, out_of_time })
+}
+
+/// Returns the DNS names of a certificate in lower case. The subject's common name is none of them
+/// (RFC 9525, section 2).
+fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
+    let names = leaf.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Says that a certificate is not valid now. It is shown all the same: a client that pins its key
+/// does not mind, and one that does says more clearly what is wrong than no TLS at all could.
+fn out_of_time(path: &Path, leaf: &X509Certificate<'_>) -> Option<String> {
+    let (validity, now) = (leaf.validity(), ASN1Time::now());
+    let date = |time: ASN1Time| {
+        Timestamp::from_second(time.timestamp())
+            .map_or_else(|_| time.to_string(), |t| t.to_string())
+    };
+    let path = path.display();
+    if now > validity.not_after {
+        let end = date(validity.not_after);
+        Some(format!(
+            "{path}: the certificate expired at {end} and is shown all the same: renew it"
+        ))
+    } else if now < validity.not_before {
+        let begin = date(validity.not_before);
+        Some(format!("{path}: the certificate is not valid before {begin}: look at the clock"))
+    } else {
+        None
+    }
+}
