@@ -74,7 +74,7 @@ impl Shown {
 
     /// Returns what a client sees that asks for `name`, which is in lower case. The asterisk of a
     /// wildcard stands for one whole label (RFC 9525, section 6.3).
-    fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+    pub(super) fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let wildcard =
             |name: &str| name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
         name.and_then(|name| self.exact.get(name).or_else(|| wildcard(name)))

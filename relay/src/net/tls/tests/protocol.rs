@@ -1,6 +1,7 @@
 //! What is spoken: versions, groups, names of protocols, tickets, and what both ends can export.
 
 use ::aws_lc_rs::aead;
+use rustls::crypto::SupportedKxGroup;
 use rustls::{
     CipherSuite, ConnectionTrafficSecrets, Error, HandshakeKind, NamedGroup, PeerMisbehaved,
 };
@@ -24,7 +25,7 @@ fn the_key_exchange_is_post_quantum_where_the_client_can() {
         (&rustls::version::TLS12, NamedGroup::X25519),
     ] {
         let met = meet(&Arc::new(client(&files, version)), shown(&server), NAME).unwrap();
-        let agreed = met.server.negotiated_key_exchange_group().map(|group| group.name());
+        let agreed = met.server.negotiated_key_exchange_group().map(SupportedKxGroup::name);
         assert_eq!(agreed, Some(group));
     }
 }
@@ -48,11 +49,14 @@ fn a_client_resumes_until_the_files_change() {
     }
 }
 
+/// What came of an offer of protocol names: no handshake, or one with or without a name.
+type Agreed = Option<Option<&'static [u8]>>;
+
 #[test]
 fn only_the_protocol_name_of_mail_is_agreed_on() {
     let files = Files::new();
     let server = files.load().unwrap();
-    let rows: [(&[&str], Option<Option<&[u8]>>); 5] = [
+    let rows: [(&[&str], Agreed); 5] = [
         (&[], Some(None)),
         (&["smtp"], Some(Some(b"smtp"))),
         (&["h2", "smtp"], Some(Some(b"smtp"))),
@@ -92,21 +96,40 @@ fn both_ends_of_tls_1_3_export_the_same_binding_and_no_two_connections_do() {
     assert_eq!(exporter(&untouched), None);
 }
 
-/// A hello of TLS 1.1: its version, no extensions, one suite that TLS 1.2 has too.
-const HELLO_1_1: &[u8] = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x02\
-    0123456789abcdef0123456789abcdef\x00\x00\x04\xc0\x0a\xc0\x2b\x01\x00";
+/// A hello of this version of TLS, as old clients send it: no `supported_versions`.
+fn hello(version: [u8; 2]) -> Vec<u8> {
+    let extensions: [&[u8]; 3] = [
+        b"\x00\x0a\x00\x04\x00\x02\x00\x1d", // groups: x25519
+        b"\x00\x0b\x00\x02\x01\x00",         // points: uncompressed
+        b"\x00\x0d\x00\x04\x00\x02\x04\x03", // signatures: ECDSA with P-256
+    ];
+    let extensions = extensions.concat();
+    let mut body = [&version[..], &[7; 32], b"\x00\x00\x04\xc0\x0a\xc0\x2b\x01\x00\x00"].concat();
+    body.push(extensions.len() as u8);
+    body.extend(extensions);
+    let octets = body.len() as u8;
+    [&[22, 3, 1, 0, octets + 4, 1, 0, 0, octets][..], &body].concat()
+}
 
 #[test]
 fn tls_1_1_is_refused_with_an_alert() {
-    let server = Files::new().load().unwrap();
-    let mut server = ServerConnection::new(shown(&server).unwrap()).unwrap();
-    server.read_tls(&mut &HELLO_1_1[..]).unwrap();
-    let refusal = server.process_new_packets().unwrap_err();
-    assert!(matches!(refusal, Error::PeerIncompatible(_)), "{refusal:?}");
-    let mut said = Vec::new();
-    server.write_tls(&mut said).unwrap();
-    assert_eq!(said[0], 21, "an alert");
-    assert_eq!(said[5..], [2, 70], "fatal, protocol_version");
+    let files = Files::new();
+    let listeners = files.load().unwrap();
+    let answer = |version| {
+        let mut server = ServerConnection::new(shown(&listeners).unwrap()).unwrap();
+        server.read_tls(&mut &hello(version)[..]).unwrap();
+        let answer = server.process_new_packets().map(|_| ());
+        let mut said = Vec::new();
+        server.write_tls(&mut said).unwrap();
+        (answer, said)
+    };
+    assert_eq!(answer([3, 3]).0, Ok(()), "the same hello of TLS 1.2 is welcome");
+    for older in [[3, 2], [3, 1], [3, 0]] {
+        let (answer, said) = answer(older);
+        assert!(matches!(answer, Err(Error::PeerIncompatible(_))), "{answer:?}");
+        assert_eq!(said[0], 21, "an alert");
+        assert_eq!(said[5..], [2, 70], "fatal, protocol_version");
+    }
 }
 
 /// Seals handshake messages as the client of a TLS 1.2 session would (RFC 7905, section 2).
@@ -149,7 +172,7 @@ impl Sealer {
 fn a_session_is_never_negotiated_anew() {
     let files = Files::new();
     let server = files.load().unwrap();
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| {
         suite.suite() == CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
     });
