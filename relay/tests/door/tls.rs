@@ -17,9 +17,10 @@ use tokio_rustls::TlsConnector;
 use crate::client::{Both, Client, trusting};
 use crate::{House, MANY, MESSAGE, SOON, submit};
 
-/// A connection that sends and takes one octet at a time, and breaks when `left` are sent.
+/// A connection that sends at most `step` octets at a time, and breaks when `left` are sent.
 struct Thin {
     stream: Box<dyn Both>,
+    step: usize,
     left: usize,
 }
 
@@ -29,11 +30,7 @@ impl AsyncRead for Thin {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut octet = [0];
-        let mut one = ReadBuf::new(&mut octet);
-        let read = Pin::new(&mut self.stream).poll_read(context, &mut one);
-        buffer.put_slice(one.filled());
-        read
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -46,7 +43,8 @@ impl AsyncWrite for Thin {
         if self.left == 0 {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let sent = Pin::new(&mut self.stream).poll_write(context, &octets[..1.min(octets.len())]);
+        let octets = &octets[..self.step.min(self.left).min(octets.len())];
+        let sent = Pin::new(&mut self.stream).poll_write(context, octets);
         if let Poll::Ready(Ok(octets)) = sent {
             self.left -= octets;
         }
@@ -130,7 +128,8 @@ async fn a_handshake_that_breaks_at_any_octet_leaves_no_session() {
         TlsConnector::from(Arc::new(trusting(&house.certificate).with_no_client_auth()));
     let mut octets = 0;
     loop {
-        let thin = Thin { stream: house.client().await.into_stream(), left: octets };
+        let thin =
+            Thin { stream: house.client().await.into_stream(), step: usize::MAX, left: octets };
         if let Ok(stream) = connector.connect(name(), thin).await {
             drop(stream);
             break;
@@ -147,7 +146,7 @@ async fn a_client_of_one_octet_a_segment_is_served_like_any_other() {
     let house = House::open(MANY, ListenerTls::Implicit);
     let connector =
         TlsConnector::from(Arc::new(trusting(&house.certificate).with_no_client_auth()));
-    let thin = Thin { stream: house.client().await.into_stream(), left: usize::MAX };
+    let thin = Thin { stream: house.client().await.into_stream(), step: 1, left: usize::MAX };
     let mut client = Client::over(connector.connect(name(), thin).await.unwrap());
     client.expect("220 ").await;
     client.ask("EHLO client.example.net", "250 ").await;
