@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::client::{Both, Client, trusting};
+use crate::client::{Both, Client, base64, trusting};
 use crate::{House, MANY, MESSAGE, SOON, submit};
 
 /// A connection that sends at most `step` octets at a time, and breaks when `left` are sent.
@@ -64,6 +64,15 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("relay.example.net").unwrap()
 }
 
+/// What a client of TLS 1.3 says first.
+fn hello(house: &House) -> Vec<u8> {
+    let config = Arc::new(trusting(&house.certificate).with_no_client_auth());
+    let mut client = rustls::ClientConnection::new(config, name()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
 async fn no_sessions(house: &House) {
     timeout(SOON, house.door.sessions.empty()).await.expect("no session is left");
 }
@@ -102,11 +111,7 @@ async fn an_implicit_listener_greets_under_tls() {
 async fn an_implicit_listener_says_nothing_before_the_handshake() {
     let house = House::open(MANY, ListenerTls::Implicit);
     let mut stream = house.client().await.into_stream();
-    let config = Arc::new(trusting(&house.certificate).with_no_client_auth());
-    let mut client = rustls::ClientConnection::new(config, name()).unwrap();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).unwrap();
-    stream.write_all(&hello).await.unwrap();
+    stream.write_all(&hello(&house)).await.unwrap();
     let mut first = [0; 3];
     stream.read_exact(&mut first).await.unwrap();
     assert_eq!(first, [22, 3, 3], "a handshake record, and no greeting before it");
@@ -124,20 +129,26 @@ async fn only_the_protocol_name_smtp_is_agreed_on() {
 #[tokio::test]
 async fn a_handshake_that_breaks_at_any_octet_leaves_no_session() {
     let house = House::open(MANY, ListenerTls::Implicit);
-    let connector =
-        TlsConnector::from(Arc::new(trusting(&house.certificate).with_no_client_auth()));
-    let mut octets = 0;
+    let hello = hello(&house);
+    for octets in 0..hello.len() {
+        let mut stream = house.client().await.into_stream();
+        stream.write_all(&hello[..octets]).await.unwrap();
+        drop(stream);
+        no_sessions(&house).await;
+    }
+    // And what a client says after it has heard us.
+    let config = Arc::new(trusting(&house.certificate).with_no_client_auth());
+    let connector = TlsConnector::from(config);
+    let mut left = hello.len();
     loop {
-        let thin =
-            Thin { stream: house.client().await.into_stream(), step: usize::MAX, left: octets };
-        if let Ok(stream) = connector.connect(name(), thin).await {
-            drop(stream);
+        let thin = Thin { stream: house.client().await.into_stream(), step: usize::MAX, left };
+        if connector.connect(name(), thin).await.is_ok() {
             break;
         }
         no_sessions(&house).await;
-        octets += 1;
+        left += 1;
     }
-    assert!(octets > 1200, "a hello with a share of X25519MLKEM768, octet by octet: {octets}");
+    assert!(left > hello.len() + 50, "a whole Finished, octet by octet");
     no_sessions(&house).await;
 }
 
@@ -250,6 +261,16 @@ async fn a_second_connection_of_a_client_resumes_the_first() {
     }
 }
 
+#[tokio::test]
+async fn a_login_can_be_bound_to_the_connection() {
+    let house = House::open(MANY, ListenerTls::Implicit);
+    let mut client = house.client().await.secure(&house.certificate).await;
+    client.expect("220 ").await;
+    client.ask("EHLO client.example.net", "250 ").await;
+    let first = base64(b"p=tls-exporter,,n=joe,r=0123456789abcdef");
+    client.ask(&format!("AUTH SCRAM-SHA-256-PLUS {first}"), "334 ").await;
+}
+
 /// A listener with an authority of clients, and a client's configuration with its certificate.
 fn house_with_clients(certificates: ClientCertificates) -> (House, ClientConfig) {
     let mut authority = CertificateParams::default();
@@ -273,10 +294,14 @@ fn house_with_clients(certificates: ClientCertificates) -> (House, ClientConfig)
 }
 
 #[tokio::test]
-async fn a_listener_that_requires_certificates_greets_nobody_without_one() {
+async fn a_required_certificate_is_a_login_and_nobody_is_greeted_without_one() {
     let (house, shown) = house_with_clients(ClientCertificates::Required);
     let client = house.client().await.secure_by(shown).await;
-    client.expect("a connection").expect("220 ").await;
+    let mut client = client.expect("a connection");
+    client.expect("220 ").await;
+    client.ask("EHLO client.example.net", "250 ").await;
+    client.ask("AUTH EXTERNAL =", "235 2.7.0").await;
+    drop(client);
     // Under TLS 1.3 the client hears of it after its own last word.
     if let Ok(mut client) = house.client().await.secure_as(&house.certificate, &[]).await {
         assert_eq!(client.read_to_close().await, "");
@@ -289,5 +314,7 @@ async fn a_listener_that_asks_for_certificates_greets_a_client_without_one() {
     let (house, shown) = house_with_clients(ClientCertificates::Optional);
     let mut client = house.client().await.secure(&house.certificate).await;
     client.expect("220 ").await;
+    client.ask("EHLO client.example.net", "250 ").await;
+    client.ask("AUTH EXTERNAL =", "504 5.5.4").await;
     house.client().await.secure_by(shown).await.expect("a connection").expect("220 ").await;
 }

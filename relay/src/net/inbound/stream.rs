@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::net::tls::describe;
+use crate::net::tls::{ClientIdentity, client_identity, describe, exporter};
 use crate::session::Channel;
 
 /// How long a client may take to see our last words.
@@ -75,7 +75,12 @@ impl Stream {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let stream = TlsAcceptor::from(config).accept(stream).await?;
-        let channel = Channel { description: describe(stream.get_ref().1), ..Channel::default() };
+        let connection = stream.get_ref().1;
+        let channel = Channel {
+            description: describe(connection),
+            exporter: exporter(connection),
+            names: client_identity(connection).map(ClientIdentity::into_logins).unwrap_or_default(),
+        };
         *self = Self::Secured(Box::new(stream));
         Ok(channel)
     }

@@ -28,6 +28,12 @@ impl ClientIdentity {
         &self.logins
     }
 
+    /// Returns the names of [`ClientIdentity::logins`].
+    #[must_use]
+    pub fn into_logins(self) -> Vec<String> {
+        self.logins
+    }
+
     /// Reads the names of a certificate that has been verified; none if no name can be a login.
     fn of(leaf: &X509Certificate<'_>) -> Option<Self> {
         let alternatives = leaf.subject_alternative_name().ok().flatten();
