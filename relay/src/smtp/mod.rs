@@ -11,5 +11,6 @@ pub mod command;
 pub mod extension;
 pub mod line;
 pub mod parameter;
+pub mod proxy;
 pub mod reply;
 pub mod xtext;
