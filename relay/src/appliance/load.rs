@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{Config, Gate};
+use crate::config::{Config, Gate, Listener};
 
 /// Reads and checks a configuration file.
 ///
@@ -59,9 +59,20 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
     Config {
         gate,
         relay: old.relay.clone(),
-        listeners: old.listeners.clone(),
+        listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),
         ..new
+    }
+}
+
+/// A listener as it goes on: where it is and what guards it stays, whom it believes does not.
+fn listener(old: &Listener, new: &[Listener]) -> Listener {
+    let old = old.clone();
+    match new.iter().find(|new| new.address == old.address) {
+        Some(Listener { proxy, xclient, .. }) => {
+            Listener { proxy: proxy.clone(), xclient: xclient.clone(), ..old }
+        }
+        None => old,
     }
 }
 
@@ -99,5 +110,13 @@ mod tests {
             let changed = reloaded.config != old;
             assert_eq!(changed, left_out.is_none(), "{gate} {address}");
         }
+    }
+
+    #[test]
+    fn a_reload_takes_who_is_believed() {
+        let listener = "[gate]\ninterfaces = [\"a\"]\n[[listener]]\naddress = \"[::]:2525\"\n";
+        let old = written(&format!("{listener}proxy = [\"192.0.2.8\"]\n"));
+        let new = written(&format!("{listener}xclient = [\"192.0.2.9\"]\n"));
+        assert_eq!(with_what_stays(new.clone(), &old), new);
     }
 }

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use ipnetwork::IpNetwork;
+
 use super::raw::Table;
 use super::read::Section;
 use super::{Allow, Gate, Listener, Policy, Route, RouteTls, Who};
 
 /// The most interfaces that are guarded.
 const INTERFACES_MAX: usize = 64;
+/// The most networks whose word is taken for who a client is, for each key.
+const BELIEVED_MAX: usize = 64;
 
 /// Checks `[gate]` and its entries.
 pub(super) fn gate(table: &Table<'_>, gate: &Gate, allow: &[Section<'_, Allow>]) {
@@ -43,9 +47,22 @@ pub(super) fn listeners(root: &Table<'_>, listeners: &[Section<'_, Listener>]) {
     }
     unique(listeners, "address", |listener| Some(listener.address.to_string()));
     for (table, listener) in listeners {
-        if listener.as_ref().is_some_and(|listener| listener.address.port() == 0) {
+        let Some(listener) = listener else { continue };
+        if listener.address.port() == 0 {
             table.report("address", "the port must not be 0");
         }
+        believed(table, "proxy", &listener.proxy);
+        believed(table, "xclient", &listener.xclient);
+    }
+}
+
+/// Checks a list of those who may say who a client is.
+fn believed(table: &Table<'_>, key: &str, networks: &[IpNetwork]) {
+    if networks.len() > BELIEVED_MAX {
+        table.report(key, &format!("at most {BELIEVED_MAX} networks are named"));
+    }
+    if networks.iter().any(|network| network.prefix() == 0) {
+        table.report(key, "everybody could choose the address to go by: name the proxies");
     }
 }
 

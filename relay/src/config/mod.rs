@@ -162,6 +162,11 @@ pub struct Listener {
     pub client_certificates: ClientCertificates,
     /// Whether the gate guards its port. If not, it is served whatever becomes of the gate.
     pub gate: bool,
+    /// Load balancers: their connections begin with a PROXY header, which says who the client is. At
+    /// most 64; none: nobody is believed.
+    pub proxy: Vec<IpNetwork>,
+    /// Clients that are offered XCLIENT, to say for whom they speak. At most 64; none: nobody is believed.
+    pub xclient: Vec<IpNetwork>,
 }
 
 /// How TLS begins on a listener.

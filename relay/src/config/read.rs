@@ -156,7 +156,9 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
     table.or("auth", (), unit::word(&[("required", ())]));
     let client_certificates = tls::client_certificates(table);
     let gate = table.or("gate", true, unit::truth);
-    Some(Listener { address: address?, tls, client_certificates, gate })
+    let proxy = table.list("proxy", Presence::Defaulted, unit::cidr);
+    let xclient = table.list("xclient", Presence::Defaulted, unit::cidr);
+    Some(Listener { address: address?, tls, client_certificates, gate, proxy, xclient })
 }
 
 fn oauth(table: &Table<'_>) -> Option<OAuth> {

@@ -90,7 +90,7 @@ pub enum Refusal {
     #[error("the relay may have {RELAY_ALIVE} bans alive")]
     TooMany,
     /// An address that must stay reachable.
-    #[error("{0} is protected: it is this host itself")]
+    #[error("{0} is protected: it is this host itself, or a proxy in front of it")]
     Protected(Net),
     /// The list is full.
     #[error("there is room for {BANS_MAX} bans")]
@@ -194,7 +194,7 @@ impl Bans {
         &self,
         ban: &Ban,
         asker: Asker,
-        protected: &[IpAddr],
+        protected: &[Net],
         now_ns: u64,
     ) -> Result<Did, Refusal> {
         let printable = |text: &str| !text.chars().any(char::is_control);
@@ -279,7 +279,7 @@ fn is_forgotten(past: &Past, now_ns: u64) -> bool {
     since > i64::try_from(REMEMBERED.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn may_relay(ban: &Ban, protected: &[IpAddr], now_ns: u64) -> Result<(), Refusal> {
+fn may_relay(ban: &Ban, protected: &[Net], now_ns: u64) -> Result<(), Refusal> {
     let narrow = match ban.net.family() {
         Family::V4 => ban.net.is_host(),
         Family::V6 => ban.net.prefix() >= RELAY_PREFIX_V6,
@@ -290,9 +290,9 @@ fn may_relay(ban: &Ban, protected: &[IpAddr], now_ns: u64) -> Result<(), Refusal
     if Duration::from_nanos(ban.until_ns.saturating_sub(now_ns)) > RELAY_LONGEST {
         return Err(Refusal::TooLong);
     }
-    let covers = |address: IpAddr| ban.net.contains(address.into());
+    let meets = |net: &Net| net.covers(&ban.net) || ban.net.covers(net);
     let own = IpAddr::from(ban.net.addr());
-    if own.is_loopback() || own.is_unspecified() || protected.iter().copied().any(covers) {
+    if own.is_loopback() || own.is_unspecified() || protected.iter().any(meets) {
         return Err(Refusal::Protected(ban.net));
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Bans: asked for by operators and by the relay.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use relay_common::addr::Net;
 
 use super::changes::{Terms, change, end, nets};
 use super::keeper::Keeper;
@@ -15,11 +15,17 @@ use crate::gate::allowlist::Did;
 use crate::gate::bans::{self, Asker, Ban};
 use crate::gate::cidr::{network, written};
 use crate::gate::clocks::Moment;
+use crate::gate::net;
 
 impl Keeper {
-    /// Returns the addresses that the relay may not ban: those that this host listens on.
-    fn protected(&self) -> Vec<IpAddr> {
-        self.config.listeners.iter().map(|listener| listener.address.ip()).collect()
+    /// Returns what the relay may not ban: the addresses that this host listens on, and those that speak
+    /// for others. A ban of a proxy would shut out all of its clients.
+    fn protected(&self) -> Vec<Net> {
+        let listeners = self.config.listeners.iter();
+        let own = listeners.clone().map(|listener| Net::from(listener.address.ip()));
+        let proxies = listeners.flat_map(|listener| listener.proxy.iter().chain(&listener.xclient));
+        // What is no network for the kernel is no source that could be banned.
+        own.chain(proxies.filter_map(|network| net(*network).ok())).collect()
     }
 
     /// Bans networks. An operator's are in the file when this returns; the relay's are effective then,

@@ -131,6 +131,14 @@ fn each_problem_is_named_with_place_and_remedy() {
             "line 5, column 23: listener.client-certificates: name the authority that signs them",
         ),
         ("[[tls.also]]\ncertificate = \"/c\"", "tls.also.key: this key is required"),
+        (
+            "[[listener]]\naddress = \"[::]:465\"\nproxy = [\"192.0.2.8/24\"]",
+            "line 5, column 10: listener.proxy: 192.0.2.8/24 has host bits set: write 192.0.2.0/24",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:465\"\nxclient = [\"::1\", \"::/0\"]",
+            "line 5, column 11: listener.xclient: everybody could choose the address",
+        ),
         ("hostname = \"twice.example.net\"", "line 3, column 1: duplicate key"),
         ("[gate", "line 3, column"),
     ];

@@ -13,7 +13,7 @@ fn ban(network: &str, seconds: u64, uid: u32) -> Ban {
 
 #[test]
 fn what_the_relay_may_ban_and_an_operator_too() {
-    let protected = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    let protected = [net("192.0.2.1"), net("2001:db8::1"), net("203.0.113.0/28")];
     let day = 86_400;
     for (network, seconds, relay) in [
         ("198.51.100.7", 60, "added"),
@@ -28,6 +28,8 @@ fn what_the_relay_may_ban_and_an_operator_too() {
         ("192.0.2.1", 60, "protected"),
         ("::ffff:192.0.2.1", 60, "protected"),
         ("2001:db8::/64", 60, "protected"),
+        ("203.0.113.8", 60, "protected"),
+        ("203.0.113.16", 60, "added"),
         ("127.0.0.53", 60, "protected"),
         ("::1", 60, "protected"),
     ] {
