@@ -138,7 +138,7 @@ pub enum Event {
     RouteSuspended { route: String, reason: String },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
-    /// A live session was cut because its source is no longer admitted.
+    /// A live session was cut because the other end of its connection is no longer admitted.
     SessionCut { source: IpAddr },
     /// A record of the spool failed its check and was set aside.
     SpoolDamaged { place: String, problem: String },

@@ -118,7 +118,7 @@ impl Bench {
         let server = listener.local_addr()?;
         let door = runtime.block_on(async { self.door() })?;
         let sessions = door.sessions.clone();
-        runtime.spawn(inbound::serve(listener, self.config.listeners[0], door));
+        runtime.spawn(inbound::serve(listener, self.config.listeners[0].clone(), door));
         let mut clients = Vec::new();
         for _ in 0..at_once {
             clients.push(self.client(server)?);

@@ -218,8 +218,8 @@ impl Relay {
             if entrance_of(listener) != entrance {
                 continue;
             }
-            let (listener, door, journal) = (*listener, door.clone(), self.journal.clone());
-            let address = *address;
+            let (listener, door) = (listener.clone(), door.clone());
+            let (address, journal) = (*address, self.journal.clone());
             accepting.spawn(async move {
                 if let Err(error) = inbound::serve(socket, listener, door).await {
                     let problem = format!("listener {address}: {error}");

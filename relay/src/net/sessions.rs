@@ -72,7 +72,8 @@ struct Table {
 
 #[derive(Debug)]
 struct Live {
-    source: IpAddr,
+    /// The address at the other end of the connection, which the gate judges.
+    peer: IpAddr,
     entrance: Entrance,
     signal: watch::Sender<Signal>,
 }
@@ -81,6 +82,7 @@ struct Live {
 #[derive(Debug)]
 pub struct Place {
     number: u64,
+    /// The address that it counts for.
     source: IpAddr,
     signal: watch::Receiver<Signal>,
     shared: Arc<Shared>,
@@ -95,12 +97,13 @@ impl Sessions {
         Self { shared: Arc::new(Shared { caps, table, leaving, count }) }
     }
 
-    /// Takes a place for a client at `source`.
+    /// Takes a place for a connection from `peer`. It counts for that address until
+    /// [`Place::move_to`] names another.
     ///
     /// # Errors
     ///
     /// There is none.
-    pub fn enter(&self, source: IpAddr, entrance: Entrance) -> Result<Place, NoSession> {
+    pub fn enter(&self, peer: IpAddr, entrance: Entrance) -> Result<Place, NoSession> {
         let mut table = self.shared.table();
         if *self.shared.leaving.borrow() {
             return Err(NoSession::Leaving);
@@ -108,27 +111,24 @@ impl Sessions {
         if table.live.len() >= self.shared.caps.in_all {
             return Err(NoSession::InAll);
         }
-        let from = table.from.get(&source).copied().unwrap_or(0);
-        if from >= self.shared.caps.from_source {
-            return Err(NoSession::FromSource);
-        }
-        table.from.insert(source, from + 1);
+        table.count_one(peer, self.shared.caps.from_source)?;
         let number = table.next;
         table.next += 1;
         let (sender, signal) = watch::channel(Signal::Serve);
-        table.live.insert(number, Live { source, entrance, signal: sender });
+        table.live.insert(number, Live { peer, entrance, signal: sender });
         self.shared.count.send_replace(table.live.len());
         drop(table);
-        Ok(Place { number, source, signal, shared: Arc::clone(&self.shared) })
+        Ok(Place { number, source: peer, signal, shared: Arc::clone(&self.shared) })
     }
 
-    /// Cuts every session behind the gate whose source `is_admitted` does not admit any more, and returns
-    /// how many: 421, then closed; what is not acknowledged vanishes.
+    /// Cuts every session behind the gate whose peer `is_admitted` does not admit any more, and returns
+    /// how many: 421, then closed; what is not acknowledged vanishes. For whom a proxy speaks is nothing to
+    /// the gate.
     pub fn cut(&self, is_admitted: impl Fn(IpAddr) -> bool) -> usize {
         let table = self.shared.table();
         let mut strangers = 0;
         let guarded = table.live.values().filter(|live| live.entrance == Entrance::Guarded);
-        for live in guarded.filter(|live| !is_admitted(live.source)) {
+        for live in guarded.filter(|live| !is_admitted(live.peer)) {
             live.signal.send_replace(Signal::Cut);
             strangers += 1;
         }
@@ -175,11 +175,49 @@ impl Shared {
     }
 }
 
+impl Table {
+    /// Counts one more session from `source`.
+    fn count_one(&mut self, source: IpAddr, most: usize) -> Result<(), NoSession> {
+        let from = self.from.get(&source).copied().unwrap_or(0);
+        if from >= most {
+            return Err(NoSession::FromSource);
+        }
+        self.from.insert(source, from + 1);
+        Ok(())
+    }
+
+    /// Counts one session less.
+    fn discount_one(&mut self, source: IpAddr) {
+        if let Some(count) = self.from.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.from.remove(&source);
+            }
+        }
+    }
+}
+
 impl Place {
     /// Returns where the client is.
     #[must_use]
     pub const fn source(&self) -> IpAddr {
         self.source
+    }
+
+    /// Counts the session for `source` from now on: a proxy has said who the client is.
+    ///
+    /// # Errors
+    ///
+    /// There are as many from that address as there may be. The session still counts where it did.
+    pub fn move_to(&mut self, source: IpAddr) -> Result<(), NoSession> {
+        if source != self.source {
+            let mut table = self.shared.table();
+            table.count_one(source, self.shared.caps.from_source)?;
+            table.discount_one(self.source);
+            drop(table);
+            self.source = source;
+        }
+        Ok(())
     }
 
     /// Returns the way to hear what the process has to say.
@@ -193,12 +231,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         table.live.remove(&self.number);
-        if let Some(count) = table.from.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                table.from.remove(&self.source);
-            }
-        }
+        table.discount_one(self.source);
         self.shared.count.send_replace(table.live.len());
     }
 }
@@ -242,6 +275,26 @@ mod tests {
         assert_eq!(*two.signal().borrow(), Signal::Cut);
         sessions.leave();
         assert_eq!(*two.signal().borrow(), Signal::Cut, "leaving does not undo a cut");
+    }
+
+    #[test]
+    fn a_session_behind_a_proxy_counts_for_its_client_and_is_cut_with_the_proxy() {
+        let sessions = Sessions::new(Caps { in_all: 9, from_source: 1 });
+        let (proxy, client) = (address(8), address(1));
+        let mut first = sessions.enter(proxy, Entrance::Guarded).unwrap();
+        assert_eq!(sessions.enter(proxy, Entrance::Guarded).unwrap_err(), NoSession::FromSource);
+        first.move_to(client).unwrap();
+        assert_eq!(first.source(), client);
+        let mut second = sessions.enter(proxy, Entrance::Guarded).unwrap();
+        assert_eq!(second.move_to(client), Err(NoSession::FromSource));
+        assert_eq!(second.source(), proxy);
+        assert_eq!(sessions.cut(|peer| peer == client), 2, "the gate knows the proxy only");
+        drop(first);
+        second.move_to(client).unwrap();
+        drop(second);
+        assert_eq!(sessions.shared.table().from.len(), 0);
+        let direct = sessions.enter(client, Entrance::Guarded).unwrap();
+        assert_eq!(*direct.signal().borrow(), Signal::Serve);
     }
 
     #[test]

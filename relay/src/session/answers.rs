@@ -156,7 +156,7 @@ impl Session {
             return;
         }
         self.actions.clear();
-        self.actions.push_back(Action::Report(Event::SessionCut { source: self.facts.source }));
+        self.actions.push_back(Action::Report(Event::SessionCut { source: self.facts.peer }));
         if matches!(self.state, State::Handshake) {
             self.close_silently();
         } else {

@@ -56,9 +56,11 @@ pub struct Facts {
     pub config: Arc<Config>,
     /// The recipient rates of that configuration.
     pub rates: Arc<Rates>,
-    /// The client's address.
+    /// The client's address, as far as it is known.
     pub source: IpAddr,
-    /// The tag of the allowlist entry that admitted the client.
+    /// The other end of the connection: the client, or a proxy that speaks for it.
+    pub peer: IpAddr,
+    /// The tag of the allowlist entry that admitted the connection.
     pub tag: Option<String>,
     /// How TLS begins.
     pub tls: TlsStart,

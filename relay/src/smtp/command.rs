@@ -76,6 +76,8 @@ const VERBS: &[(&str, Verb)] = &[
     ("OPTIONS", Verb::Foreign),
     ("TRACE", Verb::Foreign),
     ("PRI", Verb::Foreign),
+    // A balancer that the configuration does not name: all of its clients would count as one.
+    ("PROXY", Verb::Foreign),
 ];
 
 impl Verb {

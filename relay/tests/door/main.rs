@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+mod proxied;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Client;
-use relay::config::{Config, ListenerTls};
+use relay::config::{self, Config, ListenerTls};
 use relay::event::Event;
 use relay::journal::Journal;
 use relay::net::inbound::{Door, serve};
@@ -50,7 +51,7 @@ impl House {
         (config.tls.certificate, config.tls.key) = (path(&folder, "chain"), path(&folder, "key"));
         config.listeners[0].tls = tls;
         change(&mut config);
-        let how = config.listeners[0];
+        let how = config.listeners[0].clone();
         config.spool.path = path(&folder, "spool");
         let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
         std::fs::write(&config.tls.certificate, made.cert.pem()).unwrap();
@@ -68,7 +69,7 @@ impl House {
             logins: Logins::start(&users, journal.clone()).unwrap(),
             journal: journal.clone(),
             sessions: Sessions::new(caps),
-            tag_of: Box::new(|_| Some("desk".to_owned())),
+            tag_of: Box::new(|source| (source == CLIENT).then(|| "desk".to_owned())),
             admits: Some(Box::new(|source| source != STRANGER)),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -85,12 +86,22 @@ impl House {
 
     /// A client that is greeted, under TLS and logged in.
     async fn joe(&self) -> Client {
-        let mut client = self.client().await;
+        let client = self.client().await;
+        self.logged_in(client).await
+    }
+
+    /// Brings a client that has just connected under TLS.
+    async fn secured(&self, mut client: Client) -> Client {
         client.expect("220 relay.example.net").await;
         client.ask("EHLO client.example.net", "250 ").await;
         client.ask("STARTTLS", "220 2.0.0").await;
         let mut client = client.secure(&self.certificate).await;
         client.ask("EHLO client.example.net", "250 ").await;
+        client
+    }
+
+    async fn logged_in(&self, client: Client) -> Client {
+        let mut client = self.secured(client).await;
         client.ask(&format!("AUTH PLAIN {}", self.joe), "235 2.7.0").await;
         client
     }

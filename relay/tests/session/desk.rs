@@ -85,6 +85,7 @@ impl Desk {
             rates: Arc::new(Rates::new(&config, now)),
             config,
             source: "192.0.2.7".parse().unwrap(),
+            peer: "192.0.2.7".parse().unwrap(),
             tag: None,
             tls,
             extensions,

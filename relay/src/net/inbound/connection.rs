@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,9 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::Door;
 use super::stream::Stream;
-use crate::config::Listener;
+use crate::config::ClientCertificates;
 use crate::mail::envelope::Envelope;
-use crate::net::sessions::Signal;
+use crate::net::sessions::{Place, Signal};
 use crate::session::{Action, Proof, Room, Session, StoreFailure, Wanted};
 use crate::spool::{Draft, StoreError};
 
@@ -28,9 +27,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) struct Connection<'a> {
     stream: Stream,
     session: Session,
-    source: IpAddr,
+    place: Place,
     signal: watch::Receiver<Signal>,
-    listener: Listener,
+    certificates: ClientCertificates,
     door: &'a Door,
     draft: Option<Draft>,
     out: String,
@@ -48,13 +47,13 @@ impl<'a> Connection<'a> {
     pub(super) fn new(
         socket: TcpStream,
         session: Session,
-        source: IpAddr,
-        signal: watch::Receiver<Signal>,
-        listener: Listener,
+        place: Place,
+        certificates: ClientCertificates,
         door: &'a Door,
     ) -> Self {
-        let stream = Stream::Clear(socket);
-        Self { stream, session, source, signal, listener, door, draft: None, out: String::new() }
+        let (stream, signal) = (Stream::Clear(socket), place.signal());
+        let (draft, out) = (None, String::new());
+        Self { stream, session, place, signal, certificates, door, draft, out }
     }
 
     /// Serves the client to the end.
@@ -116,8 +115,7 @@ impl<'a> Connection<'a> {
 
     async fn secure(&mut self) -> io::Result<()> {
         self.flush().await?;
-        let certificates = self.listener.client_certificates;
-        let Some(config) = self.door.tls.as_ref().and_then(|tls| tls.current(certificates)) else {
+        let Some(config) = self.door.tls.as_ref().and_then(|tls| tls.current(self.certificates)) else {
             self.stream = Stream::Gone;
             return Err(io::ErrorKind::Unsupported.into());
         };
@@ -132,8 +130,8 @@ impl<'a> Connection<'a> {
 
     async fn lookup(&mut self, wanted: Wanted) -> io::Result<()> {
         self.flush().await?;
-        let door = self.door;
-        if let Came::Done(keys) = self.meanwhile(door.logins.keys(self.source, wanted)).await {
+        let (door, source) = (self.door, self.place.source());
+        if let Came::Done(keys) = self.meanwhile(door.logins.keys(source, wanted)).await {
             self.session.keys_found(keys, Instant::now());
         }
         Ok(())
@@ -141,8 +139,8 @@ impl<'a> Connection<'a> {
 
     async fn verify(&mut self, proof: Proof) -> io::Result<()> {
         self.flush().await?;
-        let door = self.door;
-        if let Came::Done(verdict) = self.meanwhile(door.logins.verify(self.source, proof)).await {
+        let (door, source) = (self.door, self.place.source());
+        if let Came::Done(verdict) = self.meanwhile(door.logins.verify(source, proof)).await {
             self.session.verified(verdict, Instant::now());
         }
         Ok(())

@@ -1,14 +1,16 @@
 //! The accept loop of one listener.
 
 mod connection;
+mod proxied;
 mod stream;
 
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,13 +19,15 @@ use crate::delivery;
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::login::Logins;
-use crate::net::sessions::{Entrance, NoSession, Place, Sessions};
+use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal};
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::session::{Facts, Session, TlsStart};
+use crate::smtp::proxy::Origin;
 use crate::spool::Spool;
 
 use connection::Connection;
+use proxied::NoHeader;
 
 /// How long the loop waits when the process has no descriptor or memory for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -64,12 +68,31 @@ impl Door {
     }
 }
 
-/// Accepts clients on `socket` until [`Sessions::leave`], one task for each, as `listener` says.
-/// `socket` is bound and listening.
+/// What the tasks of one listener share.
+struct Front {
+    listener: Listener,
+    door: Arc<Door>,
+    /// When trouble was told.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Front {
+    /// Tells trouble that may come again at once.
+    fn complain(&self, problem: impl FnOnce() -> String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            self.door.journal.write(Event::Trouble { room: "net", problem: problem() });
+        }
+    }
+}
+
+/// Accepts clients on `socket` until [`Sessions::leave`], one task for each. `socket` is bound and
+/// listening; `listener` says how it is served.
 ///
 /// # Errors
 ///
-/// The listener cannot be used at all.
+/// The socket cannot be used at all.
 pub async fn serve(
     socket: std::net::TcpListener,
     listener: Listener,
@@ -77,21 +100,17 @@ pub async fn serve(
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = TcpListener::from_std(socket)?;
-    let mut told: Option<Instant> = None;
+    let front = Arc::new(Front { listener, door, told: Mutex::default() });
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            () = door.sessions.leaving() => return Ok(()),
+            () = front.door.sessions.leaving() => return Ok(()),
         };
         match accepted {
-            Ok((client, peer)) => welcome(client, peer.ip().to_canonical(), listener, &door),
+            Ok((socket, peer)) => welcome(socket, peer.ip().to_canonical(), &front),
             Err(problem) if is_of_one_client(&problem) => {}
             Err(problem) => {
-                if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                    told = Some(Instant::now());
-                    let problem = format!("no connection can be accepted: {problem}");
-                    door.journal.write(Event::Trouble { room: "net", problem });
-                }
+                front.complain(|| format!("no connection can be accepted: {problem}"));
                 tokio::time::sleep(BREATHER).await;
             }
         }
@@ -104,32 +123,79 @@ fn is_of_one_client(problem: &io::Error) -> bool {
     matches!(problem.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
 }
 
-/// Gives a client a session, or turns it away without waiting for it.
-fn welcome(socket: TcpStream, source: IpAddr, listener: Listener, door: &Arc<Door>) {
+/// Gives a connection a place, or turns it away without waiting for it.
+fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
+    let door = &front.door;
     let local = socket.local_addr().map(|local| local.ip().to_canonical());
     let entrance = match (&door.admits, local) {
         // The host itself: that never came over a guarded interface.
-        (Some(_), Ok(local)) if local == source => Entrance::Open,
+        (Some(_), Ok(local)) if local == peer => Entrance::Open,
         (Some(_), _) => Entrance::Guarded,
         (None, _) => Entrance::Open,
     };
-    match door.sessions.enter(source, entrance) {
+    match door.sessions.enter(peer, entrance) {
         Ok(place) => {
             // It may have waited in the backlog since before it was shut out. Asked now, when it has its
             // place, no change falls between the answer and those that cut it.
-            if entrance == Entrance::Guarded && !door.admits(source) {
+            if entrance == Entrance::Guarded && !door.admits(peer) {
                 return;
             }
-            let session = session(source, listener.tls, door);
-            let door = Arc::clone(door);
-            tokio::spawn(async move { attend(socket, session, place, listener, &door).await });
+            let front = Arc::clone(front);
+            tokio::spawn(async move { attend(socket, peer, place, &front).await });
         }
-        Err(why) => turn_away(&socket, why, listener.tls, &door.config.hostname),
+        Err(why) => turn_away(&socket, why, front),
     }
 }
 
-fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
-    let tls = match (tls, &door.tls) {
+async fn attend(mut socket: TcpStream, peer: IpAddr, mut place: Place, front: &Front) {
+    if names(&front.listener.proxy, peer) {
+        let Some(origin) = introduced(&mut socket, peer, &place, front).await else { return };
+        if let Origin::Client(client) = origin
+            && let Err(why) = place.move_to(client.ip())
+        {
+            return turn_away(&socket, why, front);
+        }
+    }
+    // A reply is one write: waiting for more of it would only cost a round trip.
+    let _ = socket.set_nodelay(true);
+    let session = session(peer, place.source(), front);
+    // An error is the client's going away, which is no event; its draft goes with it.
+    let certificates = front.listener.client_certificates;
+    let _ = Connection::new(socket, session, place, certificates, &front.door).run().await;
+}
+
+/// Waits for a proxy to say who its client is. None: the connection is of no use.
+async fn introduced(
+    socket: &mut TcpStream,
+    peer: IpAddr,
+    place: &Place,
+    front: &Front,
+) -> Option<Origin> {
+    let mut signal = place.signal();
+    let origin = tokio::select! {
+        origin = proxied::origin(socket, proxied::PATIENCE) => origin,
+        _ = signal.wait_for(|signal| *signal != Signal::Serve) => return None,
+    };
+    match origin {
+        Ok(origin) => Some(origin),
+        Err(NoHeader::Gone) => None,
+        Err(why @ (NoHeader::Bad(_) | NoHeader::Late)) => {
+            let address = front.listener.address;
+            front.complain(|| format!("listener {address}, proxy {peer}: {why}"));
+            None
+        }
+    }
+}
+
+/// Tells whether one of `networks` holds the address.
+fn names(networks: &[IpNetwork], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
+/// Begins a session for the client at `source`, on a connection from `peer`.
+fn session(peer: IpAddr, source: IpAddr, front: &Front) -> Session {
+    let Front { listener, door, .. } = front;
+    let tls = match (listener.tls, &door.tls) {
         (ListenerTls::Implicit, _) => TlsStart::Implicit,
         (ListenerTls::Starttls, Some(_)) => TlsStart::Starttls,
         (ListenerTls::Starttls, None) => TlsStart::Unavailable,
@@ -138,7 +204,8 @@ fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
         config: Arc::clone(&door.config),
         rates: Arc::clone(&door.rates),
         source,
-        tag: (door.tag_of)(source),
+        peer,
+        tag: (door.tag_of)(peer),
         tls,
         extensions: delivery::KEPT,
         tokens: door.logins.tokens(),
@@ -147,27 +214,12 @@ fn session(source: IpAddr, tls: ListenerTls, door: &Door) -> Session {
     Session::new(facts, Instant::now())
 }
 
-async fn attend(
-    socket: TcpStream,
-    session: Session,
-    place: Place,
-    listener: Listener,
-    door: &Door,
-) {
-    // A reply is one write: waiting for more of it would only cost a round trip.
-    let _ = socket.set_nodelay(true);
-    let source = place.source();
-    // An error is the client's going away, which is no event; its draft goes with it.
-    let _ = Connection::new(socket, session, source, place.signal(), listener, door).run().await;
-    drop(place);
-}
-
 /// A greeting has no enhanced code, not even a refusing one (RFC 2034, section 4). The socket's
 /// buffer is empty, so the write never waits.
-fn turn_away(socket: &TcpStream, why: NoSession, tls: ListenerTls, hostname: &str) {
-    match tls {
+fn turn_away(socket: &TcpStream, why: NoSession, front: &Front) {
+    match front.listener.tls {
         ListenerTls::Starttls => {
-            let line = format!("421 {hostname} {why}, closing\r\n");
+            let line = format!("421 {} {why}, closing\r\n", front.door.config.hostname);
             // A client that is gone already needs no answer.
             let _ = rustix::net::send(socket, line.as_bytes(), SEND_FLAGS);
         }
