@@ -163,6 +163,8 @@ const FIELD_NAMES: &[(&[u8], FieldName)] = &[
 pub struct Trace<'a> {
     /// The name in EHLO or HELO.
     pub client_name: &'a str,
+    /// The name of the client's host, if it was told to us.
+    pub host_name: Option<&'a str>,
     /// The client's address.
     pub source: IpAddr,
     /// Our name.
@@ -312,9 +314,10 @@ fn received(trace: Trace<'_>) -> String {
         IpAddr::V4(address) => format!("[{address}]"),
         IpAddr::V6(address) => format!("[IPv6:{address}]"),
     };
+    let host = trace.host_name.map(|name| format!("{name} ")).unwrap_or_default();
     let tls = trace.tls.map(|tls| format!("\r\n\t(using {tls})")).unwrap_or_default();
     format!(
-        "Received: from {} ({source}){tls}\r\n\tby {} with {} id {};\r\n\t{}\r\n",
+        "Received: from {} ({host}{source}){tls}\r\n\tby {} with {} id {};\r\n\t{}\r\n",
         trace.client_name,
         trace.hostname,
         trace.protocol,

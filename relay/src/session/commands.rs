@@ -9,12 +9,13 @@ use crate::smtp::extension::Extension;
 use crate::smtp::line::{Awaited, LineError};
 use crate::smtp::parameter::{HOLD_MAX, MailParameters, RcptParameters};
 use crate::smtp::reply::Reply;
+use crate::smtp::xclient;
 
 use super::exchange::{self, Exchange, ExchangeFault, Turn};
 use super::limits::Answer;
 use super::stage::Stage;
 use super::transaction::{HeldTooLong, Transaction};
-use super::{Action, Hello, Outlook, Proof, Room, Session, State, TlsStart, replies};
+use super::{Action, Hello, Outlook, Proof, Room, Session, State, TlsStart, Xclient, replies};
 
 impl Session {
     /// Makes one step with the input at hand; returns false if there is nothing to be done.
@@ -118,6 +119,7 @@ impl Session {
             Command::Quit => self.close(replies::GOODBYE),
             Command::Vrfy => self.idle_command(replies::VERIFY_NOT.into()),
             Command::Help => self.idle_command(replies::HELP.into()),
+            Command::Xclient(said) => self.announce(said),
         }
     }
 
@@ -153,6 +155,9 @@ impl Session {
             Reply::plain(250, &self.facts.config.hostname).line("PIPELINING").line(&size);
         if self.stage.is_secured() {
             reply = reply.line(&format!("AUTH {}", exchange::offered(&self.means())));
+            if self.stage == Stage::Greeted && self.facts.xclient == Xclient::Offered {
+                reply = reply.line(&format!("XCLIENT {}", xclient::ATTRIBUTES));
+            }
         } else if self.facts.tls == TlsStart::Starttls {
             reply = reply.line("STARTTLS");
         }

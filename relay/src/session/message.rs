@@ -230,7 +230,8 @@ impl Session {
             None => ("unknown", "SMTP"),
         };
         Ok(section.write(Trace {
-            client_name,
+            client_name: self.announced.hello.as_deref().unwrap_or(client_name),
+            host_name: self.announced.name.as_deref(),
             source: self.facts.source,
             hostname: &self.facts.config.hostname,
             protocol,

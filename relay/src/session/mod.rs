@@ -10,6 +10,7 @@
 //! replies      every text that we say
 //! commands     what each command does
 //! answers      what happens when the driver has done what it was told
+//! xclient      for whom a filter speaks
 //! ```
 //!
 //! Whoever drives a session tells it what happened and does what [`Session::next_action`] says,
@@ -24,6 +25,7 @@ mod message;
 mod replies;
 mod stage;
 mod transaction;
+mod xclient;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -48,6 +50,8 @@ use limits::{Answer, Misdeeds};
 use message::{Chunked, Opening, Skipping};
 use stage::Stage;
 use transaction::Transaction;
+use xclient::Announced;
+pub use xclient::Xclient;
 
 /// What a session knows from its beginning.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Facts {
     pub tag: Option<String>,
     /// How TLS begins.
     pub tls: TlsStart,
+    /// Whether the client may say for whom it speaks.
+    pub xclient: Xclient,
     /// The extensions that the sending side keeps too.
     pub extensions: Extensions,
     /// Whether tokens can be checked.
@@ -92,6 +98,9 @@ pub enum Action {
     /// Make the TLS handshake, after everything is sent; answer with [`Session::secured`]. Octets
     /// that were read before the handshake are not for TLS.
     Secure,
+    /// Count the session for this address from now on; if there is no place, call
+    /// [`Session::crowded`].
+    Source(IpAddr),
     /// Look the keys of a login up; answer with [`Session::keys_found`].
     Lookup(Wanted),
     /// Check what the client has shown; answer with [`Session::verified`].
@@ -212,6 +221,7 @@ pub struct Session {
     hello: Option<Hello>,
     channel: Option<Channel>,
     login: Option<String>,
+    announced: Announced,
     transaction: Option<Transaction>,
     /// The message of which chunks were received, while the next one is awaited.
     chunked: Option<Box<Incoming>>,
@@ -246,6 +256,7 @@ impl Session {
             hello: None,
             channel: None,
             login: None,
+            announced: Announced::default(),
             transaction: None,
             chunked: None,
             reader: LineReader::default(),

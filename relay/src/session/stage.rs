@@ -45,14 +45,17 @@ impl Stage {
 
             (_, Verb::Vrfy | Verb::Help | Verb::Off | Verb::Foreign | Verb::Unknown) => Ok(()),
 
-            (Secured, Verb::Auth | Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat) => {
-                Err(replies::HELLO_FIRST)
-            }
-            (Greeted, Verb::Auth) => Ok(()),
+            (
+                Secured,
+                Verb::Auth | Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Xclient,
+            ) => Err(replies::HELLO_FIRST),
+            (Greeted, Verb::Auth | Verb::Xclient) => Ok(()),
             (Greeted, Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat) => {
                 Err(replies::LOGIN_FIRST)
             }
-            (Ready | Sender | Recipients | Chunks, Verb::Auth) => Err(replies::LOGIN_ALREADY),
+            (Ready | Sender | Recipients | Chunks, Verb::Auth | Verb::Xclient) => {
+                Err(replies::LOGIN_ALREADY)
+            }
             (Ready, Verb::Mail) => Ok(()),
             (Sender | Recipients | Chunks, Verb::Mail) => Err(replies::MAIL_ALREADY),
             (Ready, Verb::Rcpt | Verb::Data | Verb::Bdat) => Err(replies::MAIL_FIRST),
@@ -111,7 +114,7 @@ mod tests {
         const STAGES: [Stage; 8] =
             [Clear, ClearGreeted, Secured, Greeted, Ready, Sender, Recipients, Chunks];
         #[rustfmt::skip]
-        let rows: [(Verb, [u16; 8]); 16] = [
+        let rows: [(Verb, [u16; 8]); 17] = [
             //               Clear  +EHLO  TLS  +EHLO  +AUTH  +MAIL  +RCPT  +BDAT
             (Verb::Ehlo,     [  0,     0,    0,    0,     0,     0,     0,     0]),
             (Verb::Helo,     [  0,     0,    0,    0,     0,     0,     0,     0]),
@@ -126,6 +129,7 @@ mod tests {
             (Verb::Bdat,     [530,   530,  503,  530,   503,   554,     0,     0]),
             (Verb::Vrfy,     [530,   530,    0,    0,     0,     0,     0,     0]),
             (Verb::Help,     [530,   530,    0,    0,     0,     0,     0,     0]),
+            (Verb::Xclient,  [530,   530,  503,    0,   503,   503,   503,   503]),
             (Verb::Off,      [530,   530,    0,    0,     0,     0,     0,     0]),
             (Verb::Foreign,  [530,   530,    0,    0,     0,     0,     0,     0]),
             (Verb::Unknown,  [530,   530,    0,    0,     0,     0,     0,     0]),

@@ -6,6 +6,7 @@
 use super::address::{Address, AddressError, Charset, ReversePath, is_domain, is_literal};
 use super::extension::Extensions;
 use super::parameter::{MailParameters, RcptParameters};
+use super::xclient::Announcement;
 
 /// The first word of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,8 @@ pub enum Verb {
     Vrfy,
     /// HELP.
     Help,
+    /// XCLIENT, which a filter says for its client.
+    Xclient,
     /// A verb that we know and do not offer: EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
     Off,
     /// BDAT (RFC 3030): its octets follow, and must not be taken for commands.
@@ -58,6 +61,7 @@ const VERBS: &[(&str, Verb)] = &[
     ("QUIT", Verb::Quit),
     ("VRFY", Verb::Vrfy),
     ("HELP", Verb::Help),
+    ("XCLIENT", Verb::Xclient),
     ("EXPN", Verb::Off),
     ("ETRN", Verb::Off),
     ("TURN", Verb::Off),
@@ -138,6 +142,8 @@ pub enum Command {
     Vrfy,
     /// HELP.
     Help,
+    /// XCLIENT.
+    Xclient(Announcement),
 }
 
 /// What BDAT announces (RFC 3030, section 2).
@@ -229,6 +235,7 @@ impl Command {
             Verb::Vrfy if rest.is_empty() => Err(ArgumentError::Syntax),
             Verb::Vrfy => Ok(Self::Vrfy),
             Verb::Help => Ok(Self::Help),
+            Verb::Xclient => Announcement::read(rest).map(Self::Xclient),
             Verb::Off => Err(ArgumentError::Off),
             Verb::Foreign | Verb::Unknown => Err(ArgumentError::UnknownVerb),
         }
@@ -244,11 +251,12 @@ fn bare(rest: &str, command: Command) -> Result<Command, ArgumentError> {
 /// give themselves hold them, and the name is only written down (RFC 5321, section 4.1.4).
 fn client_name(rest: &str) -> Result<String, ArgumentError> {
     let name = rest.strip_prefix(' ').ok_or(ArgumentError::Syntax)?;
-    if is_literal(name) || is_domain(&name.replace('_', "x")) {
-        Ok(name.to_owned())
-    } else {
-        Err(ArgumentError::Syntax)
-    }
+    if is_client_name(name) { Ok(name.to_owned()) } else { Err(ArgumentError::Syntax) }
+}
+
+/// Tells whether a client may call itself `name`.
+pub(super) fn is_client_name(name: &str) -> bool {
+    is_literal(name) || is_domain(&name.replace('_', "x"))
 }
 
 /// Reads `SP mechanism [SP initial-response]` (RFC 4954, section 4; RFC 4422, section 3.1).

@@ -13,4 +13,5 @@ pub mod line;
 pub mod parameter;
 pub mod proxy;
 pub mod reply;
+pub mod xclient;
 pub mod xtext;

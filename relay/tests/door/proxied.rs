@@ -167,3 +167,24 @@ async fn failed_logins_count_for_the_client_and_not_for_the_balancer() {
     let other = house.introduced(b"PROXY TCP4 203.0.113.8 192.0.2.1 1 2\r\n").await;
     house.logged_in(other).await;
 }
+
+#[tokio::test]
+async fn a_filter_behind_a_balancer_is_offered_xclient_and_its_place_moves() {
+    let house =
+        House::serving(Caps { in_all: 9, from_source: 1 }, ListenerTls::Starttls, |listener| {
+            listener.proxy = vec![CLIENT.into()];
+            listener.xclient = vec![CLIENT.into(), BEHIND.into()];
+        });
+    let client = house.introduced(V1).await;
+    let mut filter = house.secured(client).await;
+    filter.ask("XCLIENT ADDR=203.0.113.8", "220 relay.example.net").await;
+    // The filter's own address has its place again, and the announced one has none left.
+    let client = house.introduced(V1).await;
+    let mut second = house.secured(client).await;
+    second.ask("XCLIENT ADDR=203.0.113.8", "421 4.7.0 Too many sessions from this address").await;
+    second.expect_close().await;
+    // A balancer that is named for XCLIENT, too, does not lend the right to its clients.
+    let client = house.introduced(b"PROXY TCP4 203.0.113.9 192.0.2.1 1 2\r\n").await;
+    let mut other = house.secured(client).await;
+    other.ask("XCLIENT ADDR=203.0.113.1", "550 5.7.0").await;
+}

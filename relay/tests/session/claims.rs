@@ -3,8 +3,9 @@
 
 use crate::desk::{Desk, JOE};
 use proptest::prelude::*;
+use relay::event::Event;
 use relay::mail::envelope::Body;
-use relay::session::TlsStart;
+use relay::session::{TlsStart, Xclient};
 use relay::smtp::address::ReversePath;
 
 /// The most that one line, or one piece of a message, can make a session say: an answer to EHLO.
@@ -85,6 +86,63 @@ fn a_client_that_talks_before_the_greeting_is_sent_away() {
 }
 
 #[test]
+fn the_client_that_a_filter_speaks_for_stands_in_trace_envelope_and_event_and_cannot_speak_itself()
+{
+    for step in [1, usize::MAX] {
+        let mut desk = Desk::with(crate::desk::config(""), TlsStart::Implicit, |facts| {
+            facts.xclient = Xclient::Offered;
+            facts.tag = Some("filters".to_owned());
+        });
+        desk.obey();
+        desk.secured();
+        desk.send(b"EHLO filter.example.net\r\n", step);
+        assert!(desk.sent.contains("XCLIENT NAME ADDR PORT PROTO HELO\r\n"), "{}", desk.sent);
+        desk.send(b"XCLIENT NAME=host.example.org HELO=spike\r\n", step);
+        desk.send(b"EHLO filter.example.net\r\n", step);
+        desk.send(b"XCLIENT ADDR=203.0.113.7 PORT=56324\r\n", step);
+        desk.sent.clear();
+        desk.send(b"EHLO filter.example.net\r\n", step);
+        assert!(!desk.sent.contains("XCLIENT"), "{}", desk.sent);
+        desk.send(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), step);
+        desk.send(
+            b"MAIL FROM:<joe@example.net>\r\nRCPT TO:<a@example.com>\r\nDATA\r\n",
+            usize::MAX,
+        );
+        desk.send(b"From: joe@example.net\r\n\r\nhi\r\n.\r\n", step);
+        let client: std::net::IpAddr = "203.0.113.7".parse().unwrap();
+        let (envelope, stored) = &desk.stored[0];
+        let stored = std::str::from_utf8(stored).unwrap();
+        let received = "Received: from spike (host.example.org [203.0.113.7])\r\n";
+        assert!(stored.starts_with(received), "{stored}");
+        assert_eq!(desk.source, Some(client));
+        assert_eq!((envelope.source, envelope.tag.as_deref()), (Some(client), Some("filters")));
+        assert!(
+            matches!(&desk.events[..], [Event::Accepted { source, .. }] if *source == client),
+            "{:?}",
+            desk.events,
+        );
+        desk.session.cut(desk.now);
+        desk.obey();
+        let filter = "192.0.2.7".parse().unwrap();
+        assert_eq!(desk.events.last(), Some(&Event::SessionCut { source: filter }));
+    }
+}
+
+#[test]
+fn a_filter_that_only_announces_is_sent_away() {
+    let mut desk = Desk::with(crate::desk::config(""), TlsStart::Implicit, |facts| {
+        facts.xclient = Xclient::Offered;
+    });
+    desk.obey();
+    desk.secured();
+    for _ in 0..51 {
+        desk.send(b"EHLO filter.example.net\r\nXCLIENT PROTO=SMTP\r\n", usize::MAX);
+    }
+    assert!(desk.closed);
+    assert!(desk.sent.ends_with("421 4.7.0 Too many commands without a message, closing\r\n"));
+}
+
+#[test]
 fn the_password_shows_in_no_debug_output() {
     let mut desk = Desk::new(crate::desk::config(""), TlsStart::Implicit);
     desk.obey();
@@ -111,6 +169,7 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
         b".\r\n",
         b"\r\n.\r\n",
         b"RSET\r\n",
+        b"XCLIENT ADDR=203.0.113.7 HELO=x\r\n",
         b"QUIT\r\n",
         b"\r",
         b"\n",
@@ -134,7 +193,9 @@ proptest! {
         let mut desk = if begin_ready {
             ready()
         } else {
-            Desk::new(crate::desk::config(""), TlsStart::Starttls)
+            Desk::with(crate::desk::config(""), TlsStart::Starttls, |facts| {
+                facts.xclient = Xclient::Offered;
+            })
         };
         let mut lines = 1;
         for piece in pieces {

@@ -1,6 +1,7 @@
 //! A session on a desk: no socket, no clock, no disk. Everything it says is kept.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use relay::mail::message::MessageId;
 use relay::policy::credential::{Hash, Keys, StoredKeys};
 use relay::policy::rate::Rates;
 use relay::session::{
-    Action, Channel, Facts, Proof, Room, Session, StoreFailure, TlsStart, Tokens, Verdict,
+    Action, Channel, Facts, Proof, Room, Session, StoreFailure, TlsStart, Tokens, Verdict, Xclient,
 };
 use relay::smtp::extension::Extensions;
 
@@ -46,6 +47,10 @@ pub struct Desk {
     /// What the client has beside its password, once TLS is made.
     pub channel: Channel,
     pub closed: bool,
+    /// The address that the session counts for, if it was named.
+    pub source: Option<IpAddr>,
+    /// Whether there is no place for a session that counts for another address.
+    pub crowded: bool,
     draft: Option<(Envelope, Vec<u8>)>,
     next_id: u64,
 }
@@ -79,19 +84,26 @@ impl Desk {
 
     /// As [`Desk::new`], with extensions whose promise the sending side would have to keep.
     pub fn offering(config: Config, tls: TlsStart, extensions: Extensions) -> Self {
+        Self::with(config, tls, |facts| facts.extensions = extensions)
+    }
+
+    /// As [`Desk::new`], with other facts.
+    pub fn with(config: Config, tls: TlsStart, change: impl FnOnce(&mut Facts)) -> Self {
         let now = Instant::now();
         let config = Arc::new(config);
-        let facts = Facts {
+        let mut facts = Facts {
             rates: Arc::new(Rates::new(&config, now)),
             config,
             source: "192.0.2.7".parse().unwrap(),
             peer: "192.0.2.7".parse().unwrap(),
             tag: None,
             tls,
-            extensions,
+            xclient: Xclient::Refused,
+            extensions: Extensions::NONE,
             tokens: Tokens::Checked,
             connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
         };
+        change(&mut facts);
         Self {
             session: Session::new(facts, now),
             now,
@@ -102,6 +114,8 @@ impl Desk {
             secure_asked: false,
             channel: Channel::default(),
             closed: false,
+            source: None,
+            crowded: false,
             draft: None,
             next_id: 1,
         }
@@ -160,6 +174,8 @@ impl Desk {
             match action {
                 Action::Send(text) => self.sent.push_str(&text),
                 Action::Secure => self.secure_asked = true,
+                Action::Source(_) if self.crowded => self.session.crowded(self.now),
+                Action::Source(source) => self.source = Some(source),
                 Action::Lookup(wanted) => {
                     let keys = (wanted.login != "busy").then(|| keys(wanted.hash));
                     self.session.keys_found(keys, self.now);

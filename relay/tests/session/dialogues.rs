@@ -6,6 +6,7 @@
 //! @ unlawful            the client breaks the order of a group: not run octet by octet
 //! @ limits errors = 4   changes a limit
 //! @ extensions          those are offered too that the sending side would have to keep
+//! @ xclient             the client may say for whom it speaks
 //! C: MAIL FROM:<a@example.net>\r\n      what the client sends, with \r \n \0 \t \\ \xHH
 //! S: 250 2.1.0          the next reply line begins with this
 //! S: -                  the server says nothing
@@ -13,7 +14,7 @@
 //! @ certificate         the client shows one under TLS, for joe
 //! @ secured             the handshake was made       @ time      the deadline passes
 //! @ store full          works | full | fills up | fails | hangs   @ short   below the reserve
-//! @ shutdown  @ cut     the process says so
+//! @ shutdown  @ cut     the process says so          @ crowded    no place for another address
 //! @ closed  @ open      the connection is closed, or is not
 //! @ stored 1            so many messages were stored
 //! ```
@@ -24,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::desk::{Desk, JOE, Store};
-use relay::session::{Room, TlsStart};
+use relay::session::{Room, TlsStart, Xclient};
 use relay::smtp::extension::Extensions;
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -100,7 +101,10 @@ fn desk(text: &str) -> Desk {
     };
     let extensions =
         if text.contains("\n@ extensions\n") { Extensions::ALL } else { Extensions::NONE };
-    let mut desk = Desk::offering(crate::desk::config(&limits), tls, extensions);
+    let xclient = if text.contains("\n@ xclient\n") { Xclient::Offered } else { Xclient::Refused };
+    let mut desk = Desk::with(crate::desk::config(&limits), tls, |facts| {
+        (facts.extensions, facts.xclient) = (extensions, xclient);
+    });
     if text.contains("\n@ certificate\n") {
         desk.channel.names = vec!["joe".to_owned(), "joe.example.net".to_owned()];
     }
@@ -172,7 +176,12 @@ fn whole_reply(sent: &mut String, expected: &str) -> Result<(), String> {
 fn event(desk: &mut Desk, word: &str) -> Result<(), String> {
     let expect = |holds: bool, problem: &str| if holds { Ok(()) } else { Err(problem.to_owned()) };
     match word.split_once(' ').unwrap_or((word, "")) {
-        ("from" | "limits" | "unlawful" | "no" | "early" | "extensions" | "certificate", _) => {}
+        (
+            "from" | "limits" | "unlawful" | "no" | "early" | "extensions" | "certificate"
+            | "xclient",
+            _,
+        ) => {}
+        ("crowded", _) => desk.crowded = true,
         ("secured", _) => desk.secured(),
         ("time", _) => desk.pass_time(),
         ("short", _) => desk.set_room(Room::Short),

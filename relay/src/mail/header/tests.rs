@@ -6,6 +6,7 @@ const LIMITS: HeaderLimits = HeaderLimits { size_bytes: 2_000, fields: 20, recei
 
 fn trace() -> Trace<'static> {
     Trace {
+        host_name: None,
         client_name: "client.example.net",
         source: "192.0.2.1".parse().unwrap(),
         hostname: "relay.example.net",

@@ -96,6 +96,11 @@ impl<'a> Connection<'a> {
                 }
             }
             Action::Secure => self.secure().await?,
+            Action::Source(source) => {
+                if self.place.move_to(source).is_err() {
+                    self.session.crowded(Instant::now());
+                }
+            }
             Action::Lookup(wanted) => self.lookup(wanted).await?,
             Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),

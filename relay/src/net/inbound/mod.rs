@@ -22,7 +22,7 @@ use crate::net::login::Logins;
 use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal};
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
-use crate::session::{Facts, Session, TlsStart};
+use crate::session::{Facts, Session, TlsStart, Xclient};
 use crate::smtp::proxy::Origin;
 use crate::spool::Spool;
 
@@ -200,6 +200,9 @@ fn session(peer: IpAddr, source: IpAddr, front: &Front) -> Session {
         (ListenerTls::Starttls, Some(_)) => TlsStart::Starttls,
         (ListenerTls::Starttls, None) => TlsStart::Unavailable,
     };
+    // By the client's address: a balancer that were named here would lend the right to all of its clients.
+    let xclient =
+        if names(&listener.xclient, source) { Xclient::Offered } else { Xclient::Refused };
     let facts = Facts {
         config: Arc::clone(&door.config),
         rates: Arc::clone(&door.rates),
@@ -207,6 +210,7 @@ fn session(peer: IpAddr, source: IpAddr, front: &Front) -> Session {
         peer,
         tag: (door.tag_of)(peer),
         tls,
+        xclient,
         extensions: delivery::KEPT,
         tokens: door.logins.tokens(),
         connected_at: Timestamp::now(),

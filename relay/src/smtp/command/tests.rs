@@ -54,6 +54,13 @@ fn commands_are_read_in_any_case_and_addresses_keep_theirs() {
         ("AUTH PLAIN =", auth(Some("="))),
         ("AUTH PLAIN AGEAYg==", auth(Some("AGEAYg=="))),
         ("DATA", Command::Data),
+        (
+            "xclient proto=smtp",
+            Command::Xclient(Announcement {
+                protocol: Some(crate::smtp::xclient::Protocol::Smtp),
+                ..Announcement::default()
+            }),
+        ),
         ("DATA  ", Command::Data),
         ("BDAT 5", chunk(5, More::Follows)),
         ("bdat 0 last", chunk(0, More::Last)),

@@ -178,7 +178,7 @@ fn parameters(text: &str) -> impl Iterator<Item = (Result<String, ArgumentError>
 }
 
 /// Fills a place that may be filled once.
-fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), ArgumentError> {
+pub(super) fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), ArgumentError> {
     let value = value.ok_or(ArgumentError::Value)?;
     place.replace(value).map_or(Ok(()), |_| Err(ArgumentError::Value))
 }
