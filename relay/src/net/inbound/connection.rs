@@ -120,7 +120,8 @@ impl<'a> Connection<'a> {
 
     async fn secure(&mut self) -> io::Result<()> {
         self.flush().await?;
-        let Some(config) = self.door.tls.as_ref().and_then(|tls| tls.current(self.certificates)) else {
+        let Some(config) = self.door.tls.as_ref().and_then(|tls| tls.current(self.certificates))
+        else {
             self.stream = Stream::Gone;
             return Err(io::ErrorKind::Unsupported.into());
         };
