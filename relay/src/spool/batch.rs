@@ -58,7 +58,7 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
             }
             None
         }
-        What::Message { parts, size_bytes, accepted_at, answer } => {
+        What::Message { parts, size_bytes, accepted_at, owner, answer } => {
             let parts = parts.into_locations().into_boxed_slice();
             let segments = parts.iter().map(|part| part.segment).chain([location.segment]);
             let first = segments.min().unwrap_or(location.segment);
@@ -74,6 +74,7 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
                     pending: 0,
                     attempts: 0,
                     size_bytes,
+                    owner,
                     accepted_at,
                     turn: Turn::Due(accepted_at),
                 },

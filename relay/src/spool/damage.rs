@@ -6,6 +6,7 @@ use super::disk::Disk;
 use super::order::Order;
 use super::record::{HEADER, Header, Kind};
 use super::segment::{Depth, Found, Head, START, Scan, SegmentId};
+use super::share::Owner;
 use super::simulated::{Dice, Simulated};
 use super::simulation::{Model, start};
 use super::*;
@@ -128,7 +129,7 @@ fn a_record_inside_a_body_is_not_found_when_the_header_before_it_is_damaged() {
     let mut model = Model::new(Simulated::new(3));
     let forged = Header {
         id: MessageId(666),
-        kind: Kind::Message { parts: 0, size_bytes: 0, accepted_at: 0 },
+        kind: Kind::Message { parts: 0, size_bytes: 0, accepted_at: 0, owner: Owner::NOBODY },
         length: 0,
         payload_crc: 0,
         confirmed: 0,

@@ -11,6 +11,7 @@ use crate::spool::StoreError;
 use crate::spool::content;
 use crate::spool::order::{self, Command, Order, Parts, What};
 use crate::spool::segment::Location;
+use crate::spool::share::Owner;
 use crate::spool::shared::{Purpose, Shared};
 
 /// A message on its way into the spool. It holds a small part of the body in memory; the parts
@@ -19,6 +20,7 @@ use crate::spool::shared::{Purpose, Shared};
 pub struct Draft {
     id: MessageId,
     purpose: Purpose,
+    owner: Owner,
     shared: Arc<Shared>,
     orders: mpsc::Sender<Command>,
     /// The payload of the message record: the envelope, then the octets that came last.
@@ -37,15 +39,16 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`], [`StoreError::TooLarge`] for the envelope.
+    /// [`StoreError::Full`], [`StoreError::ShareUsed`], [`StoreError::TooLarge`] for the envelope.
     pub(super) fn begin(
         shared: Arc<Shared>,
         orders: mpsc::Sender<Command>,
         envelope: &Envelope,
     ) -> Result<Self, StoreError> {
+        let owner = Owner::of(envelope.login.as_deref());
         // Only the relay's own reports come from nowhere.
         let purpose = match envelope.source {
-            Some(_) => Purpose::Submission,
+            Some(_) => Purpose::Submission(owner),
             None => Purpose::Report,
         };
         shared.admit(purpose)?;
@@ -53,6 +56,7 @@ impl Draft {
         Ok(Self {
             id: shared.next_id(),
             purpose,
+            owner,
             orders,
             envelope_length: payload.len(),
             payload,
@@ -125,7 +129,8 @@ impl Draft {
         let parts = std::mem::replace(&mut self.parts, Parts::new(Arc::clone(&self.shared)));
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (self.size_bytes, Timestamp::now());
-        let what = What::Message { parts, size_bytes, accepted_at, answer };
+        let owner = self.owner;
+        let what = What::Message { parts, size_bytes, accepted_at, owner, answer };
         let order = Order::new(self.id, what, std::mem::take(&mut self.payload));
         order::place(&self.orders, order, answered).await?;
         Ok(self.id)

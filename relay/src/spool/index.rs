@@ -12,6 +12,7 @@ use crate::spool::agenda::Agenda;
 use crate::spool::disk::{Disk, File};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, SegmentId};
+use crate::spool::share::{Owner, Shares};
 
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -44,6 +45,8 @@ pub struct Entry {
     pub attempts: u32,
     /// The octets of the body.
     pub size_bytes: u64,
+    /// Whose share it takes of.
+    pub owner: Owner,
     /// When its commit was asked for.
     pub accepted_at: Timestamp,
     /// Whose turn it is.
@@ -143,6 +146,8 @@ pub struct Index {
     pub ripe: BTreeSet<SegmentId>,
     /// The octets of all bodies.
     pub body_bytes: u64,
+    /// How much of it each login takes.
+    pub shares: Shares,
     /// How many messages are set aside.
     pub damaged: usize,
     /// A segment is emptied when no more octets than this would be copied.
@@ -159,6 +164,7 @@ impl Index {
             agenda: Agenda::default(),
             ripe: BTreeSet::new(),
             body_bytes: 0,
+            shares: Shares::default(),
             damaged: 0,
             worthwhile_bytes: u64::from(segment_bytes) / 4,
             open_files: 0,
@@ -218,6 +224,7 @@ impl Index {
             self.agenda.schedule(id, due_at);
         }
         self.body_bytes += entry.size_bytes;
+        self.shares.add(entry.owner, entry.size_bytes);
         self.damaged += usize::from(entry.turn == Turn::Damaged);
         self.entries.insert(id, entry);
     }
@@ -243,6 +250,7 @@ impl Index {
             self.agenda.cancel(id, due_at);
         }
         self.body_bytes = self.body_bytes.saturating_sub(entry.size_bytes);
+        self.shares.remove(entry.owner, entry.size_bytes);
         self.damaged -= usize::from(entry.turn == Turn::Damaged);
         for location in entry.locations() {
             self.release(location);

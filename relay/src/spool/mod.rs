@@ -8,6 +8,7 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! share    how much each login takes
 //! order    what is asked of the writer         writer    batches, flushes, failures
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
@@ -30,6 +31,7 @@ mod queue;
 mod record;
 mod recover;
 mod segment;
+mod share;
 mod shared;
 mod writer;
 
@@ -80,6 +82,9 @@ pub enum StoreError {
     /// There is no room, or there are too many messages: 452 4.3.1.
     #[error("the spool is full")]
     Full,
+    /// The messages of this login take the share of one login already: 452 4.3.1, for it alone.
+    #[error("the login's share of the spool is used up")]
+    ShareUsed,
     /// The disk failed: 451 4.3.0.
     #[error("the spool's disk failed: {0}")]
     Failed(String),
@@ -182,6 +187,7 @@ impl Spool {
     /// # Errors
     ///
     /// [`StoreError::Full`] below the reserve of free space or at the limit of messages;
+    /// [`StoreError::ShareUsed`] if the login's messages take a quarter of either already;
     /// [`StoreError::TooLarge`] for an envelope above 1 MiB; [`StoreError::Failed`].
     pub fn draft(&self, envelope: Envelope) -> Result<Draft, StoreError> {
         Draft::begin(Arc::clone(&self.shared), self.orders.clone(), &envelope)
@@ -190,7 +196,17 @@ impl Spool {
     /// Tells whether a submission would be taken now. False below the reserve of free space, at the
     /// limit of messages, and while the operating system does not tell the free space.
     pub fn has_room(&self) -> bool {
-        self.shared.admit(shared::Purpose::Submission).is_ok()
+        self.has_room_for(None).is_ok()
+    }
+
+    /// Tells whether a submission of `login` would be taken now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::draft`]; [`StoreError::Failed`] while the operating system does not tell the free
+    /// space.
+    pub fn has_room_for(&self, login: Option<&str>) -> Result<(), StoreError> {
+        self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
     }
 
     /// Waits until a message is due and takes it; the one that is due the longest comes first.

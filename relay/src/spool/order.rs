@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::segment::Location;
+use crate::spool::share::Owner;
 use crate::spool::shared::Shared;
 
 /// How many orders may wait for the writer; whoever comes then waits to be let in.
@@ -44,7 +45,13 @@ pub enum What {
     /// A part of a draft: answered when it is written, and flushed with its message.
     Part { number: u32, answer: Answer<Location> },
     /// A message: answered when it is flushed.
-    Message { parts: Parts, size_bytes: u64, accepted_at: Timestamp, answer: Answer<()> },
+    Message {
+        parts: Parts,
+        size_bytes: u64,
+        accepted_at: Timestamp,
+        owner: Owner,
+        answer: Answer<()>,
+    },
     /// What an attempt came to: answered when it is flushed.
     State { pending: u32, attempts: u32, due_at: Timestamp, answer: Answer<()> },
     /// The end of a message: answered when it is flushed.

@@ -4,7 +4,7 @@
 //!  0  8  marker of the segment     12  4  payload length    36  8  time, microseconds (UTC)
 //!  8  1  version of the format     16  8  message id        44  4  confirmed
 //!  9  1  kind                      24  4  count             48  4  CRC-32C of the payload
-//! 10  2  zero                      28  8  amount            52  4  CRC-32C of bytes 0 to 52
+//! 10  2  owner                     28  8  amount            52  4  CRC-32C of bytes 0 to 52
 //! ```
 //!
 //! Numbers are little-endian. The header alone tells everything that the index needs, so that a
@@ -13,6 +13,7 @@
 
 use crate::mail::message::MessageId;
 use crate::spool::segment::SegmentId;
+use crate::spool::share::Owner;
 
 /// The length of a header, octets.
 pub const HEADER: usize = 56;
@@ -35,7 +36,7 @@ pub enum Kind {
     /// A part of the body, counted from 0. Without its [`Kind::Message`] it is nothing.
     Part { number: u32 },
     /// The message is ours: envelope and last part of the body are the payload.
-    Message { parts: u32, size_bytes: u64, accepted_at: i64 },
+    Message { parts: u32, size_bytes: u64, accepted_at: i64, owner: Owner },
     /// An attempt was made: the payload says what became of each recipient.
     State { pending: u32, attempts: u32, due_at: i64 },
     /// The message is gone. Its records lie in no segment but those from `first` to `last`.
@@ -83,7 +84,9 @@ impl Header {
     pub fn encode(&self, marker: Marker) -> [u8; HEADER] {
         let (kind, count, amount, time) = match self.kind {
             Kind::Part { number } => (1, number, 0, 0),
-            Kind::Message { parts, size_bytes, accepted_at } => (2, parts, size_bytes, accepted_at),
+            Kind::Message { parts, size_bytes, accepted_at, owner: _ } => {
+                (2, parts, size_bytes, accepted_at)
+            }
             Kind::State { pending, attempts, due_at } => (3, pending, u64::from(attempts), due_at),
             Kind::Tombstone { first, last } => {
                 (4, 0, u64::from(first.0) << 32 | u64::from(last.0), 0)
@@ -94,6 +97,9 @@ impl Header {
         bytes[0..8].copy_from_slice(&marker);
         bytes[8] = VERSION;
         bytes[9] = kind;
+        if let Kind::Message { owner, .. } = self.kind {
+            bytes[10..12].copy_from_slice(&owner.0.to_le_bytes());
+        }
         bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.id.0.to_le_bytes());
         bytes[24..28].copy_from_slice(&count.to_le_bytes());
@@ -125,7 +131,10 @@ impl Header {
             (u32_at(bytes, 24), u64_at(bytes, 28), u64_at(bytes, 36).cast_signed());
         let kind = match bytes[9] {
             1 => Kind::Part { number: count },
-            2 => Kind::Message { parts: count, size_bytes: amount, accepted_at: time },
+            2 => {
+                let owner = Owner(u16::from_le_bytes([bytes[10], bytes[11]]));
+                Kind::Message { parts: count, size_bytes: amount, accepted_at: time, owner }
+            }
             3 => {
                 let attempts = u32::try_from(amount).map_err(|_| Fault::Field)?;
                 Kind::State { pending: count, attempts, due_at: time }
@@ -171,8 +180,8 @@ mod tests {
     fn kinds() -> impl Strategy<Value = Kind> {
         prop_oneof![
             any::<u32>().prop_map(|number| Kind::Part { number }),
-            any::<(u32, u64, i64)>().prop_map(|(parts, size_bytes, accepted_at)| {
-                Kind::Message { parts, size_bytes, accepted_at }
+            any::<(u32, u64, i64, u16)>().prop_map(|(parts, size_bytes, accepted_at, owner)| {
+                Kind::Message { parts, size_bytes, accepted_at, owner: Owner(owner) }
             }),
             any::<(u32, u32, i64)>().prop_map(|(pending, attempts, due_at)| Kind::State {
                 pending,
@@ -214,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let kind = Kind::Message { parts: 1, size_bytes: 2, accepted_at: 3 };
+        let kind = Kind::Message { parts: 1, size_bytes: 2, accepted_at: 3, owner: Owner(4) };
         let header = Header { id: MessageId(7), kind, length: 9, payload_crc: 11, confirmed: 1024 };
         let sound = header.encode(MARKER);
         for bit in 0..HEADER * 8 {

@@ -20,6 +20,7 @@ use crate::spool::disk::{Disk, File};
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
 use crate::spool::record::{Header, Kind};
 use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
+use crate::spool::share::Owner;
 
 /// The most damaged stretches that are named one by one.
 const NAMED: usize = 64;
@@ -294,9 +295,13 @@ impl Replay {
 
 /// Makes the entry of a message; `pending` holds the number of its parts until all are found.
 fn entry(message: Location, header: &Header, turn: Turn) -> Entry {
-    let (parts, size_bytes, accepted_at) = match header.kind {
-        Kind::Message { parts, size_bytes, accepted_at } => (parts, size_bytes, accepted_at),
-        Kind::Part { .. } | Kind::State { .. } | Kind::Tombstone { .. } | Kind::Mark => (0, 0, 0),
+    let (parts, size_bytes, accepted_at, owner) = match header.kind {
+        Kind::Message { parts, size_bytes, accepted_at, owner } => {
+            (parts, size_bytes, accepted_at, owner)
+        }
+        Kind::Part { .. } | Kind::State { .. } | Kind::Tombstone { .. } | Kind::Mark => {
+            (0, 0, 0, Owner::NOBODY)
+        }
     };
     Entry {
         message,
@@ -306,6 +311,7 @@ fn entry(message: Location, header: &Header, turn: Turn) -> Entry {
         pending: parts,
         attempts: 0,
         size_bytes,
+        owner,
         accepted_at: time(accepted_at),
         turn,
     }

@@ -15,6 +15,7 @@ use crate::spool::disk::{Disk, File, Space};
 use crate::spool::index::{Index, Turn};
 use crate::spool::record::{Header, Marker};
 use crate::spool::segment::{self, Location};
+use crate::spool::share::Owner;
 
 /// For how long a measurement of the free space is believed.
 const SPACE_AGE: Duration = Duration::from_millis(250);
@@ -37,8 +38,8 @@ pub struct Settings {
 /// Whose message it is decides how far the disk may be filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A client's message leaves the reserve alone.
-    Submission,
+    /// A client's message leaves the reserve alone, and the shares of other logins.
+    Submission(Owner),
     /// A report about mail, or what became of a message, may use it.
     Report,
 }
@@ -158,18 +159,21 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] if not; what [`Self::space`] fails with.
+    /// [`StoreError::Full`] if there is none, [`StoreError::ShareUsed`] if there is none for this
+    /// login; what [`Self::space`] fails with.
     pub fn admit(&self, purpose: Purpose) -> Result<(), StoreError> {
-        if purpose == Purpose::Report {
-            return Ok(());
-        }
-        let space = self.space()?;
-        if space.free_bytes < self.reserve_bytes(space)
-            || self.index().entries.len() >= self.settings.messages
-        {
+        let Purpose::Submission(owner) = purpose else { return Ok(()) };
+        let (space, messages) = (self.space()?, self.settings.messages);
+        let free_bytes = space.free_bytes.checked_sub(self.reserve_bytes(space));
+        let free_bytes = free_bytes.ok_or(StoreError::Full)?;
+        let index = self.index();
+        if index.entries.len() >= messages {
             return Err(StoreError::Full);
         }
-        Ok(())
+        // What bodies take now, and what they may take besides.
+        let usable_bytes = index.body_bytes.saturating_add(free_bytes);
+        let admitted = index.shares.admits(owner, messages, usable_bytes);
+        if admitted { Ok(()) } else { Err(StoreError::ShareUsed) }
     }
 
     /// Takes the message that is due the longest at `now`.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::order::{Order, Parts, What};
 use super::samples::envelope;
+use super::share::Owner;
 use super::simulated::{Dice, Simulated, Weather};
 use super::*;
 
@@ -58,7 +59,8 @@ impl Model {
         payload.extend_from_slice(&body[split..]);
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (length as u64, Timestamp::UNIX_EPOCH);
-        let what = What::Message { parts, size_bytes, accepted_at, answer };
+        let owner = Owner::of(Some("app"));
+        let what = What::Message { parts, size_bytes, accepted_at, owner, answer };
         Some((Order::new(id, what, payload), Waiting { id, becomes: Some((body, 0)), answered }))
     }
 

@@ -266,7 +266,7 @@ impl Committer {
         let entry = index.entries.get(&order.id);
         match &order.what {
             What::Part { number, .. } => Ok(Kind::Part { number: *number }),
-            What::Message { parts, size_bytes, accepted_at, .. } => {
+            What::Message { parts, size_bytes, accepted_at, owner, .. } => {
                 let is_lost = |part: &Location| {
                     let tally = index.segments.get(&part.segment);
                     tally.is_none_or(|tally| tally.standing == Standing::Failed)
@@ -279,6 +279,7 @@ impl Committer {
                     parts: parts.locations().len() as u32,
                     size_bytes: *size_bytes,
                     accepted_at: accepted_at.as_microsecond(),
+                    owner: *owner,
                 })
             }
             What::State { pending, attempts, due_at, .. } => entry

@@ -265,7 +265,7 @@ impl<'a> Connection<'a> {
 
 fn failure(error: &StoreError) -> StoreFailure {
     match error {
-        StoreError::Full => StoreFailure::Full,
+        StoreError::Full | StoreError::ShareUsed => StoreFailure::Full,
         StoreError::Failed(_)
         | StoreError::Damaged(_)
         | StoreError::Gone
