@@ -155,7 +155,7 @@ impl Bench {
             spool: self.spool.clone(),
             logins: Logins::start(&self.config.relay.users, journal.clone())?,
             journal,
-            sessions: Sessions::new(Caps { in_all: 1000, from_source: 1000 }),
+            sessions: Sessions::new(Caps { in_all: 1000, from_source: 1000, from_network: 1000 }),
             tag_of: Box::new(|_| None),
             admits: None,
             config: self.config.clone(),

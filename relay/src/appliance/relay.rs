@@ -105,14 +105,12 @@ impl Relay {
         let logins = Logins::start(&config.relay.users, journal.clone())?;
         logins.trust(config.oauth.as_ref())?;
         let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
-        let caps =
-            Caps { in_all: config.limits.sessions, from_source: config.limits.sessions_per_source };
         let delivering = Delivering::start(&spool, &config, journal);
         Ok(Self {
             file: file.into(),
             journal: journal.clone(),
             logins,
-            sessions: Sessions::new(caps),
+            sessions: Sessions::new(Caps::of(&config.limits)),
             tls,
             watched: Watched::new(&config.gate),
             rates: Arc::new(Rates::new(&config, Instant::now())),
@@ -281,7 +279,8 @@ impl Relay {
         }
         self.config = Arc::new(config);
         self.watched.configure(&self.config.gate);
-        self.rates = Arc::new(Rates::new(&self.config, Instant::now()));
+        self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
+        self.sessions.limit(Caps::of(&self.config.limits));
         let next = Delivering::start(&self.spool, &self.config, &self.journal);
         tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();

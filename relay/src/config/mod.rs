@@ -203,6 +203,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Sessions at a time from one address.
     pub sessions_per_source: usize,
+    /// Sessions at a time from one network: an IPv4 /24, an IPv6 /64.
+    pub sessions_per_network: usize,
     /// The largest message, octets after dot-unstuffing (RFC 1870).
     pub message_size_bytes: u64,
     /// The largest header section, octets.
@@ -234,8 +236,20 @@ pub struct Policy {
     pub who: Who,
     /// Senders that may be used in the envelope, From and Sender.
     pub senders: Vec<SenderPattern>,
-    /// Recipients a client may name in a time, with a burst of ten seconds; none: no limit.
+    /// Recipients that may be named; none: everybody.
+    pub recipients: Option<Vec<AddressPattern>>,
+    /// Recipients its clients may name in a time, with a burst of ten seconds; none: no limit.
     pub rate: Option<Rate>,
+    /// Recipients its clients may name in an hour or a day, all at once if they like; none: no limit.
+    pub quota: Option<Rate>,
+    /// The largest message, octets; the lower one of this and [`Limits`] counts.
+    pub message_size_bytes: Option<u64>,
+    /// Recipients in one transaction; the lower one of this and [`Limits`] counts.
+    pub recipients_per_message: Option<usize>,
+    /// Sessions at a time of all its clients.
+    pub sessions: Option<usize>,
+    /// When mail is given up; the lower one of this and [`Retry`] counts.
+    pub expire: Option<Duration>,
     /// The name of the route; none: by recipient domain, then the default.
     pub route: Option<String>,
 }
@@ -254,12 +268,40 @@ pub enum Who {
 pub enum SenderPattern {
     /// `"<>"`: the null sender.
     Null,
-    /// `"*"`: every mailbox, but not the null sender.
+    /// Mailboxes.
+    Address(AddressPattern),
+}
+
+/// Mailboxes that a policy permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressPattern {
+    /// `"*"`: every mailbox.
     Any,
     /// `"@example.net"`: every mailbox of exactly this domain; lower case.
     Domain(String),
     /// `"news@example.net"`: one mailbox.
     Mailbox(Address),
+}
+
+impl fmt::Display for SenderPattern {
+    /// Writes it as the configuration does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Address(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AddressPattern {
+    /// Writes it as the configuration does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Domain(domain) => write!(f, "@{domain}"),
+            Self::Mailbox(mailbox) => mailbox.fmt(f),
+        }
+    }
 }
 
 /// `[[route]]`: where mail goes next.

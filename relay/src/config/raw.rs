@@ -170,6 +170,13 @@ impl<'a> Table<'a> {
         elements.collect()
     }
 
+    /// Reads an array as [`Table::list`] does; none if the key is absent.
+    pub(super) fn optional_list<T>(&self, key: &str, read: impl Read<'a, T>) -> Option<Vec<T>> {
+        let is_there = self.look(key).is_some();
+        let elements = self.list(key, Presence::Optional, read);
+        is_there.then_some(elements)
+    }
+
     /// Returns the table `[key]`; an absent one is empty.
     pub(super) fn table(&self, key: &str) -> Table<'a> {
         let path = self.name_of(key);

@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod policy;
 mod tls;
 
 use std::time::Duration;
@@ -9,9 +10,10 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, Policy, RECIPIENTS_MAX,
-    Relay, Retry, Route, RouteLogin, RouteTls, Spikes, Spool, Who, check, unit,
+    Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX, Relay,
+    Retry, Route, RouteLogin, RouteTls, Spikes, Spool, check, unit,
 };
+use policy::policy;
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -174,6 +176,11 @@ fn limits(table: &Table<'_>) -> Limits {
     let limits = Limits {
         sessions: size(table.or("sessions", 2000, unit::count(1..=100_000))),
         sessions_per_source: size(table.or("sessions-per-source", 200, unit::count(1..=100_000))),
+        sessions_per_network: size(table.or(
+            "sessions-per-network",
+            1000,
+            unit::count(1..=100_000),
+        )),
         message_size_bytes: table.or("message-size", 50 * MIB, unit::size(64 * KIB..=GIB)),
         header_size_bytes: size(table.or("header-size", MIB, unit::size(16 * KIB..=16 * MIB))),
         header_fields: size(table.or("header-fields", 1000, unit::count(50..=10_000))),
@@ -195,23 +202,6 @@ fn limits(table: &Table<'_>) -> Limits {
     }
     table.finish();
     limits
-}
-
-fn policy(table: &Table<'_>) -> Option<Policy> {
-    let tag = table.optional("tag", unit::short(TAG_MAX));
-    let login = table.optional("login", unit::short(NAME_MAX));
-    let senders = table.list("senders", Presence::Required, unit::sender);
-    let rate = table.optional("rate", unit::rate);
-    let route = table.optional("route", unit::short(NAME_MAX));
-    let who = match (tag, login) {
-        (Some(tag), None) => Who::Tag(tag),
-        (None, Some(login)) => Who::Login(login),
-        (Some(_), Some(_)) | (None, None) => {
-            table.report("tag", "a policy names either a tag or a login");
-            return None;
-        }
-    };
-    Some(Policy { who, senders, rate, route })
 }
 
 fn route(table: &Table<'_>) -> Option<Route> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use toml::de::{DeFloat, DeInteger, DeValue};
 
-use super::{NextHop, Rate, SenderPattern};
-use crate::smtp::address::{Address, is_domain};
+use super::{AddressPattern, NextHop, Rate, SenderPattern};
+use crate::smtp::address::is_domain;
 
 type Meant<T> = Result<T, Cow<'static, str>>;
 
@@ -199,6 +199,15 @@ pub(super) fn rate<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
     rate_text(text(value)?).map_err(Cow::from)
 }
 
+/// Reads a rate over an hour or a day.
+pub(super) fn quota<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
+    let quota = rate(value)?;
+    if quota.per < Duration::from_secs(3600) {
+        return Err("a quota is for an hour or a day, as in \"1000/h\" or \"20000/d\"".into());
+    }
+    Ok(quota)
+}
+
 /// Reads a rate from plain text; used by lists of entries too.
 ///
 /// # Errors
@@ -234,21 +243,28 @@ pub(super) fn next_hop<'a>(value: &'a DeValue<'a>) -> Meant<NextHop> {
     Ok(NextHop { host: host.to_ascii_lowercase(), port })
 }
 
-/// Reads a sender pattern: `<>`, `*`, `@domain` or a mailbox.
+/// Reads a sender pattern: `<>` or what [`address`] reads.
 pub(super) fn sender<'a>(value: &'a DeValue<'a>) -> Meant<SenderPattern> {
     let wanted = "expected \"news@example.net\", \"@example.net\", \"*\" or \"<>\"";
     match text(value)? {
         "<>" => Ok(SenderPattern::Null),
-        "*" => Ok(SenderPattern::Any),
-        written => match written.strip_prefix('@') {
-            Some(domain) if is_domain(domain) => {
-                Ok(SenderPattern::Domain(domain.to_ascii_lowercase()))
-            }
-            Some(_) => Err(wanted.into()),
-            None => {
-                written.parse::<Address>().map(SenderPattern::Mailbox).map_err(|_| wanted.into())
-            }
-        },
+        written => pattern(written).map(SenderPattern::Address).ok_or_else(|| wanted.into()),
+    }
+}
+
+/// Reads a pattern of mailboxes: `*`, `@domain` or a mailbox.
+pub(super) fn address<'a>(value: &'a DeValue<'a>) -> Meant<AddressPattern> {
+    let wanted = "expected \"news@example.net\", \"@example.net\" or \"*\"";
+    pattern(text(value)?).ok_or_else(|| wanted.into())
+}
+
+fn pattern(written: &str) -> Option<AddressPattern> {
+    match (written, written.strip_prefix('@')) {
+        ("*", _) => Some(AddressPattern::Any),
+        (_, Some(domain)) => {
+            is_domain(domain).then(|| AddressPattern::Domain(domain.to_ascii_lowercase()))
+        }
+        (_, None) => written.parse().ok().map(AddressPattern::Mailbox),
     }
 }
 

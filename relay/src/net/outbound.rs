@@ -21,7 +21,8 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::mail::bounce::{self, Addressee, Report, header_section};
 use crate::mail::message::MessageId;
-use crate::policy::relaying::{Client, route_for};
+use crate::policy::permit::{Client, Permit};
+use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, StoreError};
@@ -154,8 +155,7 @@ fn leg_without_route(recipients: Vec<Address>) -> Leg {
 
 impl Outbound {
     fn sort(&self, claim: &Claim) -> Sorted<'_> {
-        let envelope = claim.envelope();
-        let client = Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() };
+        let client = client(claim);
         sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
     }
 
@@ -163,9 +163,10 @@ impl Outbound {
     /// A crash in between repeats the report; the other order could lose it.
     async fn settle(&self, claim: Claim, legs: Vec<Leg>) {
         let now = Timestamp::now();
+        let retry = Permit::of(&self.config, client(&claim)).retry();
         let facts = Facts {
             id: claim.id(),
-            retry: &self.config.retry,
+            retry: &retry,
             attempts: claim.attempts(),
             age: Duration::try_from(now.duration_since(claim.accepted_at())).unwrap_or_default(),
             jitter: random() as u32,
@@ -243,6 +244,12 @@ async fn read_start(claim: &Claim) -> Vec<u8> {
         }
     }
     start
+}
+
+/// Returns whose mail a message is.
+fn client(claim: &Claim) -> Client<'_> {
+    let envelope = claim.envelope();
+    Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
 }
 
 /// Returns a random number.

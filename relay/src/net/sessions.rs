@@ -1,10 +1,12 @@
 //! The live sessions: how many there are and from where, and the way to end them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+
+use crate::config::Limits;
 
 /// What a live session has to know from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,12 @@ pub enum NoSession {
     /// There are as many from its address as there may be.
     #[error("too many sessions from this address")]
     FromSource,
+    /// There are as many from its network as there may be.
+    #[error("too many sessions from this network")]
+    FromNetwork,
+    /// There are as many of its tag as its policy permits.
+    #[error("too many sessions of clients like this one")]
+    OfTag,
     /// There are as many as there may be.
     #[error("too many sessions")]
     InAll,
@@ -40,13 +48,51 @@ pub enum NoSession {
     Leaving,
 }
 
-/// The sessions at a time, in all and from one address.
+/// The login has as many sessions as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many sessions of this login")]
+pub struct Crowded;
+
+/// The sessions at a time, in all and by where they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// In all.
     pub in_all: usize,
     /// From one address.
     pub from_source: usize,
+    /// From one network: an IPv4 /24, an IPv6 /64.
+    pub from_network: usize,
+}
+
+impl Caps {
+    /// Returns those of a configuration.
+    #[must_use]
+    pub const fn of(limits: &Limits) -> Self {
+        Self {
+            in_all: limits.sessions,
+            from_source: limits.sessions_per_source,
+            from_network: limits.sessions_per_network,
+        }
+    }
+}
+
+/// Whose clients come by the same tag, and how many sessions they may have; none: no limit of
+/// their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The tag.
+    pub tag: String,
+    /// The sessions at a time.
+    pub most: Option<usize>,
+}
+
+/// What sessions have in common and are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    Source(IpAddr),
+    Network(IpAddr),
+    Tag(String),
+    Login(String),
 }
 
 /// All live sessions of the process. Clones are the same registry.
@@ -57,17 +103,18 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Shared {
-    caps: Caps,
     table: Mutex<Table>,
     leaving: watch::Sender<bool>,
     count: watch::Sender<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    caps: Caps,
     next: u64,
     live: HashMap<u64, Live>,
-    from: HashMap<IpAddr, usize>,
+    /// How many sessions each group has that has any: at most four entries a session.
+    counts: HashMap<Group, usize>,
 }
 
 #[derive(Debug)]
@@ -84,6 +131,8 @@ pub struct Place {
     number: u64,
     /// The address that it counts for.
     source: IpAddr,
+    /// The groups that it counts in.
+    groups: Vec<Group>,
     signal: watch::Receiver<Signal>,
     shared: Arc<Shared>,
 }
@@ -92,33 +141,55 @@ impl Sessions {
     /// Returns an empty registry.
     #[must_use]
     pub fn new(caps: Caps) -> Self {
-        let table = Mutex::default();
+        let (live, counts) = (HashMap::new(), HashMap::new());
+        let table = Mutex::new(Table { caps, next: 0, live, counts });
         let (leaving, count) = (watch::Sender::new(false), watch::Sender::new(0));
-        Self { shared: Arc::new(Shared { caps, table, leaving, count }) }
+        Self { shared: Arc::new(Shared { table, leaving, count }) }
     }
 
-    /// Takes a place for a connection from `peer`. It counts for that address until
-    /// [`Place::move_to`] names another.
+    /// Changes the caps. Who is in stays, also if there are more than may be.
+    pub fn limit(&self, caps: Caps) {
+        self.shared.table().caps = caps;
+    }
+
+    /// Takes a place for a connection from `peer`, with the tag of its entry. It counts for that
+    /// address until [`Place::move_to`] names another.
     ///
     /// # Errors
     ///
     /// There is none.
-    pub fn enter(&self, peer: IpAddr, entrance: Entrance) -> Result<Place, NoSession> {
+    pub fn enter(
+        &self,
+        peer: IpAddr,
+        entrance: Entrance,
+        tagged: Option<Tagged>,
+    ) -> Result<Place, NoSession> {
         let mut table = self.shared.table();
         if *self.shared.leaving.borrow() {
             return Err(NoSession::Leaving);
         }
-        if table.live.len() >= self.shared.caps.in_all {
+        if table.live.len() >= table.caps.in_all {
             return Err(NoSession::InAll);
         }
-        table.count_one(peer, self.shared.caps.from_source)?;
+        table.admit_from(peer)?;
+        let mut groups = vec![Group::Source(peer), Group::Network(network(peer))];
+        if let Some(Tagged { tag, most }) = tagged {
+            let group = Group::Tag(tag);
+            if most.is_some_and(|most| table.has(&group) >= most) {
+                return Err(NoSession::OfTag);
+            }
+            groups.push(group);
+        }
+        for group in &groups {
+            table.count(group.clone());
+        }
         let number = table.next;
         table.next += 1;
         let (sender, signal) = watch::channel(Signal::Serve);
         table.live.insert(number, Live { peer, entrance, signal: sender });
         self.shared.count.send_replace(table.live.len());
         drop(table);
-        Ok(Place { number, source: peer, signal, shared: Arc::clone(&self.shared) })
+        Ok(Place { number, source: peer, groups, signal, shared: Arc::clone(&self.shared) })
     }
 
     /// Cuts every session behind the gate whose peer `is_admitted` does not admit any more, and returns
@@ -176,24 +247,41 @@ impl Shared {
 }
 
 impl Table {
-    /// Counts one more session from `source`.
-    fn count_one(&mut self, source: IpAddr, most: usize) -> Result<(), NoSession> {
-        let from = self.from.get(&source).copied().unwrap_or(0);
-        if from >= most {
+    /// Tells whether there is room for one more session from `source`.
+    fn admit_from(&self, source: IpAddr) -> Result<(), NoSession> {
+        if self.has(&Group::Source(source)) >= self.caps.from_source {
             return Err(NoSession::FromSource);
         }
-        self.from.insert(source, from + 1);
+        if self.has(&Group::Network(network(source))) >= self.caps.from_network {
+            return Err(NoSession::FromNetwork);
+        }
         Ok(())
     }
 
-    /// Counts one session less.
-    fn discount_one(&mut self, source: IpAddr) {
-        if let Some(count) = self.from.get_mut(&source) {
+    fn has(&self, group: &Group) -> usize {
+        self.counts.get(group).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, group: Group) {
+        *self.counts.entry(group).or_insert(0) += 1;
+    }
+
+    fn forget(&mut self, group: &Group) {
+        if let Some(count) = self.counts.get_mut(group) {
             *count -= 1;
             if *count == 0 {
-                self.from.remove(&source);
+                self.counts.remove(group);
             }
         }
+    }
+}
+
+/// Returns what clients share that come from one network: the first 24 bits of IPv4, the first 64
+/// of IPv6, since whoever has one address of such a network usually has all.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << 8)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
@@ -208,15 +296,25 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// There are as many from that address as there may be. The session still counts where it did.
+    /// There are as many from there as there may be. The session still counts where it did.
     pub fn move_to(&mut self, source: IpAddr) -> Result<(), NoSession> {
-        if source != self.source {
-            let mut table = self.shared.table();
-            table.count_one(source, self.shared.caps.from_source)?;
-            table.discount_one(self.source);
-            drop(table);
-            self.source = source;
+        if source == self.source {
+            return Ok(());
         }
+        let mut table = self.shared.table();
+        table.admit_from(source)?;
+        let moved = self.groups.iter_mut().map(|group| match group {
+            Group::Source(_) => (Group::Source(source), group),
+            Group::Network(_) => (Group::Network(network(source)), group),
+            Group::Tag(_) | Group::Login(_) => (group.clone(), group),
+        });
+        for (next, group) in moved {
+            table.count(next.clone());
+            table.forget(group);
+            *group = next;
+        }
+        drop(table);
+        self.source = source;
         Ok(())
     }
 
@@ -225,85 +323,43 @@ impl Place {
     pub fn signal(&self) -> watch::Receiver<Signal> {
         self.signal.clone()
     }
+
+    /// Returns who has logged in.
+    #[must_use]
+    pub fn login(&self) -> Option<&str> {
+        self.groups.iter().find_map(|group| match group {
+            Group::Login(login) => Some(login.as_str()),
+            Group::Source(_) | Group::Network(_) | Group::Tag(_) => None,
+        })
+    }
+
+    /// Counts the session among those of `login`, which may have `most`. A session logs in once.
+    ///
+    /// # Errors
+    ///
+    /// It has as many already; the place is not counted among them.
+    pub fn log_in(&mut self, login: &str, most: usize) -> Result<(), Crowded> {
+        let group = Group::Login(login.to_owned());
+        let mut table = self.shared.table();
+        if table.has(&group) >= most {
+            return Err(Crowded);
+        }
+        table.count(group.clone());
+        self.groups.push(group);
+        Ok(())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         table.live.remove(&self.number);
-        table.discount_one(self.source);
+        for group in &self.groups {
+            table.forget(group);
+        }
         self.shared.count.send_replace(table.live.len());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
-    }
-
-    #[test]
-    fn places_are_counted_by_source_and_in_all_and_given_back() {
-        let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
-        let one = sessions.enter(address(1), Entrance::Guarded).unwrap();
-        let _two = sessions.enter(address(1), Entrance::Guarded).unwrap();
-        assert_eq!(
-            sessions.enter(address(1), Entrance::Guarded).unwrap_err(),
-            NoSession::FromSource
-        );
-        let _three = sessions.enter(address(2), Entrance::Guarded).unwrap();
-        assert_eq!(sessions.enter(address(3), Entrance::Guarded).unwrap_err(), NoSession::InAll);
-        drop(one);
-        assert_eq!(sessions.count(), 2);
-        let again = sessions.enter(address(1), Entrance::Guarded).unwrap();
-        sessions.leave();
-        assert_eq!(sessions.enter(address(3), Entrance::Guarded).unwrap_err(), NoSession::Leaving);
-        assert_eq!(*again.signal().borrow(), Signal::Leave);
-    }
-
-    #[test]
-    fn only_sources_that_are_not_admitted_are_cut() {
-        let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
-        let (one, two) = (
-            sessions.enter(address(1), Entrance::Guarded).unwrap(),
-            sessions.enter(address(2), Entrance::Guarded).unwrap(),
-        );
-        assert_eq!(sessions.cut(|source| source == address(1)), 1);
-        assert_eq!(*one.signal().borrow(), Signal::Serve);
-        assert_eq!(*two.signal().borrow(), Signal::Cut);
-        sessions.leave();
-        assert_eq!(*two.signal().borrow(), Signal::Cut, "leaving does not undo a cut");
-    }
-
-    #[test]
-    fn a_session_behind_a_proxy_counts_for_its_client_and_is_cut_with_the_proxy() {
-        let sessions = Sessions::new(Caps { in_all: 9, from_source: 1 });
-        let (proxy, client) = (address(8), address(1));
-        let mut first = sessions.enter(proxy, Entrance::Guarded).unwrap();
-        assert_eq!(sessions.enter(proxy, Entrance::Guarded).unwrap_err(), NoSession::FromSource);
-        first.move_to(client).unwrap();
-        assert_eq!(first.source(), client);
-        let mut second = sessions.enter(proxy, Entrance::Guarded).unwrap();
-        assert_eq!(second.move_to(client), Err(NoSession::FromSource));
-        assert_eq!(second.source(), proxy);
-        assert_eq!(sessions.cut(|peer| peer == client), 2, "the gate knows the proxy only");
-        drop(first);
-        second.move_to(client).unwrap();
-        drop(second);
-        assert_eq!(sessions.shared.table().from.len(), 0);
-        let direct = sessions.enter(client, Entrance::Guarded).unwrap();
-        assert_eq!(*direct.signal().borrow(), Signal::Serve);
-    }
-
-    #[test]
-    fn who_came_past_the_gate_is_never_cut() {
-        let sessions = Sessions::new(Caps { in_all: 3, from_source: 2 });
-        let guarded = sessions.enter(address(1), Entrance::Guarded).unwrap();
-        let open = sessions.enter(address(1), Entrance::Open).unwrap();
-        assert_eq!(sessions.cut(|_| false), 1);
-        assert_eq!(*guarded.signal().borrow(), Signal::Cut);
-        assert_eq!(*open.signal().borrow(), Signal::Serve);
-    }
-}
+mod tests;

@@ -4,6 +4,10 @@
 
 pub mod conduct;
 pub mod credential;
+pub mod permit;
 pub mod rate;
 pub mod relaying;
 pub mod retry;
+
+#[cfg(test)]
+mod samples;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::policy::credential::StoredKeys;
+use crate::policy::permit::Permit;
 use crate::smtp::line::LineReader;
 
 use super::exchange::Exchange;
@@ -56,12 +57,16 @@ impl Session {
         match (verdict, token) {
             (Verdict::Granted(login), _) => {
                 self.login = Some(login);
+                self.limits = Permit::of(&self.facts.config, self.client()).limits();
                 self.stage = Stage::Ready;
                 self.say(replies::LOGIN_OK);
             }
             (Verdict::Later, _) => self.say(replies::LOGIN_LATER),
             (Verdict::Denied, Some(by)) => self.turn(Ok(Exchange::after_refused_token(by))),
             (Verdict::Denied, None) => self.deny(),
+            // Not 454: the client would keep its place in a session in which it can do nothing but
+            // try again, and each try costs a check (RFC 4954, sections 4 and 6; RFC 5321, 3.8).
+            (Verdict::Crowded, _) => self.close(replies::TOO_MANY_SESSIONS),
         }
         self.leave_if_idle();
     }
@@ -72,7 +77,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Commands) {
             State::Opening(Opening { envelope, chunk }) => {
                 let by = if chunk.is_some() { By::Bdat } else { By::Data };
-                let incoming = Incoming::new(id, envelope, by, &self.facts.config.limits, now);
+                let incoming = Incoming::new(id, envelope, by, &self.limits, now);
                 let incoming = Box::new(incoming);
                 match chunk {
                     Some(chunk) => self.begin_chunk(incoming, chunk),

@@ -242,7 +242,7 @@ impl Session {
 
     /// Says that a login was denied.
     pub(super) fn deny(&mut self) {
-        match self.misdeeds.failed_login(&self.facts.config.limits) {
+        match self.misdeeds.failed_login(&self.limits) {
             Answer::Close => self.close(replies::TOO_MANY_FAILED_LOGINS),
             answer => self.answer(answer, replies::LOGIN_DENIED.into()),
         }
@@ -261,8 +261,10 @@ impl Session {
         if let Err(refusal) = check_sender(&self.facts.config, self.client(), &sender) {
             return self.say(replies::refusal(refusal));
         }
-        if self.room == Room::Short {
-            return self.say(replies::STORE_FULL);
+        match self.room {
+            Room::Enough => {}
+            Room::Short => return self.say(replies::STORE_FULL),
+            Room::ShareUsed => return self.say(replies::STORE_SHARE_USED),
         }
         match Transaction::new(sender, parameters, self.wall_clock()) {
             Ok(transaction) => {
@@ -291,14 +293,14 @@ impl Session {
             self.transaction = Some(transaction);
             return self.object(replies::argument(Verb::Rcpt, ArgumentError::Utf8));
         }
-        let reply = if !transaction.has_room_for(&recipient, limit) {
-            replies::TOO_MANY_RECIPIENTS
-        } else if self.facts.rates.take(&self.facts.config, self.client(), self.now).is_err() {
-            replies::RATE_EXCEEDED
+        let reply: Reply = if !transaction.has_room_for(&recipient, limit) {
+            replies::TOO_MANY_RECIPIENTS.into()
+        } else if let Err(exceeded) = self.facts.rates.take(self.client(), self.now) {
+            replies::exceeded(exceeded)
         } else {
             transaction.add(recipient, parameters);
             self.stage = Stage::Recipients;
-            replies::RECIPIENT_OK
+            replies::RECIPIENT_OK.into()
         };
         self.transaction = Some(transaction);
         self.say(reply);

@@ -24,6 +24,7 @@ mod limits;
 mod message;
 mod replies;
 mod stage;
+mod told;
 mod transaction;
 mod xclient;
 
@@ -37,8 +38,8 @@ use jiff::Timestamp;
 use crate::config::{Config, Limits};
 use crate::event::Event;
 use crate::mail::envelope::Envelope;
+use crate::policy::permit::{Client, Permit};
 use crate::policy::rate::Rates;
-use crate::policy::relaying::Client;
 use crate::smtp::extension::Extensions;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Reply;
@@ -49,6 +50,7 @@ use incoming::Incoming;
 use limits::{Answer, Misdeeds};
 use message::{Chunked, Opening, Skipping};
 use stage::Stage;
+pub use told::{Channel, Room, StoreFailure, Verdict};
 use transaction::Transaction;
 use xclient::Announced;
 pub use xclient::Xclient;
@@ -121,48 +123,6 @@ pub enum Action {
     Close,
 }
 
-/// What the two ends of a TLS connection know of it and of each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Channel {
-    /// Version and cipher suite, as trace headers show them.
-    pub description: String,
-    /// The value that both ends share and nobody else knows (RFC 9266); none where the connection
-    /// cannot give one.
-    pub exporter: Option<[u8; 32]>,
-    /// The names in the client's verified certificate, the one it is known by first; empty if it
-    /// has shown none.
-    pub names: Vec<String>,
-}
-
-/// What the check of a proof found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is right; this is the login's name in the configuration.
-    Granted(String),
-    /// It is wrong: 535 5.7.8.
-    Denied,
-    /// It could not be checked now: 454 4.7.0.
-    Later,
-}
-
-/// Why a message was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreFailure {
-    /// There is no room: 452 4.3.1.
-    Full,
-    /// Anything else: 451 4.3.0.
-    Failed,
-}
-
-/// Whether the spool takes new messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// It does.
-    Enough,
-    /// It is below its reserve: MAIL gets 452 4.3.1.
-    Short,
-}
-
 /// What a session is doing.
 #[derive(Debug)]
 enum State {
@@ -216,6 +176,8 @@ enum Hello {
 #[derive(Debug)]
 pub struct Session {
     facts: Facts,
+    /// The limits that hold for this client: those of its tag, then those of its login too.
+    limits: Limits,
     state: State,
     stage: Stage,
     hello: Option<Hello>,
@@ -242,6 +204,8 @@ impl Session {
     #[must_use]
     pub fn new(facts: Facts, now: Instant) -> Self {
         let mut actions = VecDeque::new();
+        let client = Client { login: None, tag: facts.tag.as_deref() };
+        let limits = Permit::of(&facts.config, client).limits();
         let (state, stage) = match facts.tls {
             TlsStart::Implicit => {
                 actions.push_back(Action::Secure);
@@ -251,6 +215,7 @@ impl Session {
         };
         Self {
             facts,
+            limits,
             state,
             stage,
             hello: None,
@@ -329,7 +294,7 @@ impl Session {
     /// Returns when [`Session::expire`] is to be called. Every state has a deadline.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let limits = &self.facts.config.limits;
+        let limits = &self.limits;
         let lifetime = self.began + limits.session;
         match &self.state {
             State::Handshake => self.since + limits.handshake,
@@ -363,8 +328,8 @@ impl Session {
         self.now = now;
     }
 
-    fn limits(&self) -> &Limits {
-        &self.facts.config.limits
+    const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Returns what the client can prove its identity with.
@@ -399,7 +364,7 @@ impl Session {
 
     /// Refuses something that no well-behaved client does.
     fn object(&mut self, reply: impl Into<Reply>) {
-        let answer = self.misdeeds.error(&self.facts.config.limits);
+        let answer = self.misdeeds.error(&self.limits);
         self.answer(answer, reply.into());
     }
 

@@ -4,6 +4,7 @@
 
 use crate::mail::header::HeaderFault;
 use crate::mail::message::MessageId;
+use crate::policy::rate::Exceeded;
 use crate::policy::relaying::Refusal;
 use crate::smtp::body::BodyFault;
 use crate::smtp::command::{ArgumentError, Verb};
@@ -68,13 +69,14 @@ mod phrases {
     pub const EXTENSION_NOT_OFFERED: Phrase = phrase(555, 5, 5, 4, "Parameters need EHLO");
     pub const MESSAGE_TOO_LARGE: Phrase = phrase(552, 5, 3, 4, "The message is larger than the limit");
     pub const TOO_MANY_RECIPIENTS: Phrase = phrase(452, 4, 5, 3, "Too many recipients; send the message to the others in another transaction");
-    pub const RATE_EXCEEDED: Phrase = phrase(450, 4, 7, 1, "The recipient rate is used up; try again later");
     pub const STORE_FULL: Phrase = phrase(452, 4, 3, 1, "No room for the message; try again later");
+    pub const STORE_SHARE_USED: Phrase = phrase(452, 4, 3, 1, "The messages of this login take its share of the spool; try again later");
     pub const STORE_FAILED: Phrase = phrase(451, 4, 3, 0, "The message could not be stored; try again later");
     pub const AUTHOR_DENIED: Phrase = phrase(550, 5, 7, 1, "From or Sender is not permitted for this login");
     pub const TOO_MANY_ERRORS: Phrase = phrase(421, 4, 7, 0, "Too many errors, closing");
     pub const TOO_MANY_IDLE_COMMANDS: Phrase = phrase(421, 4, 7, 0, "Too many commands without a message, closing");
     pub const TOO_MANY_FAILED_LOGINS: Phrase = phrase(421, 4, 7, 0, "Too many failed logins, closing");
+    pub const TOO_MANY_SESSIONS: Phrase = phrase(421, 4, 7, 0, "This login has as many sessions as it may, closing; try again later");
     pub const TIMED_OUT: Phrase = phrase(421, 4, 4, 2, "Timed out, closing");
     pub const TOO_MANY_SESSIONS: Phrase = phrase(421, 4, 7, 0, "Too many sessions from this address, closing");
     pub const XCLIENT_DENIED: Phrase = phrase(550, 5, 7, 0, "XCLIENT is not permitted for this address");
@@ -155,9 +157,15 @@ pub(super) fn argument(verb: Verb, error: ArgumentError) -> Reply {
 pub(super) fn refusal(refusal: Refusal) -> Reply {
     let code = match refusal {
         Refusal::Sender => 553,
-        Refusal::NoRoute => 550,
+        Refusal::Recipient | Refusal::NoRoute => 550,
     };
     Reply::new(code, Enhanced(5, 7, 1), &sentence(&refusal))
+}
+
+/// The answer to RCPT when nothing is left for now.
+pub(super) fn exceeded(exceeded: Exceeded) -> Reply {
+    let text = format!("{}; try again later", sentence(&exceeded));
+    Reply::new(450, Enhanced(4, 7, 1), &text)
 }
 
 pub(super) fn exchange(fault: ExchangeFault) -> Reply {

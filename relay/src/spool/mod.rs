@@ -193,12 +193,6 @@ impl Spool {
         Draft::begin(Arc::clone(&self.shared), self.orders.clone(), &envelope)
     }
 
-    /// Tells whether a submission would be taken now. False below the reserve of free space, at the
-    /// limit of messages, and while the operating system does not tell the free space.
-    pub fn has_room(&self) -> bool {
-        self.has_room_for(None).is_ok()
-    }
-
     /// Tells whether a submission of `login` would be taken now.
     ///
     /// # Errors

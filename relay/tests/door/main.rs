@@ -44,13 +44,17 @@ impl House {
         Self::open_as(caps, tls, |_| {})
     }
 
+    fn under(config: Config, caps: Caps, tls: ListenerTls) -> Self {
+        Self::open_as(caps, tls, |changed| *changed = config)
+    }
+
     /// As [`House::open`], with what `change` makes of the configuration.
     fn open_as(caps: Caps, tls: ListenerTls, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config();
+        change(&mut config);
         (config.tls.certificate, config.tls.key) = (path(&folder, "chain"), path(&folder, "key"));
         config.listeners[0].tls = tls;
-        change(&mut config);
         let how = config.listeners[0].clone();
         config.spool.path = path(&folder, "spool");
         let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
@@ -123,7 +127,7 @@ fn path(folder: &TempDir, name: &str) -> std::path::PathBuf {
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 /// Nobody whom the gate of these tests admits.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-const MANY: Caps = Caps { in_all: 100, from_source: 100 };
+const MANY: Caps = Caps { in_all: 100, from_source: 100, from_network: 100 };
 const MESSAGE: &str = "From: joe@example.net\r\nSubject: hi\r\n\r\n..dot\r\ngr\u{fc}n\r\n";
 
 async fn submit(client: &mut Client) {
@@ -216,7 +220,7 @@ async fn leaving_closes_the_idle_and_lets_a_transaction_finish() {
 
 #[tokio::test]
 async fn one_session_too_many_is_turned_away_and_the_place_is_free_again() {
-    let house = House::open(Caps { in_all: 100, from_source: 1 }, ListenerTls::Starttls);
+    let house = House::open(Caps { from_source: 1, ..MANY }, ListenerTls::Starttls);
     let mut first = house.client().await;
     first.expect("220 ").await;
     let mut second = house.client().await;
@@ -227,6 +231,62 @@ async fn one_session_too_many_is_turned_away_and_the_place_is_free_again() {
     drop(first);
     house.door.sessions.empty().await;
     house.client().await.expect("220 ").await;
+}
+
+#[tokio::test]
+async fn a_tag_over_the_sessions_of_its_policy_is_turned_away() {
+    let mut config = config();
+    let desk = relay::config::Who::Tag("desk".to_owned());
+    config.policies[0] =
+        config::Policy { who: desk, sessions: Some(1), ..config.policies[0].clone() };
+    let house = House::under(config, MANY, ListenerTls::Starttls);
+    let mut first = house.client().await;
+    first.expect("220 ").await;
+    let mut second = house.client().await;
+    second.expect("421 relay.example.net too many sessions of clients like this one").await;
+    second.expect_close().await;
+    first.ask("NOOP", "250 2.0.0").await;
+}
+
+#[tokio::test]
+async fn a_login_over_a_quarter_of_all_sessions_is_sent_away_and_its_others_go_on() {
+    let mut config = config();
+    config.limits.sessions = 8;
+    let house = House::under(config, MANY, ListenerTls::Starttls);
+    let (mut first, mut second) = (house.joe().await, house.joe().await);
+    let mut third = house.secured(house.client().await).await;
+    third.ask(&format!("AUTH PLAIN {}", house.joe), "421 4.7.0").await;
+    third.expect_close().await;
+    for client in [&mut first, &mut second] {
+        submit(client).await;
+        client.ask(".", "250 2.0.0 OK, queued as ").await;
+        client.ask("QUIT", "221 ").await;
+        client.expect_close().await;
+    }
+    drop((first, second, third));
+    house.door.sessions.empty().await;
+    house.joe().await;
+}
+
+#[tokio::test]
+async fn a_login_over_a_quarter_of_the_spool_waits() {
+    let mut config = config();
+    config.spool.messages = 4;
+    let house = House::under(config, MANY, ListenerTls::Starttls);
+    let mut client = house.joe().await;
+    submit(&mut client).await;
+    client.ask(".", "250 2.0.0 OK, queued as ").await;
+    client.ask("MAIL FROM:<joe@example.net>", "452 4.3.1 The messages of this login").await;
+    let claim = house.door.spool.claim().await;
+    let outcomes = claim.pending().iter().map(|recipient| relay::mail::outcome::Outcome {
+        recipient: recipient.clone(),
+        fate: relay::mail::outcome::Fate::Delivered,
+        next_hop: String::new(),
+        reply: String::new(),
+    });
+    let outcomes = outcomes.collect();
+    house.door.spool.settle(claim, outcomes).await.unwrap();
+    client.ask("MAIL FROM:<joe@example.net>", "250 2.1.0").await;
 }
 
 #[tokio::test]

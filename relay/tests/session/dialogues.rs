@@ -5,6 +5,7 @@
 //! @ from ready          clear | secured | ready | data | implicit: where it begins (default clear)
 //! @ unlawful            the client breaks the order of a group: not run octet by octet
 //! @ limits errors = 4   changes a limit
+//! @ tag web             the tag of the client's entry; @ login few: who logs in (default joe)
 //! @ extensions          those are offered too that the sending side would have to keep
 //! @ xclient             the client may say for whom it speaks
 //! C: MAIL FROM:<a@example.net>\r\n      what the client sends, with \r \n \0 \t \\ \xHH
@@ -14,6 +15,7 @@
 //! @ certificate         the client shows one under TLS, for joe
 //! @ secured             the handshake was made       @ time      the deadline passes
 //! @ store full          works | full | fills up | fails | hangs   @ short   below the reserve
+//! @ share used          the messages of this login take its share of the spool
 //! @ shutdown  @ cut     the process says so          @ crowded    no place for another address
 //! @ closed  @ open      the connection is closed, or is not
 //! @ stored 1            so many messages were stored
@@ -24,7 +26,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::desk::{Desk, JOE, Store};
+use crate::desk::{Desk, Store, plain};
 use relay::session::{Room, TlsStart, Xclient};
 use relay::smtp::extension::Extensions;
 
@@ -64,7 +66,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Brings a desk to where the dialogue begins, and forgets what was said.
-fn bring(desk: &mut Desk, from: &str) {
+fn bring(desk: &mut Desk, from: &str, login: &str) {
     desk.obey();
     if from == "implicit" || from == "clear" {
         return;
@@ -74,7 +76,7 @@ fn bring(desk: &mut Desk, from: &str) {
     desk.secured();
     if from == "ready" || from == "data" {
         desk.send(b"EHLO client.example.net\r\n", usize::MAX);
-        desk.send(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), usize::MAX);
+        desk.send(format!("AUTH PLAIN {}\r\n", plain(login)).as_bytes(), usize::MAX);
         assert!(desk.sent.ends_with("235 2.7.0 Authentication succeeded\r\n"), "{}", desk.sent);
     }
     if from == "data" {
@@ -102,14 +104,17 @@ fn desk(text: &str) -> Desk {
     let extensions =
         if text.contains("\n@ extensions\n") { Extensions::ALL } else { Extensions::NONE };
     let xclient = if text.contains("\n@ xclient\n") { Xclient::Offered } else { Xclient::Refused };
+    let tag = said("tag ").first().copied();
+    let login = said("login ").first().copied().unwrap_or("joe");
     let mut desk = Desk::with(crate::desk::config(&limits), tls, |facts| {
         (facts.extensions, facts.xclient) = (extensions, xclient);
+        facts.tag = tag.map(ToOwned::to_owned);
     });
     if text.contains("\n@ certificate\n") {
         desk.channel.names = vec!["joe".to_owned(), "joe.example.net".to_owned()];
     }
     if said("early").is_empty() {
-        bring(&mut desk, from);
+        bring(&mut desk, from, login);
     }
     desk
 }
@@ -177,14 +182,15 @@ fn event(desk: &mut Desk, word: &str) -> Result<(), String> {
     let expect = |holds: bool, problem: &str| if holds { Ok(()) } else { Err(problem.to_owned()) };
     match word.split_once(' ').unwrap_or((word, "")) {
         (
-            "from" | "limits" | "unlawful" | "no" | "early" | "extensions" | "certificate"
-            | "xclient",
+            "from" | "tag" | "login" | "limits" | "unlawful" | "no" | "early" | "extensions"
+            | "certificate" | "xclient",
             _,
         ) => {}
         ("crowded", _) => desk.crowded = true,
         ("secured", _) => desk.secured(),
         ("time", _) => desk.pass_time(),
         ("short", _) => desk.set_room(Room::Short),
+        ("share", _) => desk.set_room(Room::ShareUsed),
         ("shutdown", _) => {
             desk.session.shutdown(desk.now);
             desk.obey();

@@ -12,7 +12,7 @@ use super::applying::How;
 use super::changes::Terms;
 use super::keeper::{Keeper, Service};
 use super::telling::{guarded_ports, problem, told};
-use crate::config::{SenderPattern, Who};
+use crate::config::Who;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
 use crate::control::wire::{
@@ -166,7 +166,7 @@ impl Keeper {
         let policy = tag.as_ref().and_then(of_tag);
         SessionPolicy {
             is_tagged: policy.is_some(),
-            senders: policy.map(|p| p.senders.iter().map(sender).collect()).unwrap_or_default(),
+            senders: policy.map(|p| p.senders.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             rate: policy.and_then(|policy| policy.rate).map(|rate| rate.to_string()),
             route: policy.and_then(|policy| policy.route.clone()),
         }
@@ -261,15 +261,6 @@ pub(super) const fn right(request: &GateRequest) -> Right {
         | GateRequest::BanList
         | GateRequest::Explain { .. }
         | GateRequest::Status => Right::Look,
-    }
-}
-
-fn sender(pattern: &SenderPattern) -> String {
-    match pattern {
-        SenderPattern::Null => "<>".to_owned(),
-        SenderPattern::Any => "*".to_owned(),
-        SenderPattern::Domain(domain) => format!("@{domain}"),
-        SenderPattern::Mailbox(mailbox) => mailbox.to_string(),
     }
 }
 

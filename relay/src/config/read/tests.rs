@@ -116,6 +116,24 @@ fn each_problem_is_named_with_place_and_remedy() {
         ("[limits]\nidle = \"5x\"", "line 4, column 8: limits.idle: \"5x\" is no duration"),
         ("[limits]\nmessage-size = \"1TiB\"", "column 16: limits.message-size: expected a size"),
         ("[limits]\nerrors = 0", "limits.errors: 0 is not within 1 to 1000"),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients = [\"<>\"]",
+            "line 6, column 15: policy.recipients: expected \"news@example.net\"",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nquota = \"10/min\"",
+            "line 6, column 9: policy.quota: a quota is for an hour or a day",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nexpire = \"0s\"",
+            "line 6, column 10: policy.expire: mail lives at least a second",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients-per-message = 3001",
+            "policy.recipients-per-message: 3001 is not within 1 to 3000",
+        ),
+        ("[[policy]]\ntag = \"t\"\nsenders = []\nsessions = 0", "policy.sessions: 0 is not within"),
+        ("[limits]\nsessions-per-network = 0", "limits.sessions-per-network: 0 is not within"),
         ("[[policy]]\nsenders = [\"*\"]", "policy.tag: a policy names either a tag or a login"),
         (
             "[[policy]]\ntag = \"t\"\nsenders = [\"x\"]\nroute = \"r\"",

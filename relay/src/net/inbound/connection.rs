@@ -14,7 +14,8 @@ use super::stream::Stream;
 use crate::config::ClientCertificates;
 use crate::mail::envelope::Envelope;
 use crate::net::sessions::{Place, Signal};
-use crate::session::{Action, Proof, Room, Session, StoreFailure, Wanted};
+use crate::policy::permit::{Client, Permit};
+use crate::session::{Action, Proof, Room, Session, StoreFailure, Verdict, Wanted};
 use crate::spool::{Draft, StoreError};
 
 /// Octets read at a time.
@@ -147,9 +148,21 @@ impl<'a> Connection<'a> {
         self.flush().await?;
         let (door, source) = (self.door, self.place.source());
         if let Came::Done(verdict) = self.meanwhile(door.logins.verify(source, proof)).await {
+            let verdict = self.seated(verdict);
             self.session.verified(verdict, Instant::now());
         }
         Ok(())
+    }
+
+    /// Takes a place among the sessions of a login that was granted.
+    fn seated(&mut self, verdict: Verdict) -> Verdict {
+        let Verdict::Granted(login) = verdict else { return verdict };
+        let client = Client { login: Some(&login), tag: None };
+        let most = Permit::of(&self.door.config, client).sessions_of_login();
+        match self.place.log_in(&login, most) {
+            Ok(()) => Verdict::Granted(login),
+            Err(_) => Verdict::Crowded,
+        }
     }
 
     fn begin(&mut self, envelope: Envelope) {
@@ -259,7 +272,11 @@ impl<'a> Connection<'a> {
     }
 
     fn room(&self) -> Room {
-        if self.door.spool.has_room() { Room::Enough } else { Room::Short }
+        match self.door.spool.has_room_for(self.place.login()) {
+            Ok(()) => Room::Enough,
+            Err(StoreError::ShareUsed) => Room::ShareUsed,
+            Err(_) => Room::Short,
+        }
     }
 }
 

@@ -19,8 +19,9 @@ use crate::delivery;
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::login::Logins;
-use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal};
+use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal, Tagged};
 use crate::net::tls::ServerTls;
+use crate::policy::permit::{Client, Permit};
 use crate::policy::rate::Rates;
 use crate::session::{Facts, Session, TlsStart, Xclient};
 use crate::smtp::proxy::Origin;
@@ -133,7 +134,8 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
         (Some(_), _) => Entrance::Guarded,
         (None, _) => Entrance::Open,
     };
-    match door.sessions.enter(peer, entrance) {
+    let tag = (door.tag_of)(peer);
+    match door.sessions.enter(peer, entrance, tagged(tag.as_deref(), &door.config)) {
         Ok(place) => {
             // It may have waited in the backlog since before it was shut out. Asked now, when it has its
             // place, no change falls between the answer and those that cut it.
@@ -141,13 +143,28 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
                 return;
             }
             let front = Arc::clone(front);
-            tokio::spawn(async move { attend(socket, peer, place, &front).await });
+            let caller = Caller { peer, tag };
+            tokio::spawn(async move { attend(socket, caller, place, &front).await });
         }
         Err(why) => turn_away(&socket, why, front),
     }
 }
 
-async fn attend(mut socket: TcpStream, peer: IpAddr, mut place: Place, front: &Front) {
+/// Returns how many sessions the clients of a tag may have.
+fn tagged(tag: Option<&str>, config: &Config) -> Option<Tagged> {
+    let tag = tag?;
+    let most = Permit::of(config, Client { login: None, tag: Some(tag) }).sessions_of_tag();
+    Some(Tagged { tag: tag.to_owned(), most })
+}
+
+/// Who is at the other end of a connection, and the tag of the entry that admitted it.
+struct Caller {
+    peer: IpAddr,
+    tag: Option<String>,
+}
+
+async fn attend(mut socket: TcpStream, caller: Caller, mut place: Place, front: &Front) {
+    let peer = caller.peer;
     if names(&front.listener.proxy, peer) {
         let Some(origin) = introduced(&mut socket, peer, &place, front).await else { return };
         if let Origin::Client(client) = origin
@@ -158,7 +175,7 @@ async fn attend(mut socket: TcpStream, peer: IpAddr, mut place: Place, front: &F
     }
     // A reply is one write: waiting for more of it would only cost a round trip.
     let _ = socket.set_nodelay(true);
-    let session = session(peer, place.source(), front);
+    let session = session(caller, place.source(), front);
     // An error is the client's going away, which is no event; its draft goes with it.
     let certificates = front.listener.client_certificates;
     let _ = Connection::new(socket, session, place, certificates, &front.door).run().await;
@@ -192,8 +209,8 @@ fn names(networks: &[IpNetwork], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
-/// Begins a session for the client at `source`, on a connection from `peer`.
-fn session(peer: IpAddr, source: IpAddr, front: &Front) -> Session {
+/// Begins a session for the client at `source`.
+fn session(Caller { peer, tag }: Caller, source: IpAddr, front: &Front) -> Session {
     let Front { listener, door, .. } = front;
     let tls = match (listener.tls, &door.tls) {
         (ListenerTls::Implicit, _) => TlsStart::Implicit,
@@ -208,7 +225,7 @@ fn session(peer: IpAddr, source: IpAddr, front: &Front) -> Session {
         rates: Arc::clone(&door.rates),
         source,
         peer,
-        tag: (door.tag_of)(peer),
+        tag,
         tls,
         xclient,
         extensions: delivery::KEPT,

@@ -1,0 +1,44 @@
+//! `[[policy]]`: every key and its bounds.
+
+use super::{GIB, KIB, NAME_MAX, SECOND, TAG_MAX, size};
+use crate::config::raw::{Presence, Table};
+use crate::config::{Policy, RECIPIENTS_MAX, Who, unit};
+
+/// Reads one `[[policy]]`.
+pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
+    let tag = table.optional("tag", unit::short(TAG_MAX));
+    let login = table.optional("login", unit::short(NAME_MAX));
+    let senders = table.list("senders", Presence::Required, unit::sender);
+    let recipients = table.optional_list("recipients", unit::address);
+    let rate = table.optional("rate", unit::rate);
+    let quota = table.optional("quota", unit::quota);
+    let message_size_bytes = table.optional("message-size", unit::size(KIB..=GIB));
+    let recipients_per_message =
+        table.optional("recipients-per-message", unit::count(1..=RECIPIENTS_MAX)).map(size);
+    let sessions = table.optional("sessions", unit::count(1..=100_000)).map(size);
+    let expire = table.optional("expire", unit::duration);
+    let route = table.optional("route", unit::short(NAME_MAX));
+    if expire.is_some_and(|expire| expire < SECOND) {
+        table.report("expire", "mail lives at least a second");
+    }
+    let who = match (tag, login) {
+        (Some(tag), None) => Who::Tag(tag),
+        (None, Some(login)) => Who::Login(login),
+        (Some(_), Some(_)) | (None, None) => {
+            table.report("tag", "a policy names either a tag or a login");
+            return None;
+        }
+    };
+    Some(Policy {
+        who,
+        senders,
+        recipients,
+        rate,
+        quota,
+        message_size_bytes,
+        recipients_per_message,
+        sessions,
+        expire,
+        route,
+    })
+}

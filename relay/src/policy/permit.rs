@@ -1,0 +1,173 @@
+//! What the policies of a client's tag and of its login say together.
+//!
+//! Whatever speaks of a client must permit what it does; where both name a number, the lower one
+//! counts, beside that of `[limits]` or `[retry]`; for the route the login beats the tag.
+
+use std::time::Duration;
+
+use crate::config::{Config, Limits, Policy, Retry, Who};
+
+/// The share of the sessions that one login may hold: one part in this many.
+const SESSION_SHARE: usize = 4;
+
+/// Whom a policy is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The authenticated login; none before that, and for the relay's own reports.
+    pub login: Option<&'a str>,
+    /// The tag of the allowlist entry that admitted the client.
+    pub tag: Option<&'a str>,
+}
+
+/// The policies that speak of one client: at most one by login and one by tag, since a
+/// configuration names neither twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit<'a> {
+    config: &'a Config,
+    of_login: Option<&'a Policy>,
+    of_tag: Option<&'a Policy>,
+}
+
+impl<'a> Permit<'a> {
+    /// Finds what `config` says of `client`.
+    #[must_use]
+    pub fn of(config: &'a Config, client: Client<'_>) -> Self {
+        let (mut of_login, mut of_tag) = (None, None);
+        for policy in &config.policies {
+            match &policy.who {
+                Who::Login(login) if client.login == Some(login) => of_login = Some(policy),
+                Who::Tag(tag) if client.tag == Some(tag) => of_tag = Some(policy),
+                Who::Login(_) | Who::Tag(_) => {}
+            }
+        }
+        Self { config, of_login, of_tag }
+    }
+
+    /// Returns the policies: the login's, then the tag's. Without any the client may do nothing.
+    pub fn policies(&self) -> impl Iterator<Item = &'a Policy> + use<'a> {
+        self.of_login.into_iter().chain(self.of_tag)
+    }
+
+    /// Returns the limits that hold for the client: those of the configuration, with the lower
+    /// size of a message and number of recipients where a policy names one.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let mut limits = self.config.limits.clone();
+        for policy in self.policies() {
+            let (size, recipients) = (policy.message_size_bytes, policy.recipients_per_message);
+            limits.message_size_bytes = limits.message_size_bytes.min(size.unwrap_or(u64::MAX));
+            limits.recipients = limits.recipients.min(recipients.unwrap_or(usize::MAX));
+        }
+        limits
+    }
+
+    /// Returns when the client's mail is tried again, and when it is given up.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        let expire = self.lowest(|policy| policy.expire).unwrap_or(Duration::MAX);
+        let Retry { after, expire: latest } = self.config.retry.clone();
+        Retry { after, expire: latest.min(expire) }
+    }
+
+    /// Returns the name of the route that a policy names, the login's before the tag's; none: the
+    /// recipient's domain decides.
+    #[must_use]
+    pub fn route(&self) -> Option<&'a str> {
+        self.policies().find_map(|policy| policy.route.as_deref())
+    }
+
+    /// Returns how many sessions all clients of the tag may have at a time; none: no limit of its
+    /// own.
+    #[must_use]
+    pub fn sessions_of_tag(&self) -> Option<usize> {
+        self.of_tag.and_then(|policy| policy.sessions)
+    }
+
+    /// Returns how many sessions the login may have at a time: what its policy says, and never more
+    /// than a quarter of all, so that one application out of step leaves room for the others. At
+    /// least one.
+    #[must_use]
+    pub fn sessions_of_login(&self) -> usize {
+        let share = (self.config.limits.sessions / SESSION_SHARE).max(1);
+        self.of_login.and_then(|policy| policy.sessions).map_or(share, |most| share.min(most))
+    }
+
+    fn lowest<T: Ord>(&self, number: impl Fn(&Policy) -> Option<T>) -> Option<T> {
+        self.policies().filter_map(number).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::samples;
+
+    const APP_ON_WEB: Client<'_> = Client { login: Some("app"), tag: Some("web") };
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A configuration in which the tag's and the login's policy have these lines.
+    fn config(tag: &str, login: &str) -> Config {
+        let mut config = samples::config(&[("tag", "web", tag), ("login", "app", login)]);
+        config.limits.sessions = 100;
+        config
+    }
+
+    #[test]
+    fn the_lower_number_of_tag_login_and_configuration_counts() {
+        let shown = |tag: &str, login: &str| {
+            let config = config(tag, login);
+            let permit = Permit::of(&config, APP_ON_WEB);
+            let limits = permit.limits();
+            let expire = permit.retry().expire.as_secs() / HOUR.as_secs();
+            (limits.message_size_bytes >> 20, limits.recipients, expire)
+        };
+        let low = "message-size = \"1MiB\"\nrecipients-per-message = 5\nexpire = \"2h\"";
+        let high = "message-size = \"1GiB\"\nrecipients-per-message = 3000\nexpire = \"300d\"";
+        let mixed = "message-size = \"1MiB\"\nexpire = \"9h\"";
+        let rows = [
+            ("neither: the configuration's", "", "", (50, 1000, 120)),
+            ("the tag alone", low, "", (1, 5, 2)),
+            ("the login alone", "", low, (1, 5, 2)),
+            ("the tag's is lower", low, high, (1, 5, 2)),
+            ("the login's is lower", high, low, (1, 5, 2)),
+            ("each number for itself", mixed, "recipients-per-message = 7", (1, 7, 9)),
+            ("never more than the configuration's", high, high, (50, 1000, 120)),
+        ];
+        for (row, tag, login, expected) in rows {
+            assert_eq!(shown(tag, login), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn only_what_names_the_client_speaks_of_it() {
+        let config = config("", "");
+        let speaking = |login, tag| Permit::of(&config, Client { login, tag }).policies().count();
+        for (row, login, tag, count) in [
+            ("both", Some("app"), Some("web"), 2),
+            ("the login's", Some("app"), None, 1),
+            ("the tag's", None, Some("web"), 1),
+            ("a login is no tag", Some("web"), Some("app"), 0),
+            ("names are exact", Some("APP"), Some("web1"), 0),
+            ("our own reports", None, None, 0),
+        ] {
+            assert_eq!(speaking(login, tag), count, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_login_has_its_own_number_of_sessions_and_at_most_a_quarter_of_all() {
+        for (row, tag, login, expected) in [
+            ("a quarter", "", "", (None, 25)),
+            ("its own", "", "sessions = 7", (None, 7)),
+            ("never more than a quarter", "", "sessions = 99", (None, 25)),
+            ("the tag's counts others", "sessions = 3", "", (Some(3), 25)),
+        ] {
+            let config = config(tag, login);
+            let permit = Permit::of(&config, APP_ON_WEB);
+            assert_eq!((permit.sessions_of_tag(), permit.sessions_of_login()), expected, "{row}");
+        }
+        let mut few = config("", "");
+        few.limits.sessions = 3;
+        assert_eq!(Permit::of(&few, APP_ON_WEB).sessions_of_login(), 1);
+    }
+}

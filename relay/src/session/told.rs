@@ -1,0 +1,47 @@
+//! What a session is told by whoever drives it.
+
+/// What the two ends of a TLS connection know of it and of each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// Version and cipher suite, as trace headers show them.
+    pub description: String,
+    /// The value that both ends share and nobody else knows (RFC 9266); none where the connection
+    /// cannot give one.
+    pub exporter: Option<[u8; 32]>,
+    /// The names in the client's verified certificate, the one it is known by first; empty if it
+    /// has shown none.
+    pub names: Vec<String>,
+}
+
+/// What the check of a proof found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right; this is the login's name in the configuration.
+    Granted(String),
+    /// It is wrong: 535 5.7.8.
+    Denied,
+    /// It could not be checked now: 454 4.7.0.
+    Later,
+    /// It is right, but the login has as many sessions as it may: 421 4.7.0.
+    Crowded,
+}
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// There is no room: 452 4.3.1.
+    Full,
+    /// Anything else: 451 4.3.0.
+    Failed,
+}
+
+/// Whether the spool takes new messages of this client. If not, MAIL gets 452 4.3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It does.
+    Enough,
+    /// It is below its reserve, for everybody.
+    Short,
+    /// The messages of this login take the share of one login already.
+    ShareUsed,
+}
