@@ -39,8 +39,8 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Audit { since, limit, output } => {
             operate::audit(&load()?.gate.socket, since, limit, output.form())?;
         }
-        Verb::Explain { source, port, output } => {
-            explain::explain(&load()?.gate.socket, source, port, output.form())?;
+        Verb::Explain { source, port, asked, output } => {
+            explain::explain(&load()?, source, port, &asked, output.form())?;
         }
         Verb::Status { check, output } => {
             let check = if check { Check::Yes } else { Check::No };

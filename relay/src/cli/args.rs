@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::explain::Asked;
 use super::print::Output;
 use crate::config::{self, unit};
 use crate::mail::message::MessageId;
@@ -71,14 +72,20 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputChoice,
     },
-    /// Tell what the gate does with connection attempts from an address, and why.
-    #[command(after_help = "Example:\n  sallyport explain 192.0.2.7")]
+    /// Tell what the gate does with connection attempts from an address and why, and what its
+    /// sessions may send.
+    #[command(after_help = "Examples:\n  sallyport explain 192.0.2.7\n  sallyport explain \
+                            192.0.2.7 --login app --sender news@example.net --recipient \
+                            a@example.com")]
     Explain {
         /// The source address.
         source: IpAddr,
         /// The destination port; without it the first guarded one.
         #[arg(long)]
         port: Option<u16>,
+        /// What is asked besides.
+        #[command(flatten)]
+        asked: Asked,
         /// Print JSON.
         #[command(flatten)]
         output: OutputChoice,

@@ -1,32 +1,55 @@
-//! `sallyport explain`: what the gate does with a source, and why.
+//! `sallyport explain`: what the gate does with a source and why, and what the source may send.
+
+mod session;
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use ipnetwork::IpNetwork;
+use serde::Serialize;
 
 use super::print::{self, Output};
 use super::queue::at;
+use crate::config::Config;
 use crate::control::client::{AskError, ask};
-use crate::control::wire::{Explanation, GateRequest, SessionPolicy};
+use crate::control::wire::{Explanation, GateRequest};
 
-/// Asks the loaded program.
+pub use session::Asked;
+use session::Permitted;
+
+/// Asks the loaded program about `source`; what its sessions may do comes from `config`, by the tag
+/// that the gate names.
 ///
 /// # Errors
 ///
 /// If the gate does not run, or no port is guarded.
 pub fn explain(
-    socket: &Path,
+    config: &Config,
     source: IpAddr,
     port: Option<u16>,
+    asked: &Asked,
     output: Output,
 ) -> Result<(), AskError> {
-    let answer: Explanation = ask(socket, "gate", &GateRequest::Explain { source, port })?;
+    let question = GateRequest::Explain { source, port };
+    let gate: Explanation = ask(&config.gate.socket, "gate", &question)?;
+    let policy = Permitted::of(config, gate.tag.as_deref(), asked);
     match output {
-        Output::Json => print::json(&answer),
-        Output::Text => print::say(sentences(&answer)),
+        Output::Json => print::json(&Whole { gate: &gate, policy: &policy }),
+        Output::Text => {
+            // A stranger sends nothing; who asks for a login wants to know all the same.
+            let is_heard = gate.entry.is_some() || gate.verdict == "pass" || asked.is_more();
+            let policy = is_heard.then(|| policy.sentences());
+            print::say([vec![sentences(&gate)], policy.unwrap_or_default()].concat().join("\n"));
+        }
     }
     Ok(())
+}
+
+/// Both answers as one object.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    gate: &'a Explanation,
+    policy: &'a Permitted,
 }
 
 /// Says in words what the program answered, why, and what to do about it.
@@ -57,23 +80,7 @@ fn sentences(answer: &Explanation) -> String {
             at(until)
         )
     }));
-    lines.extend(answer.session.as_ref().map(session));
     lines.join("\n")
-}
-
-/// Says what a session may do.
-fn session(policy: &SessionPolicy) -> String {
-    if !policy.is_tagged {
-        return "No policy has its tag: what its login permits decides alone.".to_owned();
-    }
-    let rate = policy.rate.as_ref().map(|rate| format!(", {rate} recipients"));
-    let route = policy.route.as_ref().map(|route| format!(", by route {route}"));
-    format!(
-        "Its sessions may send as {}{}{}, as far as their login permits that too.",
-        if policy.senders.is_empty() { "nobody".to_owned() } else { policy.senders.join(", ") },
-        rate.unwrap_or_default(),
-        route.unwrap_or_default()
-    )
 }
 
 #[cfg(test)]
@@ -81,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_explanation_names_verdict_reason_entry_policy_and_remedy() {
+    fn an_explanation_names_verdict_reason_entry_and_remedy() {
         let mut answer = Explanation {
             source: "192.0.2.7".parse().unwrap(),
             port: 2525,
@@ -92,7 +99,6 @@ mod tests {
             banned_until: None,
             generation: 7,
             mode: "enforce".into(),
-            session: None,
         };
         assert_eq!(
             sentences(&answer),
@@ -110,19 +116,8 @@ mod tests {
         answer.entry = Some("192.0.2.0/24".parse().unwrap());
         answer.tag = Some("billing".into());
         answer.banned_until = Some(jiff::Timestamp::UNIX_EPOCH);
-        answer.session = Some(SessionPolicy {
-            is_tagged: true,
-            senders: vec!["@billing.example.net".into(), "<>".into()],
-            rate: Some("600/min".into()),
-            route: Some("smarthost".into()),
-        });
         let text = sentences(&answer);
         assert!(text.contains("listed by 192.0.2.0/24 with tag billing"), "{text}");
         assert!(text.contains("banned until 1970-01-01T00:00:00Z"), "{text}");
-        let policy = "as @billing.example.net, <>, 600/min recipients, by route smarthost, as far";
-        assert!(text.contains(policy), "{text}");
-        answer.session =
-            Some(SessionPolicy { is_tagged: false, senders: Vec::new(), rate: None, route: None });
-        assert!(sentences(&answer).contains("No policy has its tag"));
     }
 }

@@ -11,7 +11,7 @@ use crate::spool::{Filter, Status};
 
 pub use gate::{
     Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation, GateRequest,
-    GateStatus, Interface, SessionPolicy, Spike, Talker,
+    GateStatus, Interface, Spike, Talker,
 };
 
 /// The longest answer, octets: it may list a million entries.

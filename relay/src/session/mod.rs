@@ -50,7 +50,7 @@ use incoming::Incoming;
 use limits::{Answer, Misdeeds};
 use message::{Chunked, Opening, Skipping};
 use stage::Stage;
-pub use told::{Channel, Room, StoreFailure, Verdict};
+pub use told::{Channel, Room, StoreFailure, TlsStart, Verdict};
 use transaction::Transaction;
 use xclient::Announced;
 pub use xclient::Xclient;
@@ -78,17 +78,6 @@ pub struct Facts {
     pub tokens: Tokens,
     /// The wall clock when the client connected; later instants are counted from it.
     pub connected_at: Timestamp,
-}
-
-/// How TLS begins in this session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsStart {
-    /// By STARTTLS.
-    Starttls,
-    /// With the first octet.
-    Implicit,
-    /// By STARTTLS, but there is no usable certificate now: 454 4.7.0.
-    Unavailable,
 }
 
 /// What the driver has to do. Actions come in order; each is done before the next is asked for.

@@ -1,5 +1,16 @@
 //! What a session is told by whoever drives it.
 
+/// How TLS begins in this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsStart {
+    /// By STARTTLS.
+    Starttls,
+    /// With the first octet.
+    Implicit,
+    /// By STARTTLS, but there is no usable certificate now: 454 4.7.0.
+    Unavailable,
+}
+
 /// What the two ends of a TLS connection know of it and of each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Channel {

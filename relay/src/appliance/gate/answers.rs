@@ -5,19 +5,16 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use relay_common::addr::Net;
 use relay_common::verdict::{Reason, Verdict};
 
 use super::applying::How;
 use super::changes::Terms;
 use super::keeper::{Keeper, Service};
 use super::telling::{guarded_ports, problem, told};
-use crate::config::Who;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
 use crate::control::wire::{
-    Ban, Counted, Entry, Explanation, GateRequest, GateStatus, Interface, SessionPolicy, Spike,
-    Talker,
+    Ban, Counted, Entry, Explanation, GateRequest, GateStatus, Interface, Spike, Talker,
 };
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
@@ -137,7 +134,6 @@ impl Keeper {
         let first = || guarded_ports(&self.config).first().copied();
         let port = port.or_else(first).ok_or("no port is guarded: no listener has gate = true")?;
         let asked = self.gate.explain(source, port).map_err(|error| told(&error))?;
-        let session = asked.entry.map(|net| self.session_policy(net));
         Ok(Explanation {
             source,
             port,
@@ -153,23 +149,7 @@ impl Keeper {
             banned_until: asked.banned_until_ns.map(|until_ns| now.wall_of(until_ns)),
             generation: asked.generation,
             mode: self.mode().0.to_owned(),
-            session,
         })
-    }
-
-    /// Returns what the policy of an entry's tag permits.
-    fn session_policy(&self, net: Net) -> SessionPolicy {
-        let tag = self.lists.allow.entry(&net).and_then(|entry| entry.tag.clone());
-        let of_tag = |tag: &String| {
-            self.config.policies.iter().find(|policy| policy.who == Who::Tag(tag.clone()))
-        };
-        let policy = tag.as_ref().and_then(of_tag);
-        SessionPolicy {
-            is_tagged: policy.is_some(),
-            senders: policy.map(|p| p.senders.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            rate: policy.and_then(|policy| policy.rate).map(|rate| rate.to_string()),
-            route: policy.and_then(|policy| policy.route.clone()),
-        }
     }
 
     fn status(&self, now: Moment) -> Result<GateStatus, String> {

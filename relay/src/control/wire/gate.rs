@@ -224,21 +224,6 @@ pub struct Explanation {
     pub generation: u32,
     /// `enforce`, `observe` or `open`.
     pub mode: String,
-    /// What a session of the source may do, before its login narrows that; none for a stranger.
-    pub session: Option<SessionPolicy>,
-}
-
-/// What a session may do by the tag of its entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionPolicy {
-    /// Whether there is a policy for the tag. Without one the policy of the login decides alone.
-    pub is_tagged: bool,
-    /// The senders that the tag's policy permits.
-    pub senders: Vec<String>,
-    /// Recipients that may be named, for instance `600/min`.
-    pub rate: Option<String>,
-    /// The route of its mail; none: by the recipients' domains, then the default.
-    pub route: Option<String>,
 }
 
 /// How an interface stands.
