@@ -1,0 +1,5 @@
+//! What follows misconduct: who has to wait.
+
+mod waits;
+
+pub use waits::{FailedLogins, MustWait};
