@@ -114,6 +114,9 @@ pub struct Allow {
     pub connect_rate: Option<Rate>,
     /// Connection attempts that each source of the entry may make; none: no limit.
     pub source_rate: Option<Rate>,
+    /// Whether the relay may ban its clients by itself; none: as the policy of its tag says, else if
+    /// it is a single address.
+    pub auto_ban: Option<bool>,
     /// The line of the file that declares it, counted from 1.
     pub line: usize,
 }
@@ -252,6 +255,9 @@ pub struct Policy {
     pub expire: Option<Duration>,
     /// The name of the route; none: by recipient domain, then the default.
     pub route: Option<String>,
+    /// Whether the relay may ban clients of the tag by itself; none: where the entry is a single
+    /// address. A login's policy says nothing about it.
+    pub auto_ban: Option<bool>,
 }
 
 /// Whom a policy speaks of.

@@ -137,7 +137,8 @@ fn allow(table: &Table<'_>) -> Option<Allow> {
     let note = table.optional("note", unit::short(NOTE_MAX));
     let connect_rate = table.optional("connect-rate", unit::rate);
     let source_rate = table.optional("source-rate", unit::rate);
-    Some(Allow { cidr: cidr?, tag, note, connect_rate, source_rate, line: table.line() })
+    let auto_ban = table.optional("auto-ban", unit::truth);
+    Some(Allow { cidr: cidr?, tag, note, connect_rate, source_rate, auto_ban, line: table.line() })
 }
 
 fn relay(table: &Table<'_>) -> Relay {

@@ -18,6 +18,10 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let sessions = table.optional("sessions", unit::count(1..=100_000)).map(size);
     let expire = table.optional("expire", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
+    let auto_ban = table.optional("auto-ban", unit::truth);
+    if login.is_some() && auto_ban.is_some() {
+        table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
+    }
     if expire.is_some_and(|expire| expire < SECOND) {
         table.report("expire", "mail lives at least a second");
     }
@@ -40,5 +44,6 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         sessions,
         expire,
         route,
+        auto_ban,
     })
 }

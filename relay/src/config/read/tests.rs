@@ -134,6 +134,10 @@ fn each_problem_is_named_with_place_and_remedy() {
         ),
         ("[[policy]]\ntag = \"t\"\nsenders = []\nsessions = 0", "policy.sessions: 0 is not within"),
         ("[limits]\nsessions-per-network = 0", "limits.sessions-per-network: 0 is not within"),
+        (
+            "[[policy]]\nlogin = \"l\"\nsenders = [\"*\"]\nauto-ban = true",
+            "line 6, column 12: policy.auto-ban: a ban shuts out a source, not a login",
+        ),
         ("[[policy]]\nsenders = [\"*\"]", "policy.tag: a policy names either a tag or a login"),
         (
             "[[policy]]\ntag = \"t\"\nsenders = [\"x\"]\nroute = \"r\"",

@@ -19,6 +19,7 @@ fn declared(text: &str, tag: Option<&str>, line: usize) -> config::Allow {
         note: None,
         connect_rate: None,
         source_rate: None,
+        auto_ban: None,
         line,
     }
 }
