@@ -97,8 +97,11 @@ impl Keeper {
         }
         if let Some(first) = new.first() {
             let networks = new.iter().map(|ban| network(ban.net).to_string()).collect();
-            self.note(Some(first.uid), "ban add", networks, Some(lasts(first, now)), now);
+            let lasts = lasts(first, now);
+            let note = first.note.as_ref().map(|note| format!("{lasts}: {note}"));
+            // Their sessions end before the disk is waited for.
             self.list_changed();
+            self.note(Some(first.uid), "ban add", networks, note.or(Some(lasts)), now);
         }
         match asker {
             Asker::Relay => self.unsaved_bans.extend(new),
