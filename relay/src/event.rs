@@ -92,6 +92,8 @@ pub enum Event {
         for_time: Duration,
         uid: u32,
     },
+    /// The relay had a source banned for its conduct; `grounds` is the ban's remark.
+    Offender { net: IpNetwork, grounds: String },
     /// A ban was lifted.
     Unbanned { net: IpNetwork, uid: u32 },
     /// Connection attempts rose far above what is usual.
@@ -177,6 +179,7 @@ impl Event {
             | Self::AllowRemoved { .. }
             | Self::AllowExpired { .. }
             | Self::Banned { .. }
+            | Self::Offender { .. }
             | Self::Unbanned { .. }
             | Self::Accepted { .. }
             | Self::Delivered { .. }

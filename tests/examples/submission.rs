@@ -15,6 +15,7 @@ use relay::config::Config;
 use relay::demo::client::Client;
 use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
+use relay::net::conduct::Conduct;
 use relay::net::inbound::{self, Door};
 use relay::net::login::Logins;
 use relay::net::sessions::{Caps, Sessions};
@@ -148,12 +149,13 @@ impl Bench {
     }
 
     fn door(&self) -> Result<Arc<Door>> {
-        let journal = Journal::memory();
+        let (journal, conduct) = (Journal::memory(), Conduct::without_gate());
         Ok(Arc::new(Door {
             rates: Arc::new(Rates::new(&self.config, Instant::now())),
             tls: Some(Arc::new(ServerTls::load(&self.config, journal.clone())?)),
             spool: self.spool.clone(),
-            logins: Logins::start(&self.config.relay.users, journal.clone())?,
+            logins: Logins::start(&self.config.relay.users, journal.clone(), conduct.clone())?,
+            conduct,
             journal,
             sessions: Sessions::new(Caps { in_all: 1000, from_source: 1000, from_network: 1000 }),
             tag_of: Box::new(|_| None),

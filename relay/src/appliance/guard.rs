@@ -1,4 +1,4 @@
-//! What the relay knows of the gate, and whether it may serve.
+//! What the relay knows of the gate and of its clients, and whether it may serve.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use relay_common::verdict::{Reason, Verdict};
 
-use crate::config::{self, OnLoss};
+use crate::config::{self, Config, OnLoss};
 use crate::control::wire::{Notice, UNGUARDED};
+use crate::gate::cidr::network;
 use crate::gate::{GateError, InterfaceState, View};
+use crate::policy::conduct::{AutoBan, AutoBans, Source, Standing};
 
 /// How the listeners are guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,23 +113,27 @@ pub(super) struct Watched {
     told: Option<Notice>,
     /// What the last look found.
     guard: Arc<Mutex<Guard>>,
+    auto_bans: Arc<RwLock<AutoBans>>,
 }
 
 impl Watched {
-    pub(super) fn new(config: &config::Gate) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let gate = &config.gate;
         Self {
-            interfaces: config.interfaces.clone().into(),
-            pins: config.pins.clone(),
-            need: Need::of(config),
+            interfaces: gate.interfaces.clone().into(),
+            pins: gate.pins.clone(),
+            need: Need::of(gate),
             view: Arc::default(),
             told: None,
             guard: Arc::new(Mutex::new(Guard::Waiting)),
+            auto_bans: Arc::new(RwLock::new(AutoBans::new(config))),
         }
     }
 
     /// Takes what a reload changed.
-    pub(super) const fn configure(&mut self, config: &config::Gate) {
-        self.need = Need::of(config);
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.need = Need::of(&config.gate);
+        *self.auto_bans.write().unwrap_or_else(PoisonError::into_inner) = AutoBans::new(config);
     }
 
     /// Tells whether there is a gate to watch.
@@ -192,6 +198,22 @@ impl Watched {
         view.as_ref()?.listed(source)?.tag
     }
 
+    /// Returns whom a client's misconduct counts against, and whether it may be banned for it. Where no gate
+    /// stands nobody can be, and a client that no entry lists is not the gate's.
+    pub(super) fn standing(&self, client: IpAddr) -> Standing {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = view.as_ref().and_then(|view| view.listed(client));
+        let entry = listed.as_ref().and_then(|listed| listed.net).map(network);
+        let tag = listed.as_ref().and_then(|listed| listed.tag.as_deref());
+        let auto_bans = self.auto_bans.read().unwrap_or_else(PoisonError::into_inner);
+        let auto_ban = match (self.guard(), entry) {
+            (Guard::Guarded | Guard::Degraded, Some(entry)) => auto_bans.of(entry, tag),
+            (Guard::Guarded | Guard::Degraded, None)
+            | (Guard::Unguarded | Guard::Waiting | Guard::Refusing, _) => AutoBan::Off,
+        };
+        Standing { source: Source::of(client, entry), auto_ban }
+    }
+
     /// Tells whether the gate admits a client. The host itself is always admitted, and without a gate
     /// everybody: tables that an earlier one left say nothing then.
     pub(super) fn admits(&self, source: IpAddr) -> bool {
@@ -231,15 +253,17 @@ mod tests {
     #[test]
     fn without_a_gate_everybody_is_admitted_and_before_it_is_heard_of_nobody() {
         let text = include_str!("../../../config/sallyport.toml");
-        let mut gate = config::Config::parse(text).unwrap().gate;
+        let mut config = Config::parse(text).unwrap();
         let (source, host) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([127, 0, 0, 1]));
-        let waiting = Watched::new(&gate);
+        let waiting = Watched::new(&config);
         assert_eq!(waiting.look(), Guard::Waiting);
         assert_eq!([waiting.admits(source), waiting.admits(host)], [false, true]);
-        gate.interfaces.clear();
-        let without = Watched::new(&gate);
+        config.gate.interfaces.clear();
+        let without = Watched::new(&config);
         assert_eq!(without.look(), Guard::Unguarded);
         assert!(without.admits(source));
+        let standing = Standing { source: Source::of(source, None), auto_ban: AutoBan::Off };
+        assert_eq!(without.standing(source), standing, "nobody can be banned");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Builds the rooms into processes, runs them, drains them, stops them.
 
+mod bans;
 mod desk;
 pub mod folders;
 pub mod gate;

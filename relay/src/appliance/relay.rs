@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 
+use super::bans;
 use super::desk::{Desk, Front};
 use super::guard::Watched;
 use super::load::{self, Reloaded};
@@ -25,6 +26,7 @@ use crate::control::caller::Trust;
 use crate::control::server;
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::outbound;
@@ -63,6 +65,7 @@ struct Relay {
     config: Arc<Config>,
     journal: Journal,
     spool: Arc<Spool>,
+    conduct: Conduct,
     logins: Logins,
     sessions: Sessions,
     tls: Arc<ServerTls>,
@@ -102,17 +105,22 @@ impl Relay {
         let spool = Spool::open(&config.spool, move |event| report.write(event))
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
         let spool = Arc::new(spool);
-        let logins = Logins::start(&config.relay.users, journal.clone())?;
+        let watched = Watched::new(&config);
+        let standing = watched.clone();
+        let (conduct, wanted) = Conduct::new(move |client| standing.standing(client));
+        tokio::spawn(bans::ask(config.gate.socket.clone(), wanted, journal.clone()));
+        let logins = Logins::start(&config.relay.users, journal.clone(), conduct.clone())?;
         logins.trust(config.oauth.as_ref())?;
         let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
         let delivering = Delivering::start(&spool, &config, journal);
         Ok(Self {
             file: file.into(),
             journal: journal.clone(),
+            conduct,
             logins,
             sessions: Sessions::new(Caps::of(&config.limits)),
             tls,
-            watched: Watched::new(&config.gate),
+            watched,
             rates: Arc::new(Rates::new(&config, Instant::now())),
             listening: Vec::new(),
             guarded: JoinSet::new(),
@@ -240,6 +248,7 @@ impl Relay {
             rates: self.rates.clone(),
             tls: Some(self.tls.clone()),
             spool: self.spool.clone(),
+            conduct: self.conduct.clone(),
             logins: self.logins.clone(),
             journal: self.journal.clone(),
             sessions: self.sessions.clone(),
@@ -278,7 +287,7 @@ impl Relay {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
         self.config = Arc::new(config);
-        self.watched.configure(&self.config.gate);
+        self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
         let next = Delivering::start(&self.spool, &self.config, &self.journal);

@@ -331,6 +331,8 @@ pub enum InterfaceState {
 pub struct Listed {
     /// The entry that lists it.
     pub entry: EntryId,
+    /// The entry's network; none while the entry is being changed.
+    pub net: Option<Net>,
     /// The entry's tag.
     pub tag: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! Sockets: each file is one loop.
 
+pub mod conduct;
 mod connection;
 mod lane;
 pub mod outbound;

@@ -27,7 +27,7 @@ impl Session {
         self.channel = Some(channel);
         self.stage = Stage::Secured;
         let next = match self.facts.tls {
-            TlsStart::Implicit => State::Greeting,
+            TlsStart::Implicit => State::Greeting { until: now + self.facts.greet_after },
             TlsStart::Starttls | TlsStart::Unavailable => State::Commands,
         };
         self.enter(next, now);
@@ -136,7 +136,7 @@ impl Session {
         self.now = now;
         self.outlook = Outlook::Leaving;
         match self.state {
-            State::Greeting => {
+            State::Greeting { .. } => {
                 let reply = replies::leaving_greeting(&self.facts.config.hostname);
                 self.close(reply);
             }
@@ -162,7 +162,8 @@ impl Session {
         }
         self.actions.clear();
         self.actions.push_back(Action::Report(Event::SessionCut { source: self.facts.peer }));
-        if matches!(self.state, State::Handshake) {
+        // Before the greeting no reply has an enhanced code (RFC 2034, section 4), and this one needs it.
+        if matches!(self.state, State::Handshake | State::Greeting { .. }) {
             self.close_silently();
         } else {
             self.close(replies::NOT_ADMITTED);
@@ -185,6 +186,8 @@ impl Session {
                 self.close_silently();
             }
             State::Closed => self.state = State::Closed,
+            // It is said with the next action.
+            state @ State::Greeting { .. } => self.state = state,
             state => {
                 self.state = state;
                 self.close(replies::TIMED_OUT);

@@ -2,6 +2,7 @@
 //!
 //! Not here: the octets of a message (`message`).
 
+use crate::policy::conduct::Offence;
 use crate::policy::relaying::{accept_recipient, check_sender};
 use crate::smtp::address::{Charset, ReversePath};
 use crate::smtp::command::{ArgumentError, Command, Recipient, Verb};
@@ -21,10 +22,7 @@ impl Session {
     /// Makes one step with the input at hand; returns false if there is nothing to be done.
     pub(super) fn work(&mut self) -> bool {
         match &self.state {
-            State::Greeting => {
-                self.greet();
-                true
-            }
+            State::Greeting { until } => self.greet(*until),
             State::Commands => self.read_line(Awaited::Command),
             State::Exchange(_) => self.read_line(Awaited::Response),
             State::Body(_) | State::Chunk(_) | State::Skipping(_) => self.read_message(),
@@ -38,19 +36,6 @@ impl Session {
         }
     }
 
-    /// Octets that came before the greeting are those of a client that does not listen (RFC 5321,
-    /// section 4.3.1).
-    fn greet(&mut self) {
-        if self.input.is_empty() {
-            let greeting = replies::greeting(&self.facts.config.hostname);
-            self.state = State::Commands;
-            self.say(greeting);
-        } else {
-            let greeting = replies::refusing_greeting(&self.facts.config.hostname);
-            self.close(greeting);
-        }
-    }
-
     fn read_line(&mut self, awaited: Awaited) -> bool {
         let mut input: &[u8] = self.input.make_contiguous();
         let before = input.len();
@@ -61,7 +46,9 @@ impl Session {
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),
             (Ok(line), _) => self.obey(&line),
-            (Err(error @ LineError::BareLineFeed), _) => self.close(replies::line(error)),
+            (Err(error @ LineError::BareLineFeed), _) => {
+                self.close_on(Offence::BareLineFeed, replies::line(error));
+            }
             (Err(LineError::TooLong), State::Exchange(_)) => {
                 self.object(replies::exchange(ExchangeFault::TooLong));
             }
@@ -78,13 +65,13 @@ impl Session {
     fn obey(&mut self, line: &[u8]) {
         let (verb, rest) = Verb::split(line);
         if verb == Verb::Foreign {
-            return self.close(replies::WRONG_PROTOCOL);
+            return self.close_on(Offence::ForeignProtocol, replies::WRONG_PROTOCOL);
         }
         // Both end a group (RFC 2920, section 3.1). What follows DATA unasked is a message, and must
         // not be run as commands where DATA is refused; what follows STARTTLS in the clear is an
         // injection (RFC 3207, section 4.2).
         if matches!(verb, Verb::Data | Verb::StartTls) && !self.input.is_empty() {
-            return self.close(replies::TOO_EARLY);
+            return self.close_on(Offence::Injection, replies::TOO_EARLY);
         }
         let command = Command::read(verb, rest, self.facts.extensions);
         let admitted = self.stage.admit(verb);
@@ -126,7 +113,9 @@ impl Session {
     /// Answers a command that moves no mail.
     pub(super) fn idle_command(&mut self, reply: Reply) {
         match self.misdeeds.idle_command() {
-            Answer::Close => self.close(replies::TOO_MANY_IDLE_COMMANDS),
+            Answer::Close => {
+                self.close_on(Offence::TooManyErrors, replies::TOO_MANY_IDLE_COMMANDS);
+            }
             answer => self.answer(answer, reply),
         }
     }

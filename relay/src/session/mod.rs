@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! stage        which verb is lawful where: a table
+//! ends         the greeting, and every way to close
 //! exchange     AUTH, line by line
 //! transaction  sender and recipients
 //! message      DATA, BDAT and the octets that follow
@@ -18,6 +19,7 @@
 
 mod answers;
 mod commands;
+mod ends;
 mod exchange;
 mod incoming;
 mod limits;
@@ -31,13 +33,14 @@ mod xclient;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::config::{Config, Limits};
 use crate::event::Event;
 use crate::mail::envelope::Envelope;
+use crate::policy::conduct::Offence;
 use crate::policy::permit::{Client, Permit};
 use crate::policy::rate::Rates;
 use crate::smtp::extension::Extensions;
@@ -78,6 +81,8 @@ pub struct Facts {
     pub tokens: Tokens,
     /// The wall clock when the client connected; later instants are counted from it.
     pub connected_at: Timestamp,
+    /// How long its source has to wait for the greeting.
+    pub greet_after: Duration,
 }
 
 /// What the driver has to do. Actions come in order; each is done before the next is asked for.
@@ -108,6 +113,8 @@ pub enum Action {
     Abandon,
     /// Write an event.
     Report(Event),
+    /// Count an offence against the client's source.
+    Offended(Offence),
     /// Close the connection, after everything is sent. Nothing comes after it.
     Close,
 }
@@ -115,8 +122,8 @@ pub enum Action {
 /// What a session is doing.
 #[derive(Debug)]
 enum State {
-    /// Nothing was said yet.
-    Greeting,
+    /// Nothing was said yet; octets that come before this time are early talk.
+    Greeting { until: Instant },
     /// The driver makes the handshake.
     Handshake,
     /// A command is awaited.
@@ -200,7 +207,9 @@ impl Session {
                 actions.push_back(Action::Secure);
                 (State::Handshake, Stage::Clear)
             }
-            TlsStart::Starttls | TlsStart::Unavailable => (State::Greeting, Stage::Clear),
+            TlsStart::Starttls | TlsStart::Unavailable => {
+                (State::Greeting { until: now + facts.greet_after }, Stage::Clear)
+            }
         };
         Self {
             facts,
@@ -240,13 +249,13 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.actions.is_empty()
             && match self.state {
-                State::Commands
+                State::Greeting { .. }
+                | State::Commands
                 | State::Exchange(_)
                 | State::Body(_)
                 | State::Chunk(_)
                 | State::Skipping(_) => true,
-                State::Greeting
-                | State::Handshake
+                State::Handshake
                 | State::Looking(_)
                 | State::Verifying(_)
                 | State::Opening(_)
@@ -254,13 +263,6 @@ impl Session {
                 | State::Paused { .. }
                 | State::Closed => false,
             }
-    }
-
-    /// Returns whether nothing was said yet: octets that are there before the greeting come from a
-    /// client that does not listen, and are to be handed over before the first action is asked for.
-    #[must_use]
-    pub const fn is_unheard(&self) -> bool {
-        matches!(self.state, State::Greeting)
     }
 
     /// Returns whether nothing more will be awaited: only the last actions are left.
@@ -287,9 +289,7 @@ impl Session {
         let lifetime = self.began + limits.session;
         match &self.state {
             State::Handshake => self.since + limits.handshake,
-            State::Greeting | State::Commands | State::Exchange(_) => {
-                lifetime.min(self.since + limits.idle)
-            }
+            State::Commands | State::Exchange(_) => lifetime.min(self.since + limits.idle),
             State::Body(incoming) | State::Chunk(Chunked { incoming, .. }) => {
                 self.deadline_of_octets(incoming.began, incoming.size_bytes())
             }
@@ -298,7 +298,7 @@ impl Session {
                 self.since + limits::OWN_WORK
             }
             State::Storing { .. } => self.since + limits::COMMIT,
-            State::Paused { until, .. } => *until,
+            State::Greeting { until } | State::Paused { until, .. } => *until,
             State::Closed => self.since,
         }
     }
@@ -347,7 +347,7 @@ impl Session {
         match answer {
             Answer::Now => self.say(reply),
             Answer::After(pause) => self.state = State::Paused { until: self.now + pause, reply },
-            Answer::Close => self.close(replies::TOO_MANY_ERRORS),
+            Answer::Close => self.close_on(Offence::TooManyErrors, replies::TOO_MANY_ERRORS),
         }
     }
 
@@ -355,50 +355,5 @@ impl Session {
     fn object(&mut self, reply: impl Into<Reply>) {
         let answer = self.misdeeds.error(&self.limits);
         self.answer(answer, reply.into());
-    }
-
-    fn close(&mut self, reply: impl Into<Reply>) {
-        self.say(reply);
-        self.close_silently();
-    }
-
-    fn close_silently(&mut self) {
-        let has_draft = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opening(_) | State::Body(_) | State::Chunk(_) | State::Storing { .. } => true,
-            State::Greeting
-            | State::Handshake
-            | State::Commands
-            | State::Exchange(_)
-            | State::Looking(_)
-            | State::Verifying(_)
-            | State::Skipping(_)
-            | State::Paused { .. }
-            | State::Closed => false,
-        };
-        if has_draft || self.chunked.take().is_some() {
-            self.actions.push_front(Action::Abandon);
-        }
-        self.input.clear();
-        self.since = self.now;
-        self.actions.push_back(Action::Close);
-    }
-
-    fn end_transaction(&mut self) {
-        self.transaction = None;
-        if self.chunked.take().is_some() {
-            self.actions.push_back(Action::Abandon);
-        }
-        self.stage = self.stage.without_transaction();
-        self.leave_if_idle();
-    }
-
-    fn leave_if_idle(&mut self) {
-        if self.outlook == Outlook::Leaving
-            && self.transaction.is_none()
-            && self.chunked.is_none()
-            && matches!(self.state, State::Commands | State::Paused { .. })
-        {
-            self.close(replies::SHUTTING_DOWN);
-        }
     }
 }

@@ -15,6 +15,7 @@ use client::Client;
 use relay::config::{self, Config, ListenerTls};
 use relay::event::Event;
 use relay::journal::Journal;
+use relay::net::conduct::Conduct;
 use relay::net::inbound::{Door, serve};
 use relay::net::login::Logins;
 use relay::net::sessions::{Caps, Sessions};
@@ -65,12 +66,14 @@ impl House {
         let password = users::add(&users, "joe", Password::Made).unwrap().unwrap();
         let spool = Spool::open(&config.spool, |event| panic!("{event:?}")).unwrap();
         let config = Arc::new(config);
+        let conduct = Conduct::without_gate();
         let door = Arc::new(Door {
             rates: Arc::new(Rates::new(&config, Instant::now())),
             tls: Some(Arc::new(ServerTls::load(&config, journal.clone()).unwrap())),
             config,
             spool: Arc::new(spool),
-            logins: Logins::start(&users, journal.clone()).unwrap(),
+            logins: Logins::start(&users, journal.clone(), conduct.clone()).unwrap(),
+            conduct,
             journal: journal.clone(),
             sessions: Sessions::new(caps),
             tag_of: Box::new(|source| (source == CLIENT).then(|| "desk".to_owned())),

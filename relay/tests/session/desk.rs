@@ -10,6 +10,7 @@ use relay::config::Config;
 use relay::event::Event;
 use relay::mail::envelope::Envelope;
 use relay::mail::message::MessageId;
+use relay::policy::conduct::Offence;
 use relay::policy::credential::{Hash, Keys, StoredKeys};
 use relay::policy::rate::Rates;
 use relay::session::{
@@ -51,6 +52,7 @@ pub struct Desk {
     /// Committed messages.
     pub stored: Vec<(Envelope, Vec<u8>)>,
     pub events: Vec<Event>,
+    pub offences: Vec<Offence>,
     pub secure_asked: bool,
     /// What the client has beside its password, once TLS is made.
     pub channel: Channel,
@@ -90,6 +92,11 @@ impl Desk {
         Self::with(config, tls, |_| {})
     }
 
+    /// As [`Desk::new`], for a client that has to wait for the greeting.
+    pub fn greeted_after(greet_after: Duration, config: Config, tls: TlsStart) -> Self {
+        Self::with(config, tls, |facts| facts.greet_after = greet_after)
+    }
+
     /// As [`Desk::new`], with other facts.
     pub fn with(config: Config, tls: TlsStart, change: impl FnOnce(&mut Facts)) -> Self {
         let now = Instant::now();
@@ -105,6 +112,7 @@ impl Desk {
             extensions: Extensions::NONE,
             tokens: Tokens::Checked,
             connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
+            greet_after,
         };
         change(&mut facts);
         Self {
@@ -114,6 +122,7 @@ impl Desk {
             sent: String::new(),
             stored: Vec::new(),
             events: Vec::new(),
+            offences: Vec::new(),
             secure_asked: false,
             channel: Channel::default(),
             closed: false,
@@ -201,6 +210,7 @@ impl Desk {
                 Action::Commit => self.commit(),
                 Action::Abandon => self.draft = None,
                 Action::Report(event) => self.events.push(event),
+                Action::Offended(offence) => self.offences.push(offence),
                 Action::Close => self.closed = true,
             }
         }

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod claims;
+mod conduct;
 mod desk;
 mod dialogues;

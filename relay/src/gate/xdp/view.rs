@@ -93,10 +93,11 @@ impl View {
             let id = asked.image.entry(&source, |id| asked.lives(id))?;
             let row = asked.row(id)?;
             // A number that goes to another network meanwhile must not lend its tag.
-            let tag = row.net.filter(|net| net.contains(source)).map(|_| row.tag);
-            let tag = tag.and_then(|place| self.tags.get(&place.into(), 0).ok());
+            let net = row.net.filter(|net| net.contains(source));
+            let tag = net.and_then(|_| self.tags.get(&row.tag.into(), 0).ok());
             let tag = tag.filter(|tag| *tag != TagName::NONE);
-            Some(Listed { entry: id, tag: tag.and_then(|tag| tag.as_str().map(str::to_owned)) })
+            let tag = tag.and_then(|tag| tag.as_str().map(str::to_owned));
+            Some(Listed { entry: id, net, tag })
         })?
     }
 

@@ -18,6 +18,7 @@ use crate::config::{Config, Listener, ListenerTls};
 use crate::delivery;
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::net::conduct::Conduct;
 use crate::net::login::Logins;
 use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal, Tagged};
 use crate::net::tls::ServerTls;
@@ -47,6 +48,8 @@ pub struct Door {
     pub spool: Arc<Spool>,
     /// Who checks passwords.
     pub logins: Logins,
+    /// What clients did wrong so far.
+    pub conduct: Conduct,
     /// Where events go.
     pub journal: Journal,
     /// The live sessions.
@@ -231,6 +234,7 @@ fn session(Caller { peer, tag }: Caller, source: IpAddr, front: &Front) -> Sessi
         extensions: delivery::KEPT,
         tokens: door.logins.tokens(),
         connected_at: Timestamp::now(),
+        greet_after: door.conduct.slow_down(source),
     };
     Session::new(facts, Instant::now())
 }

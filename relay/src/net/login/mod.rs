@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::config::OAuth;
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::net::conduct::Conduct;
 use crate::policy::conduct::FailedLogins;
 use crate::policy::credential::{RecentLogins, StoredKeys, is_login};
 use crate::session::{Credentials, Proof, Token, Tokens, Verdict, Wanted};
@@ -40,6 +41,7 @@ pub struct Logins {
 #[derive(Debug)]
 struct Shared {
     journal: Journal,
+    conduct: Conduct,
     users: Live<Store>,
     tokens: Mutex<Option<Arc<Live<TokenKeys>>>>,
     failed: Mutex<FailedLogins>,
@@ -60,7 +62,7 @@ impl Logins {
     /// # Errors
     ///
     /// What [`Store::load`] fails with, but for a missing file.
-    pub fn start(path: &Path, journal: Journal) -> Result<Self, UsersError> {
+    pub fn start(path: &Path, journal: Journal, conduct: Conduct) -> Result<Self, UsersError> {
         let users = Live::open(path, |path| match Store::load(path) {
             Err(UsersError::Missing(_)) => Ok(Store::empty()),
             read => read,
@@ -69,6 +71,7 @@ impl Logins {
         rand::fill(&mut key).expect("invariant: the operating system gives random numbers");
         let shared = Arc::new(Shared {
             journal,
+            conduct,
             users,
             tokens: Mutex::default(),
             failed: Mutex::default(),
@@ -228,12 +231,14 @@ impl Shared {
     /// Notes that `login` proved who it is.
     fn succeeded(&self, source: IpAddr, login: &str) -> Verdict {
         lock(&self.failed).succeeded(source, login);
+        self.conduct.succeeded(source);
         Verdict::Granted(login.to_owned())
     }
 
     /// Notes that `login` did not, by whatever mechanism.
     fn failed(&self, source: IpAddr, login: &str) -> Verdict {
         let login = bounded(login);
+        self.conduct.failed(source, login);
         if let Some(failures) = lock(&self.failed).failed(source, login, Instant::now()) {
             let login = login.to_owned();
             self.journal.write(Event::LoginFailed { source, login, failures });
@@ -250,7 +255,7 @@ impl Shared {
         let knows = acts_as_itself
             && is_login(&shown.login)
             && lock(&self.recent).knows(&shown.login, &shown.password, now);
-        knows.then(|| Verdict::Granted(shown.login.clone()))
+        knows.then(|| self.succeeded(source, &shown.login))
     }
 
     /// Returns the list of users in force, read again if its file has changed. A file that cannot be
@@ -284,118 +289,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use zeroize::Zeroizing;
-
-    use super::*;
-    use crate::policy::credential::Hash;
-    use crate::users::{self, Password};
-
-    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-
-    fn shown(login: &str, password: &str) -> Proof {
-        acting(login, password, None)
-    }
-
-    fn acting(login: &str, password: &str, acts_as: Option<&str>) -> Proof {
-        let password = Zeroizing::new(password.as_bytes().to_vec());
-        let acts_as = acts_as.map(str::to_owned);
-        Proof::Password(Credentials { login: login.to_owned(), password, acts_as })
-    }
-
-    #[tokio::test]
-    async fn logins_are_granted_as_the_file_says_now() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.toml");
-        let logins = Logins::start(&path, Journal::memory()).unwrap();
-        assert_eq!(logins.verify(SOURCE, shown("app", "x")).await, Verdict::Denied);
-        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
-        let app = || shown("app", &password);
-        let granted = Verdict::Granted("app".to_owned());
-        assert_eq!(logins.verify(SOURCE, app()).await, granted);
-        assert_eq!(logins.verify(SOURCE, app()).await, granted, "from memory");
-        let as_other = acting("app", &password, Some("web"));
-        assert_eq!(logins.verify(SOURCE, as_other).await, Verdict::Denied);
-        users::remove(&path, "app").unwrap();
-        assert_eq!(logins.verify(SOURCE, app()).await, Verdict::Denied, "the memory is dropped");
-    }
-
-    #[tokio::test]
-    async fn five_failures_make_the_pair_wait_and_are_logged_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.toml");
-        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
-        let journal = Journal::memory();
-        let logins = Logins::start(&path, journal.clone()).unwrap();
-        for _ in 0..5 {
-            assert_eq!(logins.verify(SOURCE, shown("app", "wrong")).await, Verdict::Denied);
-        }
-        assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, Verdict::Later);
-        let other = "192.0.2.2".parse().unwrap();
-        let granted = Verdict::Granted("app".to_owned());
-        assert_eq!(logins.verify(other, shown("app", &password)).await, granted);
-        let login = "app".to_owned();
-        assert_eq!(journal.take(), [Event::LoginFailed { source: SOURCE, login, failures: 5 }]);
-    }
-
-    #[tokio::test]
-    async fn keys_of_no_login_look_like_those_of_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.toml");
-        users::add(&path, "app", Password::Made).unwrap();
-        let logins = Logins::start(&path, Journal::memory()).unwrap();
-        let keys = async |login: &str, hash| {
-            let wanted = Wanted { login: login.to_owned(), hash };
-            logins.keys(SOURCE, wanted).await.unwrap()
-        };
-        for hash in [Hash::Sha256, Hash::Sha512] {
-            let (real, fake) = (keys("app", hash).await, keys("none", hash).await);
-            assert_eq!(real.iterations, fake.iterations);
-            assert_eq!(real.salt.len(), fake.salt.len());
-            assert_eq!(fake, keys("none", hash).await, "always the same");
-            assert_ne!(fake.salt, keys("other", hash).await.salt);
-            for keys in [&real.keys, &fake.keys] {
-                assert_eq!((keys.stored.len(), keys.server.len()), (hash.octets(), hash.octets()));
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn failures_by_every_mechanism_make_the_pair_wait_for_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.toml");
-        let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
-        let logins = Logins::start(&path, Journal::memory()).unwrap();
-        let no_keys = || Proof::NoKeys { login: "app".to_owned() };
-        let keys = |acts_as: Option<&str>| Proof::Keys {
-            login: "app".to_owned(),
-            acts_as: acts_as.map(str::to_owned),
-        };
-        assert_eq!(logins.verify(SOURCE, keys(None)).await, Verdict::Granted("app".to_owned()));
-        assert_eq!(logins.verify(SOURCE, keys(Some("web"))).await, Verdict::Denied);
-        for _ in 0..4 {
-            assert_eq!(logins.verify(SOURCE, no_keys()).await, Verdict::Denied);
-        }
-        assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, Verdict::Later);
-        assert_eq!(logins.verify(SOURCE, keys(None)).await, Verdict::Later);
-        let wanted = Wanted { login: "app".to_owned(), hash: Hash::Sha256 };
-        assert_eq!(logins.keys(SOURCE, wanted).await, None);
-    }
-
-    #[tokio::test]
-    async fn a_certificate_grants_its_names_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let logins = Logins::start(&folder.path().join("users.toml"), Journal::memory()).unwrap();
-        let certificate = |acts_as: Option<&str>| Proof::Certificate {
-            names: vec!["app".to_owned(), "app.example.net".to_owned()],
-            acts_as: acts_as.map(str::to_owned),
-        };
-        for (acts_as, verdict) in [
-            (None, Verdict::Granted("app".to_owned())),
-            (Some("app.example.net"), Verdict::Granted("app.example.net".to_owned())),
-            (Some("web"), Verdict::Denied),
-        ] {
-            assert_eq!(logins.verify(SOURCE, certificate(acts_as)).await, verdict);
-        }
-    }
-}
+mod tests;
