@@ -5,6 +5,7 @@
 pub mod frames;
 pub mod lists;
 pub mod measure;
+pub mod misconduct;
 pub mod mutate;
 pub mod need;
 pub mod peer;
