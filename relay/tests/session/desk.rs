@@ -112,7 +112,7 @@ impl Desk {
             extensions: Extensions::NONE,
             tokens: Tokens::Checked,
             connected_at: jiff::Timestamp::from_second(1_763_942_400).unwrap(),
-            greet_after,
+            greet_after: Duration::ZERO,
         };
         change(&mut facts);
         Self {
@@ -245,9 +245,7 @@ fn verdict(proof: Proof) -> Verdict {
             (login, right)
         }
         Proof::NoKeys { login } => (login, false),
-        Proof::Certificate { names, acts_as } => {
-            (names[0].clone(), is("joe", acts_as.as_deref()))
-        }
+        Proof::Certificate { names, acts_as } => (names[0].clone(), is("joe", acts_as.as_deref())),
         Proof::Token(token) => {
             let right = token.text.as_str() == "a.b.c" && is("joe", token.claims.as_deref());
             ("joe".to_owned(), right)
