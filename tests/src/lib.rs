@@ -7,6 +7,7 @@ pub mod lists;
 pub mod measure;
 pub mod misconduct;
 pub mod mutate;
+pub mod named;
 pub mod need;
 pub mod peer;
 pub mod world;

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use tests::named::{self, top};
 
 /// How many pitfalls are known.
 const PITFALLS: usize = 54;
@@ -21,24 +21,10 @@ struct Row {
     reason: Option<String>,
 }
 
-fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn rows() -> Result<BTreeMap<usize, Row>> {
     let text = fs::read_to_string(top().join("tests/gate.toml"))?;
     let rows: BTreeMap<String, Row> = toml::from_str(&text)?;
     rows.into_iter().map(|(number, row)| Ok((number.parse()?, row))).collect()
-}
-
-/// Whether `name` is a test that runs in this text.
-fn is_a_test(text: &str, name: &str) -> bool {
-    let head = format!("fn {name}(");
-    let Some(at) = text.find(&head) else { return false };
-    let before = &text[..at];
-    // Attributes stand between the item before and the function.
-    let attributes = before.rsplit("\n\n").next().unwrap_or(before);
-    attributes.contains("#[test]") && !attributes.contains("#[ignore")
 }
 
 #[test]
@@ -51,21 +37,10 @@ fn no_pitfall_is_missing_and_each_has_a_living_test_or_a_reason() -> Result<()> 
         ensure!(!row.tests.is_empty() || row.reason.is_some(), "{name}: neither test nor reason");
         ensure!(row.reason.is_none_or(|reason| reason.len() > 20), "{name}: no reason at all");
         for test in row.tests {
-            let (file, test) = test.split_once(' ').with_context(|| format!("{name}: {test}"))?;
-            let text = fs::read_to_string(top().join(file)).with_context(|| file.to_owned())?;
-            ensure!(is_a_test(&text, test), "{name}: {file} has no test {test}");
+            named::find(&test).with_context(|| name.clone())?;
         }
     }
     Ok(())
-}
-
-#[test]
-fn a_test_that_is_gone_ignored_or_no_test_is_found() {
-    let text = "fn helper() {}\n\n#[test]\nfn lives() {}\n\n#[test]\n#[ignore = \"slow\"]\nfn sleeps() {}\n";
-    assert!(is_a_test(text, "lives"));
-    for name in ["helper", "sleeps", "gone", "live"] {
-        assert!(!is_a_test(text, name), "{name}");
-    }
 }
 
 #[test]
