@@ -41,6 +41,16 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Returns every dialogue by its name below `tests/dialogues`, in their order.
+pub fn all() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/dialogues");
+    let mut found = Vec::new();
+    files(&folder, &mut found);
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(&folder).unwrap().display().to_string();
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
 fn unescape(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut letters = text.chars();
@@ -120,7 +130,7 @@ fn desk(text: &str) -> Desk {
 }
 
 /// Runs a dialogue with input cut into pieces of `step` octets; returns all that was said.
-fn run(text: &str, step: usize) -> Result<String, String> {
+pub fn run(text: &str, step: usize) -> Result<String, String> {
     let mut desk = desk(text);
     let mut all = String::new();
     for (number, line) in text.lines().enumerate() {
@@ -222,18 +232,13 @@ fn event(desk: &mut Desk, word: &str) -> Result<(), String> {
 
 #[test]
 fn every_dialogue_goes_as_written_whole_and_octet_by_octet() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/dialogues");
-    let mut found = Vec::new();
-    files(&folder, &mut found);
-    found.sort();
+    let found = all();
     assert!(found.len() >= 30, "the dialogues are missing: {}", found.len());
     let mut problems = Vec::new();
-    for path in &found {
-        let text = fs::read_to_string(path).unwrap();
-        let name = path.strip_prefix(&folder).unwrap().display();
-        match run(&text, usize::MAX) {
+    for (name, text) in &found {
+        match run(text, usize::MAX) {
             Err(problem) => problems.push(format!("{name}, whole: {problem}")),
-            Ok(whole) if !text.contains("\n@ unlawful") => match run(&text, 1) {
+            Ok(whole) if !text.contains("\n@ unlawful") => match run(text, 1) {
                 Err(problem) => problems.push(format!("{name}, octet by octet: {problem}")),
                 Ok(cut) => assert_eq!(
                     without_nonces(&cut),

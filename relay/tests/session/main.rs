@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bounds;
 mod claims;
 mod conduct;
 mod desk;
 mod dialogues;
+mod stages;
