@@ -8,6 +8,7 @@ mod bench;
 mod caller;
 mod check;
 mod demo;
+mod fuzz;
 mod install;
 mod place;
 mod setup;
@@ -34,6 +35,9 @@ usage: cargo xtask <task>
                     what the gate costs beside others, in one run: tables, gate.json and
                     gate.svg in FOLDER (target/bench). Without --install what is missing of
                     the others is left out, or named
+  fuzz [TARGET] [--for 60s]
+                    libFuzzer looks for input that breaks a claim of tests/fuzz, each target
+                    for that long; takes a C++ compiler (Debian: g++)
   check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
@@ -64,6 +68,10 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["bench", "gate", "--install"] => bench::gate(bench::FOLDER, Tools::Install),
         ["bench", "gate", "--install", folder] => bench::gate(folder, Tools::Install),
         ["bench", "gate", folder] => bench::gate(folder, Tools::Skip),
+        ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
+        ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::duration(time)?),
+        ["fuzz", target] => fuzz::fuzz(Some(target), fuzz::FOR),
+        ["fuzz", target, "--for", time] => fuzz::fuzz(Some(target), fuzz::duration(time)?),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
