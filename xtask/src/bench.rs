@@ -12,13 +12,40 @@ use crate::test::Tools;
 /// Where the results go if nobody says otherwise.
 pub const FOLDER: &str = "target/bench";
 
-/// Builds the release as the calling user, runs the bench of the gate as root, and passes on its code. The
-/// results are written into `folder`.
+/// What can be measured.
+#[derive(Clone, Copy)]
+pub enum Bench {
+    /// The gate, beside other firewalls.
+    Gate,
+    /// The relay, beside Postfix.
+    Smtp,
+}
+
+impl Bench {
+    /// Returns the program that measures it, an example of the package `tests`.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Gate => "bench_gate",
+            Self::Smtp => "bench_smtp",
+        }
+    }
+
+    /// Returns what it needs root for.
+    const fn needs(self) -> &'static str {
+        match self {
+            Self::Gate => "network namespaces and XDP need root",
+            Self::Smtp => "a network namespace and Postfix's master need root",
+        }
+    }
+}
+
+/// Builds the release as the calling user, runs a bench as root, and passes on its code. The results are
+/// written into `folder`.
 ///
 /// # Errors
 ///
 /// If something cannot be built, installed or started.
-pub fn gate(folder: &str, tools: Tools) -> Result<ExitCode> {
+pub fn bench(what: Bench, folder: &str, tools: Tools) -> Result<ExitCode> {
     setup()?;
     if tools == Tools::Install {
         crate::install::install()?;
@@ -27,14 +54,14 @@ pub fn gate(folder: &str, tools: Tools) -> Result<ExitCode> {
     let release = ["build", "--release"];
     let product = ["--package", "relay", "--bins"];
     let product = artifact::build(cargo().args(release).args(product))?;
-    let bench = ["--package", "tests", "--example", "bench_gate"];
+    let bench = ["--package", "tests", "--example", what.program()];
     let bench = artifact::build(cargo().args(release).args(bench))?;
     let sallyport = &artifact::find(&product, "sallyport")?.executable;
-    let bench = &artifact::find(&bench, "bench_gate")?.executable;
+    let bench = &artifact::find(&bench, what.program())?.executable;
     // It belongs to the caller, also where root writes into it.
     std::fs::create_dir_all(folder).with_context(|| folder.to_owned())?;
     if !is_root() {
-        eprintln!("bench: network namespaces and XDP need root: running the bench by sudo");
+        eprintln!("bench: {}: running the bench by sudo", what.needs());
     }
     eprintln!("bench: some minutes; whatever else this host does shows in the figures");
     let variables = [("SALLYPORT_BIN", sallyport.as_os_str())];

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::bench::Bench;
 use crate::test::Tools;
 
 const USAGE: &str = "\
@@ -35,6 +36,9 @@ usage: cargo xtask <task>
                     what the gate costs beside others, in one run: tables, gate.json and
                     gate.svg in FOLDER (target/bench). Without --install what is missing of
                     the others is left out, or named
+  bench smtp [--install] [FOLDER]
+                    what the relay takes, beside Postfix in the same run: tables, smtp.json
+                    and smtp.svg in FOLDER, which should be on the disk to be measured
   fuzz [TARGET] [--for 60s]
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
                     for that long; takes a C++ compiler (Debian: g++)
@@ -64,10 +68,8 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["demo", arguments @ ..] => demo::demo(arguments),
         ["test"] => test::test(Tools::Skip),
         ["test", "--install"] => test::test(Tools::Install),
-        ["bench", "gate"] => bench::gate(bench::FOLDER, Tools::Skip),
-        ["bench", "gate", "--install"] => bench::gate(bench::FOLDER, Tools::Install),
-        ["bench", "gate", "--install", folder] => bench::gate(folder, Tools::Install),
-        ["bench", "gate", folder] => bench::gate(folder, Tools::Skip),
+        ["bench", "gate", rest @ ..] => measure(Bench::Gate, rest),
+        ["bench", "smtp", rest @ ..] => measure(Bench::Smtp, rest),
         ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
         ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::duration(time)?),
         ["fuzz", target] => fuzz::fuzz(Some(target), fuzz::FOR),
@@ -77,9 +79,21 @@ fn task(words: &[&str]) -> Result<ExitCode> {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            eprint!("{USAGE}");
-            Ok(ExitCode::from(2))
-        }
+        _ => Ok(misused()),
     }
+}
+
+fn measure(what: Bench, words: &[&str]) -> Result<ExitCode> {
+    match words {
+        [] => bench::bench(what, bench::FOLDER, Tools::Skip),
+        ["--install"] => bench::bench(what, bench::FOLDER, Tools::Install),
+        ["--install", folder] => bench::bench(what, folder, Tools::Install),
+        [folder] => bench::bench(what, folder, Tools::Skip),
+        _ => Ok(misused()),
+    }
+}
+
+fn misused() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }

@@ -67,6 +67,17 @@ pub const TOOLS: &[Tool] = &[
         purpose: "a next hop that we did not write, with faults on demand",
     },
     program("postfix", "postfix", "a next hop that we did not write; smtp-source and smtp-sink"),
+    program(
+        "saslpasswd2",
+        "sasl2-bin",
+        "a login at Postfix without another server, to measure beside",
+    ),
+    Tool {
+        name: "sasl-plain",
+        package: "libsasl2-modules",
+        proof: Proof::Runs("/bin/sh", &["-c", "ls /usr/lib/*/sasl2/libplain.so > /dev/null"]),
+        purpose: "AUTH PLAIN at Postfix",
+    },
 ];
 
 const fn program(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
