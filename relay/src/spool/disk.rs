@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::{ReadWriteFlags, preadv2};
+
 /// The file whose lock says that a process has the spool open.
 const LOCK: &str = "lock";
 
@@ -44,6 +46,9 @@ pub trait File: Send + Sync + Debug {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Fills `bytes` from `offset`, or fails.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Fills `bytes` from `offset` if that needs no wait for the disk; false if it does, or if they cannot be
+    /// read at all.
+    fn read_from_memory(&self, bytes: &mut [u8], offset: u64) -> bool;
     /// Returns when all that was written survives a loss of power.
     ///
     /// After an error nothing is known of what was written since the last success, and a second
@@ -135,6 +140,13 @@ impl File for fs::File {
         self.read_exact_at(bytes, offset)
     }
 
+    fn read_from_memory(&self, bytes: &mut [u8], offset: u64) -> bool {
+        let wanted = bytes.len();
+        let mut bytes = [io::IoSliceMut::new(bytes)];
+        // What is not in the page cache as a whole is cut short or refused (preadv2(2), RWF_NOWAIT).
+        preadv2(self, &mut bytes, offset, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == wanted)
+    }
+
     fn flush(&self) -> io::Result<()> {
         self.sync_data()
     }
@@ -163,5 +175,20 @@ mod tests {
         assert_eq!(Folder::open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(folder);
         Folder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_from_memory_is_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&home.path().join("spool")).unwrap();
+        let file = folder.create("a").unwrap();
+        file.write_at(b"0123456789", 0).unwrap();
+        let mut octets = [0; 4];
+        // Not every file system reads without waiting; one that does gives what was written.
+        if file.read_from_memory(&mut octets, 3) {
+            assert_eq!(&octets, b"3456");
+        }
+        assert!(!file.read_from_memory(&mut octets, 8), "it ends before the fourth octet");
+        assert!(!file.read_from_memory(&mut octets, 100));
     }
 }

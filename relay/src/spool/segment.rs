@@ -255,12 +255,32 @@ pub fn read(
     marker: Marker,
     location: Location,
 ) -> Result<(Header, Vec<u8>), StoreError> {
+    let mut bytes = vec![0; location.length as usize];
+    file.read_at(&mut bytes, u64::from(location.offset)).map_err(StoreError::reading)?;
+    check(bytes, marker, location)
+}
+
+/// Reads and checks the record at `location` as [`read`] does if that needs no wait for the disk; none if it does.
+pub fn read_from_memory(
+    file: &dyn File,
+    marker: Marker,
+    location: Location,
+) -> Option<Result<(Header, Vec<u8>), StoreError>> {
+    let mut bytes = vec![0; location.length as usize];
+    let is_read = file.read_from_memory(&mut bytes, u64::from(location.offset));
+    is_read.then(|| check(bytes, marker, location))
+}
+
+/// Checks the record that was read from `location`.
+fn check(
+    mut bytes: Vec<u8>,
+    marker: Marker,
+    location: Location,
+) -> Result<(Header, Vec<u8>), StoreError> {
     let damaged = |problem: &str| {
         let (segment, offset) = (location.segment.file_name(), location.offset);
         StoreError::Damaged(format!("{segment} at {offset}: {problem}"))
     };
-    let mut bytes = vec![0; location.length as usize];
-    file.read_at(&mut bytes, u64::from(location.offset)).map_err(StoreError::reading)?;
     let header = bytes.first_chunk().map(|bytes| Header::decode(bytes, marker));
     let Some(Ok(header)) = header else {
         return Err(damaged("the header fails its check"));

@@ -21,6 +21,9 @@ use crate::spool::share::Owner;
 const SPACE_AGE: Duration = Duration::from_millis(250);
 /// The share of the file system that is kept free: one part in this many.
 const RESERVE_SHARE: u64 = 20;
+/// The longest record that is read on the spot if it lies in memory, octets: up to here handing it to another
+/// thread costs more than the copy.
+const AT_ONCE: u32 = 64 << 10;
 
 /// The limits of a spool.
 #[derive(Clone, Copy, Debug)]
@@ -198,7 +201,8 @@ impl Shared {
         self.say(Event::SpoolDamaged { place: id.to_string(), problem });
     }
 
-    /// Reads and checks the record that `find` names.
+    /// Reads and checks the record that `find` names: on the spot what lies in memory and is no longer than
+    /// [`AT_ONCE`], as a message does that was just accepted, else on a thread that may wait for the disk.
     ///
     /// # Errors
     ///
@@ -208,6 +212,11 @@ impl Shared {
         find: impl Fn(&Index) -> Option<Location>,
     ) -> Result<(Header, Vec<u8>), StoreError> {
         let (file, marker, location) = self.find(find)?;
+        if location.length <= AT_ONCE
+            && let Some(read) = segment::read_from_memory(file.as_ref(), marker, location)
+        {
+            return read;
+        }
         let task =
             tokio::task::spawn_blocking(move || segment::read(file.as_ref(), marker, location));
         task.await.map_err(|problem| StoreError::Failed(problem.to_string()))?

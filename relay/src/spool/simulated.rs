@@ -317,6 +317,10 @@ impl File for Opened {
         Ok(())
     }
 
+    fn read_from_memory(&self, bytes: &mut [u8], offset: u64) -> bool {
+        self.read_at(bytes, offset).is_ok()
+    }
+
     fn flush(&self) -> io::Result<()> {
         let mut world = self.disk.world();
         let luck = world.begin();
