@@ -207,7 +207,7 @@ impl Watched {
         let tag = listed.as_ref().and_then(|listed| listed.tag.as_deref());
         let auto_bans = self.auto_bans.read().unwrap_or_else(PoisonError::into_inner);
         let auto_ban = match (self.guard(), entry) {
-            (Guard::Guarded | Guard::Degraded, Some(entry)) => auto_bans.of(entry, tag),
+            (Guard::Guarded | Guard::Degraded, Some(entry)) => auto_bans.of(client, entry, tag),
             (Guard::Guarded | Guard::Degraded, None)
             | (Guard::Unguarded | Guard::Waiting | Guard::Refusing, _) => AutoBan::Off,
         };

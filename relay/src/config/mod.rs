@@ -155,7 +155,7 @@ pub struct Relay {
 }
 
 /// `[[listener]]`: an address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Address and port; `[::]` takes IPv4 clients too.
     pub address: SocketAddr,

@@ -78,7 +78,7 @@ mod phrases {
     pub const TOO_MANY_FAILED_LOGINS: Phrase = phrase(421, 4, 7, 0, "Too many failed logins, closing");
     pub const TOO_MANY_SESSIONS: Phrase = phrase(421, 4, 7, 0, "This login has as many sessions as it may, closing; try again later");
     pub const TIMED_OUT: Phrase = phrase(421, 4, 4, 2, "Timed out, closing");
-    pub const TOO_MANY_SESSIONS: Phrase = phrase(421, 4, 7, 0, "Too many sessions from this address, closing");
+    pub const TOO_MANY_FROM_THERE: Phrase = phrase(421, 4, 7, 0, "Too many sessions from this address, closing");
     pub const XCLIENT_DENIED: Phrase = phrase(550, 5, 7, 0, "XCLIENT is not permitted for this address");
     pub const SHUTTING_DOWN: Phrase = phrase(421, 4, 3, 2, "Shutting down, closing");
     pub const NOT_ADMITTED: Phrase = phrase(421, 4, 7, 0, "This address is no longer admitted, closing");

@@ -64,7 +64,7 @@ impl Session {
         self.now = now;
         if !matches!(self.state, State::Closed) {
             self.actions.clear();
-            self.close(replies::TOO_MANY_SESSIONS);
+            self.close(replies::TOO_MANY_FROM_THERE);
         }
     }
 }

@@ -239,7 +239,7 @@ async fn one_session_too_many_is_turned_away_and_the_place_is_free_again() {
 #[tokio::test]
 async fn a_tag_over_the_sessions_of_its_policy_is_turned_away() {
     let mut config = config();
-    let desk = relay::config::Who::Tag("desk".to_owned());
+    let desk = config::Who::Tag("desk".to_owned());
     config.policies[0] =
         config::Policy { who: desk, sessions: Some(1), ..config.policies[0].clone() };
     let house = House::under(config, MANY, ListenerTls::Starttls);

@@ -127,7 +127,10 @@ async fn who_is_not_named_is_not_believed() {
 
 #[tokio::test]
 async fn sessions_are_limited_by_client_and_cut_by_balancer() {
-    let house = House::behind_a_balancer(Caps { in_all: 9, from_source: 1 }, ListenerTls::Starttls);
+    let house = House::behind_a_balancer(
+        Caps { in_all: 9, from_source: 1, from_network: 9 },
+        ListenerTls::Starttls,
+    );
     let mut first = house.introduced(V1).await;
     first.expect("220 ").await;
     let mut other = house.introduced(b"PROXY TCP6 2001:db8::7 ::1 1 2\r\n").await;
@@ -143,7 +146,10 @@ async fn sessions_are_limited_by_client_and_cut_by_balancer() {
 
 #[tokio::test]
 async fn silent_connections_of_a_balancer_have_places_and_end_with_the_process() {
-    let house = House::behind_a_balancer(Caps { in_all: 1, from_source: 9 }, ListenerTls::Starttls);
+    let house = House::behind_a_balancer(
+        Caps { in_all: 1, from_source: 9, from_network: 9 },
+        ListenerTls::Starttls,
+    );
     let mut silent = house.client().await;
     let mut more = house.client().await;
     more.expect("421 relay.example.net too many sessions").await;
@@ -170,11 +176,11 @@ async fn failed_logins_count_for_the_client_and_not_for_the_balancer() {
 
 #[tokio::test]
 async fn a_filter_behind_a_balancer_is_offered_xclient_and_its_place_moves() {
-    let house =
-        House::serving(Caps { in_all: 9, from_source: 1 }, ListenerTls::Starttls, |listener| {
-            listener.proxy = vec![CLIENT.into()];
-            listener.xclient = vec![CLIENT.into(), BEHIND.into()];
-        });
+    let caps = Caps { in_all: 9, from_source: 1, from_network: 9 };
+    let house = House::open_as(caps, ListenerTls::Starttls, |config| {
+        config.listeners[0].proxy = vec![CLIENT.into()];
+        config.listeners[0].xclient = vec![CLIENT.into(), BEHIND.into()];
+    });
     let client = house.introduced(V1).await;
     let mut filter = house.secured(client).await;
     filter.ask("XCLIENT ADDR=203.0.113.8", "220 relay.example.net").await;

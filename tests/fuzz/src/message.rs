@@ -44,6 +44,7 @@ fn collect(
 fn trace() -> Trace<'static> {
     Trace {
         client_name: "client.example.net",
+        host_name: None,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
         hostname: "relay.example.net",
         protocol: "ESMTPSA",

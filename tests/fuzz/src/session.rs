@@ -44,7 +44,7 @@ fn begin(start: u8, how: u8) -> Desk {
     let tls = if start % 4 == 0 { TlsStart::Starttls } else { TlsStart::Implicit };
     let limits = config(if how & 4 == 0 { "" } else { SMALL });
     let extensions = if how & 8 == 0 { Extensions::NONE } else { Extensions::ALL };
-    let mut desk = Desk::offering(limits, tls, extensions);
+    let mut desk = Desk::with(limits, tls, |facts| facts.extensions = extensions);
     desk.obey();
     if start % 4 > 0 {
         desk.secured();

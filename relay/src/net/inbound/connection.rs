@@ -114,7 +114,7 @@ impl<'a> Connection<'a> {
             Action::Commit => self.commit().await?,
             Action::Abandon => self.draft = None,
             Action::Report(event) => self.door.journal.write(event),
-            Action::Offended(offence) => self.door.conduct.offended(self.source, offence),
+            Action::Offended(offence) => self.door.conduct.offended(self.place.source(), offence),
             Action::Close => {}
         }
         Ok(())
