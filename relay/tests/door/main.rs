@@ -46,16 +46,19 @@ impl House {
     }
 
     fn under(config: Config, caps: Caps, tls: ListenerTls) -> Self {
-        Self::open_as(caps, tls, |changed| *changed = config)
+        Self::open_as(caps, tls, |changed| {
+            *changed = Config { tls: changed.tls.clone(), ..config };
+            changed.listeners[0].tls = tls;
+        })
     }
 
     /// As [`House::open`], with what `change` makes of the configuration.
     fn open_as(caps: Caps, tls: ListenerTls, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config();
-        change(&mut config);
         (config.tls.certificate, config.tls.key) = (path(&folder, "chain"), path(&folder, "key"));
         config.listeners[0].tls = tls;
+        change(&mut config);
         let how = config.listeners[0].clone();
         config.spool.path = path(&folder, "spool");
         let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
