@@ -22,7 +22,7 @@ const STAGES: [(&str, &str); 8] = [
 ];
 
 /// Each verb with an argument that is good.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "EHLO client.example.net",
     "HELO client.example.net",
     "STARTTLS",
@@ -35,6 +35,7 @@ const VERBS: [&str; 17] = [
     "NOOP",
     "VRFY joe",
     "HELP",
+    "XCLIENT ADDR=192.0.2.1",
     "EXPN list",
     "ETRN example.net",
     "QUIT",
