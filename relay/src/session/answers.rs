@@ -79,12 +79,11 @@ impl Session {
                 let by = if chunk.is_some() { By::Bdat } else { By::Data };
                 let incoming = Incoming::new(id, envelope, by, &self.limits, now);
                 let incoming = Box::new(incoming);
-                match chunk {
-                    Some(chunk) => self.begin_chunk(incoming, chunk),
-                    None => {
-                        self.enter(State::Body(incoming), now);
-                        self.say(replies::go_ahead());
-                    }
+                if let Some(chunk) = chunk {
+                    self.begin_chunk(incoming, chunk);
+                } else {
+                    self.enter(State::Body(incoming), now);
+                    self.say(replies::go_ahead());
                 }
             }
             state => self.state = state,

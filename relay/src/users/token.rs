@@ -54,7 +54,7 @@ pub struct TokenKeys {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    verifier: DecodingKey,
 }
 
 impl TokenKeys {
@@ -105,7 +105,7 @@ impl TokenKeys {
             wanted.set_audience(&[&self.audience]);
             wanted.validate_nbf = true;
             wanted.leeway = LEEWAY;
-            decode::<Map<String, Value>>(token, &key.key, &wanted).ok()
+            decode::<Map<String, Value>>(token, &key.verifier, &wanted).ok()
         });
         let claims = claims.ok_or(TokenError::Refused)?.claims;
         let login = claims.get(&self.claim).and_then(Value::as_str).ok_or(TokenError::Refused)?;
@@ -129,8 +129,8 @@ impl Key {
             | Algorithm::EdDSA => true,
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => false,
         })?;
-        let key = DecodingKey::from_jwk(jwk).ok()?;
-        Some(Self { id: jwk.common.key_id.clone(), algorithm, key })
+        let verifier = DecodingKey::from_jwk(jwk).ok()?;
+        Some(Self { id: jwk.common.key_id.clone(), algorithm, verifier })
     }
 }
 

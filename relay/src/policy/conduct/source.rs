@@ -20,7 +20,7 @@ impl Source {
     #[must_use]
     pub fn of(client: IpAddr, entry: Option<IpNetwork>) -> Self {
         let client = client.to_canonical();
-        let narrow = entry.filter(|entry| entry.is_ipv6()).map_or(0, |entry| entry.prefix());
+        let narrow = entry.filter(IpNetwork::is_ipv6).map_or(0, |entry| entry.prefix());
         match client {
             IpAddr::V4(_) => Self(client.into()),
             IpAddr::V6(_) => Self::cut(client, narrow.max(HOST_BITS_V6)),

@@ -355,9 +355,8 @@ fn prove(mechanism: Mechanism, shown: Shown, means: Means) -> Result<Proof, Exch
                 Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Bearer") => {
                     Zeroizing::new(rest.to_owned())
                 }
-                Some(_) => return Err(missing),
                 None if mechanism == Mechanism::XOAuth2 => text,
-                None => return Err(missing),
+                Some(_) | None => return Err(missing),
             };
             let (claims, by) = if mechanism == Mechanism::XOAuth2 {
                 (login, TokenMechanism::XOAuth2)

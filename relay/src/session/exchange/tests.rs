@@ -130,7 +130,7 @@ impl Pencil {
             .unwrap();
         let name = self.name();
         let name = Mechname::parse(name.as_bytes()).unwrap().to_owned();
-        SASLClient::new(config).start_suggested([&&*name]).unwrap()
+        SASLClient::new(config).start_suggested([&name]).unwrap()
     }
 }
 
