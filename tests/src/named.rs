@@ -20,7 +20,7 @@ pub fn top() -> PathBuf {
 ///
 /// There is no such test, or it is ignored.
 pub fn find(name: &str) -> Result<()> {
-    if name.ends_with(".smtp") {
+    if Path::new(name).extension().is_some_and(|ending| ending == "smtp") {
         let path = top().join("tests/dialogues").join(name);
         let text = fs::read_to_string(path).with_context(|| format!("no dialogue {name}"))?;
         ensure!(text.contains("\nS: ") || text.contains("\n@ "), "{name} expects nothing");

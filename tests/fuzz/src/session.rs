@@ -41,12 +41,12 @@ struct Ran {
 }
 
 fn begin(start: u8, how: u8) -> Desk {
-    let tls = if start % 4 == 0 { TlsStart::Starttls } else { TlsStart::Implicit };
+    let tls = if start.is_multiple_of(4) { TlsStart::Starttls } else { TlsStart::Implicit };
     let limits = config(if how & 4 == 0 { "" } else { SMALL });
     let extensions = if how & 8 == 0 { Extensions::NONE } else { Extensions::ALL };
     let mut desk = Desk::with(limits, tls, |facts| facts.extensions = extensions);
     desk.obey();
-    if start % 4 > 0 {
+    if !start.is_multiple_of(4) {
         desk.secured();
     }
     if start % 4 > 1 {
@@ -105,7 +105,7 @@ fn run(start: u8, how: u8, groups: &[u8], lengths: Option<&[u8]>) -> Ran {
             }
             desk.send(piece, usize::MAX);
         }
-        lines += 2 + octets.iter().filter(|byte| **byte == b'\n').count();
+        lines += 1 + octets.split(|byte| *byte == b'\n').count();
         between(&mut desk, mark);
         check(&desk, lines);
     }
