@@ -118,7 +118,7 @@ impl FromStr for Address {
 /// Returns how many octets of `text` the local part takes: a dot-string or a quoted string.
 fn local_length(text: &str) -> Result<usize, AddressError> {
     if text.starts_with('"') {
-        return quoted_length(text.as_bytes()).ok_or(AddressError::Local);
+        return quoted_length(text).ok_or(AddressError::Local);
     }
     let length = text.find(|c| !(is_atext(c) || c == '.')).unwrap_or(text.len());
     let local = &text[..length];
@@ -130,19 +130,18 @@ fn local_length(text: &str) -> Result<usize, AddressError> {
 }
 
 /// Returns the length of the quoted string that `text` begins with, both quotes included.
-fn quoted_length(text: &[u8]) -> Option<usize> {
-    let mut place = 1;
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut letters = text.char_indices().skip(1);
     loop {
-        match text.get(place)? {
-            b'"' if place == 1 => return None,
-            b'"' => return Some(place + 1),
-            b'\\' => {
-                text.get(place + 1).filter(|b| (32..=126).contains(*b))?;
-                place += 2;
+        match letters.next()? {
+            (1, '"') => return None,
+            (place, '"') => return Some(place + 1),
+            (_, '\\') => {
+                letters.next().filter(|(_, escaped)| matches!(escaped, ' '..='~'))?;
             }
-            // Octets above 127 are whole letters: the text is UTF-8 (RFC 6531, section 3.3).
-            32..=126 | 128.. => place += 1,
-            0..=31 | 127 => return None,
+            (_, ' '..='~') => {}
+            (_, letter) if is_foreign(letter) => {}
+            _ => return None,
         }
     }
 }
@@ -333,6 +332,8 @@ mod tests {
             ("\u{a0}@example.net", AddressError::Local),
             ("\u{85}@example.net", AddressError::Local),
             ("a\u{202e}b@example.net", AddressError::Local),
+            ("\"a\u{202e}b\"@example.net", AddressError::Local),
+            ("\"a\u{9f}\"@example.net", AddressError::Local),
             ("a@bü..example", AddressError::Domain),
             ("a@-ü.example", AddressError::Domain),
             ("a@ü_.example", AddressError::Domain),

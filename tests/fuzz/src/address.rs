@@ -19,7 +19,8 @@ pub fn is_written_back_as_it_was_read(input: &[u8]) {
     assert_eq!(format!("{}@{}", address.local(), address.domain()), text);
     assert!(address.local().len() <= LOCAL_MAX && address.domain().len() <= DOMAIN_MAX);
     assert!(text.len() + 2 <= PATH_MAX);
-    assert!(!text.chars().any(char::is_control), "{text:?}");
+    let hides = |letter: char| letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter);
+    assert!(!text.chars().any(hides), "{text:?}");
     let quoted = address.local().starts_with('"');
     assert!(quoted || !text.contains(['<', '>', ' ', '"']), "{text:?}");
     if text.is_ascii() {
