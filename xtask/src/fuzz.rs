@@ -119,7 +119,7 @@ fn run(program: &Path, name: &str, time: Duration) -> Result<Command> {
         .arg(format!("-timeout={INPUT_SECONDS}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
         .arg(format!("-artifact_prefix={}/", folder("found")?.display()))
-        .args(["-print_final_stats=1", "-verbosity=0"]);
+        .args(["-print_final_stats=1", "-verbosity=0", "-print_funcs=0"]);
     let dictionary = top().join("tests/fuzz/dictionaries").join(format!("{name}.txt"));
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
