@@ -12,8 +12,10 @@
 //! which stand in no UTF-8, come between groups: F8 the next group, F9 the deadline passes,
 //! FA the process ends, FB the spool is short of room.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use relay::config::Config;
 use relay::mail::envelope::Envelope;
 use relay::session::{Room, TlsStart};
 use relay::smtp::extension::Extensions;
@@ -34,6 +36,9 @@ const OUT_OF_STEP: &str = "554 5.5.0 ";
 const SMALL: &str = "message_size_bytes = 300\nheader_size_bytes = 120\nheader_fields = 6\n\
                      received_fields = 2\nrecipients = 2\nerrors = 6";
 
+/// Reading a configuration takes longer than most sessions.
+static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| [config(""), config(SMALL)]);
+
 /// What a session said and stored.
 struct Ran {
     said: String,
@@ -42,7 +47,7 @@ struct Ran {
 
 fn begin(start: u8, how: u8) -> Desk {
     let tls = if start.is_multiple_of(4) { TlsStart::Starttls } else { TlsStart::Implicit };
-    let limits = config(if how & 4 == 0 { "" } else { SMALL });
+    let limits = CONFIGS[usize::from(how & 4 != 0)].clone();
     let extensions = if how & 8 == 0 { Extensions::NONE } else { Extensions::ALL };
     let mut desk = Desk::with(limits, tls, |facts| facts.extensions = extensions);
     desk.obey();
