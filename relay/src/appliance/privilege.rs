@@ -2,7 +2,9 @@
 //! started it.
 
 use nix::unistd::{Group, Uid, User};
-use rustix::process::{DumpableBehavior, Pid, Signal, getppid};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, setrlimit,
+};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// The environment variable by which `sallyport run` tells a child who its parent is.
@@ -73,6 +75,19 @@ impl Identity {
 #[must_use]
 pub fn group(name: &str) -> Option<u32> {
     Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+/// Lets the process open `wanted` files and sockets at a time, as far as it may (getrlimit(2)); the usual
+/// limit of 1,024 is there for programs that use select(2). Returns how many it may open, if that
+/// is fewer.
+pub fn descriptors(wanted: u64) -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let may = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    if current.is_some_and(|current| current < may) {
+        // Where the kernel refuses, the limit that stands is the answer.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(may), maximum });
+    }
+    getrlimit(Resource::Nofile).current.filter(|current| *current < wanted)
 }
 
 /// Keeps `kept` of the capabilities this process has; the others are gone for good.

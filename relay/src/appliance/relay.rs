@@ -38,6 +38,10 @@ use crate::spool::Spool;
 /// How long running transactions may take when the process is told to end.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
+/// control connections.
+const OTHER_FILES: u64 = 512;
+
 /// How often the relay looks for itself whether the gate stands.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,6 +54,14 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     privilege::follow_parent()?;
     privilege::become_relay()?;
     let config = load::load(file)?;
+    let wanted = descriptors(&config);
+    if let Some(may) = privilege::descriptors(wanted) {
+        let problem = format!(
+            "the limits ask for {wanted} files and sockets at a time and {may} are allowed: raise \
+             the hard limit (LimitNOFILE of the unit, ulimit -Hn) or lower limits.sessions"
+        );
+        journal.write(Event::Trouble { room: "relay", problem });
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut relay = Relay::open(config, file, journal)?;
@@ -57,6 +69,12 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         relay.end().await;
         Ok(())
     })
+}
+
+/// Returns how many files and sockets the relay may need at a time.
+fn descriptors(config: &Config) -> u64 {
+    let hops: usize = config.routes.iter().map(|route| route.connections).sum();
+    (config.limits.sessions + hops) as u64 + OTHER_FILES
 }
 
 /// The rooms of the process, and what changes while it runs.

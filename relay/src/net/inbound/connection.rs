@@ -18,8 +18,6 @@ use crate::policy::permit::{Client, Permit};
 use crate::session::{Action, Proof, Room, Session, StoreFailure, Verdict, Wanted};
 use crate::spool::{Draft, StoreError};
 
-/// Octets read at a time.
-const READ: usize = 16 << 10;
 /// Replies are held back up to this many octets while there is input to work on.
 const HELD_BACK: usize = 16 << 10;
 /// The least time that a write is given, also when the session is over.
@@ -62,7 +60,6 @@ impl<'a> Connection<'a> {
         if self.session.is_unheard() && self.stream.early_octets() > 0 {
             self.session.receive(b"\r\n", Instant::now());
         }
-        let mut buffer = vec![0; READ];
         loop {
             while let Some(action) = self.session.next_action() {
                 if matches!(action, Action::Close) {
@@ -73,14 +70,14 @@ impl<'a> Connection<'a> {
                 self.perform(action).await?;
             }
             self.flush().await?;
-            match self.input(&mut buffer).await {
-                Came::Done(Ok(0)) => {
+            match self.input().await {
+                Came::Done(Ok(octets)) if octets.is_empty() => {
                     self.stream.close().await;
                     return Ok(());
                 }
                 Came::Done(Ok(octets)) => {
                     self.session.set_room(self.room());
-                    self.session.receive(&buffer[..octets], Instant::now());
+                    self.session.receive(&octets, Instant::now());
                 }
                 Came::Done(Err(problem)) => return Err(problem),
                 Came::Broken => {}
@@ -199,12 +196,12 @@ impl<'a> Connection<'a> {
     }
 
     /// Waits for octets from the client.
-    async fn input(&mut self, buffer: &mut [u8]) -> Came<io::Result<usize>> {
+    async fn input(&mut self) -> Came<io::Result<Vec<u8>>> {
         let wants = self.session.wants_input();
         let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
         let came = self
             .until_broken(async {
-                if wants { stream.read(buffer).await } else { std::future::pending().await }
+                if wants { stream.read().await } else { std::future::pending().await }
             })
             .await;
         self.stream = stream;

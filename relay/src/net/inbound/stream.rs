@@ -1,11 +1,15 @@
 //! A client's connection, in the clear or under TLS.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +26,13 @@ const LINGER_OCTETS: usize = 256 << 10;
 /// The first octet of every handshake: the type of its record (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
+/// Octets read at a time.
+const PIECE: usize = 16 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -36,15 +47,27 @@ fn gone() -> io::Error {
 }
 
 impl Stream {
-    /// Returns what the client sends. No octets: it will send no more, and under TLS has said so. An
-    /// end of the connection that is not announced there is an error, since anybody on the way could
-    /// have made it (RFC 8446, section 6.1).
-    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Clear(stream) => stream.read(buffer).await,
-            Self::Secured(stream) => stream.read(buffer).await,
-            Self::Gone => Err(gone()),
-        }
+    /// Returns what the client sends, at most [`PIECE`] octets. None: it will send no more, and under
+    /// TLS has said so. An end of the connection that is not announced there is an error, since
+    /// anybody on the way could have made it (RFC 8446, section 6.1).
+    pub(super) async fn read(&mut self) -> io::Result<Vec<u8>> {
+        // A client that is silent for hours holds no buffer: the octets are read into the thread's,
+        // and only those that came are kept.
+        poll_fn(|context| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                let read = match self {
+                    Self::Clear(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+                    Self::Secured(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+                    Self::Gone => Poll::Ready(Err(gone())),
+                };
+                let came = read.map_ok(|()| buffer.filled().to_vec());
+                // What one client sends must not lie where the next one's is read.
+                buffer.filled_mut().fill(0);
+                came
+            })
+        })
+        .await
     }
 
     pub(super) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
@@ -96,9 +119,8 @@ impl Stream {
                 Self::Gone => return Err(gone()),
             }
             let mut thrown = 0;
-            let mut buffer = [0; 4096];
             while thrown < LINGER_OCTETS {
-                match self.read(&mut buffer).await? {
+                match self.read().await?.len() {
                     0 => break,
                     octets => thrown += octets,
                 }
@@ -107,5 +129,38 @@ impl Stream {
         });
         // Gone is gone, however it went.
         let _: Result<io::Result<()>, _> = closed.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn octets_of_two_clients_do_not_mix_and_an_end_is_empty() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut ends = Vec::new();
+        for _ in 0..2 {
+            let client = TcpStream::connect(at).await.unwrap();
+            ends.push((client, Stream::Clear(listener.accept().await.unwrap().0)));
+        }
+        for (said, (client, _)) in ["NOOP\r\n", "RSET with more\r\n"].into_iter().zip(&mut ends) {
+            client.write_all(said.as_bytes()).await.unwrap();
+        }
+        let [(first, ours), (second, theirs)] = &mut ends[..] else { unreachable!() };
+        assert_eq!(theirs.read().await.unwrap(), b"RSET with more\r\n");
+        assert_eq!(ours.read().await.unwrap(), b"NOOP\r\n");
+        first.shutdown().await.unwrap();
+        assert_eq!(ours.read().await.unwrap(), b"");
+        let long = vec![b'x'; PIECE + 1];
+        second.write_all(&long).await.unwrap();
+        let mut come = Vec::new();
+        while come.len() < long.len() {
+            let piece = theirs.read().await.unwrap();
+            assert!((1..=PIECE).contains(&piece.len()));
+            come.extend(piece);
+        }
+        assert_eq!(come, long);
     }
 }
