@@ -20,9 +20,9 @@ use tests::world::World;
 
 /// Sessions that say nothing.
 const IDLE: usize = 5000;
-/// What each may cost the relay at most, octets. Measured: a third of it; this fails where a session
+/// What each may cost the relay at most, octets. It fails where a session
 /// holds a buffer.
-const IDLE_COST: usize = 12 << 10;
+const IDLE_COST: usize = 8 << 10;
 /// How long a connection may wait for a process that starts anew.
 const PATIENCE: Duration = Duration::from_secs(20);
 

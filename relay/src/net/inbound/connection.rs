@@ -55,24 +55,33 @@ impl<'a> Connection<'a> {
         Self { stream, session, place, signal, certificates, door, draft, out }
     }
 
-    /// Serves the client to the end.
-    pub(super) async fn run(mut self) -> io::Result<()> {
+    /// Serves the client to the end. What a session does now and then is boxed while it does it: an
+    /// idle one holds no room for that.
+    pub(super) async fn run(mut self: Box<Self>) -> io::Result<()> {
         if self.session.is_unheard() && self.stream.early_octets() > 0 {
             self.session.receive(b"\r\n", Instant::now());
         }
         loop {
             while let Some(action) = self.session.next_action() {
-                if matches!(action, Action::Close) {
-                    self.flush().await?;
-                    self.stream.close().await;
-                    return Ok(());
+                match action {
+                    Action::Close => {
+                        self.flush().await?;
+                        Box::pin(self.stream.close()).await;
+                        return Ok(());
+                    }
+                    Action::Send(text) => {
+                        self.out.push_str(&text);
+                        if self.out.len() > HELD_BACK {
+                            self.flush().await?;
+                        }
+                    }
+                    action => Box::pin(self.perform(action)).await?,
                 }
-                self.perform(action).await?;
             }
             self.flush().await?;
             match self.input().await {
                 Came::Done(Ok(octets)) if octets.is_empty() => {
-                    self.stream.close().await;
+                    Box::pin(self.stream.close()).await;
                     return Ok(());
                 }
                 Came::Done(Ok(octets)) => {
@@ -87,12 +96,6 @@ impl<'a> Connection<'a> {
 
     async fn perform(&mut self, action: Action) -> io::Result<()> {
         match action {
-            Action::Send(text) => {
-                self.out.push_str(&text);
-                if self.out.len() > HELD_BACK {
-                    self.flush().await?;
-                }
-            }
             Action::Secure => self.secure().await?,
             Action::Source(source) => {
                 if self.place.move_to(source).is_err() {
@@ -112,7 +115,7 @@ impl<'a> Connection<'a> {
             Action::Abandon => self.draft = None,
             Action::Report(event) => self.door.journal.write(event),
             Action::Offended(offence) => self.door.conduct.offended(self.place.source(), offence),
-            Action::Close => {}
+            Action::Send(_) | Action::Close => {}
         }
         Ok(())
     }

@@ -181,7 +181,8 @@ async fn attend(mut socket: TcpStream, caller: Caller, mut place: Place, front: 
     let session = session(caller, place.source(), front);
     // An error is the client's going away, which is no event; its draft goes with it.
     let certificates = front.listener.client_certificates;
-    let _ = Connection::new(socket, session, place, certificates, &front.door).run().await;
+    let connection = Connection::new(socket, session, place, certificates, &front.door);
+    let _ = Box::new(connection).run().await;
 }
 
 /// Waits for a proxy to say who its client is. None: the connection is of no use.
