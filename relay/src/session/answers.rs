@@ -43,7 +43,7 @@ impl Session {
             }
             (State::Looking(_), None) => {
                 self.enter(State::Commands, now);
-                self.say(replies::LOGIN_LATER);
+                self.login_later();
             }
             (state, _) => self.state = state,
         }
@@ -61,7 +61,7 @@ impl Session {
                 self.stage = Stage::Ready;
                 self.say(replies::LOGIN_OK);
             }
-            (Verdict::Later, _) => self.say(replies::LOGIN_LATER),
+            (Verdict::Later, _) => self.login_later(),
             (Verdict::Denied, Some(by)) => self.turn(Ok(Exchange::after_refused_token(by))),
             (Verdict::Denied, None) => self.deny(),
             // Not 454: the client would keep its place in a session in which it can do nothing but
@@ -69,6 +69,11 @@ impl Session {
             (Verdict::Crowded, _) => self.close(replies::TOO_MANY_SESSIONS),
         }
         self.leave_if_idle();
+    }
+
+    /// A client that asks again and again moves no mail with that.
+    fn login_later(&mut self) {
+        self.idle_command(replies::LOGIN_LATER.into());
     }
 
     /// The draft is open and has this id.

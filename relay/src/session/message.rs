@@ -145,10 +145,12 @@ impl Session {
         }
         // What follows a chunk that was refused is refused too, up to the last one or RSET: a
         // message without some of its octets is another message.
-        match incoming.refusal() {
-            Some(reply) => self.say(reply.clone()),
-            None if chunk.size_bytes == 0 => self.idle_command(replies::chunk(0)),
-            None => self.say(replies::chunk(chunk.size_bytes)),
+        let taken = || replies::chunk(chunk.size_bytes);
+        let reply = incoming.refusal().cloned().unwrap_or_else(taken);
+        if chunk.size_bytes == 0 {
+            self.idle_command(reply);
+        } else {
+            self.say(reply);
         }
         if matches!(self.state, State::Closed) {
             self.actions.push_front(Action::Abandon);
