@@ -4,6 +4,8 @@
 //! and only then refused: the octets after a fault would otherwise be taken for commands, which is
 //! how mail is smuggled through relays.
 
+use memchr::memchr3;
+
 /// The longest text line without its CRLF, octets (RFC 5321, section 4.5.3.1.6). A dot that was
 /// doubled on the way counts once.
 pub const TEXT_LINE_MAX: usize = 998;
@@ -127,10 +129,7 @@ impl BodyReader {
     ) -> Option<Result<Ended, BodyFault>> {
         while let Some((byte, rest)) = input.split_first() {
             if self.place == Place::Text {
-                let plain = input
-                    .iter()
-                    .position(|byte| matches!(byte, b'\r' | b'\n' | 0))
-                    .unwrap_or(input.len());
+                let plain = memchr3(b'\r', b'\n', 0, input).unwrap_or(input.len());
                 if plain > 0 {
                     let (text, rest) = input.split_at(plain);
                     self.keep(text, message);

@@ -3,6 +3,8 @@
 //! The count says where a chunk ends, so no octet in it can end the message. What is looked for is
 //! what would be wrong once the message goes on by DATA: a bare CR or LF, a NUL, a long line.
 
+use memchr::memchr3;
+
 use super::body::{BodyFault, Ended, Octets, TEXT_LINE_MAX};
 
 /// How the octets are to be read.
@@ -44,7 +46,7 @@ impl ChunkReader {
     pub fn read(&mut self, input: &[u8], message: &mut Vec<u8>) {
         self.size_bytes += input.len() as u64;
         match self.form {
-            Form::Lines => input.iter().for_each(|byte| self.look_at(*byte)),
+            Form::Lines => self.look(input),
             Form::Binary => {}
         }
         if !input.is_ascii() {
@@ -81,6 +83,21 @@ impl ChunkReader {
     #[must_use]
     pub const fn fault(&self) -> Option<BodyFault> {
         self.fault
+    }
+
+    fn look(&mut self, mut input: &[u8]) {
+        while let Some(byte) = input.first() {
+            self.look_at(*byte);
+            let rest = &input[1..];
+            // What stands between line ends needs counting only.
+            let plain = memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+            let plain = if self.after_cr { 0 } else { plain };
+            self.line_octets += plain;
+            if self.line_octets > TEXT_LINE_MAX {
+                self.refuse(BodyFault::LongLine);
+            }
+            input = &rest[plain..];
+        }
     }
 
     fn look_at(&mut self, byte: u8) {
