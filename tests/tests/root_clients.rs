@@ -88,23 +88,28 @@ fn msmtp_delivers_by_scram() -> Result<()> {
     let Some(msmtp) = client("msmtp") else { return Ok(()) };
     let world = World::serving()?;
     for method in ["scram-sha-256", "plain"] {
-        let text = format!(
-            "account default\nhost {}\nport {}\ntls on\ntls_starttls on\ntls_trust_file {}\n\
-             auth {method}\nuser {LOGIN}\npassword {}\nfrom billing@example.net\n\
-             domain client.example.net\n",
-            GUARDED.ip(),
-            GUARDED.port(),
-            ca(&world),
-            world.stage.password
-        );
-        let file = settings(&world, "msmtprc", &text)?;
-        let mut command = Command::new(&msmtp);
-        command.arg("--file").arg(file).arg("customer@example.com");
-        says(&world, &mut command, &MESSAGE.replace("standard input", method))?;
+        let mut command = by_msmtp(&world, &msmtp, method, &world.stage.password)?;
         world.run(&mut command)?;
         arrives(&world, &format!("Subject: from {method}\r\n"))?;
     }
     Ok(())
+}
+
+/// Returns the command by which msmtp submits a message, its method in the subject.
+fn by_msmtp(world: &World, msmtp: &Path, method: &str, secret: &str) -> Result<Command> {
+    let text = format!(
+        "account default\nhost {}\nport {}\ntls on\ntls_starttls on\ntls_trust_file {}\n\
+         auth {method}\nuser {LOGIN}\npassword {secret}\nfrom billing@example.net\n\
+         domain client.example.net\n",
+        GUARDED.ip(),
+        GUARDED.port(),
+        ca(world),
+    );
+    let file = settings(world, "msmtprc", &text)?;
+    let mut command = Command::new(msmtp);
+    command.arg("--file").arg(file).arg("customer@example.com");
+    says(world, &mut command, &MESSAGE.replace("standard input", method))?;
+    Ok(command)
 }
 
 /// Of a server that offers it mutt 2.2 chooses channel binding, and then has no `tls-exporter` to bind to; so it
@@ -196,24 +201,10 @@ fn curl_and_msmtp_log_in_by_a_token() -> Result<()> {
     world.run(&mut command)?;
     arrives(&world, "Subject: from standard input\r\n")?;
     for method in ["oauthbearer", "xoauth2"] {
-        let text = format!(
-            "account default\nhost {}\nport {}\ntls on\ntls_starttls on\ntls_trust_file {}\n\
-             auth {method}\nuser {LOGIN}\npassword {token}\nfrom billing@example.net\n",
-            GUARDED.ip(),
-            GUARDED.port(),
-            ca(&world)
-        );
-        let file = settings(&world, "msmtprc", &text)?;
-        let mut command = Command::new(&msmtp);
-        command.arg("--file").arg(file).arg("customer@example.com");
-        says(&world, &mut command, &MESSAGE.replace("standard input", method))?;
-        world.run(&mut command)?;
+        world.run(&mut by_msmtp(&world, &msmtp, method, &token)?)?;
         arrives(&world, &format!("Subject: from {method}\r\n"))?;
-        let file = settings(&world, "msmtprc", &text.replace(&token, &format!("{token}x")))?;
-        let mut command = Command::new(&msmtp);
-        command.arg("--file").arg(file).arg("customer@example.com");
-        says(&world, &mut command, MESSAGE)?;
-        ensure!(world.run(&mut command).is_err(), "a forged token was taken by {method}");
+        let mut forged = by_msmtp(&world, &msmtp, method, &format!("{token}x"))?;
+        ensure!(world.run(&mut forged).is_err(), "a forged token was taken by {method}");
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! What a file says, read again when the file has changed.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What changes when a file is replaced: inode, size, seconds and nanoseconds of its change.
-type Stamp = (u64, u64, i64, i64);
+use crate::net::stamp::Stamp;
 
 /// Reads a file, or says in words why it cannot.
 type Read<T> = Box<dyn Fn(&Path) -> Result<T, String> + Send + Sync>;
@@ -36,7 +34,7 @@ impl<T> Live<T> {
         read: impl Fn(&Path) -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
         // First the stamp: a change between the two is then seen as one.
-        let stamp = stamp(path);
+        let stamp = Stamp::of(path);
         let value = Arc::new(read(path)?);
         let read: Read<T> = Box::new(move |path| read(path).map_err(|error| error.to_string()));
         Ok(Self { path: path.to_owned(), read, kept: Mutex::new(Kept { value, stamp }) })
@@ -45,14 +43,14 @@ impl<T> Live<T> {
     /// Returns what the file says; none if it has changed since it was read.
     pub(super) fn current(&self) -> Option<Arc<T>> {
         let kept = self.kept();
-        (kept.stamp == stamp(&self.path)).then(|| Arc::clone(&kept.value))
+        (kept.stamp == Stamp::of(&self.path)).then(|| Arc::clone(&kept.value))
     }
 
     /// Returns what the file says, read again if it has changed. If it cannot be read, what it said
     /// before, and once the words why. Blocks on the disk.
     pub(super) fn read(&self) -> (Arc<T>, Option<String>) {
         let mut kept = self.kept();
-        let stamp = stamp(&self.path);
+        let stamp = Stamp::of(&self.path);
         let mut problem = None;
         if kept.stamp != stamp {
             kept.stamp = stamp;
@@ -67,11 +65,6 @@ impl<T> Live<T> {
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -10,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::config;
+use crate::net::stamp::Stamp;
 
 /// The largest PEM file, octets.
 const PEM_MAX: u64 = 4 << 20;
@@ -85,23 +85,11 @@ impl Origin {
     }
 }
 
-/// What changes when a file is replaced or written: inode, size, seconds and nanoseconds of its last
-/// change. None: it is away.
-pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
-
 /// Returns the stamps of all files, in order.
-pub(super) fn stamps(files: &config::Tls) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let file = fs::metadata(path).ok()?;
-        Some((file.ino(), file.size(), file.ctime(), file.ctime_nsec()))
-    };
+pub(super) fn stamps(files: &config::Tls) -> Vec<Option<Stamp>> {
     let also = files.also.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-    [&files.certificate, &files.key]
-        .into_iter()
-        .chain(also)
-        .chain(&files.client_ca)
-        .map(stamp)
-        .collect()
+    let all = [&files.certificate, &files.key].into_iter().chain(also).chain(&files.client_ca);
+    all.map(|path| Stamp::of(path)).collect()
 }
 
 /// Returns every certificate of a file; at least one.

@@ -14,6 +14,7 @@ use rustls::{ServerConfig, ServerConnection};
 use crate::config::{self, ClientCertificates, Config};
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::net::stamp::Stamp;
 
 pub use binding::exporter;
 pub use files::TlsError;
@@ -41,7 +42,7 @@ pub struct ServerTls {
 #[derive(Debug)]
 struct Current {
     modes: Modes,
-    stamps: Vec<files::Stamp>,
+    stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
 }
 
