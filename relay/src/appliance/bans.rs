@@ -26,6 +26,8 @@ const TOKENS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a gate that is away is waited for: a restart takes less.
 const ABSENCE: Duration = Duration::from_secs(30);
+/// How old a ban may be when it is asked for.
+const STALE: Duration = Duration::from_secs(60);
 /// How often it is told that bans fail.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -49,6 +51,10 @@ pub(super) async fn ask(socket: PathBuf, mut wanted: mpsc::Receiver<WantedBan>, 
     while let Some(ban) = wanted.recv().await {
         while !budget.take(TOKENS, began.elapsed()) {
             sleep(PAUSE).await;
+        }
+        // The gate was away for so long that nobody knows any more how the source behaves now.
+        if ban.at.elapsed() > STALE {
+            continue;
         }
         match insist(&socket, ban).await {
             Ok(()) => {

@@ -23,6 +23,8 @@ pub struct WantedBan {
     pub source: Source,
     /// Why.
     pub grounds: Grounds,
+    /// When it was deserved.
+    pub at: Instant,
 }
 
 /// The conduct of all clients. Clones share everything.
@@ -93,8 +95,9 @@ impl Conduct {
 
     /// Asks for a ban if it is deserved and permitted and there is room to ask.
     fn weigh(&self, Standing { source, auto_ban }: Standing, grounds: Option<Grounds>) {
+        let at = Instant::now();
         if let (Some(grounds), AutoBan::On) = (grounds, auto_ban)
-            && self.shared.wanted.try_send(WantedBan { source, grounds }).is_ok()
+            && self.shared.wanted.try_send(WantedBan { source, grounds, at }).is_ok()
         {
             self.offenders().settled(source);
         }
@@ -133,7 +136,8 @@ mod tests {
         fail(&conduct, client(1));
         conduct.failed(client(1), "0");
         let source = Source::of(client(1), None);
-        assert_eq!(bans.try_recv(), Ok(WantedBan { source, grounds: Grounds::FailedLogins }));
+        let wanted = bans.try_recv().expect("a ban is wanted");
+        assert_eq!((wanted.source, wanted.grounds), (source, Grounds::FailedLogins));
         assert!(bans.try_recv().is_err());
         conduct.succeeded(client(2));
         fail(&conduct, client(2));

@@ -302,7 +302,12 @@ impl Place {
             return Ok(());
         }
         let mut table = self.shared.table();
-        table.admit_from(source)?;
+        let stays = network(source) == network(self.source);
+        match table.admit_from(source) {
+            // It counts there already.
+            Err(NoSession::FromNetwork) if stays => {}
+            admitted => admitted?,
+        }
         let moved = self.groups.iter_mut().map(|group| match group {
             Group::Source(_) => (Group::Source(source), group),
             Group::Network(_) => (Group::Network(network(source)), group),
@@ -333,7 +338,7 @@ impl Place {
         })
     }
 
-    /// Counts the session among those of `login`, which may have `most`. A session logs in once.
+    /// Counts the session among those of `login`, which may have `most`, and among those of no other.
     ///
     /// # Errors
     ///
@@ -341,6 +346,11 @@ impl Place {
     pub fn log_in(&mut self, login: &str, most: usize) -> Result<(), Crowded> {
         let group = Group::Login(login.to_owned());
         let mut table = self.shared.table();
+        // One that was granted before and not confirmed (SCRAM) may be tried again.
+        let before = self.groups.iter().position(|group| matches!(group, Group::Login(_)));
+        if let Some(place) = before {
+            table.forget(&self.groups.swap_remove(place));
+        }
         if table.has(&group) >= most {
             return Err(Crowded);
         }

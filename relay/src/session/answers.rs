@@ -6,14 +6,15 @@ use std::time::Instant;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::policy::credential::StoredKeys;
-use crate::policy::permit::Permit;
 use crate::smtp::line::LineReader;
 
 use super::exchange::Exchange;
 use super::incoming::{By, Incoming};
 use super::message::{Blame, Opening};
 use super::stage::Stage;
-use super::{Action, Channel, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies};
+use super::{
+    Action, Channel, Next, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies,
+};
 
 impl Session {
     /// The handshake is done. What was known of the client is forgotten (RFC 3207, section 4.2).
@@ -52,18 +53,22 @@ impl Session {
 
     /// What the client has shown was checked.
     pub fn verified(&mut self, verdict: Verdict, now: Instant) {
-        let State::Verifying(token) = self.state else { return };
-        self.enter(State::Commands, now);
-        match (verdict, token) {
-            (Verdict::Granted(login), _) => {
-                self.login = Some(login);
-                self.limits = Permit::of(&self.facts.config, self.client()).limits();
-                self.stage = Stage::Ready;
-                self.say(replies::LOGIN_OK);
+        let next = match std::mem::replace(&mut self.state, State::Commands) {
+            State::Verifying(next) => next,
+            state => {
+                self.state = state;
+                return;
             }
+        };
+        self.enter(State::Commands, now);
+        match (verdict, next) {
+            (Verdict::Granted(login), Next::Sign(signing)) => self.turn(Ok(signing.granted(login))),
+            (Verdict::Granted(login), Next::Answer | Next::Explain(_)) => self.grant(login),
             (Verdict::Later, _) => self.login_later(),
-            (Verdict::Denied, Some(by)) => self.turn(Ok(Exchange::after_refused_token(by))),
-            (Verdict::Denied, None) => self.deny(),
+            (Verdict::Denied, Next::Explain(by)) => {
+                self.turn(Ok(Exchange::after_refused_token(by)));
+            }
+            (Verdict::Denied, Next::Answer | Next::Sign(_)) => self.deny(),
             // Not 454: the client would keep its place in a session in which it can do nothing but
             // try again, and each try costs a check (RFC 4954, sections 4 and 6; RFC 5321, 3.8).
             (Verdict::Crowded, _) => self.close(replies::TOO_MANY_SESSIONS),

@@ -3,6 +3,7 @@
 //! Not here: the octets of a message (`message`).
 
 use crate::policy::conduct::Offence;
+use crate::policy::permit::Permit;
 use crate::policy::relaying::{accept_recipient, check_sender};
 use crate::smtp::address::{Charset, ReversePath};
 use crate::smtp::command::{ArgumentError, Command, Recipient, Verb};
@@ -14,9 +15,12 @@ use crate::smtp::xclient;
 
 use super::exchange::{self, Exchange, ExchangeFault, Turn};
 use super::limits::Answer;
+use super::message::Blame;
 use super::stage::Stage;
 use super::transaction::{HeldTooLong, Transaction};
-use super::{Action, Hello, Outlook, Proof, Room, Session, State, TlsStart, Xclient, replies};
+use super::{
+    Action, Hello, Next, Outlook, Proof, Room, Session, State, TlsStart, Xclient, replies,
+};
 
 impl Session {
     /// Makes one step with the input at hand; returns false if there is nothing to be done.
@@ -49,11 +53,16 @@ impl Session {
             (Err(error @ LineError::BareLineFeed), _) => {
                 self.close_on(Offence::BareLineFeed, replies::line(error));
             }
+            // Whatever it answers, it was refused (RFC 7628, section 3.2.3).
+            (Err(_), State::Exchange(exchange)) if exchange.is_lost() => self.deny(),
             (Err(LineError::TooLong), State::Exchange(_)) => {
                 self.object(replies::exchange(ExchangeFault::TooLong));
             }
-            (Err(LineError::Control), State::Exchange(_)) => {
+            (Err(LineError::Control | LineError::Announcement), State::Exchange(_)) => {
                 self.object(replies::exchange(ExchangeFault::Base64));
+            }
+            (Err(LineError::Announcement), _) => {
+                self.close(replies::chunk_lost(ArgumentError::Syntax));
             }
             (Err(error @ (LineError::TooLong | LineError::Control)), _) => {
                 self.object(replies::line(error));
@@ -79,6 +88,7 @@ impl Session {
             // Its octets come, lawful or not, and would be taken for commands.
             (Ok(Command::Bdat(chunk)), admitted) => self.bdat(chunk, admitted),
             (Err(error), _) if verb == Verb::Bdat => self.close(replies::chunk_lost(error)),
+            (_, Err(phrase)) if self.is_excused(verb) => self.say(phrase),
             (_, Err(phrase)) => self.object(phrase),
             (Ok(command), Ok(())) => self.run(command),
             (Err(error @ ArgumentError::SourceRoute), Ok(())) => {
@@ -86,6 +96,13 @@ impl Session {
             }
             (Err(error), Ok(())) => self.object(replies::argument(verb, error)),
         }
+    }
+
+    /// Tells whether `verb`, which is out of order, may have been sent before the client knew.
+    fn is_excused(&self, verb: Verb) -> bool {
+        matches!(verb, Verb::Rcpt | Verb::Data)
+            && self.stage == Stage::Ready
+            && self.blame == Blame::Nobody
     }
 
     fn run(&mut self, command: Command) {
@@ -214,19 +231,33 @@ impl Session {
                 self.actions.push_back(Action::Lookup(wanted));
             }
             Ok(Turn::Complete(proof)) => {
-                let token = match &proof {
-                    Proof::Token(token) => Some(token.by),
+                let next = match &proof {
+                    Proof::Token(token) => Next::Explain(token.by),
                     Proof::Password(_)
                     | Proof::Keys { .. }
                     | Proof::NoKeys { .. }
-                    | Proof::Certificate { .. } => None,
+                    | Proof::Certificate { .. } => Next::Answer,
                 };
-                self.enter(State::Verifying(token), self.now);
-                self.actions.push_back(Action::Verify(proof));
+                self.verify(proof, next);
             }
+            Ok(Turn::Sign(signing, proof)) => self.verify(proof, Next::Sign(Box::new(signing))),
+            Ok(Turn::Signed(login)) => self.grant(login),
             Ok(Turn::Refused) => self.deny(),
             Err(fault) => self.object(replies::exchange(fault)),
         }
+    }
+
+    fn verify(&mut self, proof: Proof, next: Next) {
+        self.enter(State::Verifying(next), self.now);
+        self.actions.push_back(Action::Verify(proof));
+    }
+
+    /// Says that a login was granted.
+    pub(super) fn grant(&mut self, login: String) {
+        self.login = Some(login);
+        self.limits = Permit::of(&self.facts.config, self.client()).limits();
+        self.stage = Stage::Ready;
+        self.say(replies::LOGIN_OK);
     }
 
     /// Says that a login was denied.
@@ -244,6 +275,7 @@ impl Session {
         if !parameters.is_empty() && matches!(self.hello, Some(Hello::Plain(_))) {
             return self.object(replies::EXTENSION_NOT_OFFERED);
         }
+        self.blame = Blame::Nobody;
         if parameters.size_bytes.is_some_and(|size| size > self.limits().message_size_bytes) {
             return self.say(replies::MESSAGE_TOO_LARGE);
         }
@@ -257,6 +289,7 @@ impl Session {
         }
         match Transaction::new(sender, parameters, self.wall_clock()) {
             Ok(transaction) => {
+                self.blame = Blame::Client;
                 self.transaction = Some(transaction);
                 self.stage = Stage::Sender;
                 self.say(replies::SENDER_OK);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::message::Blame;
 use super::{Action, Outlook, Session, State, replies};
 use crate::policy::conduct::Offence;
 use crate::smtp::reply::Reply;
@@ -78,7 +79,7 @@ impl Session {
 
     /// Forgets the transaction, by whatever way it ended.
     pub(super) fn end_transaction(&mut self) {
-        self.transaction = None;
+        (self.transaction, self.blame) = (None, Blame::Client);
         if self.chunked.take().is_some() {
             self.actions.push_back(Action::Abandon);
         }

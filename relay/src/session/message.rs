@@ -63,7 +63,8 @@ impl Session {
     /// Takes the octets that BDAT announces, lawful or not.
     pub(super) fn bdat(&mut self, chunk: Chunk, admitted: Result<(), Phrase>) {
         if let Err(phrase) = admitted {
-            return self.skip(chunk, phrase.into(), Blame::Client);
+            let blame = if self.stage == Stage::Ready { self.blame } else { Blame::Client };
+            return self.skip(chunk, phrase.into(), blame);
         }
         if matches!(self.hello, Some(Hello::Plain(_)) | None) {
             return self.skip(chunk, replies::EHLO_FOR_BDAT.into(), Blame::Client);
@@ -89,8 +90,10 @@ impl Session {
         self.enter(State::Opening(Opening { envelope, chunk }), self.now);
     }
 
-    pub(super) fn begin_chunk(&mut self, incoming: Box<Incoming>, chunk: Chunk) {
+    pub(super) fn begin_chunk(&mut self, mut incoming: Box<Incoming>, chunk: Chunk) {
         self.stage = Stage::Chunks;
+        // Between chunks a client may be silent: that is no slowness of the message.
+        incoming.began += self.now.saturating_duration_since(self.since);
         let left = chunk.size_bytes;
         self.enter(State::Chunk(Chunked { incoming, left, chunk }), self.now);
     }

@@ -7,6 +7,7 @@
 //! transaction  sender and recipients
 //! message      DATA, BDAT and the octets that follow
 //! incoming     the message itself
+//! told         what a session is told besides octets
 //! limits       what a client may do wrong, and how long it may take
 //! replies      every text that we say
 //! commands     what each command does
@@ -48,10 +49,10 @@ use crate::smtp::line::LineReader;
 use crate::smtp::reply::Reply;
 
 pub use exchange::{Credentials, Proof, Token, TokenMechanism, Tokens, Wanted};
-use exchange::{Exchange, Means};
+use exchange::{Exchange, Means, Signing};
 use incoming::Incoming;
 use limits::{Answer, Misdeeds};
-use message::{Chunked, Opening, Skipping};
+use message::{Blame, Chunked, Opening, Skipping};
 use stage::Stage;
 pub use told::{Channel, Room, StoreFailure, TlsStart, Verdict};
 use transaction::Transaction;
@@ -132,8 +133,8 @@ enum State {
     Exchange(Box<Exchange>),
     /// The keys of a login are being looked up.
     Looking(Box<Exchange>),
-    /// A proof is being checked; by which mechanism, if it is a token.
-    Verifying(Option<TokenMechanism>),
+    /// A proof is being checked.
+    Verifying(Next),
     /// A draft is being opened.
     Opening(Opening),
     /// The message is being received.
@@ -148,6 +149,17 @@ enum State {
     Paused { until: Instant, reply: Reply },
     /// Nothing comes any more.
     Closed,
+}
+
+/// What follows the check of a proof.
+#[derive(Debug)]
+enum Next {
+    /// The answer.
+    Answer,
+    /// The answer; if a token is refused, first the reason why.
+    Explain(TokenMechanism),
+    /// The answer; if the proof is granted, first our own.
+    Sign(Box<Signing>),
 }
 
 /// Whether the process goes on.
@@ -181,6 +193,9 @@ pub struct Session {
     login: Option<String>,
     announced: Announced,
     transaction: Option<Transaction>,
+    /// Whose fault it is if there is none: what a client has pipelined behind a MAIL that we refuse is
+    /// refused without blame.
+    blame: Blame,
     /// The message of which chunks were received, while the next one is awaited.
     chunked: Option<Box<Incoming>>,
     reader: LineReader,
@@ -221,6 +236,7 @@ impl Session {
             login: None,
             announced: Announced::default(),
             transaction: None,
+            blame: Blame::Client,
             chunked: None,
             reader: LineReader::default(),
             input: VecDeque::new(),

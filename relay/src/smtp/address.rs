@@ -159,7 +159,7 @@ fn is_atext(letter: char) -> bool {
 fn is_foreign(letter: char) -> bool {
     let hidden = matches!(
         letter,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
     );
     !letter.is_ascii() && !letter.is_whitespace() && !letter.is_control() && !hidden
 }

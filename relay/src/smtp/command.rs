@@ -85,10 +85,12 @@ const VERBS: &[(&str, Verb)] = &[
 ];
 
 impl Verb {
-    /// Splits a line into its verb and the rest, which begins with a space unless it is empty.
+    /// Splits a line into its verb and the rest, which begins with a space, or where it is faulty with a
+    /// tab, unless it is empty.
     #[must_use]
     pub fn split(line: &[u8]) -> (Self, &[u8]) {
-        let length = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let length =
+            line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
         let (word, rest) = line.split_at(length);
         let verb = VERBS
             .iter()

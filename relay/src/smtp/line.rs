@@ -23,6 +23,10 @@ pub enum LineError {
     /// A carriage return without line feed, or a NUL, stood inside it.
     #[error("a control octet stands in the line")]
     Control,
+    /// It was too long or held a control octet, and began with BDAT: octets follow, nobody knows how
+    /// many, and they must not be taken for commands.
+    #[error("the line that announces a chunk is malformed")]
+    Announcement,
 }
 
 /// What is being waited for, which sets the limit of the line.
@@ -44,6 +48,8 @@ pub struct LineReader {
     overflowed: bool,
     /// The last octet taken was a carriage return.
     after_cr: bool,
+    /// The line began with BDAT (RFC 3030, section 2).
+    announces: bool,
 }
 
 impl LineReader {
@@ -74,6 +80,7 @@ impl LineReader {
         }
         let room = AUTH_MAX - self.line.len();
         self.line.extend_from_slice(&text[..text.len().min(room)]);
+        self.announces |= self.line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
         // The line feed is still to come, so a line of the limit's length is one too long.
         self.overflowed |= text.len() > room || self.line.len() >= limit(&self.line, awaited);
         if self.overflowed {
@@ -83,16 +90,16 @@ impl LineReader {
 
     /// Judges the line that has just ended, and starts over.
     fn finish(&mut self) -> Result<Vec<u8>, LineError> {
-        let Self { mut line, overflowed, after_cr } = std::mem::take(self);
+        let Self { mut line, overflowed, after_cr, announces } = std::mem::take(self);
         if !after_cr {
             return Err(LineError::BareLineFeed);
         }
         if overflowed {
-            return Err(LineError::TooLong);
+            return Err(if announces { LineError::Announcement } else { LineError::TooLong });
         }
         line.pop();
         if line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
-            return Err(LineError::Control);
+            return Err(if announces { LineError::Announcement } else { LineError::Control });
         }
         Ok(line)
     }

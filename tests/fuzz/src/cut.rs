@@ -41,7 +41,14 @@ fn read_lines(pieces: &[&[u8]], awaited: Awaited) -> Vec<Result<Vec<u8>, LineErr
 
 /// The slow and obvious reading of one line, its line feed included.
 fn slow_line(line: &[u8], limit: usize) -> Result<Vec<u8>, LineError> {
+    let announces = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
     match line {
+        [text @ .., b'\r', b'\n']
+            if announces
+                && (line.len() > limit || text.iter().any(|byte| matches!(byte, b'\r' | 0))) =>
+        {
+            Err(LineError::Announcement)
+        }
         [text @ .., b'\r', b'\n'] if line.len() <= limit => {
             if text.iter().any(|byte| matches!(byte, b'\r' | 0)) {
                 return Err(LineError::Control);

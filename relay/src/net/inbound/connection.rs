@@ -150,6 +150,8 @@ impl<'a> Connection<'a> {
         let (door, source) = (self.door, self.place.source());
         if let Came::Done(verdict) = self.meanwhile(door.logins.verify(source, proof)).await {
             let verdict = self.seated(verdict);
+            // What follows in the same piece is the login's already.
+            self.session.set_room(self.room());
             self.session.verified(verdict, Instant::now());
         }
         Ok(())

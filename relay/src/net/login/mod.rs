@@ -170,7 +170,7 @@ impl Shared {
                 let acts_as_itself = acts_as.is_none_or(|name| name == login);
                 self.settle(source, &login, acts_as_itself)
             }
-            Proof::NoKeys { login } => self.failed(source, &login),
+            Proof::NoKeys { login } => self.settle(source, &login, false),
             Proof::Certificate { names, acts_as } => {
                 let wanted = acts_as.as_deref().or(names.first().map(String::as_str));
                 let login = wanted.unwrap_or_default();
@@ -190,7 +190,12 @@ impl Shared {
         let acts_as_itself = shown.acts_as.as_ref().is_none_or(|name| *name == shown.login);
         match check {
             Check::Right if acts_as_itself => {
-                lock(&self.recent).remember(&shown.login, &shown.password, Instant::now());
+                let mut recent = lock(&self.recent);
+                // The list may have changed while this was checked by the old one.
+                if self.users.current().is_some_and(|now| Arc::ptr_eq(&now, &store)) {
+                    recent.remember(&shown.login, &shown.password, Instant::now());
+                }
+                drop(recent);
                 self.succeeded(source, &shown.login)
             }
             Check::Right | Check::Wrong => self.failed(source, &shown.login),
@@ -199,7 +204,8 @@ impl Shared {
 
     fn decide_token(&self, source: IpAddr, token: &Token) -> Verdict {
         let claimed = token.claims.as_deref().unwrap_or_default();
-        if self.must_wait(source, claimed) {
+        // Who claims no name waits by the name in the token, which nobody else can spend.
+        if !claimed.is_empty() && self.must_wait(source, claimed) {
             return Verdict::Later;
         }
         let Some(live) = lock(&self.tokens).clone() else { return Verdict::Later };
@@ -264,9 +270,12 @@ impl Shared {
         if let Some(store) = self.users.current() {
             return store;
         }
+        // Held over both: nobody is to find an old password beside the new list.
+        let mut recent = lock(&self.recent);
         let (store, problem) = self.users.read();
+        recent.clear();
+        drop(recent);
         self.tell("users", problem);
-        lock(&self.recent).clear();
         store
     }
 

@@ -126,6 +126,14 @@ fn a_session_behind_a_proxy_counts_for_its_client_and_is_cut_with_the_proxy() {
 }
 
 #[test]
+fn a_session_may_move_within_a_network_that_is_full() {
+    let sessions = Sessions::new(Caps { in_all: 9, from_source: 1, from_network: 1 });
+    let mut place = enter(&sessions, "192.0.2.8").unwrap();
+    assert_eq!(place.move_to(address(1)), Ok(()));
+    assert_eq!(place.source(), address(1));
+}
+
+#[test]
 fn who_came_past_the_gate_is_never_cut() {
     let sessions = Sessions::new(CAPS);
     let guarded = enter(&sessions, "192.0.2.1").unwrap();

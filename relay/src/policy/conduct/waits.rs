@@ -1,11 +1,13 @@
 //! Who has to wait after failed logins.
 //!
 //! Many clients may share one address, so it is the pair of address and login that waits, and
-//! nobody else.
+//! nobody else. Over IPv6 it is the /64: a host changes the rest of its address at will.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use super::Source;
 
 /// Failures in [`WINDOW`] after which a pair waits.
 const FAILURES: u32 = 5;
@@ -21,7 +23,7 @@ const PAIRS: usize = 10_000;
 /// Failed logins by address and login. Bounded: 10,000 pairs.
 #[derive(Debug, Default)]
 pub struct FailedLogins {
-    pairs: HashMap<(IpAddr, String), Pair>,
+    pairs: HashMap<(Source, String), Pair>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,13 +47,13 @@ impl FailedLogins {
     ///
     /// The pair has failed five times in ten minutes, and its wait is not over.
     pub fn check(&self, source: IpAddr, login: &str, now: Instant) -> Result<(), MustWait> {
-        let until = self.pairs.get(&(source, login.to_owned())).and_then(|pair| pair.until);
+        let until = self.pairs.get(&pair_of(source, login)).and_then(|pair| pair.until);
         if until.is_some_and(|until| now < until) { Err(MustWait) } else { Ok(()) }
     }
 
     /// Notes a failure, and returns how many were counted if the pair waits from now on.
     pub fn failed(&mut self, source: IpAddr, login: &str, now: Instant) -> Option<u32> {
-        let key = (source, login.to_owned());
+        let key = pair_of(source, login);
         if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&key) {
             self.forget_one(now);
         }
@@ -63,6 +65,10 @@ impl FailedLogins {
         } else if now.saturating_duration_since(pair.window_began) > WINDOW {
             pair.failures = 0;
             pair.window_began = now;
+        }
+        // Attempts that were under way when the wait began are no further ones.
+        if pair.until.is_some_and(|until| now < until) {
+            return None;
         }
         pair.last = now;
         pair.failures += 1;
@@ -80,7 +86,7 @@ impl FailedLogins {
 
     /// Notes a success: the pair starts over.
     pub fn succeeded(&mut self, source: IpAddr, login: &str) {
-        self.pairs.remove(&(source, login.to_owned()));
+        self.pairs.remove(&pair_of(source, login));
     }
 
     /// Makes room: what no longer counts goes, else the pair that failed longest ago.
@@ -95,6 +101,10 @@ impl FailedLogins {
             }
         }
     }
+}
+
+fn pair_of(source: IpAddr, login: &str) -> (Source, String) {
+    (Source::of(source, None), login.to_owned())
 }
 
 #[cfg(test)]
@@ -138,6 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn another_address_of_the_same_ipv6_host_waits_too() {
+        let start = Instant::now();
+        let mut logins = FailedLogins::default();
+        for last in 1..=5 {
+            logins.failed(format!("2001:db8::{last}").parse().unwrap(), "a", start);
+        }
+        let wait = |source: &str| logins.check(source.parse().unwrap(), "a", start);
+        assert_eq!(wait("2001:db8::ffff"), Err(MustWait));
+        assert_eq!(wait("2001:db8:0:1::1"), Ok(()));
+    }
+
+    #[test]
     fn a_success_and_time_make_a_pair_start_over() {
         let start = Instant::now();
         let mut logins = FailedLogins::default();
@@ -160,7 +182,7 @@ mod tests {
             logins.failed(SOURCE, &count.to_string(), start + Duration::from_micros(count));
         }
         assert_eq!(logins.pairs.len(), PAIRS);
-        assert!(!logins.pairs.contains_key(&(SOURCE, "0".to_owned())));
-        assert!(logins.pairs.contains_key(&(SOURCE, PAIRS.to_string())));
+        assert!(!logins.pairs.contains_key(&pair_of(SOURCE, "0")));
+        assert!(logins.pairs.contains_key(&pair_of(SOURCE, &PAIRS.to_string())));
     }
 }

@@ -145,8 +145,29 @@ pub enum Turn {
     Lookup(Exchange, Wanted),
     /// The client has said everything.
     Complete(Proof),
+    /// The client has said everything, and is to see our own proof if its own is granted.
+    Sign(Signing, Proof),
+    /// The client, who was granted this login, has seen our proof.
+    Signed(String),
     /// The client has heard why its token is refused.
     Refused,
+}
+
+/// An exchange in which our own proof is ready. It is shown only if the client's is granted: whose
+/// login has to wait learns nothing of whether it was right.
+#[derive(Debug)]
+pub struct Signing {
+    mechanism: Mechanism,
+    means: Means,
+    text: String,
+}
+
+impl Signing {
+    /// Goes on after the client was granted `login`.
+    pub(super) fn granted(self, login: String) -> Turn {
+        let Self { mechanism, means, text } = self;
+        Turn::Challenge(Exchange { mechanism, means, place: Place::ScramEnd(login) }, text)
+    }
 }
 
 /// An exchange that waits for a response, or for keys.
@@ -167,8 +188,8 @@ enum Place {
     Keys(ClientFirst, Zeroizing<Vec<u8>>),
     /// The client's proof is awaited.
     ScramFinal(ClientFirst, Server),
-    /// The client has been shown our proof, and answers with nothing.
-    ScramEnd(Proof),
+    /// The client, who was granted this login, has been shown our proof, and answers with nothing.
+    ScramEnd(String),
     /// The client has been told that its token is refused, and answers with anything.
     TokenEnd,
 }
@@ -255,6 +276,11 @@ impl Exchange {
         Turn::Challenge(exchange, STANDARD.encode(words))
     }
 
+    /// Returns whether the exchange has failed, and any answer of the client ends it.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self.place, Place::TokenEnd)
+    }
+
     fn prompt(self, text: &str) -> Turn {
         Turn::Challenge(self, text.to_owned())
     }
@@ -305,15 +331,15 @@ impl Exchange {
                 match server.step(Some(response))? {
                     // Our own proof: the client is to see that we know its keys.
                     (Next::Finished(Some(_)), signature) => {
-                        let place = Place::ScramEnd(Proof::Keys { login, acts_as });
-                        let text = STANDARD.encode(signature);
-                        Ok(Turn::Challenge(Self { mechanism, means, place }, text))
+                        let signing =
+                            Signing { mechanism, means, text: STANDARD.encode(signature) };
+                        Ok(Turn::Sign(signing, Proof::Keys { login, acts_as }))
                     }
                     (Next::Finished(None), _) => Ok(Turn::Complete(Proof::NoKeys { login })),
                     (Next::Running(_), _) => Err(ExchangeFault::Malformed),
                 }
             }
-            (Place::ScramEnd(proof), _) if response.is_empty() => Ok(Turn::Complete(proof)),
+            (Place::ScramEnd(login), _) if response.is_empty() => Ok(Turn::Signed(login)),
             (Place::ScramEnd(_) | Place::Keys(..) | Place::TokenEnd, _) => {
                 Err(ExchangeFault::Malformed)
             }

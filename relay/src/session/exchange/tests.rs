@@ -175,10 +175,14 @@ fn scram(pencil: &Pencil, password: &'static str, exporter: [u8; 32]) -> (Turn, 
     said.clear();
     client.step(Some(&STANDARD.decode(text).unwrap()), &mut said).unwrap();
     match exchange.respond(STANDARD.encode(&said).as_bytes()).unwrap() {
-        Turn::Challenge(exchange, text) => {
+        Turn::Sign(signing, proof) => {
+            let Turn::Challenge(exchange, text) = signing.granted("user".to_owned()) else {
+                panic!("our own proof is due")
+            };
             said.clear();
             let believes = client.step(Some(&STANDARD.decode(text).unwrap()), &mut said).is_ok();
-            (exchange.respond(b"").unwrap(), believes)
+            assert!(matches!(exchange.respond(b""), Ok(Turn::Signed(login)) if login == "user"));
+            (Turn::Complete(proof), believes)
         }
         other => (other, false),
     }
@@ -322,7 +326,8 @@ proptest! {
             turn = match turn {
                 Ok(Turn::Challenge(exchange, _)) => exchange.respond(STANDARD.encode(&then).as_bytes()),
                 Ok(Turn::Lookup(exchange, _)) => exchange.keys(keys()),
-                Ok(Turn::Complete(_) | Turn::Refused) | Err(_) => break,
+                Ok(Turn::Sign(signing, _)) => Ok(signing.granted("user".to_owned())),
+                Ok(Turn::Complete(_) | Turn::Signed(_) | Turn::Refused) | Err(_) => break,
             };
         }
     }
