@@ -23,7 +23,8 @@ pub fn find(name: &str) -> Result<()> {
     if Path::new(name).extension().is_some_and(|ending| ending == "smtp") {
         let path = top().join("tests/dialogues").join(name);
         let text = fs::read_to_string(path).with_context(|| format!("no dialogue {name}"))?;
-        ensure!(text.contains("\nS: ") || text.contains("\n@ "), "{name} expects nothing");
+        let expects = ["\nS: ", "\nS+ ", "\n@ closed", "\n@ open", "\n@ stored"];
+        ensure!(expects.iter().any(|line| text.contains(line)), "{name} expects nothing");
         return Ok(());
     }
     let (file, test) = name.split_once(' ').with_context(|| format!("no file in {name}"))?;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 
-/// Commands that move no mail (NOOP, RSET, EHLO, HELO, VRFY, HELP) before an accepted message.
+/// Commands that move no mail before an accepted message: NOOP, RSET, EHLO, HELO, VRFY, HELP, XCLIENT, BDAT of
+/// no octets, and AUTH that cannot be checked now.
 const IDLE_COMMANDS: u32 = 100;
 /// How long a client waits for the answer to an error, once it has made half of those it may.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -340,4 +340,35 @@ mod tests {
             assert!(problem.to_string().contains("users.toml"));
         }
     }
+
+    #[test]
+    fn a_count_below_4096_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        add(&path, "app", Password::Made).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let count = |count: u32| {
+            let written = format!("iterations = {ITERATIONS}");
+            assert!(text.contains(&written));
+            std::fs::write(&path, text.replace(&written, &format!("iterations = {count}")))
+                .unwrap();
+            Store::load(&path).map(|store| store.iterations.get()).map_err(|e| e.to_string())
+        };
+        assert_eq!(count(4096), Ok(4096));
+        assert!(count(4095).unwrap_err().contains("iterations is not within 4096"));
+    }
+
+    #[test]
+    fn what_the_file_holds_is_no_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        add(&path, "app", Password::Made).unwrap();
+        let store = Store::load(&path).unwrap();
+        for hash in [Hash::Sha256, Hash::Sha512] {
+            let StoredKeys { salt, keys, .. } = store.keys("app", hash);
+            for held in [salt, keys.stored, keys.server] {
+                assert_eq!(store.check("app", &held), Check::Wrong);
+            }
+        }
+    }
 }

@@ -108,3 +108,11 @@ fn a_command_that_drips_is_not_waited_for_longer_than_an_idle_client() {
     let lasted = last(&mut desk, b"N");
     assert!(lasted >= idle && lasted <= idle + STEP, "{lasted:?}");
 }
+
+#[test]
+fn a_silent_client_has_five_minutes() {
+    let mut desk = Desk::new(crate::desk::config(""), TlsStart::Starttls);
+    desk.obey();
+    let wait = desk.session.deadline().saturating_duration_since(desk.now);
+    assert!(wait >= Duration::from_secs(300), "{wait:?}");
+}

@@ -6,7 +6,7 @@ use rsasl::prelude::{Mechname, Registry, SASLClient, SASLConfig, SessionError};
 use rsasl::property::{AuthId, ChannelBindings, Password as RawPassword};
 
 use super::*;
-use crate::policy::credential::Keys;
+use crate::policy::credential::{Hash, Keys};
 
 fn run(mechanism: &str, initial: Option<&str>, lines: &[&str]) -> Result<Turn, ExchangeFault> {
     run_with(Means::default(), mechanism, initial, lines)
