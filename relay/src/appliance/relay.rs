@@ -128,7 +128,7 @@ impl Relay {
         let (conduct, wanted) = Conduct::new(move |client| standing.standing(client));
         tokio::spawn(bans::ask(config.gate.socket.clone(), wanted, journal.clone()));
         let logins = Logins::start(&config.relay.users, journal.clone(), conduct.clone())?;
-        logins.trust(config.oauth.as_ref())?;
+        logins.trust(config.oauth.as_ref()).context("the keys that [oauth] names")?;
         let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
         let delivering = Delivering::start(&spool, &config, journal);
         Ok(Self {

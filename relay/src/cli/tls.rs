@@ -6,11 +6,12 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -20,6 +21,7 @@ use super::print;
 use crate::appliance::folders;
 use crate::appliance::privilege::Identity;
 use crate::config::Config;
+use crate::smtp::address::is_domain;
 
 /// How long the certificates are valid: 825 days, the most that common TLS clients accept.
 const VALID: Duration = Duration::from_secs(825 * 86_400);
@@ -113,6 +115,13 @@ pub struct Made {
 /// If `names` is empty or holds what is neither a domain name nor an address.
 pub fn make(names: &[String]) -> anyhow::Result<Made> {
     let subject = names.first().context("a certificate needs at least one name")?;
+    for name in names {
+        let is_name = is_domain(name.strip_prefix("*.").unwrap_or(name));
+        ensure!(
+            is_name || name.parse::<IpAddr>().is_ok(),
+            "\"{name}\" is neither a domain name nor an IP address"
+        );
+    }
     let now = std::time::SystemTime::now();
     // An hour back, for clients whose clock is behind.
     let (begin, end) = (now - Duration::from_secs(3600), now + VALID);
@@ -168,6 +177,10 @@ mod tests {
         let files = Files::new(&folder.path().join("a/full.pem"), &folder.path().join("a/key.pem"));
         let names = ["relay.example.net".to_owned(), "192.0.2.1".to_owned()];
         init(&names, &files).unwrap();
+        for name in ["bad name!", "", "a..b", "*."] {
+            let said = make(&[name.to_owned()]).map(|_| ()).unwrap_err().to_string();
+            assert!(said.contains("neither a domain name nor an IP address"), "{name}: {said}");
+        }
         let key = fs::read_to_string(&files.key).unwrap();
         assert_eq!(fs::metadata(&files.key).unwrap().permissions().mode() & 0o007, 0);
         let refusal = init(&names, &files).unwrap_err().to_string();

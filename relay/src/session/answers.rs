@@ -32,6 +32,9 @@ impl Session {
             TlsStart::Starttls | TlsStart::Unavailable => State::Commands,
         };
         self.enter(next, now);
+        if self.outlook == Outlook::Leaving {
+            self.shutdown(now);
+        }
     }
 
     /// The keys of the login were looked up; none: they cannot be had now.
@@ -149,12 +152,13 @@ impl Session {
                 let reply = replies::leaving_greeting(&self.facts.config.hostname);
                 self.close(reply);
             }
-            State::Handshake => self.close_silently(),
             State::Exchange(_) | State::Looking(_) | State::Verifying(_) | State::Paused { .. } => {
                 self.close(replies::SHUTTING_DOWN);
             }
             State::Commands => self.leave_if_idle(),
-            State::Opening(_)
+            // A client that has made its half of a handshake is to hear why it has to go.
+            State::Handshake
+            | State::Opening(_)
             | State::Body(_)
             | State::Chunk(_)
             | State::Skipping(_)

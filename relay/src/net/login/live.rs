@@ -36,8 +36,19 @@ impl<T> Live<T> {
         // First the stamp: a change between the two is then seen as one.
         let stamp = Stamp::of(path);
         let value = Arc::new(read(path)?);
+        let live = Self::with(path, value, read);
+        live.kept().stamp = stamp;
+        Ok(live)
+    }
+
+    /// Begins with `value` in place of a file that is not there.
+    pub(super) fn with<E: fmt::Display + 'static>(
+        path: &Path,
+        value: Arc<T>,
+        read: impl Fn(&Path) -> Result<T, E> + Send + Sync + 'static,
+    ) -> Self {
         let read: Read<T> = Box::new(move |path| read(path).map_err(|error| error.to_string()));
-        Ok(Self { path: path.to_owned(), read, kept: Mutex::new(Kept { value, stamp }) })
+        Self { path: path.to_owned(), read, kept: Mutex::new(Kept { value, stamp: None }) }
     }
 
     /// Returns what the file says; none if it has changed since it was read.

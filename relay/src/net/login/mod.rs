@@ -63,10 +63,14 @@ impl Logins {
     ///
     /// What [`Store::load`] fails with, but for a missing file.
     pub fn start(path: &Path, journal: Journal, conduct: Conduct) -> Result<Self, UsersError> {
-        let users = Live::open(path, |path| match Store::load(path) {
-            Err(UsersError::Missing(_)) => Ok(Store::empty()),
-            read => read,
-        })?;
+        let users = match Live::open(path, Store::load) {
+            Err(problem @ UsersError::Missing(_)) => {
+                let problem = format!("nobody can log in yet: {problem}");
+                journal.write(Event::Trouble { room: "users", problem });
+                Live::with(path, Arc::new(Store::empty()), Store::load)
+            }
+            users => users?,
+        };
         let mut key = [0; 32];
         rand::fill(&mut key).expect("invariant: the operating system gives random numbers");
         let shared = Arc::new(Shared {
@@ -265,7 +269,7 @@ impl Shared {
     }
 
     /// Returns the list of users in force, read again if its file has changed. A file that cannot be
-    /// read leaves the old list in force; a file that is gone leaves nobody.
+    /// read, or is gone for the moment in which somebody writes it anew, leaves the old list in force.
     fn store(&self) -> Arc<Store> {
         if let Some(store) = self.users.current() {
             return store;

@@ -118,3 +118,20 @@ async fn a_certificate_grants_its_names_only() {
         assert_eq!(logins.verify(SOURCE, certificate(acts_as)).await, verdict);
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_away_leaves_the_list_in_force_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    let journal = Journal::memory();
+    let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
+    let logins = Logins::start(&path, journal.clone(), Conduct::without_gate()).unwrap();
+    std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    let granted = Verdict::Granted("app".to_owned());
+    assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, granted);
+    let told = journal.take();
+    assert!(
+        matches!(&told[..], [Event::Trouble { problem, .. }] if problem.contains("stays in force")),
+        "{told:?}"
+    );
+}
