@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::mail::envelope::{Body, Envelope};
 use crate::mail::header::{Collected, HeaderCollector, HeaderFault, HeaderLimits, HeaderSection};
 use crate::mail::message::MessageId;
-use crate::smtp::body::{BodyReader, Ended, Octets};
+use crate::smtp::body::{BodyFault, BodyReader, Ended, Octets};
 use crate::smtp::chunk::{ChunkReader, Form};
 use crate::smtp::reply::Reply;
 
@@ -145,14 +145,9 @@ impl Incoming {
             Reader::Dotted(reader) => reader.read(input, &mut text),
             Reader::Chunked(reader) => {
                 reader.read(std::mem::take(input), &mut text);
-                match (last, reader.fault()) {
-                    (Last::Yes, _) => Some(reader.finish()),
-                    // Known at once, so that the client can be told at the end of its chunk.
-                    (Last::No, Some(fault)) => {
-                        self.refuse(replies::body(fault));
-                        None
-                    }
-                    (Last::No, None) => None,
+                match last {
+                    Last::Yes => Some(reader.finish()),
+                    Last::No => None,
                 }
             }
         };
@@ -161,7 +156,11 @@ impl Incoming {
         match ended {
             Some(Ok(ended)) => self.envelope.body = found(self.envelope.body, ended),
             Some(Err(fault)) => self.refuse(replies::body(fault)),
-            None => {}
+            // Known before the end, so that the client can be told at the end of its chunk.
+            None => self.refuse_if(match &self.reader {
+                Reader::Dotted(_) => None,
+                Reader::Chunked(reader) => reader.fault(),
+            }),
         }
         let end = ended.map(|_| match std::mem::replace(&mut self.phase, Phase::Text) {
             Phase::Refused(reply) => End::Refused(reply),
@@ -213,6 +212,12 @@ impl Incoming {
                 self.refuse(reply);
                 Vec::new()
             }
+        }
+    }
+
+    fn refuse_if(&mut self, fault: Option<BodyFault>) {
+        if let Some(fault) = fault {
+            self.refuse(replies::body(fault));
         }
     }
 

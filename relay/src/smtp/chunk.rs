@@ -41,19 +41,16 @@ impl ChunkReader {
         }
     }
 
-    /// Takes octets of the message, cut anywhere, and appends them to `message`; after a fault
-    /// nothing more is appended.
+    /// Takes octets of the message, cut anywhere, and appends them to `message`, up to a fault: however
+    /// they are cut, the same octets are appended.
     pub fn read(&mut self, input: &[u8], message: &mut Vec<u8>) {
         self.size_bytes += input.len() as u64;
-        match self.form {
-            Form::Lines => self.look(input),
-            Form::Binary => {}
-        }
         if !input.is_ascii() {
             self.octets = Octets::EightBit;
         }
-        if self.fault.is_none() {
-            message.extend_from_slice(input);
+        match self.form {
+            Form::Lines => self.read_lines(input, message),
+            Form::Binary => message.extend_from_slice(input),
         }
     }
 
@@ -85,18 +82,30 @@ impl ChunkReader {
         self.fault
     }
 
-    fn look(&mut self, mut input: &[u8]) {
+    fn read_lines(&mut self, mut input: &[u8], message: &mut Vec<u8>) {
         while let Some(byte) = input.first() {
-            self.look_at(*byte);
-            let rest = &input[1..];
             // What stands between line ends needs counting only.
-            let plain = memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
-            let plain = if self.after_cr { 0 } else { plain };
-            self.line_octets += plain;
-            if self.line_octets > TEXT_LINE_MAX {
+            let plain = memchr3(b'\r', b'\n', 0, input).unwrap_or(input.len());
+            if plain == 0 || self.after_cr {
+                self.look_at(*byte);
+                self.keep(&input[..1], message);
+                input = &input[1..];
+                continue;
+            }
+            let (text, rest) = input.split_at(plain);
+            let fits = text.len().min(TEXT_LINE_MAX - self.line_octets.min(TEXT_LINE_MAX));
+            self.keep(&text[..fits], message);
+            self.line_octets += text.len();
+            if fits < text.len() {
                 self.refuse(BodyFault::LongLine);
             }
-            input = &rest[plain..];
+            input = rest;
+        }
+    }
+
+    fn keep(&self, text: &[u8], message: &mut Vec<u8>) {
+        if self.fault.is_none() {
+            message.extend_from_slice(text);
         }
     }
 
