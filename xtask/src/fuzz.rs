@@ -16,7 +16,25 @@ use crate::artifact;
 use crate::caller::{cargo, status, top};
 
 /// How long each target runs unless the caller says otherwise.
-pub const FOR: Duration = Duration::from_secs(60);
+pub const FOR: Bound = Bound::Time(Duration::from_secs(60));
+
+/// When a target has run for long enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// After a time.
+    Time(Duration),
+    /// After so many inputs, from a seed that is always the same: the same program finds the same.
+    Runs(u32),
+}
+
+impl Bound {
+    fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Time(time) => vec![format!("-max_total_time={}", time.as_secs())],
+            Self::Runs(runs) => vec![format!("-runs={runs}"), "-seed=1".to_owned()],
+        }
+    }
+}
 /// The environment variable that names the target to the program (`tests/fuzz/src/lib.rs`).
 const VARIABLE: &str = "SALLYPORT_FUZZ_TARGET";
 /// What libFuzzer reads: counters for edges, and the operands of comparisons.
@@ -39,14 +57,24 @@ const MEMORY_MIB: u32 = 2_048;
 /// # Errors
 ///
 /// It is neither.
-pub fn duration(text: &str) -> Result<Duration> {
+pub fn time(text: &str) -> Result<Bound> {
     let seconds =
         |number: &str, unit: u64| Some(Duration::from_secs(number.parse::<u64>().ok()? * unit));
     let read = match text.strip_suffix('m') {
         Some(minutes) => seconds(minutes, 60),
         None => seconds(text.strip_suffix('s').unwrap_or(text), 1),
     };
-    read.filter(|time| !time.is_zero()).with_context(|| format!("{text} is no time: 60s, 5m"))
+    let read = read.filter(|time| !time.is_zero());
+    read.map(Bound::Time).with_context(|| format!("{text} is no time: 60s, 5m"))
+}
+
+/// Reads a number of inputs.
+///
+/// # Errors
+///
+/// It is none.
+pub fn runs(text: &str) -> Result<Bound> {
+    text.parse().map(Bound::Runs).with_context(|| format!("{text} is no number of inputs"))
 }
 
 /// Builds the program and runs one target, or all of them, each for that long.
@@ -54,7 +82,7 @@ pub fn duration(text: &str) -> Result<Duration> {
 /// # Errors
 ///
 /// If it cannot be built or there is no such target. What broke a claim is in the exit code.
-pub fn fuzz(only: Option<&str>, time: Duration) -> Result<ExitCode> {
+pub fn fuzz(only: Option<&str>, bound: Bound) -> Result<ExitCode> {
     let targets = targets()?;
     let chosen: Vec<_> =
         targets.iter().filter(|name| only.is_none_or(|only| only == **name)).collect();
@@ -63,8 +91,8 @@ pub fn fuzz(only: Option<&str>, time: Duration) -> Result<ExitCode> {
     let program = &artifact::find(&built, "fuzz")?.executable;
     let mut broken = Vec::new();
     for name in chosen {
-        eprintln!("fuzz: {name}, for {} s", time.as_secs());
-        if !status(&mut run(program, name, time)?)?.success() {
+        eprintln!("fuzz: {name}, {bound:?}");
+        if !status(&mut run(program, name, bound)?)?.success() {
             broken.push(name.as_str());
         }
     }
@@ -105,7 +133,7 @@ fn compiler() -> Result<Command> {
     Ok(command)
 }
 
-fn run(program: &Path, name: &str, time: Duration) -> Result<Command> {
+fn run(program: &Path, name: &str, bound: Bound) -> Result<Command> {
     let folder = |kind: &str| -> Result<PathBuf> {
         let folder = top().join("target/fuzz").join(kind).join(name);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -114,7 +142,7 @@ fn run(program: &Path, name: &str, time: Duration) -> Result<Command> {
     let mut command = Command::new(program);
     command
         .env(VARIABLE, name)
-        .arg(format!("-max_total_time={}", time.as_secs()))
+        .args(bound.arguments())
         .arg(format!("-max_len={INPUT_MAX}"))
         .arg(format!("-timeout={INPUT_SECONDS}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
@@ -136,10 +164,10 @@ mod tests {
     #[test]
     fn a_time_is_seconds_or_minutes() {
         for (text, seconds) in [("60s", 60), ("5m", 300), ("7", 7)] {
-            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds));
+            assert_eq!(time(text).unwrap(), Bound::Time(Duration::from_secs(seconds)));
         }
         for text in ["", "0s", "s", "-1s", "1h", "1.5m"] {
-            assert!(duration(text).is_err(), "{text}");
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

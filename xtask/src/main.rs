@@ -39,9 +39,10 @@ usage: cargo xtask <task>
   bench smtp [--install] [FOLDER]
                     what the relay takes, beside Postfix in the same run: tables, smtp.json
                     and smtp.svg in FOLDER, which should be on the disk to be measured
-  fuzz [TARGET] [--for 60s]
+  fuzz [TARGET] [--for 60s], fuzz --runs 2000
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
-                    for that long; takes a C++ compiler (Debian: g++)
+                    for that long, or with so many inputs from a seed that does not change;
+                    takes a C++ compiler (Debian: g++)
   check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
@@ -71,9 +72,10 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["bench", "gate", rest @ ..] => measure(Bench::Gate, rest),
         ["bench", "smtp", rest @ ..] => measure(Bench::Smtp, rest),
         ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
-        ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::duration(time)?),
+        ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::time(time)?),
+        ["fuzz", "--runs", number] => fuzz::fuzz(None, fuzz::runs(number)?),
         ["fuzz", target] => fuzz::fuzz(Some(target), fuzz::FOR),
-        ["fuzz", target, "--for", time] => fuzz::fuzz(Some(target), fuzz::duration(time)?),
+        ["fuzz", target, "--for", time] => fuzz::fuzz(Some(target), fuzz::time(time)?),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
