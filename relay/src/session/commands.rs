@@ -22,6 +22,17 @@ use super::{
     Action, Hello, Next, Outlook, Proof, Room, Session, State, TlsStart, Xclient, replies,
 };
 
+/// The extensions that are kept together with the sending side, in the order of EHLO.
+const PROMISES: [Extension; 7] = [
+    Extension::SmtpUtf8,
+    Extension::BinaryMime,
+    Extension::Dsn,
+    Extension::FutureRelease,
+    Extension::DeliverBy,
+    Extension::MtPriority,
+    Extension::RequireTls,
+];
+
 impl Session {
     /// Makes one step with the input at hand; returns false if there is nothing to be done.
     pub(super) fn work(&mut self) -> bool {
@@ -170,30 +181,31 @@ impl Session {
         // RFC 9422, section 3: what a client may count on, so that it need not find out.
         let limits = format!("LIMITS RCPTMAX={}", self.limits().recipients);
         reply = reply.line("8BITMIME").line("CHUNKING").line(&limits);
-        for (extension, line) in self.promises() {
-            if self.facts.extensions.has(extension) {
-                reply = reply.line(&line);
-            }
+        let offered = PROMISES.into_iter().filter(|promise| self.facts.extensions.has(*promise));
+        for line in offered.filter_map(|promise| self.promise(promise)) {
+            reply = reply.line(&line);
         }
         reply.line("ENHANCEDSTATUSCODES")
     }
 
-    /// Returns the lines of the extensions that are kept together with the sending side.
-    fn promises(&self) -> Vec<(Extension, String)> {
-        let latest = self.wall_clock().saturating_add(HOLD_MAX).unwrap_or(jiff::Timestamp::MAX);
-        let mut promises = vec![
-            (Extension::SmtpUtf8, "SMTPUTF8".to_owned()),
-            (Extension::BinaryMime, "BINARYMIME".to_owned()),
-            (Extension::Dsn, "DSN".to_owned()),
-            (Extension::FutureRelease, format!("FUTURERELEASE {} {latest:.0}", HOLD_MAX.as_secs())),
-            (Extension::DeliverBy, "DELIVERBY".to_owned()),
-            (Extension::MtPriority, "MT-PRIORITY".to_owned()),
-        ];
-        // RFC 8689, section 2: not in the clear.
-        if self.stage.is_secured() {
-            promises.push((Extension::RequireTls, "REQUIRETLS".to_owned()));
-        }
-        promises
+    /// Returns the line of an extension that is kept together with the sending side; none where it
+    /// has no place.
+    fn promise(&self, extension: Extension) -> Option<String> {
+        Some(match extension {
+            Extension::SmtpUtf8 => "SMTPUTF8".to_owned(),
+            Extension::BinaryMime => "BINARYMIME".to_owned(),
+            Extension::Dsn => "DSN".to_owned(),
+            Extension::FutureRelease => {
+                let latest = self.wall_clock().saturating_add(HOLD_MAX);
+                let latest = latest.unwrap_or(jiff::Timestamp::MAX);
+                format!("FUTURERELEASE {} {latest:.0}", HOLD_MAX.as_secs())
+            }
+            Extension::DeliverBy => "DELIVERBY".to_owned(),
+            Extension::MtPriority => "MT-PRIORITY".to_owned(),
+            // RFC 8689, section 2: not in the clear.
+            Extension::RequireTls if self.stage.is_secured() => "REQUIRETLS".to_owned(),
+            Extension::RequireTls => return None,
+        })
     }
 
     fn start_tls(&mut self) {

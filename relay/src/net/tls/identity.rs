@@ -24,12 +24,6 @@ impl ClientIdentity {
     /// name comes last, since nothing says what kind of name it is (RFC 9525, section 2); small
     /// authorities of one's own often write nothing else.
     #[must_use]
-    pub fn logins(&self) -> &[String] {
-        &self.logins
-    }
-
-    /// Returns the names of [`ClientIdentity::logins`].
-    #[must_use]
     pub fn into_logins(self) -> Vec<String> {
         self.logins
     }

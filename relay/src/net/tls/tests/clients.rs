@@ -57,7 +57,7 @@ fn a_client_is_whom_its_verified_certificate_names() {
                     (Silent, _) => assert_eq!(identity, Ok(None), "{kind}"),
                     (Optional | Required, "good") => {
                         let identity = identity.unwrap().expect("a name");
-                        assert_eq!(identity.logins(), ["app.example.net", "app"]);
+                        assert_eq!(identity.into_logins(), ["app.example.net", "app"]);
                     }
                     (Optional | Required, _) => {
                         let refused = matches!(identity, Err(Error::InvalidCertificate(_)));
@@ -121,7 +121,7 @@ fn a_ticket_does_not_outlive_the_authority_that_it_came_from() {
         assert_eq!(refusal, Error::InvalidCertificate(CertificateError::UnknownIssuer));
 
         let identity = client_identity(&living.server).expect("who it was");
-        assert_eq!(identity.logins()[0], "app.example.net");
+        assert_eq!(identity.into_logins()[0], "app.example.net");
         living.client.send_close_notify();
         living.talk().unwrap();
     }
