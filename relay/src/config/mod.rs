@@ -4,8 +4,10 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod policy;
 mod raw;
 mod read;
+mod route;
 mod tls;
 pub mod unit;
 
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
+pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -230,145 +234,6 @@ pub struct Limits {
     pub session: Duration,
     /// The slowest acceptable body, octets a second on average after the first minute.
     pub body_rate_bytes: u64,
-}
-
-/// `[[policy]]`: what clients of a tag or a login may do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
-    /// Whose policy it is.
-    pub who: Who,
-    /// Senders that may be used in the envelope, From and Sender.
-    pub senders: Vec<SenderPattern>,
-    /// Recipients that may be named; none: everybody.
-    pub recipients: Option<Vec<AddressPattern>>,
-    /// Recipients its clients may name in a time, with a burst of ten seconds; none: no limit.
-    pub rate: Option<Rate>,
-    /// Recipients its clients may name in an hour or a day, all at once if they like; none: no limit.
-    pub quota: Option<Rate>,
-    /// The largest message, octets; the lower one of this and [`Limits`] counts.
-    pub message_size_bytes: Option<u64>,
-    /// Recipients in one transaction; the lower one of this and [`Limits`] counts.
-    pub recipients_per_message: Option<usize>,
-    /// Sessions at a time of all its clients.
-    pub sessions: Option<usize>,
-    /// When mail is given up; the lower one of this and [`Retry`] counts.
-    pub expire: Option<Duration>,
-    /// The name of the route; none: by recipient domain, then the default.
-    pub route: Option<String>,
-    /// Whether the relay may ban clients of the tag by itself; none: where the entry is a single
-    /// address. A login's policy says nothing about it.
-    pub auto_ban: Option<bool>,
-}
-
-/// Whom a policy speaks of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Clients admitted by entries with this tag.
-    Tag(String),
-    /// Sessions authenticated as this login.
-    Login(String),
-}
-
-/// A sender that a policy permits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SenderPattern {
-    /// `"<>"`: the null sender.
-    Null,
-    /// Mailboxes.
-    Address(AddressPattern),
-}
-
-/// Mailboxes that a policy permits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AddressPattern {
-    /// `"*"`: every mailbox.
-    Any,
-    /// `"@example.net"`: every mailbox of exactly this domain; lower case.
-    Domain(String),
-    /// `"news@example.net"`: one mailbox.
-    Mailbox(Address),
-}
-
-impl fmt::Display for SenderPattern {
-    /// Writes it as the configuration does.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("<>"),
-            Self::Address(pattern) => pattern.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for AddressPattern {
-    /// Writes it as the configuration does.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Domain(domain) => write!(f, "@{domain}"),
-            Self::Mailbox(mailbox) => mailbox.fmt(f),
-        }
-    }
-}
-
-/// `[[route]]`: where mail goes next.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// Its name; unique.
-    pub name: String,
-    /// Whether it takes what no other route takes.
-    pub default: bool,
-    /// Recipient domains it takes, lower case, exact.
-    pub domains: Vec<String>,
-    /// Next hops in order of preference, each a host and a port; at least one.
-    pub hosts: Vec<NextHop>,
-    /// How the connection is secured.
-    pub tls: RouteTls,
-    /// PEM file of the authorities that may sign the next hop's certificate; none: the public ones.
-    pub ca_file: Option<PathBuf>,
-    /// The login at the next hop.
-    pub login: Option<RouteLogin>,
-    /// Connections at a time.
-    pub connections: usize,
-    /// How long the next hop may take for a reply, but for the reply to the final dot.
-    pub timeout: Duration,
-}
-
-/// A host to hand mail to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextHop {
-    /// A domain name or an IP address; the certificate must be for it.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-/// How the connection to a next hop is secured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteTls {
-    /// STARTTLS with a verified certificate, or the mail waits.
-    Required,
-    /// TLS from the first octet, verified.
-    Implicit,
-    /// In the clear: only for next hops on loopback.
-    None,
-}
-
-/// A login at a next hop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteLogin {
-    /// The user name.
-    pub user: String,
-    /// The file that holds the password in its first line.
-    pub password_file: PathBuf,
-}
-
-/// `[retry]`: when deferred mail is tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// The waits after the first attempts; the last repeats. At least one.
-    pub after: Vec<Duration>,
-    /// When the sender gets a failure report instead of another attempt.
-    pub expire: Duration,
 }
 
 /// `[spool]`: where messages are kept.

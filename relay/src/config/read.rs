@@ -1,6 +1,7 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
 mod policy;
+mod route;
 mod tls;
 
 use std::time::Duration;
@@ -11,9 +12,10 @@ use toml::de::DeTable;
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
     Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX, Relay,
-    Retry, Route, RouteLogin, RouteTls, Spikes, Spool, check, unit,
+    Spikes, Spool, check, unit,
 };
 use policy::policy;
+use route::{retry, route};
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -203,47 +205,6 @@ fn limits(table: &Table<'_>) -> Limits {
     }
     table.finish();
     limits
-}
-
-fn route(table: &Table<'_>) -> Option<Route> {
-    let ways = &[
-        ("required", RouteTls::Required),
-        ("implicit", RouteTls::Implicit),
-        ("none", RouteTls::None),
-    ];
-    let login = table.optional_table("login").map(|login| {
-        let user = login.required("user", unit::short(256));
-        let password_file = login.required("password-file", unit::path);
-        login.finish();
-        user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
-    });
-    let name = table.required("name", unit::short(NAME_MAX));
-    Some(Route {
-        default: table.or("default", false, unit::truth),
-        domains: table.list("domains", Presence::Optional, unit::domain),
-        hosts: table.list("hosts", Presence::Required, unit::next_hop),
-        tls: table.or("tls", RouteTls::Required, unit::word(ways)),
-        ca_file: table.optional("ca-file", unit::path),
-        login: login.flatten(),
-        connections: size(table.or("connections", 10, unit::count(1..=1000))),
-        timeout: table.or("timeout", 5 * MINUTE, unit::duration),
-        name: name?,
-    })
-}
-
-fn retry(table: &Table<'_>) -> Retry {
-    let written = table.list("after", Presence::Defaulted, unit::duration);
-    let after = if written.is_empty() {
-        [1, 5, 15, 30, 60].map(|minutes| minutes * MINUTE).to_vec()
-    } else {
-        written
-    };
-    let retry = Retry { after, expire: table.or("expire", 5 * DAY, unit::duration) };
-    if retry.after.iter().any(|wait| *wait < SECOND) {
-        table.report("after", "a wait is at least a second");
-    }
-    table.finish();
-    retry
 }
 
 fn spool(table: &Table<'_>) -> Spool {
