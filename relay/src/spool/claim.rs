@@ -14,6 +14,7 @@ use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::Turn;
+use crate::spool::label::Stay;
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
@@ -245,7 +246,7 @@ pub(super) async fn settle(
         let what = if pending == 0 {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, answer }
+            What::State { pending, attempts, due_at, stay: Stay::Waiting, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;

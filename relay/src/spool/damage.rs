@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::Disk;
+use super::label::Label;
 use super::order::Order;
 use super::record::{HEADER, Header, Kind};
 use super::segment::{Depth, Found, Head, START, Scan, SegmentId};
-use super::share::Owner;
 use super::simulated::{Dice, Simulated};
 use super::simulation::{Model, start};
 use super::*;
@@ -129,7 +129,13 @@ fn a_record_inside_a_body_is_not_found_when_the_header_before_it_is_damaged() {
     let mut model = Model::new(Simulated::new(3));
     let forged = Header {
         id: MessageId(666),
-        kind: Kind::Message { parts: 0, size_bytes: 0, accepted_at: 0, owner: Owner::NOBODY },
+        kind: Kind::Message {
+            parts: 0,
+            size_bytes: 0,
+            accepted_at: 0,
+            delay_s: 0,
+            label: Label::default(),
+        },
         length: 0,
         payload_crc: 0,
         confirmed: 0,

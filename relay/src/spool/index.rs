@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use crate::mail::message::MessageId;
 use crate::spool::agenda::Agenda;
 use crate::spool::disk::{Disk, File};
+use crate::spool::label::{Label, Stay};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, SegmentId};
-use crate::spool::share::{Owner, Shares};
+use crate::spool::share::Shares;
 
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -26,6 +27,21 @@ pub enum Turn {
     Claimed,
     /// A part of it failed its check: it stays where it is until somebody decides.
     Damaged,
+    /// An operator holds it; released, it is due then.
+    Held(Timestamp),
+    /// It is kept instead of sent, until its retention ends.
+    Captured,
+}
+
+impl Turn {
+    /// Returns whose turn it is with a message whose state record says this.
+    pub const fn after(stay: Stay, due_at: Timestamp) -> Self {
+        match stay {
+            Stay::Waiting => Self::Due(due_at),
+            Stay::Held => Self::Held(due_at),
+            Stay::Captured => Self::Captured,
+        }
+    }
 }
 
 /// A message on disk.
@@ -45,8 +61,8 @@ pub struct Entry {
     pub attempts: u32,
     /// The octets of the body.
     pub size_bytes: u64,
-    /// Whose share it takes of.
-    pub owner: Owner,
+    /// Whose share it takes of, and where it stands among others.
+    pub label: Label,
     /// When its commit was asked for.
     pub accepted_at: Timestamp,
     /// Whose turn it is.
@@ -224,7 +240,7 @@ impl Index {
             self.agenda.schedule(id, due_at);
         }
         self.body_bytes += entry.size_bytes;
-        self.shares.add(entry.owner, entry.size_bytes);
+        self.shares.add(entry.label.owner, entry.size_bytes);
         self.damaged += usize::from(entry.turn == Turn::Damaged);
         self.entries.insert(id, entry);
     }
@@ -250,7 +266,7 @@ impl Index {
             self.agenda.cancel(id, due_at);
         }
         self.body_bytes = self.body_bytes.saturating_sub(entry.size_bytes);
-        self.shares.remove(entry.owner, entry.size_bytes);
+        self.shares.remove(entry.label.owner, entry.size_bytes);
         self.damaged -= usize::from(entry.turn == Turn::Damaged);
         for location in entry.locations() {
             self.release(location);

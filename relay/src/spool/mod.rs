@@ -8,7 +8,7 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
-//! share    how much each login takes
+//! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches, flushes, failures
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
@@ -26,6 +26,7 @@ mod disk;
 mod draft;
 mod failure;
 mod index;
+mod label;
 mod order;
 mod queue;
 mod record;
@@ -63,6 +64,7 @@ use crate::mail::outcome::Outcome;
 pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use label::Way;
 pub use queue::{Details, Filter, Page, Place, Status, Summary};
 
 use disk::{Disk, Folder};
@@ -101,7 +103,7 @@ pub enum StoreError {
     #[error("the envelope is too large")]
     TooLarge,
     /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 1: use a newer one")]
+    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
     Newer {
         /// The format found.
         found: u32,

@@ -70,6 +70,10 @@ pub enum Place {
     Claimed,
     /// A part of it failed its check; `retry` looks again, `remove` gives it up.
     Damaged,
+    /// An operator holds it; released, it goes on.
+    Held,
+    /// It is kept instead of sent, until its retention ends.
+    Captured,
 }
 
 /// A message in a listing.
@@ -81,7 +85,7 @@ pub struct Summary {
     pub place: Place,
     /// When it became ours.
     pub accepted_at: Timestamp,
-    /// When it is due; none unless it waits.
+    /// When it is due, or will be once it is released; none unless it waits or is held.
     pub due_at: Option<Timestamp>,
     /// Attempts made.
     pub attempts: u32,
@@ -145,6 +149,8 @@ fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary
         Turn::Due(due_at) => (Place::Waiting, Some(due_at)),
         Turn::Claimed => (Place::Claimed, None),
         Turn::Damaged => (Place::Damaged, None),
+        Turn::Held(due_at) => (Place::Held, Some(due_at)),
+        Turn::Captured => (Place::Captured, None),
     };
     let recipients = envelope.map_or(&[][..], |envelope| &envelope.recipients);
     Summary {

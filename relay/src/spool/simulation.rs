@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use super::label::{Label, Stay};
 use super::order::{Order, Parts, What};
 use super::samples::envelope;
 use super::share::Owner;
@@ -59,8 +60,9 @@ impl Model {
         payload.extend_from_slice(&body[split..]);
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (length as u64, Timestamp::UNIX_EPOCH);
-        let owner = Owner::of(Some("app"));
-        let what = What::Message { parts, size_bytes, accepted_at, owner, answer };
+        let label = Label { owner: Owner::of(Some("app")), ..Label::default() };
+        let due_at = accepted_at;
+        let what = What::Message { parts, size_bytes, accepted_at, due_at, label, answer };
         Some((Order::new(id, what, payload), Waiting { id, becomes: Some((body, 0)), answered }))
     }
 
@@ -71,7 +73,7 @@ impl Model {
         let attempts = attempts + 1;
         let due_at = Timestamp::UNIX_EPOCH;
         let what = if stays {
-            What::State { pending: 1, attempts, due_at, answer }
+            What::State { pending: 1, attempts, due_at, stay: Stay::Waiting, answer }
         } else {
             What::Tombstone { answer }
         };
