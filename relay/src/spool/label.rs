@@ -31,6 +31,15 @@ pub struct Label {
     pub priority: i8,
 }
 
+/// What a message is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Where it stands among others.
+    pub label: Label,
+    /// The octets of its body.
+    pub size_bytes: u64,
+}
+
 /// What a message waits for between two attempts, as its state record says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stay {

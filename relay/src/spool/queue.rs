@@ -126,6 +126,12 @@ pub struct Status {
     pub messages: usize,
     /// Of these, set aside because a part failed its check.
     pub damaged: usize,
+    /// Of these, held by an operator.
+    pub held: usize,
+    /// Of these, captured.
+    pub captured: usize,
+    /// The octets of the bodies of captured messages.
+    pub captured_bytes: u64,
     /// The octets of their bodies.
     pub body_bytes: u64,
     /// The octets of the log.
@@ -166,7 +172,7 @@ fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary
     }
 }
 
-async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
+pub(super) async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
     let (_, payload) = shared.read(|index| index.entries.get(&id).map(|e| e.message)).await?;
     Ok(content::decode_message(&payload)?.0)
 }
@@ -216,9 +222,11 @@ pub(super) async fn show(shared: &Shared, id: MessageId) -> Result<Details, Stor
 /// Makes one waiting message due now.
 pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     let mut index = shared.index();
-    let entry = index.entries.get(&id).ok_or(StoreError::Gone)?;
-    if entry.turn == Turn::Claimed {
-        return Err(StoreError::Claimed);
+    match index.entries.get(&id).ok_or(StoreError::Gone)?.turn {
+        Turn::Due(_) | Turn::Damaged => {}
+        Turn::Claimed => return Err(StoreError::Claimed),
+        Turn::Held(_) => return Err(StoreError::Held),
+        Turn::Captured => return Err(StoreError::Captured),
     }
     index.turn(id, Turn::Due(Timestamp::now()));
     drop(index);
@@ -257,7 +265,7 @@ pub(super) async fn remove(
         turn
     };
     // If the tombstone cannot be written, the message gets another turn.
-    let _hold = Hold::new(Arc::clone(shared), id);
+    let _hold = Hold::new(Arc::clone(shared), id, before);
     let (answer, answered) = oneshot::channel();
     let order = Order::new(id, What::Tombstone { answer }, Vec::new());
     let result = order::place(orders, order, answered).await;
@@ -275,6 +283,9 @@ pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
     Ok(Status {
         messages: index.entries.len(),
         damaged: index.damaged,
+        held: index.held,
+        captured: index.captured.count(),
+        captured_bytes: index.captured.body_bytes(),
         body_bytes: index.body_bytes,
         log_bytes: index.segments.values().map(|tally| u64::from(tally.size_bytes)).sum(),
         segments: index.segments.len(),
