@@ -241,6 +241,7 @@ pub(super) fn retry_all(shared: &Shared) -> usize {
     let waiting: Vec<_> =
         index.entries.iter().filter(|(_, entry)| waits(entry)).map(|(id, _)| *id).collect();
     let now = Timestamp::now();
+    index.agenda.advance(now);
     for id in &waiting {
         index.turn(*id, Turn::Due(now));
     }
