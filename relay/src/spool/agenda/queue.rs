@@ -71,7 +71,7 @@ impl Queue {
     pub fn take(&mut self) -> Option<MessageId> {
         while let Some((turn, owner)) = self.turns.first().copied() {
             self.round = turn.0;
-            let Some(backlog) = self.backlogs.get_mut(&owner) else { return None };
+            let backlog = self.backlogs.get_mut(&owner)?;
             let Some(((_, (_, id)), cost)) = backlog.messages.pop_first() else {
                 self.turns.pop_first();
                 self.backlogs.remove(&owner);
