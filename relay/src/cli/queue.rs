@@ -117,6 +117,7 @@ fn show(details: &Details, output: Output) {
                 Standing::Pending => "pending",
                 Standing::Delivered => "delivered",
                 Standing::Failed => "failed",
+                Standing::Captured => "captured",
             };
             let last = progress.last.as_ref();
             [

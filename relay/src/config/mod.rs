@@ -20,7 +20,7 @@ use ipnetwork::IpNetwork;
 
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
+pub use route::{Capture, NextHop, Retry, Route, RouteLogin, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -55,6 +55,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// For how long mail is kept that is not sent.
+    pub capture: Capture,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
 }

@@ -15,7 +15,7 @@ use super::{
     Spikes, Spool, check, unit,
 };
 use policy::policy;
-use route::{retry, route};
+use route::{capture, retry, route};
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -70,6 +70,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let routes = each(&root, "route", route);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
+    let capture = capture(&root.table("capture"));
     let spikes = spikes(&root.table("spikes"));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
@@ -90,6 +91,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         routes: values(routes)?,
         retry,
         spool,
+        capture,
         spikes,
     })
 }

@@ -125,6 +125,7 @@ fn fate(facts: Facts<'_>, ruling: Ruling, hold: Option<Duration>) -> (Fate, Opti
     match ruling {
         Ruling::Delivered => (Fate::Delivered, None),
         Ruling::Failed => (Fate::Failed, Some(Cause::Refused)),
+        Ruling::Captured => (Fate::Captured, None),
         // Not the sender's fault and not for him to mend: it never expires into a report.
         Ruling::Held => (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), None),
         Ruling::Deferred | Ruling::Elsewhere => {
@@ -153,6 +154,7 @@ fn event(id: MessageId, row: &Row) -> Event {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
         Fate::Deferred(retry_in) => Event::Deferred { id, domain, route, reason: reply, retry_in },
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },
+        Fate::Captured => Event::Captured { id, domain, route },
     }
 }
 
@@ -181,11 +183,12 @@ mod tests {
         Settlement::of(facts, vec![leg])
     }
 
-    /// `d`, `w` (waits) or `f` with its status.
+    /// `d`, `w` (waits), `c` (captured) or the status of a failure.
     fn shown(settlement: &Settlement) -> Vec<String> {
         let show = |row: &Row| match (&row.outcome.fate, &row.failure) {
             (Fate::Delivered, None) => "d".to_owned(),
             (Fate::Deferred(_), None) => "w".to_owned(),
+            (Fate::Captured, None) => "c".to_owned(),
             (Fate::Failed, Some(Failure { status: Enhanced(a, b, c), .. })) => {
                 format!("{a}.{b}.{c}")
             }
@@ -206,11 +209,12 @@ mod tests {
                     judged("d@example.com", Ruling::Held, Some(Enhanced(5, 7, 8))),
                     judged("e@example.com", Ruling::Failed, Some(Enhanced(5, 1, 1))),
                     judged("f@example.com", Ruling::Failed, None),
+                    judged("g@example.com", Ruling::Captured, None),
                 ],
             )
         };
-        assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "5.1.1", "5.0.0"]);
-        assert_eq!(shown(&of(5 * DAY)), ["d", "5.4.7", "5.4.7", "w", "5.1.1", "5.0.0"]);
+        assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "5.1.1", "5.0.0", "c"]);
+        assert_eq!(shown(&of(5 * DAY)), ["d", "5.4.7", "5.4.7", "w", "5.1.1", "5.0.0", "c"]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Fate {
     Deferred(Duration),
     /// Given up: refused for good, or expired.
     Failed,
+    /// Not sent: kept until its retention ends.
+    Captured,
 }
 
 /// The outcome of an attempt for one recipient.

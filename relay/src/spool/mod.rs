@@ -245,7 +245,8 @@ impl Spool {
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
     /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
-    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is gone and its space is given back.
+    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors
     ///
@@ -311,6 +312,27 @@ impl Spool {
     /// and [`StoreError::Failed`]: it is still held.
     pub async fn release(&self, id: MessageId) -> Result<(), StoreError> {
         holding::release(&self.shared, &self.orders, id).await
+    }
+
+    /// Drops captured messages whose retention has ended at `now`, oldest first: those accepted `keep`
+    /// ago, those beyond its size, and beyond a quarter of all messages that are kept at a time.
+    ///
+    /// Returns how many those were, and when the next one's time is over; none: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::remove`].
+    pub async fn retire(
+        &self,
+        now: Timestamp,
+        retention: &config::Capture,
+    ) -> Result<(usize, Option<Timestamp>), StoreError> {
+        captured::retire(&self.shared, &self.orders, now, retention).await
+    }
+
+    /// Waits until a message is captured; one that was since the last call counts.
+    pub async fn captured(&self) {
+        self.shared.captured.notified().await;
     }
 
     /// Removes a message; when this returns that is flushed.

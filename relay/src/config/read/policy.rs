@@ -19,6 +19,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let expire = table.optional("expire", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
     let priority = table.optional("priority", unit::priority);
+    let capture = table.optional("capture", unit::truth);
     let auto_ban = table.optional("auto-ban", unit::truth);
     if login.is_some() && auto_ban.is_some() {
         table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
@@ -46,6 +47,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         expire,
         route,
         priority,
+        capture,
         auto_ban,
     })
 }
