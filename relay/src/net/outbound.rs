@@ -238,7 +238,7 @@ impl Outbound {
             id: claim.id(),
             retry: &retry,
             attempts: claim.attempts(),
-            age: Duration::try_from(now.duration_since(claim.accepted_at())).unwrap_or_default(),
+            age: Duration::try_from(now.duration_since(claim.began_at())).unwrap_or_default(),
             jitter: random() as u32,
         };
         let settlement = Settlement::of(facts, legs);

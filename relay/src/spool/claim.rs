@@ -91,6 +91,14 @@ impl Claim {
         self.hold.shared.index().steer(self.hold.id, way);
     }
 
+    /// Returns when the message could first leave: it is as old as the time since then. A message that
+    /// its client wished to leave later would else be given up at its first obstacle.
+    #[must_use]
+    pub fn began_at(&self) -> Timestamp {
+        let until = self.envelope.terms.hold_until;
+        until.map_or(self.accepted_at, |until| until.max(self.accepted_at))
+    }
+
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
