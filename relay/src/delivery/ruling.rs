@@ -1,6 +1,7 @@
 //! What an answer means for the recipients it is about.
 
 use crate::mail::bounce::Diagnostic;
+use crate::mail::outcome::Relayed;
 use crate::smtp::address::Address;
 use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;
@@ -132,6 +133,8 @@ pub struct Judged {
     pub status: Option<Enhanced>,
     /// The words that decided it.
     pub why: Diagnostic,
+    /// What a next hop that took the message does about DSN; of no meaning for other rulings.
+    pub relayed: Relayed,
 }
 
 impl Judged {
@@ -146,13 +149,15 @@ impl Judged {
             Meaning::LoginRefused => Ruling::Held,
         };
         let why = Diagnostic::Smtp(answer.summary());
-        Self { recipient, ruling, status: answer.enhanced(), why }
+        let relayed = Relayed::WithoutDsn;
+        Self { recipient, ruling, status: answer.enhanced(), why, relayed }
     }
 
     /// Returns a ruling of our own.
     #[must_use]
     pub fn by_us(recipient: Address, ruling: Ruling, status: Enhanced, words: &str) -> Self {
-        Self { recipient, ruling, status: Some(status), why: Diagnostic::Own(words.to_owned()) }
+        let (why, relayed) = (Diagnostic::Own(words.to_owned()), Relayed::WithoutDsn);
+        Self { recipient, ruling, status: Some(status), why, relayed }
     }
 }
 
