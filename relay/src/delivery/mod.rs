@@ -15,9 +15,13 @@ pub const KEPT: Extensions = Extensions::NONE;
 
 pub mod action;
 pub mod attempt;
+pub mod carriage;
+pub mod chunk;
+mod commands;
 pub mod health;
 pub mod login;
 pub mod offer;
+pub mod parcel;
 pub mod ruling;
 pub mod settlement;
 pub mod sorting;
