@@ -41,7 +41,7 @@ pub fn reload(file: &Path, old: &Config) -> anyhow::Result<Reloaded> {
     let written = load(file)?;
     let config = with_what_stays(written.clone(), old);
     let left_out = (config != written).then_some(
-        "interfaces, listeners, folders, sockets, users and groups change with a restart only",
+        "interfaces, listeners, folders, sockets, users, groups and [history] change with a restart only",
     );
     Ok(Reloaded { config, left_out })
 }
@@ -61,6 +61,7 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
         relay: old.relay.clone(),
         listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),
+        history: old.history.clone(),
         ..new
     }
 }
