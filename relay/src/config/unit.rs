@@ -109,7 +109,8 @@ pub(super) fn path<'a>(value: &'a DeValue<'a>) -> Meant<PathBuf> {
 /// Reads a host name: labels of letters, digits and hyphens.
 pub(super) fn domain<'a>(value: &'a DeValue<'a>) -> Meant<String> {
     let written = text(value)?;
-    if is_domain(written) {
+    let last = written.rsplit('.').next().unwrap_or_default();
+    if is_domain(written) && !last.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(written.to_ascii_lowercase())
     } else {
         Err("expected a domain name, as in \"relay.example.net\"".into())

@@ -66,7 +66,8 @@ impl Session {
             }
             // Whatever it answers, it was refused (RFC 7628, section 3.2.3).
             (Err(_), State::Exchange(exchange)) if exchange.is_lost() => self.deny(),
-            (Err(LineError::TooLong), State::Exchange(_)) => {
+            (Err(LineError::TooLong | LineError::ResponseTooLong), State::Exchange(_))
+            | (Err(LineError::ResponseTooLong), _) => {
                 self.object(replies::exchange(ExchangeFault::TooLong));
             }
             (Err(LineError::Control | LineError::Announcement), State::Exchange(_)) => {
