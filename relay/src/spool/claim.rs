@@ -14,6 +14,7 @@ use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::Turn;
+use crate::spool::label::Stay;
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
@@ -138,12 +139,18 @@ impl BodyReader {
 pub(super) struct Hold {
     shared: Arc<Shared>,
     id: MessageId,
+    before: Turn,
 }
 
 impl Hold {
-    /// Takes over the turn of a message that is [`Turn::Claimed`] already.
-    pub(super) const fn new(shared: Arc<Shared>, id: MessageId) -> Self {
-        Self { shared, id }
+    /// Takes over the turn of a message that is [`Turn::Claimed`] already, and was `before`.
+    pub(super) const fn new(shared: Arc<Shared>, id: MessageId, before: Turn) -> Self {
+        Self { shared, id, before }
+    }
+
+    /// Returns the message's id.
+    pub(super) const fn id(&self) -> MessageId {
+        self.id
     }
 }
 
@@ -152,8 +159,14 @@ impl Drop for Hold {
         let mut index = self.shared.index();
         // Settled, set aside or gone: then the turn is somebody else's.
         if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
-            let now = Timestamp::now();
-            index.turn(self.id, Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now)));
+            let turn = match self.before {
+                Turn::Due(_) | Turn::Claimed => {
+                    let now = Timestamp::now();
+                    Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
+                }
+                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+            };
+            index.turn(self.id, turn);
             drop(index);
             self.shared.due.notify_one();
         }
@@ -166,7 +179,7 @@ pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
         let now = Timestamp::now();
         match shared.take_due(now) {
             Next::Message(id) => {
-                let hold = Hold::new(Arc::clone(shared), id);
+                let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
                 match load(hold).await {
                     Ok(claim) => return claim,
                     Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
@@ -245,7 +258,7 @@ pub(super) async fn settle(
         let what = if pending == 0 {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, answer }
+            What::State { pending, attempts, due_at, stay: Stay::Waiting, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;

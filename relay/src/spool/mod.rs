@@ -8,24 +8,28 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
-//! share    how much each login takes
+//! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches, flushes, failures
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
-//! queue    what operators see and do
+//! queue    what operators see and do            holding   hold and release
+//! captured what is kept instead of sent
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
 
 mod agenda;
 mod batch;
+mod captured;
 mod claim;
 mod compact;
 mod content;
 mod disk;
 mod draft;
 mod failure;
+mod holding;
 mod index;
+mod label;
 mod order;
 mod queue;
 mod record;
@@ -63,6 +67,7 @@ use crate::mail::outcome::Outcome;
 pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use label::Way;
 pub use queue::{Details, Filter, Page, Place, Status, Summary};
 
 use disk::{Disk, Folder};
@@ -97,11 +102,17 @@ pub enum StoreError {
     /// An attempt is being made right now.
     #[error("the message is being delivered right now")]
     Claimed,
+    /// An operator holds it.
+    #[error("the message is held: release it first")]
+    Held,
+    /// It is kept instead of sent.
+    #[error("the message is captured: it is kept until its retention ends, or dropped")]
+    Captured,
     /// The envelope is longer than a record may be.
     #[error("the envelope is too large")]
     TooLarge,
     /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 1: use a newer one")]
+    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
     Newer {
         /// The format found.
         found: u32,
@@ -243,11 +254,12 @@ impl Spool {
         queue::show(&self.shared, id).await
     }
 
-    /// Makes a message due now, also one that was set aside; a restart forgets it.
+    /// Makes a message due now, also one that was set aside or that its client wished to leave
+    /// later; a restart forgets it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Gone`], [`StoreError::Claimed`].
+    /// [`StoreError::Gone`], [`StoreError::Claimed`], [`StoreError::Held`], [`StoreError::Captured`].
     pub fn retry(&self, id: MessageId) -> Result<(), StoreError> {
         queue::retry(&self.shared, id)
     }
@@ -255,6 +267,31 @@ impl Spool {
     /// Makes all waiting messages due now and returns how many there are.
     pub fn retry_all(&self) -> usize {
         queue::retry_all(&self.shared)
+    }
+
+    /// Holds a message: no attempt is made until it is released. When this returns that is flushed.
+    /// One that is held already stays so.
+    ///
+    /// Calls share flushes: whoever holds many makes many at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Claimed`] while an attempt is being made; [`StoreError::Captured`];
+    /// [`StoreError::Gone`]; [`StoreError::Damaged`] also if it is set aside; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it waits as before.
+    pub async fn hold(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::hold(&self.shared, &self.orders, id).await
+    }
+
+    /// Releases a message that is held: it is due when it would have been. When this returns that
+    /// is flushed. One that is not held stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Captured`]; [`StoreError::Gone`]; [`StoreError::Damaged`]; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it is still held.
+    pub async fn release(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::release(&self.shared, &self.orders, id).await
     }
 
     /// Removes a message; when this returns that is flushed.

@@ -305,6 +305,8 @@ fn failure(error: &StoreError) -> StoreFailure {
         | StoreError::TooLarge
         | StoreError::Newer { .. }
         | StoreError::Locked
+        | StoreError::Held
+        | StoreError::Captured
         | StoreError::Closed => StoreFailure::Failed,
     }
 }
