@@ -75,7 +75,7 @@ pub enum Act {
     Retry,
     /// It is not tried until it is released.
     Hold,
-    /// It is tried again, now.
+    /// It goes on as if it had not been held.
     Release,
     /// It is removed for good, without a report to anybody.
     Drop,
