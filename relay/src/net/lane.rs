@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
+use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
@@ -175,6 +177,7 @@ impl Lane {
         permit: OwnedSemaphorePermit,
     ) -> Option<OwnedSemaphorePermit> {
         let host = connection.host().clone();
+        self.tell_carried(&connection, claim);
         let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
         self.is_stuck.store(false, Ordering::Relaxed);
         let (permit, hold) = match left {
@@ -193,6 +196,16 @@ impl Lane {
         };
         trip.enter(&host, judged, hold);
         permit
+    }
+
+    /// Tells the history over which connection a message goes.
+    fn tell_carried(&self, connection: &Connection, claim: &Claim) {
+        let history = self.journal.history();
+        if history.is_kept() {
+            let (route, next_hop) = (self.route.name.clone(), name(connection.host()));
+            let (tls, began_at) = (connection.tls_words(), Timestamp::now());
+            history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
+        }
     }
 
     /// Leads a connection to its next message while the last one is settled already.
