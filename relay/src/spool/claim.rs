@@ -14,7 +14,7 @@ use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::Turn;
-use crate::spool::label::Stay;
+use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
@@ -84,6 +84,11 @@ impl Claim {
     #[must_use]
     pub const fn accepted_at(&self) -> Timestamp {
         self.accepted_at
+    }
+
+    /// Says which way the recipients go next for whom no outcome will come of this attempt.
+    pub fn steer(&self, way: Way) {
+        self.hold.shared.index().steer(self.hold.id, way);
     }
 
     /// Begins to read the body, from its start; as often as it is needed.
@@ -173,11 +178,11 @@ impl Drop for Hold {
     }
 }
 
-/// Waits for the message that is due next and reads its envelope.
-pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
+/// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
+pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
         let now = Timestamp::now();
-        match shared.take_due(now) {
+        match shared.take_due(now, &has_room) {
             Next::Message(id) => {
                 let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
                 match load(hold).await {
@@ -199,6 +204,16 @@ pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
             Next::Nothing => shared.due.notified().await,
         }
     }
+}
+
+/// Gives a message back untouched; it is due at once, by `way`.
+pub(super) fn put_back(claim: &Claim, way: Way) {
+    let shared = &claim.hold.shared;
+    let mut index = shared.index();
+    index.steer(claim.id(), way);
+    index.turn(claim.id(), Turn::Due(claim.accepted_at));
+    drop(index);
+    shared.due.notify_one();
 }
 
 /// Reads envelope, end of the body and state of a message in hand.
@@ -248,7 +263,9 @@ pub(super) async fn settle(
         Fate::Deferred(delay) => Some(delay),
         Fate::Delivered | Fate::Failed => None,
     });
-    let delay = delays.max().unwrap_or(UNSETTLED);
+    // Who was not asked, while others were, waits for room in another way and for nothing else.
+    let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
+    let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let attempts = claim.attempts.saturating_add(1);
     let mut result = Err(StoreError::Closed);

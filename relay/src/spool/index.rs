@@ -11,7 +11,7 @@ use crate::mail::message::MessageId;
 use crate::spool::agenda::Agenda;
 use crate::spool::captured::Captured;
 use crate::spool::disk::{Disk, File};
-use crate::spool::label::{Job, Label, Stay};
+use crate::spool::label::{Job, Label, Stay, Way};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, SegmentId};
 use crate::spool::share::Shares;
@@ -187,7 +187,7 @@ impl Index {
         Self {
             entries: BTreeMap::new(),
             segments: BTreeMap::new(),
-            agenda: Agenda::default(),
+            agenda: Agenda::at(Timestamp::now()),
             ripe: BTreeSet::new(),
             body_bytes: 0,
             shares: Shares::default(),
@@ -261,6 +261,14 @@ impl Index {
         self.count_in(id, turn, job);
     }
 
+    /// Sends a message another way from now on; nothing happens unless it is claimed.
+    pub fn steer(&mut self, id: MessageId, way: Way) {
+        let entry = self.entries.get_mut(&id);
+        if let Some(entry) = entry.filter(|entry| entry.turn == Turn::Claimed) {
+            entry.label.way = way;
+        }
+    }
+
     /// Takes a message out and counts its records out.
     pub fn remove(&mut self, id: MessageId) {
         let Some(entry) = self.entries.remove(&id) else { return };
@@ -274,7 +282,7 @@ impl Index {
     /// Enters a message where its turn says.
     fn count_in(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
-            Turn::Due(due_at) => self.agenda.schedule(id, due_at),
+            Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
             Turn::Claimed => {}
             Turn::Damaged => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
@@ -287,7 +295,7 @@ impl Index {
     /// Takes back what [`Self::count_in`] did.
     fn count_out(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
-            Turn::Due(due_at) => self.agenda.cancel(id, due_at),
+            Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
             Turn::Claimed => {}
             Turn::Damaged => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,

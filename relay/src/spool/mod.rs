@@ -216,19 +216,38 @@ impl Spool {
         self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
     }
 
-    /// Waits until a message is due and takes it; the one that is due the longest comes first.
+    /// Waits until a message is due and takes it, whichever way it goes; see [`Spool::claim_for`].
+    pub async fn claim(&self) -> Claim {
+        self.claim_for(|_| true).await
+    }
+
+    /// Waits until a message is due whose way has room, and takes it.
+    ///
+    /// In each way logins take turns by what they send, in octets; of one login the highest
+    /// priority comes first, then what is due the longest. `has_room` is asked again after
+    /// [`Spool::look_again`], and must be quick; [`Way::NONE`] is asked about too.
     ///
     /// A message has one claim at a time. Messages that fail their check on the way are set
     /// aside and reported. Dropping the future loses nothing.
-    pub async fn claim(&self) -> Claim {
-        claim::next(&self.shared).await
+    pub async fn claim_for(&self, has_room: impl Fn(Way) -> bool) -> Claim {
+        claim::next(&self.shared, has_room).await
+    }
+
+    /// Says that a way has got room: whoever waits for a claim looks again.
+    pub fn look_again(&self) {
+        self.shared.due.notify_one();
+    }
+
+    /// Gives a claimed message back untouched: it is due, and goes by `way` next.
+    pub fn put_back(&self, claim: Claim, way: Way) {
+        claim::put_back(&claim, way);
     }
 
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`, or 60 s if
-    /// there is none. When nobody is open it is gone and its space is given back.
+    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
+    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is gone and its space is given back.
     ///
     /// # Errors
     ///

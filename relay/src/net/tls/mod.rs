@@ -9,7 +9,7 @@ mod shown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::{CommonState, ServerConfig, ServerConnection};
+use rustls::{CommonState, ServerConfig};
 
 use crate::config::{self, ClientCertificates, Config};
 use crate::event::Event;
