@@ -1,6 +1,7 @@
 //! What an answer means for the recipients it is about.
 
-use crate::mail::bounce::Diagnostic;
+use crate::mail::outcome::Relayed;
+use crate::mail::report::Diagnostic;
 use crate::smtp::address::Address;
 use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;
@@ -132,6 +133,8 @@ pub struct Judged {
     pub status: Option<Enhanced>,
     /// The words that decided it.
     pub why: Diagnostic,
+    /// Who reports from here on, if the next hop took the message.
+    pub relayed: Relayed,
 }
 
 impl Judged {
@@ -146,13 +149,21 @@ impl Judged {
             Meaning::LoginRefused => Ruling::Held,
         };
         let why = Diagnostic::Smtp(answer.summary());
-        Self { recipient, ruling, status: answer.enhanced(), why }
+        let relayed = Relayed::WithoutDsn;
+        Self { recipient, ruling, status: answer.enhanced(), why, relayed }
     }
 
     /// Returns a ruling of our own.
     #[must_use]
     pub fn by_us(recipient: Address, ruling: Ruling, status: Enhanced, words: &str) -> Self {
-        Self { recipient, ruling, status: Some(status), why: Diagnostic::Own(words.to_owned()) }
+        let why = Diagnostic::Own(words.to_owned());
+        Self { recipient, ruling, status: Some(status), why, relayed: Relayed::WithoutDsn }
+    }
+
+    /// Enters who reports from here on.
+    #[must_use]
+    pub fn with(self, relayed: Relayed) -> Self {
+        Self { relayed, ..self }
     }
 }
 

@@ -7,9 +7,9 @@ use super::health;
 use super::ruling::{Judged, Ruling};
 use crate::config::Retry;
 use crate::event::Event;
-use crate::mail::bounce::{Cause, Diagnostic, Failure};
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
+use crate::mail::report::{Cause, Diagnostic, Failure};
 use crate::policy::retry::{self, Next};
 use crate::smtp::reply::Enhanced;
 
@@ -64,7 +64,7 @@ impl Settlement {
     pub fn of(facts: Facts<'_>, legs: Vec<Leg>) -> Self {
         let mut rows = Vec::new();
         for Leg { route, remote, next_hop, judged, hold } in legs {
-            for Judged { recipient, ruling, status, why } in judged {
+            for Judged { recipient, ruling, status, why, relayed: _ } in judged {
                 let (fate, cause) = fate(facts, ruling, hold);
                 let reply = why.text().to_owned();
                 let failure = cause.map(|cause| Failure {
@@ -159,12 +159,19 @@ fn event(id: MessageId, row: &Row) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::outcome::Relayed;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn judged(recipient: &str, ruling: Ruling, code: Option<Enhanced>) -> Judged {
         let why = Diagnostic::Smtp("the reply".into());
-        Judged { recipient: recipient.parse().unwrap(), ruling, status: code, why }
+        Judged {
+            recipient: recipient.parse().unwrap(),
+            ruling,
+            status: code,
+            why,
+            relayed: Relayed::WithoutDsn,
+        }
     }
 
     fn settled(age: Duration, judged: Vec<Judged>) -> Settlement {

@@ -17,6 +17,17 @@ pub enum Fate {
     Failed,
 }
 
+/// Whether a next hop that took a message also took over what its sender wants to hear of it (RFC
+/// 3461, section 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Relayed {
+    /// It knows the extension and was given the parameters: every further report is its own.
+    WithDsn,
+    /// It does not: a sender who asked for success hears of us that the message was passed on.
+    #[default]
+    WithoutDsn,
+}
+
 /// The outcome of an attempt for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -19,8 +19,8 @@ use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::mail::bounce::{self, Addressee, Report, header_section};
 use crate::mail::message::MessageId;
+use crate::mail::report::{self, Addressee, Report, header_section};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
@@ -204,7 +204,7 @@ impl Outbound {
             return Ok(None);
         }
         let about = claim.id();
-        let to = match bounce::addressee(claim.envelope(), &failures, &self.config.postmaster) {
+        let to = match report::addressee(claim.envelope(), &failures, &self.config.postmaster) {
             Addressee::Mailbox(to) => to,
             Addressee::Nobody => {
                 let reason = failures[0].diagnostic.text().to_owned();
@@ -237,7 +237,7 @@ impl Outbound {
 async fn read_start(claim: &Claim) -> Vec<u8> {
     let mut body = claim.body();
     let mut start = Vec::new();
-    while start.len() < bounce::HEADER_MAX {
+    while start.len() < report::HEADER_MAX {
         match body.read_chunk().await {
             Ok(Some(chunk)) => start.extend_from_slice(&chunk),
             Ok(None) | Err(_) => break,

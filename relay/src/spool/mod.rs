@@ -15,7 +15,7 @@
 //! queue    what operators see and do
 //! ```
 //!
-//! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
+//! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
 
 mod agenda;
 mod batch;
