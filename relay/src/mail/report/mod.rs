@@ -1,67 +1,39 @@
-//! Failure reports: a message to the sender about recipients that were given up (RFC 3461 to 3464).
+//! Reports to the sender of a message: it failed, it is late, it was passed on (RFC 3461 to 3464,
+//! 6522, 6533).
 //!
-//! Reports that come late ("delayed") are not written yet.
+//! ```text
+//! notice    what there is to tell of one recipient
+//! wishes    whether the sender wants to hear of it
+//! original  what goes back of the message
+//! words     the part for people
+//! fields    the part for machines
+//! mime      the parts in one message
+//! ```
+//!
+//! Not here: when mail is late (`policy::retry`) and what became of it (`delivery::settlement`).
+
+mod fields;
+mod mime;
+mod notice;
+mod original;
+mod wishes;
+mod words;
 
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use crate::mail::envelope::{Body, Envelope, Terms};
-use crate::mail::message::MessageId;
-use crate::smtp::address::{Address, ReversePath};
-use crate::smtp::reply::Enhanced;
+use super::envelope::{Body, Envelope, Terms};
+use super::header::date;
+use super::message::MessageId;
+use crate::smtp::address::{Address, Charset, ReversePath};
+use crate::smtp::parameter::Utf8;
 
-/// The most octets of the original's header section that a report gives back.
-pub const HEADER_MAX: usize = 16 * 1024;
+pub use notice::{Diagnostic, Kind, News, Notice};
+pub use original::{Extent, FULL_MAX, HEADER_MAX, Original, extent};
+pub use wishes::{Occasion, is_wanted};
 
-/// The longest line of a message without its CRLF, octets (RFC 5322, section 2.1.1).
-const LINE_MAX: usize = 998;
-
-/// Whose words explain an outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Diagnostic {
-    /// A reply of the next hop, as one line of printable US-ASCII.
-    Smtp(String),
-    /// Our own.
-    Own(String),
-}
-
-impl Diagnostic {
-    /// Returns the words.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Smtp(text) | Self::Own(text) => text,
-        }
-    }
-}
-
-/// Why a recipient was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The message was refused for good.
-    Refused,
-    /// It was put off until it expired.
-    Expired,
-}
-
-/// A recipient that was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Whom the message did not reach.
-    pub recipient: Address,
-    /// Why, for machines; the class is 5 (RFC 3464, section 2.3.4).
-    pub status: Enhanced,
-    /// The name of the next hop that decided it; none if it was ourselves.
-    pub remote: Option<String>,
-    /// Why, for people.
-    pub diagnostic: Diagnostic,
-    /// Whether it was refused or took too long.
-    pub cause: Cause,
-}
-
-/// Who is told of a failure.
+/// Who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressee {
     /// The sender of the message, or the postmaster in place of the null sender.
@@ -70,34 +42,17 @@ pub enum Addressee {
     Nobody,
 }
 
-/// Returns who is told of `failures` of a message with this `envelope`.
+/// Returns who is told of `notices` about a message with this `envelope`.
 ///
 /// Nobody answers the null sender (RFC 5321, section 4.5.5), so the `postmaster` of the
 /// configuration is told in its place; and when even he could not be reached, there the chain ends.
 #[must_use]
-pub fn addressee(envelope: &Envelope, failures: &[Failure], postmaster: &Address) -> Addressee {
+pub fn addressee(envelope: &Envelope, notices: &[Notice], postmaster: &Address) -> Addressee {
     match envelope.sender.mailbox() {
         Some(sender) => Addressee::Mailbox(sender.clone()),
-        None if failures.iter().all(|failure| failure.recipient == *postmaster) => {
-            Addressee::Nobody
-        }
+        None if notices.iter().all(|notice| notice.recipient == *postmaster) => Addressee::Nobody,
         None => Addressee::Mailbox(postmaster.clone()),
     }
-}
-
-/// Returns the header section that a message starts with, without the empty line after it: whole
-/// lines, at most [`HEADER_MAX`] octets.
-#[must_use]
-pub fn header_section(start: &[u8]) -> &[u8] {
-    let mut end = 0;
-    for line in start.split_inclusive(|byte| *byte == b'\n') {
-        let is_whole = line.ends_with(b"\r\n");
-        if !is_whole || line == b"\r\n" || end + line.len() > HEADER_MAX {
-            break;
-        }
-        end += line.len();
-    }
-    &start[..end]
 }
 
 /// What a report tells.
@@ -107,158 +62,106 @@ pub struct Report<'a> {
     pub hostname: &'a str,
     /// Who is told.
     pub to: &'a Address,
-    /// The message that did not arrive.
+    /// The message that it is about.
     pub about: MessageId,
+    /// Its envelope, with what its sender asked for.
+    pub envelope: &'a Envelope,
     /// When it became ours, UTC.
     pub arrived_at: Timestamp,
     /// When the report is written, UTC.
     pub now: Timestamp,
-    /// Whom it did not reach: at least one.
-    pub failures: &'a [Failure],
-    /// Its header section, as from [`header_section`].
-    pub header: &'a [u8],
+    /// What is told of all its recipients.
+    pub kind: Kind,
+    /// The recipients: at least one.
+    pub notices: &'a [Notice],
+    /// What goes back of the message.
+    pub original: &'a Original,
     /// A random number: the sender of the original must not know the boundary between the parts.
     pub nonce: u64,
 }
 
 impl Report<'_> {
     /// Returns the envelope that the report travels in: from nobody, so that no report is ever
-    /// answered by another (RFC 3464, section 2).
+    /// answered by another (RFC 3464, section 2). A report about mail that needed TLS on every hop
+    /// needs it too, since it holds that mail's header (RFC 8689, section 5).
     #[must_use]
     pub fn envelope(&self) -> Envelope {
+        let utf8 = match self.to.charset() {
+            Charset::Utf8 => Some(Utf8),
+            Charset::Ascii => None,
+        };
+        let body = match (utf8, self.original) {
+            (Some(Utf8), _) | (None, Original::EightBit(_)) => Body::EightBit,
+            (
+                None,
+                Original::Headers(_)
+                | Original::GlobalHeaders(_)
+                | Original::SevenBit(_)
+                | Original::Global(_),
+            ) => Body::SevenBit,
+        };
+        let require_tls = self.envelope.terms.require_tls;
         Envelope {
             sender: ReversePath::Null,
             recipients: vec![self.to.clone()],
-            body: Body::SevenBit,
+            body,
             login: None,
             tag: None,
             source: None,
             received_at: self.now,
-            terms: Terms::default(),
+            terms: Terms { utf8, require_tls, ..Terms::default() },
         }
     }
 
-    /// Returns the report: US-ASCII, every line ends in CRLF and has at most 998 octets before it.
+    /// Returns the report: every line ends in CRLF and has at most 998 octets before it. US-ASCII,
+    /// but for a UTF-8 address in To, and for the whole original where that has 8-bit octets.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        let parts = [
-            ("text/plain; charset=us-ascii", self.explanation()),
-            ("message/delivery-status", self.status()),
-            ("text/rfc822-headers", clean(self.header)),
-        ];
+        let parts = [words::part(self), fields::part(self), self.original.part()];
         let boundary = self.boundary(&parts);
-        let mut text = self.own_header(&boundary);
-        for (kind, part) in &parts {
-            let _ = write!(text, "--{boundary}\r\nContent-Type: {kind}\r\n\r\n{part}\r\n");
-        }
-        let _ = write!(text, "--{boundary}--\r\n");
-        text.into_bytes()
+        let mut text = self.own_header(&boundary).into_bytes();
+        mime::write(&mut text, &boundary, &parts);
+        text
     }
 
     fn own_header(&self, boundary: &str) -> String {
         let Self { hostname, to, about, nonce, .. } = self;
-        let date = date(self.now);
+        let (date, subject) = (date(self.now), words::subject(self.kind));
         format!(
             "Date: {date}\r\n\
              From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n\
              To: <{to}>\r\n\
-             Subject: Undelivered mail: your message did not reach everybody\r\n\
+             Subject: {subject}\r\n\
              Message-ID: <{about}.{nonce:016x}@{hostname}>\r\n\
              Auto-Submitted: auto-replied\r\n\
              MIME-Version: 1.0\r\n\
              Content-Type: multipart/report; report-type=delivery-status;\r\n\
              \tboundary=\"{boundary}\"\r\n\
-             \r\n\
-             This is a report in three parts about a message that was not delivered.\r\n\
-             \r\n"
-        )
-    }
-
-    /// Writes the part for people.
-    fn explanation(&self) -> String {
-        let Self { hostname, about, .. } = self;
-        let arrived = date(self.arrived_at);
-        let mut text = format!(
-            "This is the mail relay at {hostname}.\r\n\
-             \r\n\
-             Your message of {arrived}\r\n\
-             could not be delivered to the recipients below. It will not be tried again\r\n\
-             for them. Its number here is {about}.\r\n"
-        );
-        for failure in self.failures {
-            let words = match (failure.cause, &failure.diagnostic) {
-                (Cause::Refused, Diagnostic::Smtp(_)) => "refused by the next mail server",
-                (Cause::Refused, Diagnostic::Own(_)) => "not accepted for delivery",
-                (Cause::Expired, _) => "given up after many attempts; the last one ended with",
-            };
-            let shown = clean_line(failure.diagnostic.text());
-            let _ = write!(text, "\r\n<{}>\r\n    {words}:\r\n    {shown}\r\n", failure.recipient);
-        }
-        text
-    }
-
-    /// Writes the part for machines (RFC 3464, section 2).
-    fn status(&self) -> String {
-        let mut text = format!(
-            "Reporting-MTA: dns; {}\r\nArrival-Date: {}\r\n",
-            self.hostname,
-            date(self.arrived_at)
-        );
-        for failure in self.failures {
-            let Enhanced(class, subject, detail) = failure.status;
-            let _ = write!(
-                text,
-                "\r\nFinal-Recipient: rfc822; {}\r\nAction: failed\r\n\
-                 Status: {class}.{subject}.{detail}\r\n",
-                failure.recipient
-            );
-            if let Some(remote) = &failure.remote {
-                let _ = write!(text, "Remote-MTA: dns; {}\r\n", clean_line(remote));
+             {}\r\n\
+             This is a report in three parts about a message of yours.\r\n\
+             \r\n",
+            match self.envelope().body {
+                Body::SevenBit => "",
+                Body::EightBit | Body::Binary => "Content-Transfer-Encoding: 8bit\r\n",
             }
-            let (kind, words) = match &failure.diagnostic {
-                Diagnostic::Smtp(words) => ("smtp", words),
-                Diagnostic::Own(words) => ("x-sallyport", words),
-            };
-            let _ = write!(text, "Diagnostic-Code: {kind}; {}\r\n", clean_line(words));
-            let _ = write!(text, "Last-Attempt-Date: {}\r\n", date(self.now));
-            let _ = write!(text, "Final-Log-ID: {}\r\n", self.about);
-        }
-        text
+        )
     }
 
     /// Finds a boundary that no part holds. The search ends: every candidate that is taken needs
     /// octets of its own in the parts.
-    fn boundary(&self, parts: &[(&str, String)]) -> String {
-        let candidates = (0u32..).map(|n| format!("=_{}.{:016x}.{n}", self.about, self.nonce));
-        let is_free = |boundary: &String| parts.iter().all(|(_, part)| !part.contains(boundary));
+    fn boundary(&self, parts: &[mime::Part]) -> String {
+        let candidates = (0u32..).map(|n| {
+            let mut boundary = String::new();
+            let _ = write!(boundary, "=_{}.{:016x}.{n}", self.about, self.nonce);
+            boundary
+        });
+        let is_free = |boundary: &String| parts.iter().all(|part| !part.holds(boundary));
         candidates.into_iter().find(is_free).expect("invariant: the parts are finite")
     }
 }
 
-/// Returns `time` as RFC 5322, section 3.3, writes it, in UTC.
-fn date(time: Timestamp) -> String {
-    let zoned = time.to_zoned(TimeZone::UTC);
-    // Only years outside 0 to 9999 cannot be written, and no clock of ours shows them.
-    jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_else(|_| time.to_string())
-}
-
-/// Makes foreign lines fit for a 7-bit message: what is not printable US-ASCII becomes `?`, lines
-/// are cut at 998 octets.
-fn clean(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len());
-    for line in octets.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        text.extend(line.iter().take(LINE_MAX).map(|byte| match byte {
-            b'\t' | b' '..=b'~' => char::from(*byte),
-            _ => '?',
-        }));
-        text.push_str("\r\n");
-    }
-    text
-}
-
-/// Makes foreign words fit for one line: as [`clean`], and at most 900 octets.
+/// Makes foreign words fit for one line: what is not printable US-ASCII becomes `?`, and at most
+/// 900 octets are kept.
 fn clean_line(words: &str) -> String {
     let shown = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     words.chars().take(900).map(shown).collect()
