@@ -8,6 +8,7 @@ mod password;
 mod reporting;
 mod stamp;
 pub mod tls_client;
+mod way;
 pub mod inbound;
 pub mod login;
 pub mod sessions;

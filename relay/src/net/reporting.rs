@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::way::way_of;
 use crate::config::Config;
 use crate::delivery::settlement::Settlement;
 use crate::event::Event;
@@ -73,15 +74,21 @@ async fn report(
         original: &Original::of(read, extent, envelope.terms.utf8),
         nonce: random(),
     };
-    let id = commit(spool, &report).await?;
+    let id = commit(spool, config, &report).await?;
     Ok(match kind {
         Kind::Failed => Event::Bounced { id, about },
         Kind::Delayed | Kind::Relayed => Event::Notified { id, about, news: kind.action() },
     })
 }
 
-async fn commit(spool: &Spool, report: &Report<'_>) -> Result<MessageId, StoreError> {
-    let mut draft = spool.draft(report.envelope())?;
+async fn commit(
+    spool: &Spool,
+    config: &Config,
+    report: &Report<'_>,
+) -> Result<MessageId, StoreError> {
+    let envelope = report.envelope();
+    let way = way_of(config, &envelope);
+    let mut draft = spool.draft(envelope)?.toward(way);
     draft.append(&report.text()).await;
     draft.commit().await
 }

@@ -21,6 +21,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let expire = table.optional("expire", unit::duration);
     let delay_report = table.optional("delay-report", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
+    let priority = table.optional("priority", unit::priority);
     let auto_ban = table.optional("auto-ban", unit::truth);
     if login.is_some() && auto_ban.is_some() {
         table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
@@ -55,6 +56,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         expire,
         delay_report,
         route,
+        priority,
         auto_ban,
     })
 }
