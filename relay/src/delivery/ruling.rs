@@ -133,7 +133,7 @@ pub struct Judged {
     pub status: Option<Enhanced>,
     /// The words that decided it.
     pub why: Diagnostic,
-    /// Who reports from here on, if the next hop took the message.
+    /// What a next hop that took the message does about DSN; of no meaning for other rulings.
     pub relayed: Relayed,
 }
 
@@ -156,14 +156,8 @@ impl Judged {
     /// Returns a ruling of our own.
     #[must_use]
     pub fn by_us(recipient: Address, ruling: Ruling, status: Enhanced, words: &str) -> Self {
-        let why = Diagnostic::Own(words.to_owned());
-        Self { recipient, ruling, status: Some(status), why, relayed: Relayed::WithoutDsn }
-    }
-
-    /// Enters who reports from here on.
-    #[must_use]
-    pub fn with(self, relayed: Relayed) -> Self {
-        Self { relayed, ..self }
+        let (why, relayed) = (Diagnostic::Own(words.to_owned()), Relayed::WithoutDsn);
+        Self { recipient, ruling, status: Some(status), why, relayed }
     }
 }
 

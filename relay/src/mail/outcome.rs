@@ -17,13 +17,13 @@ pub enum Fate {
     Failed,
 }
 
-/// Whether a next hop that took a message also took over what its sender wants to hear of it (RFC
-/// 3461, section 5.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether a next hop that took a message goes on keeping what the sender asked of DSN (RFC 3461).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relayed {
-    /// It knows the extension and was given the parameters: every further report is its own.
+    /// It offers DSN and was told all that was asked: it reports from here on (section 5.2.1).
     WithDsn,
-    /// It does not: a sender who asked for success hears of us that the message was passed on.
+    /// It knows nothing of DSN: who wanted to hear of a success is told that the message was
+    /// relayed (section 5.2.2).
     #[default]
     WithoutDsn,
 }

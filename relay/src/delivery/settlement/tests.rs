@@ -175,8 +175,8 @@ fn who_asked_for_success_hears_that_it_was_passed_on_unless_the_next_hop_reports
         ("traced, and never", never, true, yes, "d"),
     ];
     for (row, notify, trace, relayed, expected) in rows {
-        let judged =
-            judged("a@example.com", Ruling::Delivered, Some(Enhanced(2, 1, 5))).with(relayed);
+        let judged = judged("a@example.com", Ruling::Delivered, Some(Enhanced(2, 1, 5)));
+        let judged = Judged { relayed, ..judged };
         let mut terms = by(DAY, ByMode::Notify);
         terms.deadline = terms.deadline.map(|deadline| Deadline { trace, ..deadline });
         terms.wishes = vec![Wish { recipient: judged.recipient.clone(), notify, original: None }];
