@@ -343,7 +343,7 @@ fn cut_off(house: &mut House) -> Result<()> {
         is_whole(taken, &sent[&taken.recipient].1)?;
         numbers.entry(&taken.recipient).or_default().insert(&taken.number);
     }
-    let mut again = 0;
+    let (mut again, mut interrupted) = (0, 0);
     for (recipient, numbers) in numbers {
         let id = &sent[recipient].0;
         assert_eq!(house.told("delivered", id), 1, "{recipient}");
@@ -351,7 +351,9 @@ fn cut_off(house: &mut House) -> Result<()> {
         let is_first = house.told("deferred", id) == 0;
         ensure!(numbers.len() == 1 || !is_first, "{recipient}: {numbers:?}\n{}", house.logs());
         again += numbers.len() - 1;
+        interrupted += usize::from(!is_first);
     }
+    ensure!(interrupted > 0, "nobody noticed the server's end: {}", house.logs());
     ensure!(again <= CONNECTIONS, "{again} copies too many: {}", house.logs());
     Ok(())
 }
