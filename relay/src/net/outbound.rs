@@ -1,7 +1,7 @@
 //! The loop that takes messages out of the spool and brings them to their next hops.
 //!
-//! It claims a message, lets it wait for its routes, hands it to their lanes, and settles it. What
-//! becomes of it is decided in `delivery` and `policy`.
+//! It claims a message whose lane has room, hands it to the lanes of all its routes, and settles it.
+//! What becomes of it is decided in `delivery` and `policy`; which message is next, in `spool`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,19 +13,22 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::lane::Lane;
+use super::way::way_of;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
+use crate::history::{self, Fact};
 use crate::journal::Journal;
 use crate::mail::bounce::{self, Addressee, Report, header_section};
 use crate::mail::message::MessageId;
+use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
-use crate::spool::{Claim, Spool, StoreError};
+use crate::spool::{Claim, Spool, StoreError, Way};
 
 /// How long messages under way may take to be settled when the relay stops. What is cut off then
 /// is tried again after the start, and may arrive twice.
@@ -41,14 +44,36 @@ struct Outbound {
     config: Arc<Config>,
     journal: Journal,
     lanes: HashMap<String, Arc<Lane>>,
+    /// The same by their marks, which two may share.
+    ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
 
 /// Recipients of one message that go along one lane in one transaction.
 struct Load {
     lane: Arc<Lane>,
     recipients: Vec<Address>,
-    /// Room in the lane, for as long as the message is in memory.
-    ticket: OwnedSemaphorePermit,
+    /// One for all loads of the message in this lane.
+    berth: Arc<Berth>,
+}
+
+/// Room in a lane, for as long as a message is in memory.
+struct Berth {
+    ticket: Option<OwnedSemaphorePermit>,
+    spool: Arc<Spool>,
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        drop(self.ticket.take());
+        self.spool.look_again();
+    }
+}
+
+/// The loads of a message, as far as there is room for them.
+struct Loads {
+    loads: Vec<Load>,
+    /// The way of recipients whose lane has no room.
+    waits_for: Option<Way>,
 }
 
 /// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
@@ -65,8 +90,12 @@ pub async fn run(
         let lane = Lane::new(route.clone(), &config.hostname, journal.clone());
         (route.name.clone(), lane)
     };
-    let lanes = config.routes.iter().map(lane).collect();
-    let outbound = Arc::new(Outbound { spool, config, journal, lanes });
+    let lanes: HashMap<_, _> = config.routes.iter().map(lane).collect();
+    let mut ways: HashMap<Way, Vec<_>> = HashMap::new();
+    for (name, lane) in &lanes {
+        ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
+    }
+    let outbound = Arc::new(Outbound { spool, config, journal, lanes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -84,20 +113,19 @@ pub async fn run(
 async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
     loop {
         while carriers.try_join_next().is_some() {}
-        let claim = outbound.spool.claim().await;
-        let sorted = outbound.sort(&claim);
-        let stranded = sorted.stranded;
-        let mut loads = Vec::new();
-        for load in sorted.loads {
-            let lane = Arc::clone(&outbound.lanes[&load.route.name]);
-            if let Some(ticket) = lane.admit().await {
-                loads.push(Load { lane, recipients: load.recipients, ticket });
+        let claim = outbound.spool.claim_for(|way| outbound.has_room(way)).await;
+        let Sorted { loads, stranded } = outbound.sort(&claim);
+        let Loads { loads, waits_for } = outbound.admit(loads);
+        match waits_for {
+            // Its record named another way, or none.
+            Some(way) if loads.is_empty() && stranded.is_empty() => {
+                outbound.spool.put_back(claim, way);
+                continue;
             }
+            Some(way) => claim.steer(way),
+            None => {}
         }
-        // Without any room the claim is dropped: the message is due again in a minute.
-        if !loads.is_empty() || !stranded.is_empty() {
-            carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
-        }
+        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
     }
 }
 
@@ -114,13 +142,13 @@ async fn reap(outbound: &Outbound) {
 /// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
 /// was closed or had no room, stay open.
 async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
-    let claim = Arc::new(claim);
+    let (claim, began_at) = (Arc::new(claim), Timestamp::now());
     let mut trips = JoinSet::new();
-    for Load { lane, recipients, ticket } in loads {
+    for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, ticket));
+            drop((claim, berth));
             legs
         });
     }
@@ -132,7 +160,7 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
         legs.extend(trip.unwrap_or_default());
     }
     if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs).await;
+        outbound.settle(claim, legs, began_at).await;
     }
 }
 
@@ -154,6 +182,33 @@ fn leg_without_route(recipients: Vec<Address>) -> Leg {
 }
 
 impl Outbound {
+    /// Tells whether all lanes with the mark `way` have room. Where none has it, the message is looked
+    /// at: its route is another since it was accepted, or none.
+    fn has_room(&self, way: Way) -> bool {
+        self.ways.get(&way).is_none_or(|lanes| lanes.iter().all(|lane| lane.has_room()))
+    }
+
+    /// Finds room for the loads of one message.
+    fn admit(&self, sorted: Vec<sorting::Load<'_>>) -> Loads {
+        let mut berths: HashMap<&str, Option<Arc<Berth>>> = HashMap::new();
+        let (mut loads, mut waits_for) = (Vec::new(), None);
+        for sorting::Load { route, recipients } in sorted {
+            let lane = &self.lanes[&route.name];
+            let berth = berths.entry(&route.name).or_insert_with(|| {
+                let (ticket, spool) = (lane.try_admit()?, Arc::clone(&self.spool));
+                Some(Arc::new(Berth { ticket: Some(ticket), spool }))
+            });
+            match berth {
+                Some(berth) => {
+                    let (lane, berth) = (Arc::clone(lane), Arc::clone(berth));
+                    loads.push(Load { lane, recipients, berth });
+                }
+                None => waits_for = Some(Way::of(&route.name)),
+            }
+        }
+        Loads { loads, waits_for }
+    }
+
     fn sort(&self, claim: &Claim) -> Sorted<'_> {
         let client = client(claim);
         sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
@@ -161,7 +216,7 @@ impl Outbound {
 
     /// Writes down what became of a message; first the report about it, if there is one to write.
     /// A crash in between repeats the report; the other order could lose it.
-    async fn settle(&self, claim: Claim, legs: Vec<Leg>) {
+    async fn settle(&self, claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
         let facts = Facts {
@@ -182,13 +237,38 @@ impl Outbound {
         };
         let id = claim.id();
         let events = settlement.events();
+        let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
-            Ok(()) => events.into_iter().chain(told).for_each(|event| self.journal.write(event)),
+            Ok(()) => {
+                if let Some(attempted) = attempted {
+                    self.journal.history().enter(id, attempted);
+                }
+                events.into_iter().chain(told).for_each(|event| self.journal.write(event));
+            }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
                 self.journal.write(Event::Trouble { room: "net", problem });
             }
         }
+    }
+
+    /// Returns what the history is told of an attempt, if one is kept.
+    fn attempted(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        began_at: Timestamp,
+    ) -> Option<Fact> {
+        self.journal.history().is_kept().then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+            let done = settlement.results().filter(done).count();
+            Fact::Attempted {
+                number: claim.attempts() + 1,
+                began_at,
+                results: history::told(settlement.results()),
+                open: claim.pending().len().saturating_sub(done),
+            }
+        })
     }
 
     /// Puts a report about the failures of `settlement` into the spool. Returns what there is to
@@ -223,11 +303,15 @@ impl Outbound {
             nonce: random(),
         };
         let id = self.commit(&report).await?;
+        self.journal.history().enter(about, Fact::Reported { report: id });
+        self.journal.history().enter(id, Fact::Report { about });
         Ok(Some(Event::Bounced { id, about }))
     }
 
     async fn commit(&self, report: &Report<'_>) -> Result<MessageId, StoreError> {
-        let mut draft = self.spool.draft(report.envelope())?;
+        let envelope = report.envelope();
+        let way = way_of(&self.config, &envelope);
+        let mut draft = self.spool.draft(envelope)?.toward(way);
         draft.append(&report.text()).await;
         draft.commit().await
     }

@@ -226,6 +226,7 @@ impl Session {
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         match self.hello {
             Some(Hello::Extended(_)) => {
+                self.mechanism = exchange::known(mechanism);
                 let turn = Exchange::begin(mechanism, initial, self.means());
                 self.turn(turn);
             }
@@ -281,7 +282,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
+    fn mail(&mut self, sender: ReversePath, mut parameters: MailParameters) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -300,6 +301,9 @@ impl Session {
             Room::Short => return self.say(replies::STORE_FULL),
             Room::ShareUsed => return self.say(replies::STORE_SHARE_USED),
         }
+        // A priority that is not permitted is lowered (RFC 6710, section 4.1).
+        let permit = Permit::of(&self.facts.config, self.client());
+        parameters.priority = permit.priority(parameters.priority);
         match Transaction::new(sender, parameters, self.wall_clock()) {
             Ok(transaction) => {
                 self.blame = Blame::Client;
