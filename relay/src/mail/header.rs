@@ -180,11 +180,7 @@ pub struct Trace<'a> {
 }
 
 impl HeaderSection {
-    fn read(
-        octets: Vec<u8>,
-        limits: HeaderLimits,
-        charset: Charset,
-    ) -> Result<Self, HeaderFault> {
+    fn read(octets: Vec<u8>, limits: HeaderLimits, charset: Charset) -> Result<Self, HeaderFault> {
         let fields = fields(&octets, limits.fields)?;
         let count = |name| fields.iter().filter(|field| field.name == name).count();
         if count(FieldName::Received) > limits.received {

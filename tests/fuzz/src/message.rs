@@ -35,7 +35,9 @@ fn collect(
     for piece in pieces {
         match collector.push(piece) {
             Collected::More => before += piece.len(),
-            Collected::Complete(place) => return Some((collector.read(Charset::Utf8), before + place)),
+            Collected::Complete(place) => {
+                return Some((collector.read(Charset::Utf8), before + place));
+            }
             Collected::TooLarge => return Some((Err(HeaderFault::TooLarge), 0)),
         }
     }
