@@ -1,6 +1,7 @@
 //! What a next hop offers and what it lacks, live on loopback.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
 
