@@ -138,10 +138,14 @@ pub enum Event {
     CaptureEnded { messages: usize },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
+    /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.
+    Notified { id: MessageId, about: MessageId, news: &'static str },
     /// A report could not be delivered anywhere.
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator did something to messages: they are due now, held or released.
+    QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -192,6 +196,8 @@ impl Event {
             | Self::Captured { .. }
             | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
+            | Self::QueueChanged { .. }
+            | Self::Notified { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

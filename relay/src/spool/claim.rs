@@ -68,6 +68,16 @@ impl Claim {
         &self.progress
     }
 
+    /// Remembers that the sender was told at `now` that these recipients wait; written down when
+    /// the message is settled, if any of them is still open then.
+    pub fn told(&mut self, recipients: &[Address], now: Timestamp) {
+        for (recipient, progress) in self.envelope.recipients.iter().zip(&mut self.progress) {
+            if recipients.contains(recipient) {
+                progress.told = Some(now);
+            }
+        }
+    }
+
     /// Returns how many attempts were settled before.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
@@ -91,14 +101,6 @@ impl Claim {
         self.hold.shared.index().steer(self.hold.id, way);
     }
 
-    /// Returns when the message could first leave: it is as old as the time since then. A message that
-    /// its client wished to leave later would else be given up at its first obstacle.
-    #[must_use]
-    pub fn began_at(&self) -> Timestamp {
-        let until = self.envelope.terms.hold_until;
-        until.map_or(self.accepted_at, |until| until.max(self.accepted_at))
-    }
-
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
@@ -112,8 +114,9 @@ impl Claim {
     }
 }
 
-/// Reads the body of a claimed message part by part and checks what it reads.
-#[derive(Debug)]
+/// Reads the body of a claimed message part by part and checks what it reads. A clone reads on from
+/// the same place.
+#[derive(Clone, Debug)]
 pub struct BodyReader {
     shared: Arc<Shared>,
     id: MessageId,

@@ -13,10 +13,10 @@
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do            holding   hold and release
-//! captured what is kept instead of sent
+//! captured what is kept instead of sent        listing   looking through the queue in slices
 //! ```
 //!
-//! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
+//! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
 
 mod agenda;
 mod batch;
@@ -26,10 +26,12 @@ mod compact;
 mod content;
 mod disk;
 mod draft;
+mod error;
 mod failure;
 mod holding;
 mod index;
 mod label;
+mod listing;
 mod order;
 mod queue;
 mod record;
@@ -67,8 +69,10 @@ use crate::mail::outcome::Outcome;
 pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use error::StoreError;
 pub use label::Way;
-pub use queue::{Details, Filter, Page, Place, Status, Summary};
+pub use listing::{Filter, Finding, Page, Stretch};
+pub use queue::{Details, Piece, Place, Status, Summary};
 
 use disk::{Disk, Folder};
 use order::Command;
@@ -80,69 +84,6 @@ use writer::Committer;
 const SEGMENT: u32 = 64 << 20;
 /// The part of a body that a draft keeps in memory, octets.
 const PART: usize = 256 << 10;
-
-/// Why the spool did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room, or there are too many messages: 452 4.3.1.
-    #[error("the spool is full")]
-    Full,
-    /// The messages of this login take the share of one login already: 452 4.3.1, for it alone.
-    #[error("the login's share of the spool is used up")]
-    ShareUsed,
-    /// The disk failed: 451 4.3.0.
-    #[error("the spool's disk failed: {0}")]
-    Failed(String),
-    /// What was written is not what is read.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// There is no such message.
-    #[error("no such message")]
-    Gone,
-    /// An attempt is being made right now.
-    #[error("the message is being delivered right now")]
-    Claimed,
-    /// An operator holds it.
-    #[error("the message is held: release it first")]
-    Held,
-    /// It is kept instead of sent.
-    #[error("the message is captured: it is kept until its retention ends, or dropped")]
-    Captured,
-    /// The envelope is longer than a record may be.
-    #[error("the envelope is too large")]
-    TooLarge,
-    /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
-    Newer {
-        /// The format found.
-        found: u32,
-    },
-    /// Another process has the spool open.
-    #[error("another process has the spool open")]
-    Locked,
-    /// The spool is being closed.
-    #[error("the spool is being closed")]
-    Closed,
-}
-
-impl StoreError {
-    fn writing(problem: &io::Error) -> Self {
-        match problem.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Failed(problem.to_string()),
-        }
-    }
-
-    /// A bad sector and a short file are damage; lack of memory or descriptors passes.
-    fn reading(problem: io::Error) -> Self {
-        let is_bad = problem.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-        if is_bad || problem.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Damaged(problem.to_string())
-        } else {
-            Self::Failed(problem.to_string())
-        }
-    }
-}
 
 /// An open spool. Dropping it ends the writer; drafts and claims that are left fail from then on.
 #[derive(Debug)]
@@ -258,11 +199,55 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
-    /// Lists messages, oldest first: at most `limit` of those that `filter` admits.
+    /// Lists messages, oldest first: at most `limit` (at least 1) of those in `stretch` that `filter` admits.
     ///
-    /// One call looks at 10,000 messages at most; [`Page::next`] says where to go on.
-    pub async fn list(&self, filter: &Filter, limit: usize) -> Page {
-        queue::list(&self.shared, filter, limit).await
+    /// One call looks for a tenth of a second at most; [`Page::next`] says where to go on. Each message that
+    /// is there from the first call to the last comes once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the system has no thread for it.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.look(move |shared| listing::list(shared, &filter, stretch, limit)).await
+    }
+
+    /// Finds messages as [`Spool::list`] does, without reading envelopes that the filter does not ask of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::list`].
+    pub async fn find(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Finding, StoreError> {
+        self.look(move |shared| listing::find(shared, &filter, stretch, limit)).await
+    }
+
+    /// Does something that blocks on the disk.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let looking = tokio::task::spawn_blocking(move || look(&shared));
+        looking.await.map_err(|problem| StoreError::Failed(problem.to_string()))
+    }
+
+    /// Reads the piece of a message's text with this number, counted from 0; each is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`], also if there is no such piece; [`StoreError::Damaged`],
+    /// [`StoreError::Failed`].
+    pub async fn read_piece(&self, id: MessageId, number: usize) -> Result<Piece, StoreError> {
+        queue::read_piece(&self.shared, id, number).await
     }
 
     /// Shows everything about a message but its body.
@@ -284,9 +269,9 @@ impl Spool {
         queue::retry(&self.shared, id)
     }
 
-    /// Makes all waiting messages due now and returns how many there are.
+    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
     pub fn retry_all(&self) -> usize {
-        queue::retry_all(&self.shared)
+        listing::retry_all(&self.shared)
     }
 
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.

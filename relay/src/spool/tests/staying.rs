@@ -54,8 +54,7 @@ async fn a_message_is_not_claimed_before_its_time_also_after_a_restart_unless_an
     let late_us = due_at.as_microsecond() - until.as_microsecond();
     assert!((0..=1_000_000).contains(&late_us), "{late_us} microseconds after its time");
     spool.retry(id).unwrap();
-    let claim = claim_now(&spool).await.unwrap();
-    assert_eq!((claim.id(), claim.began_at()), (id, until), "it is not old before its time");
+    assert_eq!(claim_now(&spool).await.unwrap().id(), id);
 }
 
 #[tokio::test]
@@ -202,7 +201,7 @@ async fn captured_messages_go_when_their_time_their_size_or_their_number_is_over
         let (dropped, next) =
             spool.retire(now, &config::Capture { keep, size_bytes }).await.unwrap();
         assert_eq!((dropped, next.is_some()), (3 - left, left > 0), "{row}");
-        let page = spool.list(&Filter::default(), 9).await;
+        let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
         let listed: Vec<_> = page.messages.iter().map(|summary| summary.id).collect();
         ids.insert(3 - left, waiting);
         let mut expected = ids[3 - left..].to_vec();
