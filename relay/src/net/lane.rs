@@ -16,10 +16,10 @@ use crate::config::{NextHop, Route, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::login::Credentials;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
 use crate::delivery::terms::{Terms, Timeouts};
-use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
 use crate::history::Fact;
@@ -106,13 +106,7 @@ impl Lane {
         let Ok(mut permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Vec::new();
         };
-        let envelope = claim.envelope();
-        let parcel = Parcel {
-            sender: envelope.sender.clone(),
-            recipients,
-            body: envelope.body,
-            size_bytes: claim.size_bytes(),
-        };
+        let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
         let mut trip = Trip::new(&self.route.name, parcel);
         match self.usable().await {
             Use::Try => {}
