@@ -10,4 +10,5 @@ pub mod mutate;
 pub mod named;
 pub mod need;
 pub mod peer;
+pub mod sender;
 pub mod world;
