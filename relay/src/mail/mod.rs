@@ -3,6 +3,7 @@
 //!
 //! Not here: who may send what (`policy`), and where messages are kept (`spool`).
 
+pub mod convert;
 pub mod dkim;
 pub mod envelope;
 pub mod header;

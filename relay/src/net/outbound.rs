@@ -20,7 +20,9 @@ use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
+use crate::history::{self, Fact};
 use crate::journal::Journal;
+use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
@@ -148,10 +150,11 @@ async fn deliver(
     loads: Vec<Load>,
     stranded: Vec<Address>,
 ) {
-    if let Err(reason) = outbound.keys.sign(&mut claim, Timestamp::now()).await {
+    let began_at = Timestamp::now();
+    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
         let recipients = claim.pending().to_vec();
         let leg = leg_of_ours(recipients, Enhanced(4, 7, 5), &reason);
-        return outbound.settle(claim, vec![leg]).await;
+        return outbound.settle(claim, vec![leg], began_at).await;
     }
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
@@ -171,7 +174,7 @@ async fn deliver(
         legs.extend(trip.unwrap_or_default());
     }
     if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs).await;
+        outbound.settle(claim, legs, began_at).await;
     }
 }
 
@@ -232,7 +235,7 @@ impl Outbound {
 
     /// Writes down what became of a message; first the reports about it, if there are any to write.
     /// A crash in between repeats a report; the other order could lose it.
-    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>) {
+    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
         let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
@@ -250,17 +253,49 @@ impl Outbound {
         let settlement = Settlement::of(facts, legs);
         let (settlement, reported) =
             reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
+        reported.iter().for_each(|event| self.remember(event));
         claim.told(&settlement.told(), now);
         let id = claim.id();
         let events = settlement.events();
+        let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
             Ok(()) => {
+                if let Some(attempted) = attempted {
+                    self.journal.history().enter(id, attempted);
+                }
                 events.into_iter().chain(reported).for_each(|event| self.journal.write(event));
             }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
                 self.journal.write(Event::Trouble { room: "net", problem });
             }
+        }
+    }
+
+    /// Returns what the history is told of an attempt, if one is kept.
+    fn attempted(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        began_at: Timestamp,
+    ) -> Option<Fact> {
+        self.journal.history().is_kept().then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+            let done = settlement.results().filter(done).count();
+            Fact::Attempted {
+                number: claim.attempts() + 1,
+                began_at,
+                results: history::told(settlement.results()),
+                open: claim.pending().len().saturating_sub(done),
+            }
+        })
+    }
+
+    /// Enters a report into the history of the message that it is about, and begins its own.
+    fn remember(&self, reported: &Event) {
+        if let Event::Bounced { id, about } | Event::Notified { id, about, .. } = *reported {
+            self.journal.history().enter(about, Fact::Reported { report: id });
+            self.journal.history().enter(id, Fact::Report { about });
         }
     }
 }

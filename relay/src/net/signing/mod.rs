@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 use crate::config::{Config, Dkim};
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
 use crate::mail::header::{Collected, HeaderCollector, HeaderLimits, HeaderSection};
+use crate::smtp::address::Charset;
+use crate::smtp::parameter::Utf8;
 use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
@@ -121,7 +123,11 @@ impl Keys {
                 }
             }
         }
-        Ok(collector.read().ok().map(|header| Opened { header, behind, rest }))
+        let charset = match claim.envelope().terms.utf8 {
+            Some(Utf8) => Charset::Utf8,
+            None => Charset::Ascii,
+        };
+        Ok(collector.read(charset).ok().map(|header| Opened { header, behind, rest }))
     }
 }
 
