@@ -5,6 +5,7 @@ mod connection;
 mod lane;
 pub mod outbound;
 mod password;
+mod reporting;
 mod stamp;
 pub mod tls_client;
 mod way;
