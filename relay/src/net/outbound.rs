@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::capture;
 use super::lane::Lane;
 use super::reporting;
+use super::signing::Keys;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -37,6 +38,7 @@ const REAP: Duration = Duration::from_secs(1);
 
 /// What every task of the outbound side shares.
 struct Outbound {
+    keys: Keys,
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
@@ -92,7 +94,12 @@ pub async fn run(
     for (name, lane) in &lanes {
         ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
     }
-    let outbound = Arc::new(Outbound { spool, config, journal, lanes, ways });
+    let keys = Keys::load(&config);
+    for problem in keys.problems() {
+        let problem = format!("{problem}; the mail that it should sign waits");
+        journal.write(Event::Trouble { room: "net", problem });
+    }
+    let outbound = Arc::new(Outbound { keys, spool, config, journal, lanes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -143,9 +150,18 @@ async fn reap(outbound: &Outbound) {
 
 /// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
 /// Recipients without a leg, whose lane was closed or had no room, stay open.
-async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
+async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
+    let began_at = Timestamp::now();
     let is_done = claim.pending().is_empty();
-    let (claim, began_at) = (Arc::new(claim), Timestamp::now());
+    // What is not sent needs no signature.
+    if !loads.is_empty()
+        && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
+    {
+        let recipients = loads.into_iter().flat_map(|load| load.recipients).collect();
+        legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
+        return outbound.settle(claim, legs, began_at).await;
+    }
+    let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
@@ -184,7 +200,12 @@ fn captured_leg(load: sorting::Load<'_>) -> Leg {
 /// it expires, as with every other obstacle of ours.
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
-    let wait = |to| Judged::by_us(to, Ruling::Deferred, Enhanced(4, 4, 4), words);
+    leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+}
+
+/// Rules that recipients wait for a reason of ours, before any next hop is asked.
+fn leg_of_ours(recipients: Vec<Address>, status: Enhanced, words: &str) -> Leg {
+    let wait = |to| Judged::by_us(to, Ruling::Deferred, status, words);
     Leg {
         route: String::new(),
         remote: None,
