@@ -60,7 +60,8 @@ fn entity(plan: &mut &[u8], depth: usize) -> Vec<u8> {
             let parts: Vec<_> = (0..=choice / 8 % 3).map(|_| entity(plan, depth + 1)).collect();
             let all = parts.concat();
             let free = |name: &String| !all.windows(name.len()).any(|part| part == name.as_bytes());
-            let name = (0..).map(|number| format!("B{number:05}")).find(free).expect("all are few");
+            let name =
+                (0..100_000).map(|number| format!("B{number:05}")).find(free).expect("all are few");
             let mut out = header(&format!("multipart/mixed; boundary={name}"));
             for part in parts {
                 out.extend_from_slice(format!("\r\n--{name}\r\n").as_bytes());
