@@ -140,6 +140,8 @@ pub enum Event {
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator did something to messages: they are due now, held or released.
+    QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -188,6 +190,7 @@ impl Event {
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::Bounced { .. }
+            | Self::QueueChanged { .. }
             | Self::Notified { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,

@@ -139,6 +139,11 @@ impl Settlement {
         events
     }
 
+    /// Returns what became of every recipient, with the name of its route.
+    pub fn results(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.rows.iter().map(|row| (row.route.as_str(), &row.outcome))
+    }
+
     /// Returns the outcomes for the spool.
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {

@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
+use super::tls::describe;
 use super::tls_client::TlsClient;
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
@@ -104,6 +105,14 @@ impl Connection {
     /// Returns the host that it leads to.
     pub(super) const fn host(&self) -> &NextHop {
         &self.host
+    }
+
+    /// Returns version and cipher suite of its TLS; none in the clear.
+    pub(super) fn tls_words(&self) -> Option<String> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(describe(stream.get_ref().1)),
+            Stream::Clear(_) | Stream::Gone => None,
+        }
     }
 
     /// Carries one message up to its rulings, in as many transactions as the next hop wants for its

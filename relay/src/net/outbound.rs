@@ -14,12 +14,15 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::lane::Lane;
 use super::reporting;
+use super::signing::Keys;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
+use crate::history::{self, Fact};
 use crate::journal::Journal;
+use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
@@ -34,6 +37,7 @@ const REAP: Duration = Duration::from_secs(1);
 
 /// What every task of the outbound side shares.
 struct Outbound {
+    keys: Keys,
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
@@ -89,7 +93,12 @@ pub async fn run(
     for (name, lane) in &lanes {
         ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
     }
-    let outbound = Arc::new(Outbound { spool, config, journal, lanes, ways });
+    let keys = Keys::load(&config);
+    for problem in keys.problems() {
+        let problem = format!("{problem}; the mail that it should sign waits");
+        journal.write(Event::Trouble { room: "net", problem });
+    }
+    let outbound = Arc::new(Outbound { keys, spool, config, journal, lanes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -135,7 +144,18 @@ async fn reap(outbound: &Outbound) {
 
 /// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
 /// was closed or had no room, stay open.
-async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
+async fn deliver(
+    outbound: Arc<Outbound>,
+    mut claim: Claim,
+    loads: Vec<Load>,
+    stranded: Vec<Address>,
+) {
+    let began_at = Timestamp::now();
+    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
+        let recipients = claim.pending().to_vec();
+        let leg = leg_of_ours(recipients, Enhanced(4, 7, 5), &reason);
+        return outbound.settle(claim, vec![leg], began_at).await;
+    }
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {
@@ -154,7 +174,7 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
         legs.extend(trip.unwrap_or_default());
     }
     if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs).await;
+        outbound.settle(claim, legs, began_at).await;
     }
 }
 
@@ -165,7 +185,12 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
 /// it expires, as with every other obstacle of ours.
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
-    let wait = |to| Judged::by_us(to, Ruling::Deferred, Enhanced(4, 4, 4), words);
+    leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+}
+
+/// Rules that recipients wait for a reason of ours, before any next hop is asked.
+fn leg_of_ours(recipients: Vec<Address>, status: Enhanced, words: &str) -> Leg {
+    let wait = |to| Judged::by_us(to, Ruling::Deferred, status, words);
     Leg {
         route: String::new(),
         remote: None,
@@ -210,7 +235,7 @@ impl Outbound {
 
     /// Writes down what became of a message; first the reports about it, if there are any to write.
     /// A crash in between repeats a report; the other order could lose it.
-    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>) {
+    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
         let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
@@ -228,17 +253,51 @@ impl Outbound {
         let settlement = Settlement::of(facts, legs);
         let (settlement, reported) =
             reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
+        for event in &reported {
+            self.remember(event);
+        }
         claim.told(&settlement.told(), now);
         let id = claim.id();
         let events = settlement.events();
+        let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
             Ok(()) => {
+                if let Some(attempted) = attempted {
+                    self.journal.history().enter(id, attempted);
+                }
                 events.into_iter().chain(reported).for_each(|event| self.journal.write(event));
             }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
                 self.journal.write(Event::Trouble { room: "net", problem });
             }
+        }
+    }
+
+    /// Returns what the history is told of an attempt, if one is kept.
+    fn attempted(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        began_at: Timestamp,
+    ) -> Option<Fact> {
+        self.journal.history().is_kept().then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+            let done = settlement.results().filter(done).count();
+            Fact::Attempted {
+                number: claim.attempts() + 1,
+                began_at,
+                results: history::told(settlement.results()),
+                open: claim.pending().len().saturating_sub(done),
+            }
+        })
+    }
+
+    /// Enters a report into the history of the message that it is about, and begins its own.
+    fn remember(&self, reported: &Event) {
+        if let Event::Bounced { id, about } | Event::Notified { id, about, .. } = *reported {
+            self.journal.history().enter(about, Fact::Reported { report: id });
+            self.journal.history().enter(id, Fact::Report { about });
         }
     }
 }

@@ -13,7 +13,7 @@
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do            holding   hold and release
-//! captured what is kept instead of sent
+//! captured what is kept instead of sent        listing   looking through the queue in slices
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
@@ -30,6 +30,7 @@ mod failure;
 mod holding;
 mod index;
 mod label;
+mod listing;
 mod order;
 mod queue;
 mod record;
@@ -68,7 +69,8 @@ pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
 pub use label::Way;
-pub use queue::{Details, Filter, Page, Place, Status, Summary};
+pub use listing::{Filter, Finding, Page, Stretch};
+pub use queue::{Details, Piece, Place, Status, Summary};
 
 use disk::{Disk, Folder};
 use order::Command;
@@ -257,13 +259,6 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
-    /// Lists messages, oldest first: at most `limit` of those that `filter` admits.
-    ///
-    /// One call looks at 10,000 messages at most; [`Page::next`] says where to go on.
-    pub async fn list(&self, filter: &Filter, limit: usize) -> Page {
-        queue::list(&self.shared, filter, limit).await
-    }
-
     /// Shows everything about a message but its body.
     ///
     /// # Errors
@@ -283,9 +278,9 @@ impl Spool {
         queue::retry(&self.shared, id)
     }
 
-    /// Makes all waiting messages due now and returns how many there are.
+    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
     pub fn retry_all(&self) -> usize {
-        queue::retry_all(&self.shared)
+        listing::retry_all(&self.shared)
     }
 
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.
