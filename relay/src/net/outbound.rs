@@ -253,7 +253,9 @@ impl Outbound {
         let settlement = Settlement::of(facts, legs);
         let (settlement, reported) =
             reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
-        reported.iter().for_each(|event| self.remember(event));
+        for event in &reported {
+            self.remember(event);
+        }
         claim.told(&settlement.told(), now);
         let id = claim.id();
         let events = settlement.events();
