@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Body, Envelope};
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
@@ -41,8 +41,19 @@ pub struct Claim {
     payload: Arc<Vec<u8>>,
     body_starts: usize,
     parts: usize,
-    /// What stands in front of the body while it is in hand.
-    front: Option<Arc<Vec<u8>>>,
+    /// What is carried besides the body of the spool, or in its place.
+    carried: Carried,
+}
+
+/// What a message in hand is sent as.
+#[derive(Clone, Debug)]
+enum Carried {
+    /// As it is in the spool.
+    Body,
+    /// With these octets in front.
+    Behind(Arc<Vec<u8>>),
+    /// As these octets.
+    As(Arc<Vec<u8>>),
 }
 
 impl Claim {
@@ -89,14 +100,22 @@ impl Claim {
     /// Returns the length of the body, octets.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        let front = self.front.as_ref().map_or(0, |front| front.len());
-        self.size_bytes + front as u64
+        match &self.carried {
+            Carried::Body => self.size_bytes,
+            Carried::Behind(front) => self.size_bytes + front.len() as u64,
+            Carried::As(octets) => octets.len() as u64,
+        }
     }
 
-    /// Puts octets in front of the body, in place of any before. They belong to this claim, and
-    /// are not kept in the spool.
+    /// Puts octets in front of the body as it is in the spool. They belong to this claim alone.
     pub fn put_in_front(&mut self, octets: Vec<u8>) {
-        self.front = (!octets.is_empty()).then(|| Arc::new(octets));
+        self.carried = Carried::Behind(Arc::new(octets));
+    }
+
+    /// Puts octets of this kind in place of the body. They belong to this claim alone.
+    pub fn put_in_place(&mut self, octets: Vec<u8>, kind: Body) {
+        self.carried = Carried::As(Arc::new(octets));
+        self.envelope.body = kind;
     }
 
     /// Returns when the message became ours.
@@ -113,13 +132,19 @@ impl Claim {
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
+        let end = Some((Arc::clone(&self.payload), self.body_starts));
+        let (front, parts, end) = match &self.carried {
+            Carried::Body => (None, self.parts, end),
+            Carried::Behind(front) => (Some(Arc::clone(front)), self.parts, end),
+            Carried::As(octets) => (Some(Arc::clone(octets)), 0, None),
+        };
         BodyReader {
             shared: Arc::clone(&self.hold.shared),
             id: self.hold.id,
             next: 0,
-            parts: self.parts,
-            front: self.front.clone(),
-            end: Some((Arc::clone(&self.payload), self.body_starts)),
+            parts,
+            front,
+            end,
         }
     }
 }
@@ -269,7 +294,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         payload: Arc::new(payload),
         body_starts,
         parts: entry.parts.len(),
-        front: None,
+        carried: Carried::Body,
     })
 }
 
