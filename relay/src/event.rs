@@ -138,6 +138,11 @@ pub enum Event {
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// A next hop took our login and did not prove that it knows our password: it may be somebody
+    /// else. At most one an hour and route.
+    NextHopUnproved { route: String, next_hop: String, reason: String },
+    /// Mail along a route goes to whoever answers there, and in the clear if they have no TLS.
+    RouteUnverified { route: String },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -160,6 +165,7 @@ impl Event {
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
+            | Self::NextHopUnproved { .. }
             | Self::SpoolDamaged { .. } => Level::Error,
             Self::Trouble { .. }
             | Self::Kernel { .. }
@@ -170,6 +176,7 @@ impl Event {
             | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
+            | Self::RouteUnverified { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
             | Self::Stopped { .. }

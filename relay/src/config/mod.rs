@@ -4,6 +4,7 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod login;
 mod policy;
 mod raw;
 mod read;
@@ -18,9 +19,10 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
+pub use route::{NextHop, Pin, Retry, Route, RouteCertificate, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;

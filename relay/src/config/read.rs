@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod login;
 mod policy;
 mod route;
 mod tls;

@@ -1,5 +1,6 @@
 //! What a next hop offers in its answer to EHLO (RFC 5321, section 4.1.1.1).
 
+use crate::config::{Mechanism, Mechanisms};
 use crate::smtp::answer::Answer;
 
 /// The extensions of a next hop that we make use of.
@@ -13,10 +14,8 @@ pub struct Offer {
     pub eight_bit: bool,
     /// SIZE and its limit (RFC 1870).
     pub size: Size,
-    /// AUTH PLAIN (RFC 4616, RFC 4954).
-    pub plain: bool,
-    /// AUTH LOGIN, which many submission servers offer beside PLAIN or alone.
-    pub login: bool,
+    /// AUTH and its mechanisms (RFC 4954, section 3).
+    pub auth: Mechanisms,
 }
 
 /// What a next hop says about the size of messages (RFC 1870, section 3).
@@ -47,10 +46,7 @@ impl Offer {
                 Some("8BITMIME") => offer.eight_bit = true,
                 Some("SIZE") => offer.size = read_size(words.next()),
                 Some("AUTH") => {
-                    for mechanism in words {
-                        offer.plain |= mechanism == "PLAIN";
-                        offer.login |= mechanism == "LOGIN";
-                    }
+                    words.filter_map(Mechanism::named).for_each(|one| offer.auth.add(one));
                 }
                 Some(_) | None => {}
             }
@@ -79,15 +75,16 @@ mod tests {
             pipelining: true,
             eight_bit: true,
             size: Size::Limit(1000),
-            plain: true,
-            login: true,
+            auth: [Mechanism::Plain, Mechanism::Login].into_iter().collect(),
         };
+        let auth = |one| Offer { auth: [one].into_iter().collect(), ..Offer::default() };
         let rows: &[(&str, Offer)] = &[
             ("250 STARTTLS\r\n", Offer::default()),
             ("250-x\r\n250 STARTTLSX\r\n", Offer::default()),
             ("250-x\r\n250 size 0\r\n", Offer { size: Size::Unlimited, ..Offer::default() }),
             ("250-x\r\n250 SIZE many\r\n", Offer { size: Size::Unlimited, ..Offer::default() }),
-            ("250-x\r\n250 AUTH=LOGIN\r\n", Offer { login: true, ..Offer::default() }),
+            ("250-x\r\n250 AUTH=LOGIN\r\n", auth(Mechanism::Login)),
+            ("250-x\r\n250 auth scram-sha-256-plus\r\n", auth(Mechanism::ScramSha256Plus)),
             ("250-x\r\n250 AUTH CRAM-MD5\r\n", Offer::default()),
             (
                 "250-x\r\n250-starttls\r\n250-Pipelining\r\n250-8BitMIME\r\n250-SIZE 1000\r\n\

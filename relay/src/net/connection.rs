@@ -6,16 +6,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
+use super::tls::exporter;
 use super::tls_client::TlsClient;
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::login::Fresh;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
 use crate::delivery::transaction::Parcel;
@@ -187,6 +192,13 @@ impl Connection {
         match action {
             Action::Send(octets) => self.send(Zeroizing::new(octets)),
             Action::SendSecret(octets) => self.send(octets),
+            Action::Derive(derivation) => {
+                let salted = spawn_blocking(move || derivation.run()).await;
+                match salted {
+                    Ok(salted) => self.attempt.derived(&salted, Instant::now()),
+                    Err(error) => self.lost(&error.to_string()),
+                }
+            }
             Action::Secure => self.secure().await,
             Action::ReadBody => self.feed(cargo).await,
             Action::Ready | Action::Settle(_) | Action::Close(_) => {}
@@ -229,6 +241,7 @@ impl Connection {
         };
         match stream {
             Ok(Ok(stream)) => {
+                self.attempt.arm(Fresh { nonce: nonce(), binding: exporter(stream.get_ref().1) });
                 self.stream = Stream::Tls(Box::new(stream));
                 self.attempt.secured(Instant::now());
             }
@@ -279,6 +292,14 @@ impl Outgoing {
             }
         }
     }
+}
+
+/// Returns a nonce for one login: 144 random bits, visible and without a comma.
+fn nonce() -> String {
+    let mut octets = [0; 18];
+    // The operating system's generator seeded the library's; it does not fail after that.
+    aws_lc_rs::rand::fill(&mut octets).expect("invariant: the generator was seeded");
+    STANDARD.encode(octets)
 }
 
 /// Which way octets were to move when it failed.

@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{Connection, Left};
-use super::password;
-use super::tls_client::TlsClient;
+use super::route_login::Login;
+use super::tls_client::{TlsClient, Trust};
 use crate::config::{NextHop, Route, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
@@ -41,6 +41,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const ADDRESSES_MAX: usize = 16;
 /// Messages in memory for each connection of a route: one on its way, the others ready to follow.
 const TICKETS: usize = 4;
+/// How long nobody is told again that a next hop did not prove itself.
+const UNPROVED: Duration = Duration::from_secs(3600);
 /// How long a message waits for a ticket before it goes back into the spool, so that a route that
 /// stands still does not hold up the others.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,11 +58,19 @@ pub(super) struct Lane {
     is_stuck: AtomicBool,
     idle: Mutex<Vec<Connection>>,
     health: Mutex<Health>,
-    tls: Mutex<Option<TlsClient>>,
+    trust: Arc<Trust>,
+    /// None: the route has no login.
+    login: Option<Arc<Login>>,
+    /// When somebody was last told that a next hop did not prove itself.
+    unproved: Mutex<Option<Instant>>,
 }
 
 impl Lane {
     pub(super) fn new(route: Route, hostname: &str, journal: Journal) -> Arc<Self> {
+        let (trust, login) = (Trust::of(&route), Login::of(&route, &journal));
+        if route.tls == RouteTls::Opportunistic {
+            journal.write(Event::RouteUnverified { route: route.name.clone() });
+        }
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(route.connections)),
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
@@ -70,7 +80,9 @@ impl Lane {
             is_stuck: AtomicBool::new(false),
             idle: Mutex::default(),
             health: Mutex::default(),
-            tls: Mutex::default(),
+            trust,
+            login,
+            unproved: Mutex::default(),
         })
     }
 
@@ -155,6 +167,10 @@ impl Lane {
                     return trip.end_with(Ruling::Held, Some(wait), &reason);
                 }
                 Err(End::Unfit(words)) => trip.blame(host, &words),
+                Err(End::Unproved(words)) => {
+                    self.tell_unproved(host, &words);
+                    trip.blame(host, &words);
+                }
                 Err(End::Finished) => trip.blame(host, "closed before the first message"),
             }
         }
@@ -189,7 +205,7 @@ impl Lane {
             Left::Closed(End::LoginRefused(words)) => {
                 (None, Some(self.suspend(&host, &words).await.0))
             }
-            Left::Closed(End::Finished | End::Unfit(_)) => (Some(permit), None),
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => (Some(permit), None),
         };
         trip.enter(&host, judged, hold);
         permit
@@ -221,8 +237,8 @@ impl Lane {
     async fn usable(&self) -> Use {
         let now = Instant::now();
         let health = lock(&self.health).clone();
-        let password = match (&health, &self.route.login) {
-            (Health::Suspended { .. }, Some(login)) => password::fingerprint_of_file(login).await,
+        let password = match (&health, &self.login) {
+            (Health::Suspended { .. }, Some(login)) => login.fingerprint().await,
             (Health::Suspended { .. }, None) | (Health::Up | Health::Down { .. }, _) => None,
         };
         health.check(now, password)
@@ -230,11 +246,11 @@ impl Lane {
 
     /// Remembers that `host` refused our login; returns how long the route is left alone, and why.
     async fn suspend(&self, host: &NextHop, words: &str) -> (Duration, String) {
-        let refused = match &self.route.login {
-            Some(login) => password::fingerprint_of_file(login).await,
+        let refused = match &self.login {
+            Some(login) => login.fingerprint().await,
             None => None,
         };
-        let reason = format!("{} refused our login: {words}", name(host));
+        let reason = format!("the login at {} was refused: {words}", name(host));
         let now = Instant::now();
         let mut health = lock(&self.health);
         let before = std::mem::take(&mut *health);
@@ -249,15 +265,43 @@ impl Lane {
         }
     }
 
+    /// Says, at most once an hour, that a next hop took our login and did not prove itself.
+    fn tell_unproved(&self, host: &NextHop, words: &str) {
+        let now = Instant::now();
+        let mut told = lock(&self.unproved);
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVED) {
+            *told = Some(now);
+            let (route, next_hop) = (self.route.name.clone(), name(host));
+            let reason = words.to_owned();
+            self.journal.write(Event::NextHopUnproved { route, next_hop, reason });
+        }
+    }
+
+    /// Opens a connection to `host`. A login that is refused is tried once more if there are other
+    /// credentials by now: a token may have ended before its time.
+    async fn open(&self, host: &NextHop) -> Result<Connection, End> {
+        let Some(login) = &self.login else { return self.open_with(host, None).await };
+        let credentials = login.credentials().await?;
+        match self.open_with(host, Some(credentials.clone())).await {
+            Err(End::LoginRefused(words)) => match login.others(&credentials).await? {
+                Some(others) => self.open_with(host, Some(others)).await,
+                None => Err(End::LoginRefused(words)),
+            },
+            opened => opened,
+        }
+    }
+
     /// Opens a connection to `host`, all of whose addresses are tried in order (RFC 5321, section
     /// 5.1).
-    async fn open(&self, host: &NextHop) -> Result<Connection, End> {
-        let credentials = match &self.route.login {
-            Some(login) => Some(password::read(login).await.map_err(End::Unfit)?),
-            None => None,
-        };
+    async fn open_with(
+        &self,
+        host: &NextHop,
+        credentials: Option<Credentials>,
+    ) -> Result<Connection, End> {
         let tls = match self.route.tls {
-            RouteTls::Required | RouteTls::Implicit => Some(self.tls().await?),
+            RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
+                Some(self.trust.now().await.map_err(End::Unfit)?)
+            }
             RouteTls::None => None,
         };
         let mut problem = End::Unfit("the name has no address".to_owned());
@@ -267,8 +311,8 @@ impl Lane {
                     *lock(&self.health) = Health::Up;
                     return Ok(connection);
                 }
-                Err(End::LoginRefused(words)) => return Err(End::LoginRefused(words)),
-                Err(end) => problem = end,
+                Err(end @ (End::LoginRefused(_) | End::Unproved(_))) => return Err(end),
+                Err(end @ (End::Unfit(_) | End::Finished)) => problem = end,
             }
         }
         Err(problem)
@@ -302,19 +346,6 @@ impl Lane {
             messages: MESSAGES,
         };
         Connection::open(stream, host.clone(), tls, terms).await
-    }
-
-    /// Returns what the route trusts. It is read once: a failure is tried again.
-    async fn tls(&self) -> Result<TlsClient, End> {
-        if let Some(tls) = lock(&self.tls).clone() {
-            return Ok(tls);
-        }
-        let route = self.route.clone();
-        let read = tokio::task::spawn_blocking(move || TlsClient::for_route(&route)).await;
-        let read = read.map_err(|error| End::Unfit(error.to_string()))?;
-        let tls = read.map_err(|error| End::Unfit(error.to_string()))?;
-        *lock(&self.tls) = Some(tls.clone());
-        Ok(tls)
     }
 }
 

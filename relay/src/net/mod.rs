@@ -4,7 +4,7 @@ pub mod conduct;
 mod connection;
 mod lane;
 pub mod outbound;
-mod password;
+mod route_login;
 mod stamp;
 pub mod tls_client;
 pub mod inbound;

@@ -1,21 +1,23 @@
 //! `[[route]]` and `[retry]`.
 
+use super::login::login;
 use super::{DAY, MINUTE, NAME_MAX, SECOND, size, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{Retry, Route, RouteLogin, RouteTls};
+use crate::config::{Retry, Route, RouteCertificate, RouteTls};
 
 /// Reads a `[[route]]`.
 pub(super) fn route(table: &Table<'_>) -> Option<Route> {
     let ways = &[
         ("required", RouteTls::Required),
         ("implicit", RouteTls::Implicit),
+        ("opportunistic", RouteTls::Opportunistic),
         ("none", RouteTls::None),
     ];
-    let login = table.optional_table("login").map(|login| {
-        let user = login.required("user", unit::short(256));
-        let password_file = login.required("password-file", unit::path);
-        login.finish();
-        user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
+    let certificate = certificate(table);
+    let login = table.optional_table("login").map(|of_login| {
+        let login = login(&of_login, certificate.as_ref());
+        of_login.finish();
+        login
     });
     let name = table.required("name", unit::short(NAME_MAX));
     Some(Route {
@@ -24,11 +26,32 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         hosts: table.list("hosts", Presence::Required, unit::next_hop),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
+        server_name: table.optional("server-name", unit::server_name),
+        pins: table.list("pin", Presence::Optional, unit::pin),
+        certificate,
         login: login.flatten(),
         connections: size(table.or("connections", 10, unit::count(1..=1000))),
         timeout: table.or("timeout", 5 * MINUTE, unit::duration),
         name: name?,
     })
+}
+
+/// Reads our own certificate and its key: both or neither.
+fn certificate(table: &Table<'_>) -> Option<RouteCertificate> {
+    let certificate = table.optional("client-certificate", unit::path);
+    let key = table.optional("client-key", unit::path);
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(RouteCertificate { certificate, key }),
+        (Some(_), None) => {
+            table.report("client-certificate", "it needs its key: set client-key");
+            None
+        }
+        (None, Some(_)) => {
+            table.report("client-key", "a key needs its certificate: set client-certificate");
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 /// Reads `[retry]`.

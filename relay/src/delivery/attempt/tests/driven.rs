@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use crate::config::RouteTls;
+use crate::config::{Mechanisms, ProofKind, RouteTls};
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
-use crate::delivery::login::Credentials;
+use crate::delivery::login::{Credentials, Proof};
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::transaction::Parcel;
@@ -25,7 +25,8 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
 pub(super) fn terms(tls: RouteTls, with_login: Option<&str>) -> Terms {
     let credentials = with_login.map(|user| Credentials {
         user: user.into(),
-        password: Zeroizing::new(b"secret".to_vec()),
+        proof: Proof::Password(Zeroizing::new(b"secret".to_vec())),
+        mechanisms: Mechanisms::that_show(ProofKind::Password),
     });
     Terms {
         hostname: "relay.example.net".into(),
@@ -77,6 +78,7 @@ impl Driven {
             match action {
                 Action::Send(octets) => self.sent.extend(octets),
                 Action::SendSecret(secret) => self.sent.extend_from_slice(&secret),
+                Action::Derive(derivation) => self.attempt.derived(&derivation.run(), self.now),
                 Action::Secure => self.secures += 1,
                 Action::Ready => self.ready += 1,
                 Action::ReadBody => self.read_body += 1,
