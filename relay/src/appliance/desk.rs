@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
@@ -13,12 +15,18 @@ use crate::spool::{Spool, StoreError};
 /// The most messages that one answer lists.
 const LISTED_MAX: usize = 10_000;
 
+/// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
+/// takes a restart, or why all stays as it was.
+pub(super) type Reloading = oneshot::Sender<Result<Option<String>, String>>;
+
 /// The relay's side of the control socket.
 pub(super) struct Desk<F> {
     pub spool: Arc<Spool>,
     pub journal: Journal,
     /// Tells how the sessions are.
     pub front: F,
+    /// Asks the relay to read its configuration again.
+    pub reload: mpsc::Sender<Reloading>,
 }
 
 /// How the front door is.
@@ -39,6 +47,10 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
     ) -> Result<Said, String> {
         match request {
             RelayRequest::Status => Said::of(&self.status()),
+            RelayRequest::Reload => {
+                require(caller, Right::Change)?;
+                Said::of(&self.reload().await?)
+            }
             RelayRequest::QueueList { filter, limit } => {
                 require(caller, Right::Change)?;
                 Said::of(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
@@ -71,6 +83,13 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
 }
 
 impl<F: Fn() -> Front> Desk<F> {
+    async fn reload(&self) -> Result<Option<String>, String> {
+        let ending = || "the relay is ending".to_owned();
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())?
+    }
+
     fn status(&self) -> RelayStatus {
         let front = (self.front)();
         RelayStatus {

@@ -1,7 +1,6 @@
 //! One route at work: its connections, used again and again, and what is known of its health.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,13 +38,9 @@ const QUIT: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(30);
 /// The most addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 16;
-/// Messages in memory for each connection of a route: one on its way, the others ready to follow.
-const TICKETS: usize = 4;
-/// How long nobody is told again that a next hop did not prove itself.
-const UNPROVED: Duration = Duration::from_secs(3600);
-/// How long a message waits for a ticket before it goes back into the spool, so that a route that
-/// stands still does not hold up the others.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
+/// wait here in the order of their coming, and not in the spool, where logins take turns.
+const TICKETS: usize = 2;
 
 /// One route at work.
 pub(super) struct Lane {
@@ -54,47 +49,37 @@ pub(super) struct Lane {
     journal: Journal,
     permits: Arc<Semaphore>,
     tickets: Arc<Semaphore>,
-    /// Set while no message leaves: then nobody waits for a ticket.
-    is_stuck: AtomicBool,
     idle: Mutex<Vec<Connection>>,
     health: Mutex<Health>,
     trust: Arc<Trust>,
     /// None: the route has no login.
     login: Option<Arc<Login>>,
-    /// When somebody was last told that a next hop did not prove itself.
-    unproved: Mutex<Option<Instant>>,
 }
 
 impl Lane {
     pub(super) fn new(route: Route, hostname: &str, journal: Journal) -> Arc<Self> {
-        let (trust, login) = (Trust::of(&route), Login::of(&route, &journal));
-        if route.tls == RouteTls::Opportunistic {
-            journal.write(Event::RouteUnverified { route: route.name.clone() });
-        }
+        let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(route.connections)),
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
             route,
             hostname: hostname.to_owned(),
             journal,
-            is_stuck: AtomicBool::new(false),
             idle: Mutex::default(),
             health: Mutex::default(),
             trust,
             login,
-            unproved: Mutex::default(),
         })
     }
 
-    /// Waits for room for one more message; none if the route stands still.
-    pub(super) async fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let tickets = Arc::clone(&self.tickets);
-        if self.is_stuck.load(Ordering::Relaxed) {
-            return tickets.try_acquire_owned().ok();
-        }
-        let ticket = timeout(PATIENCE, tickets.acquire_owned()).await;
-        self.is_stuck.store(ticket.is_err(), Ordering::Relaxed);
-        ticket.ok()?.ok()
+    /// Tells whether there is room for one more message.
+    pub(super) fn has_room(&self) -> bool {
+        self.tickets.available_permits() > 0
+    }
+
+    /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
+    pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.tickets).try_acquire_owned().ok()
     }
 
     /// Takes no more messages; those under way go on.
@@ -168,7 +153,9 @@ impl Lane {
                 }
                 Err(End::Unfit(words)) => trip.blame(host, &words),
                 Err(End::Unproved(words)) => {
-                    self.tell_unproved(host, &words);
+                    if let Some(login) = &self.login {
+                        login.tell_unproved(&name(host), &words);
+                    }
                     trip.blame(host, &words);
                 }
                 Err(End::Finished) => trip.blame(host, "closed before the first message"),
@@ -192,7 +179,6 @@ impl Lane {
     ) -> Option<OwnedSemaphorePermit> {
         let host = connection.host().clone();
         let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
-        self.is_stuck.store(false, Ordering::Relaxed);
         let (permit, hold) = match left {
             Left::Ready(connection) => {
                 lock(&self.idle).push(connection);
@@ -262,18 +248,6 @@ impl Lane {
         match health.check(now, refused) {
             Use::Hold(wait, _) => (wait, reason),
             Use::Try | Use::Defer(_) => (health::SUSPENDED, reason),
-        }
-    }
-
-    /// Says, at most once an hour, that a next hop took our login and did not prove itself.
-    fn tell_unproved(&self, host: &NextHop, words: &str) {
-        let now = Instant::now();
-        let mut told = lock(&self.unproved);
-        if told.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVED) {
-            *told = Some(now);
-            let (route, next_hop) = (self.route.name.clone(), name(host));
-            let reason = words.to_owned();
-            self.journal.write(Event::NextHopUnproved { route, next_hop, reason });
         }
     }
 

@@ -7,6 +7,7 @@ pub mod outbound;
 mod route_login;
 mod stamp;
 pub mod tls_client;
+mod way;
 pub mod inbound;
 pub mod login;
 pub mod sessions;

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
@@ -30,12 +30,16 @@ use secret::first_line;
 const MARGIN_MAX: Duration = Duration::from_secs(300);
 /// How long an issuer that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(10);
+/// How long nobody is told again that a next hop did not prove itself.
+const UNPROVED: Duration = Duration::from_secs(3600);
 
 /// The login of one route.
 pub(super) struct Login {
     meant: RouteLogin,
     route: String,
     journal: Journal,
+    /// When somebody was last told that a next hop did not prove itself.
+    told: std::sync::Mutex<Option<Instant>>,
     /// Held while a token is got, so that it is got once for all connections.
     issued: Mutex<Issued>,
 }
@@ -68,7 +72,13 @@ impl Login {
     pub(super) fn of(route: &Route, journal: &Journal) -> Option<Arc<Self>> {
         let meant = route.login.clone()?;
         let (route, journal) = (route.name.clone(), journal.clone());
-        Some(Arc::new(Self { meant, route, journal, issued: Mutex::default() }))
+        Some(Arc::new(Self {
+            meant,
+            route,
+            journal,
+            told: std::sync::Mutex::default(),
+            issued: Mutex::default(),
+        }))
     }
 
     /// Returns what the login needs now.
@@ -114,6 +124,21 @@ impl Login {
             // The certificate is not looked at: who renews it waits for the next try.
             RouteProof::Certificate => None,
             RouteProof::Issued(issuer) => Some(secrets(issuer).await.ok()?.fingerprint()),
+        }
+    }
+
+    /// Says, at most once an hour, that `next_hop` took our login and did not prove itself.
+    pub(super) fn tell_unproved(&self, next_hop: &str, words: &str) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVED) {
+            *told = Some(now);
+            let (route, next_hop) = (self.route.clone(), next_hop.to_owned());
+            self.journal.write(Event::NextHopUnproved {
+                route,
+                next_hop,
+                reason: words.to_owned(),
+            });
         }
     }
 

@@ -25,6 +25,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::stamp::Stamp;
 use crate::config::{Route, RouteTls};
+use crate::event::Event;
+use crate::journal::Journal;
 use verifier::Verifier;
 
 /// Why a route has no TLS.
@@ -156,8 +158,11 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Returns that of a route; nothing is read yet.
-    pub(super) fn of(route: &Route) -> Arc<Self> {
+    /// Returns that of a route; nothing is read yet. That a route trusts anybody is told.
+    pub(super) fn of(route: &Route, journal: &Journal) -> Arc<Self> {
+        if route.tls == RouteTls::Opportunistic {
+            journal.write(Event::RouteUnverified { route: route.name.clone() });
+        }
         Arc::new(Self { route: route.clone(), read: Mutex::default() })
     }
 

@@ -184,7 +184,7 @@ async fn our_certificate_is_shown_where_it_is_asked_for() {
 async fn a_changed_file_counts_at_the_next_connection() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (authority(), authority());
-    let trust = Trust::of(&route(folder.path()));
+    let trust = Trust::of(&route(folder.path()), &Journal::memory());
     let words = trust.now().await.err().expect("there is no file");
     assert!(words.contains("ca-file") && words.contains("of route r cannot be read"), "{words}");
     let shown = sign(Some(&second), "localhost", |_| {});
