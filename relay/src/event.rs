@@ -134,6 +134,8 @@ pub enum Event {
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
+    /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.
+    Notified { id: MessageId, about: MessageId, news: &'static str },
     /// A report could not be delivered anywhere.
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
@@ -143,6 +145,8 @@ pub enum Event {
     NextHopUnproved { route: String, next_hop: String, reason: String },
     /// Mail along a route goes to whoever answers there, and in the clear if they have no TLS.
     RouteUnverified { route: String },
+    /// An operator did something to messages: they are due now, held or released.
+    QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -193,6 +197,8 @@ impl Event {
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::Bounced { .. }
+            | Self::QueueChanged { .. }
+            | Self::Notified { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

@@ -9,4 +9,5 @@ pub mod print;
 pub mod queue;
 pub mod status;
 pub mod tls;
+pub mod trace;
 pub mod user;

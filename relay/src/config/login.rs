@@ -164,6 +164,9 @@ impl Mechanism {
 pub struct Mechanisms(u16);
 
 impl Mechanisms {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
     /// Returns all that show what `kind` says.
     #[must_use]
     pub fn that_show(kind: ProofKind) -> Self {

@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -15,15 +14,13 @@ use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
-use super::tls::exporter;
-use super::tls_client::TlsClient;
+use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
-use crate::delivery::login::Fresh;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
-use crate::delivery::transaction::Parcel;
 use crate::spool::BodyReader;
 
 /// The most octets of a body that are sent under one deadline.
@@ -110,10 +107,38 @@ impl Connection {
         &self.host
     }
 
-    /// Carries one message up to its rulings.
-    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+    /// Returns version and cipher suite of its TLS, and whether nobody was proved by it; none in the
+    /// clear.
+    pub(super) fn tls_words(&self) -> Option<String> {
+        match (&self.stream, &self.tls) {
+            (Stream::Tls(stream), Some(tls)) => Some(tls.describe(stream.get_ref().1)),
+            (Stream::Tls(_) | Stream::Clear(_) | Stream::Gone, _) => None,
+        }
+    }
+
+    /// Carries one message up to its rulings, in as many transactions as the next hop wants for its
+    /// recipients. Those that there was no transaction for any more have no ruling.
+    pub(super) async fn carry(
+        mut self,
+        mut parcel: Parcel,
+        body: BodyReader,
+    ) -> (Vec<Judged>, Left) {
+        let mut all = Vec::new();
+        loop {
+            let rest = parcel.split_off(self.attempt.room());
+            let (judged, left) = self.transact(parcel, body.clone()).await;
+            all.extend(judged);
+            match (rest, left) {
+                (Some(rest), Left::Ready(connection)) => (self, parcel) = (connection, rest),
+                (_, left) => return (all, left),
+            }
+        }
+    }
+
+    /// Carries one transaction up to its rulings.
+    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
-        self.attempt.begin(parcel, Instant::now());
+        self.attempt.begin(parcel, Timestamp::now(), Instant::now());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
@@ -201,6 +226,7 @@ impl Connection {
             }
             Action::Secure => self.secure().await,
             Action::ReadBody => self.feed(cargo).await,
+            Action::GoOn => self.attempt.go_on(Instant::now()),
             Action::Ready | Action::Settle(_) | Action::Close(_) => {}
         }
     }
@@ -241,7 +267,7 @@ impl Connection {
         };
         match stream {
             Ok(Ok(stream)) => {
-                self.attempt.arm(Fresh { nonce: nonce(), binding: exporter(stream.get_ref().1) });
+                self.attempt.arm(fresh(stream.get_ref().1));
                 self.stream = Stream::Tls(Box::new(stream));
                 self.attempt.secured(Instant::now());
             }
@@ -292,14 +318,6 @@ impl Outgoing {
             }
         }
     }
-}
-
-/// Returns a nonce for one login: 144 random bits, visible and without a comma.
-fn nonce() -> String {
-    let mut octets = [0; 18];
-    // The operating system's generator seeded the library's; it does not fail after that.
-    aws_lc_rs::rand::fill(&mut octets).expect("invariant: the generator was seeded");
-    STANDARD.encode(octets)
 }
 
 /// Which way octets were to move when it failed.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -15,12 +16,13 @@ use crate::config::{NextHop, Route, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::login::Credentials;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
 use crate::delivery::terms::{Terms, Timeouts};
-use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
+use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
@@ -108,13 +110,7 @@ impl Lane {
         let Ok(mut permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Vec::new();
         };
-        let envelope = claim.envelope();
-        let parcel = Parcel {
-            sender: envelope.sender.clone(),
-            recipients,
-            body: envelope.body,
-            size_bytes: claim.size_bytes(),
-        };
+        let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
         let mut trip = Trip::new(&self.route.name, parcel);
         match self.usable().await {
             Use::Try => {}
@@ -178,6 +174,7 @@ impl Lane {
         permit: OwnedSemaphorePermit,
     ) -> Option<OwnedSemaphorePermit> {
         let host = connection.host().clone();
+        self.tell_carried(&connection, claim);
         let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
         let (permit, hold) = match left {
             Left::Ready(connection) => {
@@ -195,6 +192,16 @@ impl Lane {
         };
         trip.enter(&host, judged, hold);
         permit
+    }
+
+    /// Tells the history over which connection a message goes.
+    fn tell_carried(&self, connection: &Connection, claim: &Claim) {
+        let history = self.journal.history();
+        if history.is_kept() {
+            let (route, next_hop) = (self.route.name.clone(), name(connection.host()));
+            let (tls, began_at) = (connection.tls_words(), Timestamp::now());
+            history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
+        }
     }
 
     /// Leads a connection to its next message while the last one is settled already.

@@ -4,6 +4,7 @@ pub mod conduct;
 mod connection;
 mod lane;
 pub mod outbound;
+mod reporting;
 mod route_login;
 mod stamp;
 pub mod tls_client;

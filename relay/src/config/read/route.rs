@@ -1,9 +1,14 @@
 //! `[[route]]` and `[retry]`.
 
+use std::time::Duration;
+
 use super::login::login;
-use super::{DAY, MINUTE, NAME_MAX, SECOND, size, unit};
+use super::{DAY, HOUR, MINUTE, NAME_MAX, SECOND, size, unit};
 use crate::config::raw::{Presence, Table};
 use crate::config::{Retry, Route, RouteCertificate, RouteTls};
+
+/// The most waits between attempts that are named.
+const WAITS_MAX: usize = 100;
 
 /// Reads a `[[route]]`.
 pub(super) fn route(table: &Table<'_>) -> Option<Route> {
@@ -62,10 +67,20 @@ pub(super) fn retry(table: &Table<'_>) -> Retry {
     } else {
         written
     };
-    let retry = Retry { after, expire: table.or("expire", 5 * DAY, unit::duration) };
-    if retry.after.iter().any(|wait| *wait < SECOND) {
-        table.report("after", "a wait is at least a second");
-    }
+    let expire = table.or("expire", 5 * DAY, unit::duration);
+    let delay_report = table.or("delay-report", 4 * HOUR, unit::duration);
+    let retry = Retry { after, expire, delay_report };
+    check_waits(table, "after", &retry.after);
     table.finish();
     retry
+}
+
+/// Checks the waits between attempts.
+pub(super) fn check_waits(table: &Table<'_>, key: &str, waits: &[Duration]) {
+    if waits.iter().any(|wait| *wait < SECOND) {
+        table.report(key, "a wait is at least a second");
+    }
+    if waits.len() > WAITS_MAX {
+        table.report(key, &format!("at most {WAITS_MAX} waits are named; the last one repeats"));
+    }
 }

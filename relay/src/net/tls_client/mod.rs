@@ -15,16 +15,20 @@ mod words;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::stamp::Stamp;
+use super::tls::{describe, exporter};
 use crate::config::{Route, RouteTls};
+use crate::delivery::login::Fresh;
 use crate::event::Event;
 use crate::journal::Journal;
 use verifier::Verifier;
@@ -77,6 +81,14 @@ pub struct TlsClient {
     connector: TlsConnector,
     route: String,
     server_name: Option<String>,
+    trusts: Trusts,
+}
+
+/// Whether a handshake proves who the next hop is.
+#[derive(Clone, Copy)]
+enum Trusts {
+    TheProved,
+    Anybody,
 }
 
 impl TlsClient {
@@ -127,7 +139,21 @@ impl TlsClient {
         };
         let connector = TlsConnector::from(Arc::new(config));
         let server_name = route.server_name.clone();
-        Ok(Self { connector, route: route.name.clone(), server_name })
+        let trusts = match route.tls {
+            RouteTls::Opportunistic => Trusts::Anybody,
+            RouteTls::Required | RouteTls::Implicit | RouteTls::None => Trusts::TheProved,
+        };
+        Ok(Self { connector, route: route.name.clone(), server_name, trusts })
+    }
+
+    /// Returns version and cipher suite of a connection, and whether nobody was proved by it.
+    #[must_use]
+    pub fn describe(&self, connection: &ClientConnection) -> String {
+        let words = describe(connection);
+        match self.trusts {
+            Trusts::TheProved => words,
+            Trusts::Anybody => format!("{words}, not verified"),
+        }
     }
 
     /// Does the handshake, and proves that the next hop is `host`, or has the route's `server-name`.
@@ -149,6 +175,15 @@ impl TlsClient {
             TlsClientError::Handshake(words::explain(&self.route, host, name, &error))
         })
     }
+}
+
+/// Returns what a handshake that has succeeded gives a login: a nonce of 144 random bits, and the
+/// channel binding.
+pub(super) fn fresh(connection: &ClientConnection) -> Fresh {
+    let mut octets = [0; 18];
+    // The operating system's generator seeded the library's; it does not fail after that.
+    aws_lc_rs::rand::fill(&mut octets).expect("invariant: the generator was seeded");
+    Fresh { nonce: STANDARD.encode(octets), binding: exporter(connection) }
 }
 
 /// What a route trusts, as its files are now: they are read again when they have changed.

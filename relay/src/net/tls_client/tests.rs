@@ -92,6 +92,9 @@ async fn shake(
     let mut stream = stream.map_err(|error| error.to_string())?;
     // Under TLS 1.3 a server's verdict on our certificate comes after our side of the handshake.
     stream.read_exact(&mut [0]).await.map_err(|error| error.to_string())?;
+    let says_so =
+        client.describe(stream.get_ref().1) == "TLSv1.3, TLS13_AES_256_GCM_SHA384, not verified";
+    assert_eq!(says_so, matches!(client.trusts, Trusts::Anybody));
     Ok(server.await.unwrap().unwrap())
 }
 
