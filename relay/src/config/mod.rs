@@ -4,6 +4,7 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod dkim;
 mod login;
 mod policy;
 mod raw;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use dkim::Dkim;
 pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
@@ -53,6 +55,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Where mail goes next; at most one is the default.
     pub routes: Vec<Route>,
+    /// Who signs the mail of which domain.
+    pub dkim: Vec<Dkim>,
     /// When a deferred message is tried again.
     pub retry: Retry,
     /// Where messages are kept.

@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod dkim;
 mod login;
 mod policy;
 mod route;
@@ -69,6 +70,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
     let routes = each(&root, "route", route);
+    let dkim = each(&root, "dkim", dkim::dkim);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
     let history = history(&root.table("history"), &spool);
@@ -79,6 +81,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     tls::check(tls.as_ref(), &listeners);
     check::policies(&policies, &routes);
     check::routes(&routes);
+    dkim::check(&dkim);
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster?,
@@ -90,6 +93,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         limits,
         policies: values(policies)?,
         routes: values(routes)?,
+        dkim: values(dkim)?,
         retry,
         spool,
         history,

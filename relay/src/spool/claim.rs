@@ -41,6 +41,8 @@ pub struct Claim {
     payload: Arc<Vec<u8>>,
     body_starts: usize,
     parts: usize,
+    /// What stands in front of the body while it is in hand.
+    front: Option<Arc<Vec<u8>>>,
 }
 
 impl Claim {
@@ -86,8 +88,15 @@ impl Claim {
 
     /// Returns the length of the body, octets.
     #[must_use]
-    pub const fn size_bytes(&self) -> u64 {
-        self.size_bytes
+    pub fn size_bytes(&self) -> u64 {
+        let front = self.front.as_ref().map_or(0, |front| front.len());
+        self.size_bytes + front as u64
+    }
+
+    /// Puts octets in front of the body, in place of any before. They belong to this claim, and
+    /// are not kept in the spool.
+    pub fn put_in_front(&mut self, octets: Vec<u8>) {
+        self.front = (!octets.is_empty()).then(|| Arc::new(octets));
     }
 
     /// Returns when the message became ours.
@@ -109,6 +118,7 @@ impl Claim {
             id: self.hold.id,
             next: 0,
             parts: self.parts,
+            front: self.front.clone(),
             end: Some((Arc::clone(&self.payload), self.body_starts)),
         }
     }
@@ -122,6 +132,7 @@ pub struct BodyReader {
     id: MessageId,
     next: usize,
     parts: usize,
+    front: Option<Arc<Vec<u8>>>,
     end: Option<(Arc<Vec<u8>>, usize)>,
 }
 
@@ -133,6 +144,9 @@ impl BodyReader {
     /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(front) = self.front.take() {
+            return Ok(Some(front.to_vec()));
+        }
         if self.next < self.parts {
             let (id, number) = (self.id, self.next);
             let read = self.shared.read(|index| {
@@ -255,6 +269,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         payload: Arc::new(payload),
         body_starts,
         parts: entry.parts.len(),
+        front: None,
     })
 }
 
