@@ -32,6 +32,7 @@ use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::outbound;
 use crate::net::sessions::{Caps, Entrance, Sessions};
+use crate::net::signing::Keys;
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
@@ -119,6 +120,9 @@ impl Delivering {
 
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
+        if let Some(problem) = Keys::load(&config).problems().next() {
+            anyhow::bail!("{problem}");
+        }
         let config = Arc::new(config);
         let journal = &remembering(journal, &config);
         let report = journal.clone();

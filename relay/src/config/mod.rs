@@ -4,6 +4,8 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod dkim;
+mod login;
 mod policy;
 mod raw;
 mod read;
@@ -18,9 +20,11 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use dkim::Dkim;
+pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
+pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -51,10 +55,14 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Where mail goes next; at most one is the default.
     pub routes: Vec<Route>,
+    /// Who signs the mail of which domain.
+    pub dkim: Vec<Dkim>,
     /// When a deferred message is tried again.
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// For how long mail is kept that is not sent.
+    pub capture: Capture,
     /// What is kept of the life of each message.
     pub history: History,
     /// When connection attempts are called a spike.

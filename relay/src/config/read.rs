@@ -1,5 +1,7 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod dkim;
+mod login;
 mod policy;
 mod route;
 mod tls;
@@ -15,7 +17,7 @@ use super::{
     Relay, Spikes, Spool, check, unit,
 };
 use policy::policy;
-use route::{retry, route};
+use route::{capture, retry, route};
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -68,8 +70,10 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
     let routes = each(&root, "route", route);
+    let dkim = each(&root, "dkim", dkim::dkim);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
+    let capture = capture(&root.table("capture"));
     let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
     root.finish();
@@ -78,6 +82,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     tls::check(tls.as_ref(), &listeners);
     check::policies(&policies, &routes);
     check::routes(&routes);
+    dkim::check(&dkim);
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster?,
@@ -89,8 +94,10 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         limits,
         policies: values(policies)?,
         routes: values(routes)?,
+        dkim: values(dkim)?,
         retry,
         spool,
+        capture,
         history,
         spikes,
     })
