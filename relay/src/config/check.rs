@@ -1,6 +1,8 @@
 //! What shows only when the file is looked at as a whole: repeated names, references to nothing,
 //! settings that contradict each other.
 
+mod security;
+
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
@@ -8,6 +10,7 @@ use ipnetwork::IpNetwork;
 use super::raw::Table;
 use super::read::Section;
 use super::{Allow, Gate, Listener, Policy, Route, RouteTls, Who};
+use security::security;
 
 /// The most interfaces that are guarded.
 const INTERFACES_MAX: usize = 64;
@@ -93,8 +96,12 @@ pub(super) fn routes(routes: &[Section<'_, Route>]) {
     let mut domains: BTreeMap<&str, &str> = BTreeMap::new();
     for (table, route) in routes {
         let Some(route) = route else { continue };
-        if route.hosts.is_empty() {
-            table.report("hosts", "a route needs at least one next hop");
+        if route.hosts.is_empty() && !route.capture {
+            table.report("hosts", "a route needs at least one next hop, or capture = true");
+        }
+        if !route.hosts.is_empty() && route.capture {
+            table
+                .report("hosts", "a route that captures sends nothing: take away hosts or capture");
         }
         if route.tls == RouteTls::None {
             for hop in route.hosts.iter().filter(|hop| !is_loopback(&hop.host)) {
@@ -105,6 +112,7 @@ pub(super) fn routes(routes: &[Section<'_, Route>]) {
                 table.report("tls", &message);
             }
         }
+        security(table, route);
         for domain in &route.domains {
             if let Some(other) = domains.insert(domain, &route.name) {
                 table.report("domains", &format!("\"{domain}\" goes to route \"{other}\" already"));

@@ -1,11 +1,12 @@
 //! Sockets: each file is one loop.
 
+mod capture;
 pub mod conduct;
 mod connection;
 mod lane;
 pub mod outbound;
-mod password;
 mod reporting;
+mod route_login;
 mod stamp;
 pub mod tls_client;
 mod way;
