@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{Connection, Left};
-use super::password;
-use super::tls_client::TlsClient;
+use super::route_login::Login;
+use super::tls_client::{TlsClient, Trust};
 use crate::config::{NextHop, Route, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
@@ -53,11 +53,14 @@ pub(super) struct Lane {
     tickets: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     health: Mutex<Health>,
-    tls: Mutex<Option<TlsClient>>,
+    trust: Arc<Trust>,
+    /// None: the route has no login.
+    login: Option<Arc<Login>>,
 }
 
 impl Lane {
     pub(super) fn new(route: Route, hostname: &str, journal: Journal) -> Arc<Self> {
+        let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(route.connections)),
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
@@ -66,7 +69,8 @@ impl Lane {
             journal,
             idle: Mutex::default(),
             health: Mutex::default(),
-            tls: Mutex::default(),
+            trust,
+            login,
         })
     }
 
@@ -144,6 +148,12 @@ impl Lane {
                     return trip.end_with(Ruling::Held, Some(wait), &reason);
                 }
                 Err(End::Unfit(words)) => trip.blame(host, &words),
+                Err(End::Unproved(words)) => {
+                    if let Some(login) = &self.login {
+                        login.tell_unproved(&name(host), &words);
+                    }
+                    trip.blame(host, &words);
+                }
                 Err(End::Finished) => trip.blame(host, "closed before the first message"),
             }
         }
@@ -178,7 +188,7 @@ impl Lane {
             Left::Closed(End::LoginRefused(words)) => {
                 (None, Some(self.suspend(&host, &words).await.0))
             }
-            Left::Closed(End::Finished | End::Unfit(_)) => (Some(permit), None),
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => (Some(permit), None),
         };
         trip.enter(&host, judged, hold);
         permit
@@ -220,8 +230,8 @@ impl Lane {
     async fn usable(&self) -> Use {
         let now = Instant::now();
         let health = lock(&self.health).clone();
-        let password = match (&health, &self.route.login) {
-            (Health::Suspended { .. }, Some(login)) => password::fingerprint_of_file(login).await,
+        let password = match (&health, &self.login) {
+            (Health::Suspended { .. }, Some(login)) => login.fingerprint().await,
             (Health::Suspended { .. }, None) | (Health::Up | Health::Down { .. }, _) => None,
         };
         health.check(now, password)
@@ -229,11 +239,11 @@ impl Lane {
 
     /// Remembers that `host` refused our login; returns how long the route is left alone, and why.
     async fn suspend(&self, host: &NextHop, words: &str) -> (Duration, String) {
-        let refused = match &self.route.login {
-            Some(login) => password::fingerprint_of_file(login).await,
+        let refused = match &self.login {
+            Some(login) => login.fingerprint().await,
             None => None,
         };
-        let reason = format!("{} refused our login: {words}", name(host));
+        let reason = format!("the login at {} was refused: {words}", name(host));
         let now = Instant::now();
         let mut health = lock(&self.health);
         let before = std::mem::take(&mut *health);
@@ -248,15 +258,31 @@ impl Lane {
         }
     }
 
+    /// Opens a connection to `host`. A login that is refused is tried once more if there are other
+    /// credentials by now: a token may have ended before its time.
+    async fn open(&self, host: &NextHop) -> Result<Connection, End> {
+        let Some(login) = &self.login else { return self.open_with(host, None).await };
+        let credentials = login.credentials().await?;
+        match self.open_with(host, Some(credentials.clone())).await {
+            Err(End::LoginRefused(words)) => match login.others(&credentials).await? {
+                Some(others) => self.open_with(host, Some(others)).await,
+                None => Err(End::LoginRefused(words)),
+            },
+            opened => opened,
+        }
+    }
+
     /// Opens a connection to `host`, all of whose addresses are tried in order (RFC 5321, section
     /// 5.1).
-    async fn open(&self, host: &NextHop) -> Result<Connection, End> {
-        let credentials = match &self.route.login {
-            Some(login) => Some(password::read(login).await.map_err(End::Unfit)?),
-            None => None,
-        };
+    async fn open_with(
+        &self,
+        host: &NextHop,
+        credentials: Option<Credentials>,
+    ) -> Result<Connection, End> {
         let tls = match self.route.tls {
-            RouteTls::Required | RouteTls::Implicit => Some(self.tls().await?),
+            RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
+                Some(self.trust.now().await.map_err(End::Unfit)?)
+            }
             RouteTls::None => None,
         };
         let mut problem = End::Unfit("the name has no address".to_owned());
@@ -266,8 +292,8 @@ impl Lane {
                     *lock(&self.health) = Health::Up;
                     return Ok(connection);
                 }
-                Err(End::LoginRefused(words)) => return Err(End::LoginRefused(words)),
-                Err(end) => problem = end,
+                Err(end @ (End::LoginRefused(_) | End::Unproved(_))) => return Err(end),
+                Err(end @ (End::Unfit(_) | End::Finished)) => problem = end,
             }
         }
         Err(problem)
@@ -301,19 +327,6 @@ impl Lane {
             messages: MESSAGES,
         };
         Connection::open(stream, host.clone(), tls, terms).await
-    }
-
-    /// Returns what the route trusts. It is read once: a failure is tried again.
-    async fn tls(&self) -> Result<TlsClient, End> {
-        if let Some(tls) = lock(&self.tls).clone() {
-            return Ok(tls);
-        }
-        let route = self.route.clone();
-        let read = tokio::task::spawn_blocking(move || TlsClient::for_route(&route)).await;
-        let read = read.map_err(|error| End::Unfit(error.to_string()))?;
-        let tls = read.map_err(|error| End::Unfit(error.to_string()))?;
-        *lock(&self.tls) = Some(tls.clone());
-        Ok(tls)
     }
 }
 
