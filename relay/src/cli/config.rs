@@ -23,3 +23,28 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     print::say(format!("{}: good", file.display()));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_names_every_signing_key_that_cannot_be_used() {
+        let text = "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n\
+            [gate]\ninterfaces = [\"eth0\"]\n[[listener]]\naddress = \"[::]:2525\"\n";
+        let key = |domain: &str| {
+            format!(
+                "[[dkim]]\ndomain = \"{domain}\"\nselector = \"s\"\nkey-file = \"/nowhere/{domain}\"\n"
+            )
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        check(file.path()).unwrap();
+        std::fs::write(&file, format!("{text}{}{}", key("a.example"), key("b.example"))).unwrap();
+        let problems = check(file.path()).unwrap_err().to_string();
+        for domain in ["a.example", "b.example"] {
+            let named = format!("the DKIM key of {domain}, /nowhere/{domain}: ");
+            assert!(problems.lines().any(|line| line.starts_with(&named)), "{problems}");
+        }
+    }
+}

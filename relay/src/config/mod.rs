@@ -24,7 +24,7 @@ pub use dkim::Dkim;
 pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Pin, Retry, Route, RouteCertificate, RouteTls};
+pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -61,6 +61,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// For how long mail is kept that is not sent.
+    pub capture: Capture,
     /// What is kept of the life of each message.
     pub history: History,
     /// When connection attempts are called a spike.

@@ -18,6 +18,8 @@ pub struct Route {
     pub default: bool,
     /// Recipient domains it takes, lower case, exact.
     pub domains: Vec<String>,
+    /// Whether its mail is kept instead of sent: then it has no next hop.
+    pub capture: bool,
     /// Next hops in order of preference, each a host and a port; at least one.
     pub hosts: Vec<NextHop>,
     /// How the connection is secured.
@@ -88,6 +90,15 @@ pub struct RouteCertificate {
     pub certificate: PathBuf,
     /// PEM file: its key.
     pub key: PathBuf,
+}
+
+/// `[capture]`: for how long mail is kept that is not sent. The oldest goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// For how long.
+    pub keep: Duration,
+    /// How much of it, octets of bodies.
+    pub size_bytes: u64,
 }
 
 /// `[retry]`: when deferred mail is tried again.

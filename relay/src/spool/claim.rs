@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Body, Envelope};
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
@@ -41,8 +41,19 @@ pub struct Claim {
     payload: Arc<Vec<u8>>,
     body_starts: usize,
     parts: usize,
-    /// What stands in front of the body while it is in hand.
-    front: Option<Arc<Vec<u8>>>,
+    /// What is carried besides the body of the spool, or in its place.
+    carried: Carried,
+}
+
+/// What a message in hand is sent as.
+#[derive(Clone, Debug)]
+enum Carried {
+    /// As it is in the spool.
+    Body,
+    /// With these octets in front.
+    Behind(Arc<Vec<u8>>),
+    /// As these octets.
+    As(Arc<Vec<u8>>),
 }
 
 impl Claim {
@@ -89,14 +100,22 @@ impl Claim {
     /// Returns the length of the body, octets.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        let front = self.front.as_ref().map_or(0, |front| front.len());
-        self.size_bytes + front as u64
+        match &self.carried {
+            Carried::Body => self.size_bytes,
+            Carried::Behind(front) => self.size_bytes + front.len() as u64,
+            Carried::As(octets) => octets.len() as u64,
+        }
     }
 
-    /// Puts octets in front of the body, in place of any before. They belong to this claim, and
-    /// are not kept in the spool.
+    /// Puts octets in front of the body as it is in the spool. They belong to this claim alone.
     pub fn put_in_front(&mut self, octets: Vec<u8>) {
-        self.front = (!octets.is_empty()).then(|| Arc::new(octets));
+        self.carried = Carried::Behind(Arc::new(octets));
+    }
+
+    /// Puts octets of this kind in place of the body. They belong to this claim alone.
+    pub fn put_in_place(&mut self, octets: Vec<u8>, kind: Body) {
+        self.carried = Carried::As(Arc::new(octets));
+        self.envelope.body = kind;
     }
 
     /// Returns when the message became ours.
@@ -113,13 +132,19 @@ impl Claim {
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
+        let end = Some((Arc::clone(&self.payload), self.body_starts));
+        let (front, parts, end) = match &self.carried {
+            Carried::Body => (None, self.parts, end),
+            Carried::Behind(front) => (Some(Arc::clone(front)), self.parts, end),
+            Carried::As(octets) => (Some(Arc::clone(octets)), 0, None),
+        };
         BodyReader {
             shared: Arc::clone(&self.hold.shared),
             id: self.hold.id,
             next: 0,
-            parts: self.parts,
-            front: self.front.clone(),
-            end: Some((Arc::clone(&self.payload), self.body_starts)),
+            parts,
+            front,
+            end,
         }
     }
 }
@@ -269,7 +294,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         payload: Arc::new(payload),
         body_starts,
         parts: entry.parts.len(),
-        front: None,
+        carried: Carried::Body,
     })
 }
 
@@ -281,34 +306,40 @@ pub(super) async fn settle(
 ) -> Result<(), StoreError> {
     let now = Timestamp::now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
-    let is_open = |progress: &&Progress| progress.standing == Standing::Pending;
-    let pending = claim.progress.iter().filter(is_open).count() as u32;
-    let payload =
-        if pending == 0 { Vec::new() } else { content::encode_progress(&claim.progress)? };
+    let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
+    let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));
+    let is_over = pending == 0 && captured == 0;
+    let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
+    let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
         Fate::Deferred(delay) => Some(delay),
-        Fate::Delivered | Fate::Failed => None,
+        Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     // Who was not asked, while others were, waits for room in another way and for nothing else.
     let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
     let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let attempts = claim.attempts.saturating_add(1);
+    // To keep a message is no attempt at sending it.
+    let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);
+    let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {
         tokio::time::sleep(pause).await;
         let (answer, answered) = oneshot::channel();
-        let what = if pending == 0 {
+        let what = if is_over {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, stay: Stay::Waiting, answer }
+            What::State { pending, attempts, due_at, stay, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;
         // The writer itself sees to it that a message that is done stays so.
-        if pending == 0 || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
+        if is_over || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
             break;
         }
+    }
+    if result.is_ok() && pending == 0 && captured > 0 {
+        claim.hold.shared.captured.notify_one();
     }
     result
 }

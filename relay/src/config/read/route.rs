@@ -1,11 +1,11 @@
-//! `[[route]]` and `[retry]`.
+//! `[[route]]`, `[capture]` and `[retry]`.
 
 use std::time::Duration;
 
 use super::login::login;
-use super::{DAY, HOUR, MINUTE, NAME_MAX, SECOND, size, unit};
+use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{Retry, Route, RouteCertificate, RouteTls};
+use crate::config::{Capture, Retry, Route, RouteCertificate, RouteTls};
 
 /// The most waits between attempts that are named.
 const WAITS_MAX: usize = 100;
@@ -25,10 +25,13 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         login
     });
     let name = table.required("name", unit::short(NAME_MAX));
+    let capture = table.or("capture", false, unit::truth);
+    let presence = if capture { Presence::Optional } else { Presence::Required };
     Some(Route {
         default: table.or("default", false, unit::truth),
         domains: table.list("domains", Presence::Optional, unit::domain),
-        hosts: table.list("hosts", Presence::Required, unit::next_hop),
+        capture,
+        hosts: table.list("hosts", presence, unit::next_hop),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
         server_name: table.optional("server-name", unit::server_name),
@@ -57,6 +60,16 @@ fn certificate(table: &Table<'_>) -> Option<RouteCertificate> {
         }
         (None, None) => None,
     }
+}
+
+/// Reads `[capture]`.
+pub(super) fn capture(table: &Table<'_>) -> Capture {
+    let capture = Capture {
+        keep: table.or("keep", 7 * DAY, unit::duration),
+        size_bytes: table.or("size", GIB, unit::size(MIB..=1 << 40)),
+    };
+    table.finish();
+    capture
 }
 
 /// Reads `[retry]`.

@@ -14,7 +14,9 @@ use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Dkim};
+use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
+use crate::mail::envelope::Body;
 use crate::mail::header::{Collected, HeaderCollector, HeaderLimits, HeaderSection};
 use crate::smtp::address::Charset;
 use crate::smtp::parameter::Utf8;
@@ -22,6 +24,9 @@ use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
 const PEM_MAX: u64 = 64 * 1024;
+
+/// The largest 8-bit message that is made 7-bit before it is signed, octets: it is held in memory.
+const CONVERTED_MAX: u64 = 1 << 20;
 
 /// What our own fields may add to a header section that came within the limits.
 const OWN_FIELDS: usize = 16;
@@ -93,18 +98,37 @@ impl Keys {
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
         let Some(domain) = signing_domain(domains, header.from()) else { return Ok(()) };
+        if let Some(message) = seven_bit(claim).await.map_err(unread)? {
+            let (header, body) = split(&message);
+            let mut hash = BodyHash::default();
+            hash.push(body);
+            let mut signed = self.fields(domain, header, hash.finish(), now)?;
+            signed.extend_from_slice(&message);
+            claim.put_in_place(signed, Body::SevenBit);
+            return Ok(());
+        }
         let mut hash = BodyHash::default();
         hash.push(&behind);
         while let Some(piece) = rest.read_chunk().await.map_err(unread)? {
             hash.push(&piece);
         }
-        let hash = hash.finish();
-        let mut front = Vec::new();
-        for entry in self.keys.iter().filter(|entry| entry.domain == domain) {
-            front.extend(entry.sign(header.octets(), hash, now)?);
-        }
-        claim.put_in_front(front);
+        claim.put_in_front(self.fields(domain, header.octets(), hash.finish(), now)?);
         Ok(())
+    }
+
+    /// Returns the signatures of a message by every key of `domain`.
+    fn fields(
+        &self,
+        domain: &str,
+        header: &[u8],
+        hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, String> {
+        let mut fields = Vec::new();
+        for entry in self.keys.iter().filter(|entry| entry.domain == domain) {
+            fields.extend(entry.sign(header, hash, now)?);
+        }
+        Ok(fields)
     }
 
     /// Reads the header section; none if it is not one that we would take today, so that it has no
@@ -128,6 +152,30 @@ impl Keys {
             None => Charset::Ascii,
         };
         Ok(collector.read(charset).ok().map(|header| Opened { header, behind, rest }))
+    }
+}
+
+/// Returns 8-bit mail as 7-bit mail: else the first hop on the way that takes no other has to change
+/// it, and breaks the signature (RFC 6376, section 5.3). None if it is 7-bit, too large to be held, or
+/// not to be changed; then it is signed as it is.
+async fn seven_bit(claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
+    let is_large = claim.size_bytes() > CONVERTED_MAX;
+    match claim.envelope().body {
+        Body::EightBit | Body::Binary if !is_large => {}
+        Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
+    }
+    let (mut body, mut message) = (claim.body(), Vec::new());
+    while let Some(piece) = body.read_chunk().await? {
+        message.extend_from_slice(&piece);
+    }
+    Ok(convert::to_seven_bit(&message, Charset::Ascii).ok())
+}
+
+/// Splits a message at the empty line behind its header section.
+fn split(message: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memmem::find(message, b"\r\n\r\n") {
+        Some(end) => (&message[..end + 2], &message[end + 4..]),
+        None => (message, b""),
     }
 }
 
