@@ -353,7 +353,7 @@ async fn mail_leaves_in_the_clear_over_loopback_only() {
         config.routes[0].tls = RouteTls::None;
         config.routes[0].login = None;
         // 192.0.2.1 is nobody's address (RFC 5737): it is refused before it is dialled.
-        config.routes[0].hosts[0].host = "192.0.2.1".into();
+        config.routes[0].hosts[0].hop.host = "192.0.2.1".into();
     });
     let id = relay.submit("s@example.net", &["a@example.com"]).await;
     settled(&relay, id).await;

@@ -20,7 +20,7 @@ use ipnetwork::IpNetwork;
 
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
+pub use route::{NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;

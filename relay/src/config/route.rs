@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Rate;
+
 /// `[[route]]`: where mail goes next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -12,18 +14,31 @@ pub struct Route {
     pub default: bool,
     /// Recipient domains it takes, lower case, exact.
     pub domains: Vec<String>,
-    /// Next hops in order of preference, each a host and a port; at least one.
-    pub hosts: Vec<NextHop>,
+    /// Its next hops; 1 to 64.
+    pub hosts: Vec<RouteHost>,
     /// How the connection is secured.
     pub tls: RouteTls,
     /// PEM file of the authorities that may sign the next hop's certificate; none: the public ones.
     pub ca_file: Option<PathBuf>,
     /// The login at the next hop.
     pub login: Option<RouteLogin>,
-    /// Connections at a time.
+    /// Connections at a time, over all hosts.
     pub connections: usize,
+    /// Messages that are handed on per time, with a burst of a second's worth; none: no limit.
+    pub rate: Option<Rate>,
     /// How long the next hop may take for a reply, but for the reply to the final dot.
     pub timeout: Duration,
+}
+
+/// One of the hosts of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHost {
+    /// Where it is.
+    pub hop: NextHop,
+    /// Its place in the order of preference: lower comes first, equal is a group.
+    pub order: u32,
+    /// Its share of the mail within its group: 1 to 1000.
+    pub weight: u32,
 }
 
 /// A host to hand mail to.

@@ -17,6 +17,7 @@ use super::login::{Credentials, Exchange, Secret};
 use super::offer::Offer;
 use super::ruling::{Asked, Judged, Meaning, meaning};
 use super::terms::{Terms, Timeouts};
+use super::throttle::{Demand, demand};
 use super::transaction::{After, Parcel, Step, Transaction};
 use crate::config::RouteTls;
 use crate::smtp::answer::{Answer, AnswerReader, Class, printable};
@@ -35,6 +36,7 @@ pub struct Attempt {
     actions: VecDeque<Action>,
     outgoing: Outgoing,
     deadline: Instant,
+    demand: Demand,
 }
 
 impl Attempt {
@@ -62,6 +64,7 @@ impl Attempt {
             actions,
             outgoing: Outgoing::Sent,
             deadline: now + timeouts.reply,
+            demand: Demand::default(),
         }
     }
 
@@ -74,6 +77,11 @@ impl Attempt {
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Tells whether the next hop asked for less since this was asked last.
+    pub fn take_demand(&mut self) -> Demand {
+        mem::take(&mut self.demand)
     }
 
     /// Tells whether the connection is of no use any more; what there is left to do says
@@ -185,6 +193,9 @@ impl Attempt {
     }
 
     fn answered(&mut self, answer: &Answer, now: Instant) {
+        if self.stage.asked().is_some_and(|asked| demand(asked, answer) == Demand::Less) {
+            self.demand = Demand::Less;
+        }
         match mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Banner => {
                 if self.granted(Asked::Banner, answer) {

@@ -65,6 +65,7 @@ mod tests {
             ca_file: None,
             login: None,
             connections: 1,
+            rate: None,
             timeout: Duration::from_secs(1),
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connection::{Connection, Left};
 use super::password;
 use super::tls_client::TlsClient;
-use crate::config::{NextHop, Route, RouteTls};
+use crate::config::{NextHop, Route, RouteHost, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::login::Credentials;
@@ -141,7 +141,7 @@ impl Lane {
         mut permit: OwnedSemaphorePermit,
     ) -> Vec<Leg> {
         let mut opened = 0;
-        for host in &self.route.hosts {
+        for RouteHost { hop: host, .. } in &self.route.hosts {
             match self.open(host).await {
                 Ok(connection) => {
                     opened += 1;
