@@ -138,6 +138,19 @@ pub enum Event {
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator suspended a route: its mail waits.
+    RouteHeld { route: String, note: Option<String>, uid: u32 },
+    /// A suspended route is used again; `uid` asked for it, or its login worked.
+    RouteResumed { route: String, uid: Option<u32> },
+    /// A host of a route failed and is passed by.
+    HostDown { route: String, host: String, reason: String },
+    /// A host of a route is used again.
+    HostUp {
+        route: String,
+        host: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -170,6 +183,7 @@ impl Event {
             | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
+            | Self::HostDown { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
             | Self::Stopped { .. }
@@ -186,6 +200,9 @@ impl Event {
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::Bounced { .. }
+            | Self::RouteHeld { .. }
+            | Self::RouteResumed { .. }
+            | Self::HostUp { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::mail::message::MessageId;
+use crate::net::routes::{RouteState, Routes, Standing};
 use crate::spool::{Spool, StoreError};
 
 /// The most messages that one answer lists.
 const LISTED_MAX: usize = 10_000;
 
+/// The longest remark about a suspension, octets.
+const NOTE_MAX: usize = 256;
+
 /// The relay's side of the control socket.
 pub(super) struct Desk<F> {
     pub spool: Arc<Spool>,
+    /// Those of the configuration in force.
+    pub routes: watch::Receiver<Arc<Routes>>,
     pub journal: Journal,
     /// Tells how the sessions are.
     pub front: F,
@@ -66,11 +74,37 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                 }
                 Said::of(&ids.len())
             }
+            RelayRequest::RouteList => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().list())
+            }
+            RelayRequest::RouteSuspend { route, note } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().suspend(&route, remark(note)?, caller.uid).await?)
+            }
+            RelayRequest::RouteResume { route } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().resume(&route, &self.spool, caller.uid).await?)
+            }
         }
     }
 }
 
+/// Checks a remark about a suspension.
+fn remark(note: Option<String>) -> Result<Option<String>, String> {
+    match note {
+        Some(note) if note.len() > NOTE_MAX || note.contains(char::is_control) => {
+            Err(format!("a note has at most {NOTE_MAX} octets and no control characters"))
+        }
+        note => Ok(note),
+    }
+}
+
 impl<F: Fn() -> Front> Desk<F> {
+    fn routes(&self) -> Arc<Routes> {
+        self.routes.borrow().clone()
+    }
+
     fn status(&self) -> RelayStatus {
         let front = (self.front)();
         RelayStatus {
@@ -79,7 +113,25 @@ impl<F: Fn() -> Front> Desk<F> {
             guard: front.guard.to_owned(),
             sessions: front.sessions,
             spool: self.spool.status().ok(),
+            troubled: self.troubled(),
         }
+    }
+
+    /// Returns what keeps mail from leaving, a sentence a route. Hosts are not named to everybody who
+    /// may ask for the status, nor are their words.
+    fn troubled(&self) -> Vec<String> {
+        let states = self.routes().list();
+        let sentence = |state: &RouteState| match state.standing {
+            Standing::Up => None,
+            Standing::Degraded => Some("a host is down"),
+            Standing::Down => Some("it is down: no host can be used"),
+            Standing::LoginRefused => Some("our login was refused, its mail waits"),
+            Standing::Suspended => Some("it is suspended, its mail waits"),
+        };
+        let named = |state: &RouteState| {
+            sentence(state).map(|words| format!("route {}: {words}", state.name))
+        };
+        states.iter().filter_map(named).collect()
     }
 }
 

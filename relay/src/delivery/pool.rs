@@ -14,6 +14,10 @@ pub const DOWN: Duration = Duration::from_secs(10);
 /// again has mail again.
 pub const DOWN_MAX: Duration = Duration::from_secs(300);
 
+/// Connections that are lost one after the other, each with its message, until the host is down: one
+/// loss may be the network's doing, or the message's.
+const LOST_MAX: u32 = 3;
+
 /// How long a try may take until another message may make one. It is longer than a transaction
 /// whose next hop takes all the time that it has for a final dot.
 const PROBE_MAX: Duration = Duration::from_secs(900);
@@ -29,6 +33,8 @@ struct Member {
     order: u32,
     weight: u32,
     condition: Condition,
+    /// Connections lost since it last did its work.
+    lost: u32,
 }
 
 /// What is known of a host.
@@ -91,7 +97,7 @@ impl Pool {
     #[must_use]
     pub fn new(hosts: impl IntoIterator<Item = (u32, u32)>) -> Self {
         let up = || Condition::Up { since: None, after: Duration::ZERO };
-        let member = |(order, weight)| Member { order, weight, condition: up() };
+        let member = |(order, weight)| Member { order, weight, condition: up(), lost: 0 };
         Self { members: hosts.into_iter().map(member).collect() }
     }
 
@@ -165,6 +171,7 @@ impl Pool {
 
     /// Learns that a host did its work.
     pub fn worked(&mut self, place: usize, now: Instant) -> Option<Change> {
+        self.members[place].lost = 0;
         let condition = &mut self.members[place].condition;
         match &*condition {
             Condition::Up { .. } => None,
@@ -176,12 +183,24 @@ impl Pool {
         }
     }
 
+    /// Learns that a connection to a host was lost with its message under way.
+    pub fn lost(&mut self, place: usize, now: Instant, reason: &str) -> Option<Change> {
+        let member = &mut self.members[place];
+        member.lost += 1;
+        let is_patient = match member.condition {
+            Condition::Up { .. } => member.lost < LOST_MAX,
+            Condition::Down { .. } | Condition::Probed { .. } => false,
+        };
+        if is_patient { None } else { self.failed(place, now, reason) }
+    }
+
     /// Learns that a host could not be used.
     ///
     /// What fails while it is down already was under way before and changes nothing. A host that
     /// fails again sooner than it was left alone before is left alone longer: one that comes and
     /// goes is no better than one that is away.
     pub fn failed(&mut self, place: usize, now: Instant, reason: &str) -> Option<Change> {
+        self.members[place].lost = 0;
         let condition = &mut self.members[place].condition;
         let reason = reason.to_owned();
         match &*condition {

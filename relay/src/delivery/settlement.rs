@@ -39,7 +39,8 @@ pub struct Leg {
     pub next_hop: String,
     /// A ruling for every recipient of the load.
     pub judged: Vec<Judged>,
-    /// How long held recipients wait; none: [`health::SUSPENDED`].
+    /// How long recipients wait that are held, or put off because the next hop asked for less; none:
+    /// [`health::SUSPENDED`], or the normal schedule.
     pub hold: Option<Duration>,
 }
 
@@ -129,7 +130,7 @@ fn fate(facts: Facts<'_>, ruling: Ruling, hold: Option<Duration>) -> (Fate, Opti
         Ruling::Held => (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), None),
         Ruling::Deferred | Ruling::Elsewhere => {
             match retry::next(facts.retry, facts.attempts, facts.age, facts.jitter) {
-                Next::Wait(wait) => (Fate::Deferred(wait), None),
+                Next::Wait(wait) => (Fate::Deferred(hold.unwrap_or(wait)), None),
                 Next::GiveUp => (Fate::Failed, Some(Cause::Expired)),
             }
         }
@@ -211,6 +212,20 @@ mod tests {
         };
         assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "5.1.1", "5.0.0"]);
         assert_eq!(shown(&of(5 * DAY)), ["d", "5.4.7", "5.4.7", "w", "5.1.1", "5.0.0"]);
+    }
+
+    #[test]
+    fn a_pause_takes_the_place_of_the_schedule_and_does_not_outlive_the_message() {
+        let retry = Retry { after: vec![Duration::from_secs(60)], expire: 5 * DAY };
+        let pause = Some(Duration::from_secs(7));
+        for (age, ruling, expected) in [
+            (DAY, Ruling::Deferred, (Fate::Deferred(Duration::from_secs(7)), None)),
+            (DAY, Ruling::Elsewhere, (Fate::Deferred(Duration::from_secs(7)), None)),
+            (5 * DAY, Ruling::Deferred, (Fate::Failed, Some(Cause::Expired))),
+        ] {
+            let facts = Facts { id: MessageId(1), retry: &retry, attempts: 99, age, jitter: 0 };
+            assert_eq!(fate(facts, ruling, pause), expected, "{ruling:?}");
+        }
     }
 
     #[test]

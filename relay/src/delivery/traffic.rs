@@ -91,6 +91,8 @@ pub enum Outcome {
     Throttled,
     /// It is of no use, for this reason.
     Failed(String),
+    /// The connection was lost with the message under way.
+    Lost(String),
     /// A connection that had been waiting was closed under the message: that may only mean that it
     /// waited too long.
     Stale,
@@ -229,7 +231,7 @@ impl Traffic {
                     self.flow.iter_mut().for_each(Flow::slow);
                 }
             }
-            Outcome::Failed(_) => {
+            Outcome::Failed(_) | Outcome::Lost(_) => {
                 counts.failed += 1;
                 pace.failed(begun, now);
             }
@@ -238,6 +240,7 @@ impl Traffic {
         let change = match outcome {
             Outcome::Carried | Outcome::PutOff | Outcome::Throttled => self.pool.worked(host, now),
             Outcome::Failed(reason) => self.pool.failed(host, now, reason),
+            Outcome::Lost(reason) => self.pool.lost(host, now, reason),
             Outcome::Stale | Outcome::Nothing => return Verdict { change: None, pause },
         };
         place.is_probe = false;
@@ -319,15 +322,12 @@ impl Outcome {
         });
         match end {
             Some(End::LoginRefused(_)) => Self::Nothing,
-            Some(End::Unfit(_) | End::Finished) if judged.is_empty() || is_broken => match kept {
-                Kept::New => Self::Failed(match end {
-                    Some(End::Unfit(words)) => words.clone(),
-                    Some(End::Finished | End::LoginRefused(_)) | None => {
-                        "closed before the first message".to_owned()
-                    }
-                }),
-                Kept::Again => Self::Stale,
-            },
+            Some(End::Unfit(words)) if judged.is_empty() => Self::Failed(words.clone()),
+            Some(End::Finished) if judged.is_empty() => {
+                Self::Failed("closed before the first message".to_owned())
+            }
+            Some(End::Unfit(_) | End::Finished) if is_broken && kept == Kept::Again => Self::Stale,
+            Some(End::Unfit(words)) if is_broken => Self::Lost(words.clone()),
             Some(End::Unfit(_) | End::Finished) | None => {
                 let is_taken = judged.iter().any(|judged| judged.ruling == Ruling::Delivered);
                 if is_taken { Self::Carried } else { Self::PutOff }

@@ -18,6 +18,7 @@ use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
+use crate::delivery::throttle::Demand;
 use crate::delivery::transaction::Parcel;
 use crate::spool::BodyReader;
 
@@ -34,6 +35,22 @@ pub(super) struct Connection {
     outgoing: Outgoing,
 }
 
+/// What one message over a connection came to.
+pub(super) struct Carried {
+    pub judged: Vec<Judged>,
+    pub left: Left,
+    /// Whether the next hop asked for less.
+    pub demand: Demand,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub end: End,
+    /// Whether the next hop asked for less.
+    pub demand: Demand,
+}
+
 /// What is left of a connection when its message is settled.
 pub(super) enum Left {
     /// The next message can begin.
@@ -42,6 +59,16 @@ pub(super) enum Left {
     Busy(Connection),
     /// It is closed.
     Closed(End),
+}
+
+impl Left {
+    /// Returns how it ended; none if it did not.
+    pub(super) const fn end(&self) -> Option<&End> {
+        match self {
+            Self::Ready(_) | Self::Busy(_) => None,
+            Self::Closed(end) => Some(end),
+        }
+    }
 }
 
 /// What a driver learns while it moves octets.
@@ -93,29 +120,28 @@ impl Connection {
         host: NextHop,
         tls: Option<TlsClient>,
         terms: Terms,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, Ended> {
         let attempt = Attempt::new(terms, Instant::now());
         let stream = Stream::Clear(stream);
         let new = Self { attempt, stream, host, tls, outgoing: Outgoing::Nothing };
         new.rest().await
     }
 
-    /// Returns the host that it leads to.
-    pub(super) const fn host(&self) -> &NextHop {
-        &self.host
-    }
-
     /// Carries one message up to its rulings.
-    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> Carried {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
         self.attempt.begin(parcel, Instant::now());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
                 Turn::Ready => {}
-                Turn::Closed(end) => return (Vec::new(), Left::Closed(end)),
+                Turn::Closed(end) => {
+                    let (judged, demand) = (Vec::new(), self.attempt.take_demand());
+                    return Carried { judged, left: Left::Closed(end), demand };
+                }
             }
         };
+        let demand = self.attempt.take_demand();
         let left = match self.attempt.next_action() {
             Some(Action::Ready) => Left::Ready(self),
             Some(Action::Close(end)) => Left::Closed(end),
@@ -125,7 +151,7 @@ impl Connection {
             }
             None => Left::Busy(self),
         };
-        (judged, left)
+        Carried { judged, left, demand }
     }
 
     /// Leads the connection to where the next message can begin.
@@ -133,12 +159,14 @@ impl Connection {
     /// # Errors
     ///
     /// How it ended instead.
-    pub(super) async fn rest(mut self) -> Result<Self, End> {
+    pub(super) async fn rest(mut self) -> Result<Self, Ended> {
         loop {
             match self.turn(&mut None).await {
                 Turn::Ready => return Ok(self),
                 Turn::Settled(_) => {}
-                Turn::Closed(end) => return Err(end),
+                Turn::Closed(end) => {
+                    return Err(Ended { end, demand: self.attempt.take_demand() });
+                }
             }
         }
     }

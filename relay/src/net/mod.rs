@@ -5,6 +5,8 @@ mod connection;
 mod lane;
 pub mod outbound;
 mod password;
+pub mod register;
+pub mod routes;
 mod stamp;
 pub mod tls_client;
 pub mod inbound;

@@ -3,16 +3,16 @@
 //! It claims a message, lets it wait for its routes, hands it to their lanes, and settles it. What
 //! becomes of it is decided in `delivery` and `policy`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::lane::Lane;
+use super::lane::{Lane, Ticket};
+use super::routes::Routes;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -40,7 +40,7 @@ struct Outbound {
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
-    lanes: HashMap<String, Arc<Lane>>,
+    routes: Arc<Routes>,
 }
 
 /// Recipients of one message that go along one lane in one transaction.
@@ -48,32 +48,28 @@ struct Load {
     lane: Arc<Lane>,
     recipients: Vec<Address>,
     /// Room in the lane, for as long as the message is in memory.
-    ticket: OwnedSemaphorePermit,
+    ticket: Ticket,
 }
 
-/// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
+/// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender is gone; then lets what is under way come to
 /// its end, for at most 30 s.
 ///
 /// Dropping the future is safe too: claims that are not settled become due again.
 pub async fn run(
     spool: Arc<Spool>,
     config: Arc<Config>,
+    routes: Arc<Routes>,
     journal: Journal,
     mut stop: watch::Receiver<bool>,
 ) {
-    let lane = |route: &crate::config::Route| {
-        let lane = Lane::new(route.clone(), &config.hostname, journal.clone());
-        (route.name.clone(), lane)
-    };
-    let lanes = config.routes.iter().map(lane).collect();
-    let outbound = Arc::new(Outbound { spool, config, journal, lanes });
+    let outbound = Arc::new(Outbound { spool, config, journal, routes });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
         () = reap(&outbound) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    outbound.lanes.values().for_each(|lane| lane.close());
+    outbound.routes.lanes().for_each(Lane::close);
     let drained = timeout(DRAIN, async { while carriers.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         carriers.shutdown().await;
@@ -89,8 +85,8 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
         let stranded = sorted.stranded;
         let mut loads = Vec::new();
         for load in sorted.loads {
-            let lane = Arc::clone(&outbound.lanes[&load.route.name]);
-            if let Some(ticket) = lane.admit().await {
+            let Some(lane) = outbound.routes.lane(&load.route.name) else { continue };
+            if let Some(ticket) = lane.admit(claim.id()).await {
                 loads.push(Load { lane, recipients: load.recipients, ticket });
             }
         }
@@ -107,7 +103,7 @@ async fn reap(outbound: &Outbound) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        outbound.lanes.values().for_each(|lane| lane.reap(Instant::now()));
+        outbound.routes.lanes().for_each(|lane| lane.reap(Instant::now()));
     }
 }
 
@@ -253,7 +249,7 @@ fn client(claim: &Claim) -> Client<'_> {
 }
 
 /// Returns a random number.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let mut octets = [0; 8];
     // The operating system's generator seeded the library's; it does not fail after that. If it
     // did, a number that is known would only make waits even and boundaries guessable.

@@ -64,10 +64,25 @@ fn the_wait_doubles_up_to_its_limit_and_a_sound_time_forgets_it() {
     pool.enter(0, now);
     pool.worked(0, now);
     let mut flapping = pool.clone();
-    flapping.failed(0, now + DOWN_MAX - SECOND, "again");
-    assert_eq!(flapping.enter(0, now + 2 * DOWN_MAX - 2 * SECOND), Entry::Shut);
+    flapping.failed(0, now + DOWN_MAX / 2, "again");
+    assert_eq!(flapping.enter(0, now + DOWN_MAX), Entry::Shut);
     pool.failed(0, now + DOWN_MAX, "another time");
     assert_eq!(pool.enter(0, now + DOWN_MAX + DOWN), Entry::Probe);
+}
+
+#[test]
+fn one_lost_connection_is_no_failure_but_several_in_a_row_are_and_so_is_one_in_a_try() {
+    let now = Instant::now();
+    let mut pool = Pool::new([(1, 1)]);
+    for _ in 0..10 {
+        assert_eq!((pool.lost(0, now, "reset"), pool.lost(0, now, "reset")), (None, None));
+        assert_eq!(pool.worked(0, now), None);
+    }
+    let changes = [(); 3].map(|()| pool.lost(0, now, "reset"));
+    assert_eq!(changes, [None, None, Some(Change::Down("reset".into()))]);
+    assert_eq!(pool.enter(0, now + DOWN), Entry::Probe);
+    pool.lost(0, now + DOWN, "reset");
+    assert_eq!(pool.enter(0, now + 2 * DOWN), Entry::Shut, "twice as long");
 }
 
 #[test]

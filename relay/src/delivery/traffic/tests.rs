@@ -129,6 +129,9 @@ fn a_rate_gives_turns_and_a_message_needs_one_for_all_its_hosts() {
     assert_eq!(choice, Choice::Later(90 * SECOND, "the rate of the route is used up"));
 }
 
+/// What a transaction came to, and what that tells.
+type Row<'a> = (&'a str, Vec<Judged>, Option<&'a End>, Demand, Kept, Outcome);
+
 #[test]
 fn every_end_of_a_transaction_says_something_else_of_its_host() {
     let judged = |ruling, status| Judged {
@@ -144,14 +147,14 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
     let (new, again, less) = (Kept::New, Kept::Again, Demand::Less);
     let same = Demand::AsBefore;
     let failed = |words: &str| Outcome::Failed(words.into());
-    let rows: [(&str, Vec<Judged>, Option<&End>, Demand, Kept, Outcome); 11] = [
+    let rows: [Row<'_>; 11] = [
         ("taken", of(Ruling::Delivered), None, same, new, Outcome::Carried),
         ("taken and closed", of(Ruling::Delivered), Some(&unfit), same, new, Outcome::Carried),
         ("refused", of(Ruling::Failed), None, same, new, Outcome::PutOff),
         ("put off", of(Ruling::Deferred), None, same, new, Outcome::PutOff),
         ("throttled", of(Ruling::Deferred), None, less, new, Outcome::Throttled),
         ("421", of(Ruling::Elsewhere), Some(&unfit), less, again, Outcome::Throttled),
-        ("broken", of(Ruling::Elsewhere), Some(&unfit), same, new, failed("reset")),
+        ("broken", of(Ruling::Elsewhere), Some(&unfit), same, new, Outcome::Lost("reset".into())),
         (
             "broken while it waited",
             of(Ruling::Elsewhere),
@@ -160,7 +163,7 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
             again,
             Outcome::Stale,
         ),
-        ("lost after the dot", lost, Some(&unfit), same, new, failed("reset")),
+        ("lost after the dot", lost, Some(&unfit), same, new, Outcome::Lost("reset".into())),
         (
             "a message unfit to be sent",
             of(Ruling::Failed),
