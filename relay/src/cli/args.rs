@@ -1,6 +1,7 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
 mod gate;
+mod route;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::config::{self, unit};
 use crate::mail::message::MessageId;
 
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
+pub use route::RouteVerb;
 
 /// A mail relay behind a gate in the kernel.
 ///
@@ -107,6 +109,9 @@ pub enum Verb {
     /// Look at the messages in the spool, retry or drop them.
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Look at the routes, suspend or resume them.
+    #[command(subcommand)]
+    Route(RouteVerb),
     /// Set up TLS.
     #[command(subcommand)]
     Tls(TlsVerb),
