@@ -88,7 +88,7 @@ pub enum Event {
     /// A source is dropped for a time.
     Banned {
         net: IpNetwork,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "for-seconds", serialize_with = "seconds")]
         for_time: Duration,
         uid: u32,
     },
@@ -105,7 +105,7 @@ pub enum Event {
         class: &'static str,
         peak_per_second: u64,
         total: u64,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "lasted-seconds", serialize_with = "seconds")]
         lasted: Duration,
     },
     /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
@@ -127,7 +127,7 @@ pub enum Event {
         domain: String,
         route: String,
         reason: String,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "retry-in-seconds", serialize_with = "seconds")]
         retry_in: Duration,
     },
     /// Recipients were given up.

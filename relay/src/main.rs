@@ -35,7 +35,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Ban(verb) => gate::ban(&load()?.gate.socket, verb)?,
         Verb::Mode(verb) => operate::mode(&load()?.gate.socket, &verb)?,
         Verb::Detach => operate::detach(&load()?)?,
-        Verb::Reload => operate::reload(&load()?.gate.socket)?,
+        Verb::Reload => operate::reload(&load()?)?,
         Verb::Audit { since, limit, output } => {
             operate::audit(&load()?.gate.socket, since, limit, output.form())?;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
@@ -19,6 +19,10 @@ const LISTED_MAX: usize = 10_000;
 /// The longest remark about a suspension, octets.
 const NOTE_MAX: usize = 256;
 
+/// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
+/// takes a restart, or why all stays as it was.
+pub(super) type Reloading = oneshot::Sender<Result<Option<String>, String>>;
+
 /// The relay's side of the control socket.
 pub(super) struct Desk<F> {
     pub spool: Arc<Spool>,
@@ -27,6 +31,8 @@ pub(super) struct Desk<F> {
     pub journal: Journal,
     /// Tells how the sessions are.
     pub front: F,
+    /// Asks the relay to read its configuration again.
+    pub reload: mpsc::Sender<Reloading>,
 }
 
 /// How the front door is.
@@ -47,6 +53,10 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
     ) -> Result<Said, String> {
         match request {
             RelayRequest::Status => Said::of(&self.status()),
+            RelayRequest::Reload => {
+                require(caller, Right::Change)?;
+                Said::of(&self.reload().await?)
+            }
             RelayRequest::QueueList { filter, limit } => {
                 require(caller, Right::Change)?;
                 Said::of(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
@@ -103,6 +113,13 @@ fn remark(note: Option<String>) -> Result<Option<String>, String> {
 impl<F: Fn() -> Front> Desk<F> {
     fn routes(&self) -> Arc<Routes> {
         self.routes.borrow().clone()
+    }
+
+    async fn reload(&self) -> Result<Option<String>, String> {
+        let ending = || "the relay is ending".to_owned();
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())?
     }
 
     fn status(&self) -> RelayStatus {

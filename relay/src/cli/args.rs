@@ -58,7 +58,7 @@ pub enum Verb {
     /// Take the gate away from every interface: this opens the host. Starting the gate again guards it.
     #[command(after_help = "Example:\n  sallyport detach")]
     Detach,
-    /// Have the gate read the configuration again: declared entries, strictness, spikes.
+    /// Have the gate and the relay read the configuration again. What takes a restart is named.
     #[command(after_help = "Example:\n  sallyport reload")]
     Reload,
     /// Show who changed what, from the audit log.

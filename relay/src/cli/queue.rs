@@ -78,6 +78,8 @@ fn standing(summary: &Summary) -> String {
         (Place::Waiting, Some(due)) => at(due),
         (Place::Waiting, None) | (Place::Claimed, _) => "now".to_owned(),
         (Place::Damaged, _) => "damaged".to_owned(),
+        (Place::Held, _) => "held".to_owned(),
+        (Place::Captured, _) => "captured".to_owned(),
     }
 }
 

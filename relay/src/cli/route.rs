@@ -29,9 +29,10 @@ pub fn route(socket: &Path, verb: RouteVerb) -> Result<(), AskError> {
             let request = RelayRequest::RouteResume { route: name.clone() };
             let due: Option<usize> = ask(socket, "relay", &request)?;
             print::say(match due {
-                Some(1) => format!("{name} is in use; 1 message that waited is due now"),
-                Some(due) => format!("{name} is in use; {due} messages that waited are due now"),
-                None => format!("{name} is in use; all messages are due now"),
+                Some(0) => format!("{name} is in use"),
+                Some(1) => format!("{name} is in use; 1 message need not wait any longer"),
+                Some(due) => format!("{name} is in use; {due} messages need not wait any longer"),
+                None => format!("{name} is in use; all messages in the spool are due now"),
             });
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Rate;
 use crate::smtp::address::Address;
+use crate::smtp::parameter::Priority;
 
 /// `[[policy]]`: what clients of a tag or a login may do.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Policy {
     pub expire: Option<Duration>,
     /// The name of the route; none: by recipient domain, then the default.
     pub route: Option<String>,
+    /// How urgent its mail is, and the most that a client may ask for (RFC 6710); none: as it asks.
+    pub priority: Option<Priority>,
     /// Whether the relay may ban clients of the tag by itself; none: where the entry is a single
     /// address. A login's policy says nothing about it.
     pub auto_ban: Option<bool>,

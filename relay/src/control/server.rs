@@ -96,8 +96,7 @@ impl Said {
 /// If another process serves the socket, or its folder cannot be written.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let message = format!("{}: another process serves it", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -38,6 +38,8 @@ pub enum Notice {
 pub enum RelayRequest {
     /// How the relay is. Answer: [`RelayStatus`].
     Status,
+    /// Read the configuration again. Answer: a sentence about what takes a restart, if anything does.
+    Reload,
     /// List messages, the oldest first. Answer: [`crate::spool::Page`].
     QueueList {
         /// Which.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{timeout, timeout_at};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use super::connection::{Carried, Connection, Ended, Left};
 use super::outbound::random;
@@ -28,19 +28,15 @@ use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::mail::message::MessageId;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
 
 pub use listing::{HostState, RouteState, Standing};
 use slot::Slot;
-pub(super) use slot::Ticket;
 
-/// Messages in memory for each connection of a route: one on its way, the others ready to follow.
-const TICKETS: usize = 4;
-/// How long a message waits for a ticket before it goes back into the spool, so that a route that
-/// stands still does not hold up the others.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
+/// wait here in the order of their coming, and not in the spool, where logins take turns.
+const TICKETS: usize = 2;
 
 /// One route at work.
 pub(super) struct Lane {
@@ -49,10 +45,6 @@ pub(super) struct Lane {
     journal: Journal,
     register: Arc<Register>,
     tickets: Arc<Semaphore>,
-    /// Told when a ticket is given back.
-    room: Arc<Notify>,
-    /// Set while no message leaves: then nobody waits for a ticket.
-    is_stuck: AtomicBool,
     is_closed: AtomicBool,
     /// Told when a place at a host was given back, and when the lane is closed.
     moved: Notify,
@@ -95,7 +87,6 @@ impl Lane {
         config: &Config,
         journal: Journal,
         register: Arc<Register>,
-        room: Arc<Notify>,
     ) -> Arc<Self> {
         let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
         let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
@@ -108,8 +99,6 @@ impl Lane {
             hostname: config.hostname.clone(),
             journal,
             register,
-            room,
-            is_stuck: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             moved: Notify::new(),
             idle: Mutex::default(),
@@ -118,29 +107,18 @@ impl Lane {
         })
     }
 
-    /// Returns room for one more message if there is some; none while the route is suspended by
-    /// its operator. Whoever goes without may wait for the word that room was given back.
-    pub(super) fn try_admit(&self) -> Option<Ticket> {
-        if self.register.is_suspended(&self.route.name) {
-            return None;
-        }
-        let ticket = Arc::clone(&self.tickets).try_acquire_owned().ok()?;
-        Some(Ticket::new(ticket, Arc::clone(&self.room)))
+    /// Tells whether there is room for one more message; there is none while the route is suspended
+    /// by its operator.
+    pub(super) fn has_room(&self) -> bool {
+        self.tickets.available_permits() > 0 && !self.register.is_suspended(&self.route.name)
     }
 
-    /// Waits for room for the message `id`; none if the route stands still.
-    pub(super) async fn admit(&self, id: MessageId) -> Option<Ticket> {
-        if self.register.is_suspended(&self.route.name) {
-            self.register.hold(&self.route.name, id);
+    /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
+    pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.has_room() {
             return None;
         }
-        if self.is_stuck.load(Ordering::Relaxed) {
-            return self.try_admit();
-        }
-        let tickets = Arc::clone(&self.tickets);
-        let ticket = timeout(PATIENCE, tickets.acquire_owned()).await;
-        self.is_stuck.store(ticket.is_err(), Ordering::Relaxed);
-        Some(Ticket::new(ticket.ok()?.ok()?, Arc::clone(&self.room)))
+        Arc::clone(&self.tickets).try_acquire_owned().ok()
     }
 
     /// Takes no more messages; those under way go on.
@@ -153,14 +131,12 @@ impl Lane {
     /// Lets messages that wait look again: the operator said something.
     pub(super) fn wake(&self) {
         self.moved.notify_waiters();
-        self.room.notify_one();
     }
 
     /// Has everything tried again that is left alone: a refused login, hosts that are down.
     pub(super) fn hurry(&self) {
         *lock(&self.health) = Health::Up;
         lock(&self.traffic).hurry(Instant::now());
-        self.is_stuck.store(false, Ordering::Relaxed);
         self.wake();
     }
 
@@ -290,7 +266,6 @@ impl Lane {
         };
         let Carried { judged, left, demand } =
             connection.carry(passage.trip.parcel(), passage.claim.body()).await;
-        self.is_stuck.store(false, Ordering::Relaxed);
         let outcome = Outcome::of(&judged, left.end(), demand, kept);
         passage.pause = slot.learn(&outcome).or(passage.pause);
         match outcome {

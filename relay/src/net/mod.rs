@@ -9,6 +9,7 @@ pub mod register;
 pub mod routes;
 mod stamp;
 pub mod tls_client;
+mod way;
 pub mod inbound;
 pub mod login;
 pub mod sessions;

@@ -1,18 +1,20 @@
 //! The loop that takes messages out of the spool and brings them to their next hops.
 //!
-//! It claims a message, lets it wait for its routes, hands it to their lanes, and settles it. What
-//! becomes of it is decided in `delivery` and `policy`.
+//! It claims a message whose lane has room, hands it to the lanes of all its routes, and settles it.
+//! What becomes of it is decided in `delivery` and `policy`; which message is next, in `spool`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::lane::{Lane, Ticket};
+use super::lane::Lane;
 use super::routes::Routes;
+use super::way::way_of;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -25,7 +27,7 @@ use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
-use crate::spool::{Claim, Spool, StoreError};
+use crate::spool::{Claim, Spool, StoreError, Way};
 
 /// How long messages under way may take to be settled when the relay stops. What is cut off then
 /// is tried again after the start, and may arrive twice.
@@ -41,18 +43,40 @@ struct Outbound {
     config: Arc<Config>,
     journal: Journal,
     routes: Arc<Routes>,
+    /// The lanes by their marks, which two may share.
+    ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
 
 /// Recipients of one message that go along one lane in one transaction.
 struct Load {
     lane: Arc<Lane>,
     recipients: Vec<Address>,
-    /// Room in the lane, for as long as the message is in memory.
-    ticket: Ticket,
+    /// One for all loads of the message in this lane.
+    berth: Arc<Berth>,
 }
 
-/// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender is gone; then lets what is under way come to
-/// its end, for at most 30 s.
+/// Room in a lane, for as long as a message is in memory.
+struct Berth {
+    ticket: Option<OwnedSemaphorePermit>,
+    spool: Arc<Spool>,
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        drop(self.ticket.take());
+        self.spool.look_again();
+    }
+}
+
+/// The loads of a message, as far as there is room for them.
+struct Loads {
+    loads: Vec<Load>,
+    /// The way of recipients whose lane has no room.
+    waits_for: Option<Way>,
+}
+
+/// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender
+/// is gone; then lets what is under way come to its end, for at most 30 s.
 ///
 /// Dropping the future is safe too: claims that are not settled become due again.
 pub async fn run(
@@ -62,7 +86,11 @@ pub async fn run(
     journal: Journal,
     mut stop: watch::Receiver<bool>,
 ) {
-    let outbound = Arc::new(Outbound { spool, config, journal, routes });
+    let mut ways: HashMap<Way, Vec<_>> = HashMap::new();
+    for (name, lane) in routes.named() {
+        ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
+    }
+    let outbound = Arc::new(Outbound { spool, config, journal, routes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -80,20 +108,19 @@ pub async fn run(
 async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
     loop {
         while carriers.try_join_next().is_some() {}
-        let claim = outbound.spool.claim().await;
-        let sorted = outbound.sort(&claim);
-        let stranded = sorted.stranded;
-        let mut loads = Vec::new();
-        for load in sorted.loads {
-            let Some(lane) = outbound.routes.lane(&load.route.name) else { continue };
-            if let Some(ticket) = lane.admit(claim.id()).await {
-                loads.push(Load { lane, recipients: load.recipients, ticket });
+        let claim = outbound.spool.claim_for(|way| outbound.has_room(way)).await;
+        let Sorted { loads, stranded } = outbound.sort(&claim);
+        let Loads { loads, waits_for } = outbound.admit(loads);
+        match waits_for {
+            // Its record named another way, or none.
+            Some(way) if loads.is_empty() && stranded.is_empty() => {
+                outbound.spool.put_back(claim, way);
+                continue;
             }
+            Some(way) => claim.steer(way),
+            None => {}
         }
-        // Without any room the claim is dropped: the message is due again in a minute.
-        if !loads.is_empty() || !stranded.is_empty() {
-            carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
-        }
+        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
     }
 }
 
@@ -112,11 +139,11 @@ async fn reap(outbound: &Outbound) {
 async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
-    for Load { lane, recipients, ticket } in loads {
+    for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, ticket));
+            drop((claim, berth));
             legs
         });
     }
@@ -150,6 +177,33 @@ fn leg_without_route(recipients: Vec<Address>) -> Leg {
 }
 
 impl Outbound {
+    /// Tells whether all lanes with the mark `way` have room. Where none has it, the message is looked
+    /// at: its route is another since it was accepted, or none.
+    fn has_room(&self, way: Way) -> bool {
+        self.ways.get(&way).is_none_or(|lanes| lanes.iter().all(|lane| lane.has_room()))
+    }
+
+    /// Finds room for the loads of one message.
+    fn admit(&self, sorted: Vec<sorting::Load<'_>>) -> Loads {
+        let mut berths: HashMap<&str, Option<Arc<Berth>>> = HashMap::new();
+        let (mut loads, mut waits_for) = (Vec::new(), None);
+        for sorting::Load { route, recipients } in sorted {
+            let Some(lane) = self.routes.lane(&route.name) else { continue };
+            let berth = berths.entry(&route.name).or_insert_with(|| {
+                let (ticket, spool) = (lane.try_admit()?, Arc::clone(&self.spool));
+                Some(Arc::new(Berth { ticket: Some(ticket), spool }))
+            });
+            match berth {
+                Some(berth) => {
+                    let (lane, berth) = (Arc::clone(lane), Arc::clone(berth));
+                    loads.push(Load { lane, recipients, berth });
+                }
+                None => waits_for = Some(Way::of(&route.name)),
+            }
+        }
+        Loads { loads, waits_for }
+    }
+
     fn sort(&self, claim: &Claim) -> Sorted<'_> {
         let client = client(claim);
         sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
@@ -223,7 +277,9 @@ impl Outbound {
     }
 
     async fn commit(&self, report: &Report<'_>) -> Result<MessageId, StoreError> {
-        let mut draft = self.spool.draft(report.envelope())?;
+        let envelope = report.envelope();
+        let way = way_of(&self.config, &envelope);
+        let mut draft = self.spool.draft(envelope)?.toward(way);
         draft.append(&report.text()).await;
         draft.commit().await
     }

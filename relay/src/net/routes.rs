@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use super::lane::Lane;
@@ -21,31 +20,26 @@ pub struct Routes {
     lanes: Vec<(String, Arc<Lane>)>,
     register: Arc<Register>,
     journal: Journal,
-    room: Arc<Notify>,
 }
 
 impl Routes {
     /// Puts the routes of `config` to work; what was suspended stays so.
     #[must_use]
     pub fn new(config: &Config, journal: &Journal, register: &Arc<Register>) -> Arc<Self> {
-        let room = Arc::new(Notify::new());
         let lanes = config.routes.iter().map(|route| {
-            let (register, room) = (Arc::clone(register), Arc::clone(&room));
-            let lane = Lane::new(route.clone(), config, journal.clone(), register, room);
+            let lane = Lane::new(route.clone(), config, journal.clone(), Arc::clone(register));
             (route.name.clone(), lane)
         });
         let (lanes, register) = (lanes.collect(), Arc::clone(register));
-        Arc::new(Self { lanes, register, journal: journal.clone(), room })
+        Arc::new(Self { lanes, register, journal: journal.clone() })
     }
 
-    /// Returns what is told whenever a lane has room again.
-    #[must_use]
-    pub fn room(&self) -> &Notify {
-        &self.room
+    pub(super) fn lane(&self, name: &str) -> Option<&Arc<Lane>> {
+        self.lanes.iter().find(|(of, _)| of == name).map(|(_, lane)| lane)
     }
 
-    pub(super) fn lane(&self, name: &str) -> Option<Arc<Lane>> {
-        self.lanes.iter().find(|(of, _)| of == name).map(|(_, lane)| Arc::clone(lane))
+    pub(super) fn named(&self) -> impl Iterator<Item = &(String, Arc<Lane>)> {
+        self.lanes.iter()
     }
 
     pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
@@ -77,8 +71,8 @@ impl Routes {
     }
 
     /// Ends the suspension of a route, also that by a refused login, and has its mail tried at
-    /// once. Returns how many messages are due for it; none: more than are remembered, so that all
-    /// messages of the spool are.
+    /// once. Returns how many messages are due for it before their time; none: more than are
+    /// remembered, so that all messages of the spool are.
     ///
     /// # Errors
     ///
@@ -95,6 +89,7 @@ impl Routes {
         written.map_err(|error| error.to_string())?.map_err(|error| unwritten(name, &error))?;
         self.journal.write(Event::RouteResumed { route: name.to_owned(), uid: Some(uid) });
         lane.hurry();
+        spool.look_again();
         Ok(match self.register.take_held(name) {
             Held::Many => {
                 spool.retry_all();
@@ -105,8 +100,8 @@ impl Routes {
         })
     }
 
-    fn known(&self, name: &str) -> Result<Arc<Lane>, String> {
-        self.lane(name).ok_or_else(|| {
+    fn known(&self, name: &str) -> Result<&Lane, String> {
+        self.lane(name).map(|lane| &**lane).ok_or_else(|| {
             let names: Vec<_> = self.lanes.iter().map(|(name, _)| name.as_str()).collect();
             format!("there is no route \"{name}\"; there are: {}", names.join(", "))
         })

@@ -1,11 +1,12 @@
 //! What the policies of a client's tag and of its login say together.
 //!
 //! Whatever speaks of a client must permit what it does; where both name a number, the lower one
-//! counts, beside that of `[limits]` or `[retry]`; for the route the login beats the tag.
+//! counts, beside that of `[limits]` or `[retry]`; for route and priority the login beats the tag.
 
 use std::time::Duration;
 
 use crate::config::{Config, Limits, Policy, Retry, Who};
+use crate::smtp::parameter::Priority;
 
 /// The share of the sessions that one login may hold: one part in this many.
 const SESSION_SHARE: usize = 4;
@@ -76,6 +77,15 @@ impl<'a> Permit<'a> {
         self.policies().find_map(|policy| policy.route.as_deref())
     }
 
+    /// Returns how urgent a message is for which the client asked for this: a policy's priority, the
+    /// login's before the tag's, is the most that it gets, and what it gets if it asks for none.
+    /// None: nobody said anything, which is 0 (RFC 6710, section 3).
+    #[must_use]
+    pub fn priority(&self, asked: Option<Priority>) -> Option<Priority> {
+        let most = self.policies().find_map(|policy| policy.priority);
+        most.map(|most| asked.map_or(most, |asked| asked.min(most))).or(asked)
+    }
+
     /// Returns how many sessions all clients of the tag may have at a time; none: no limit of its
     /// own.
     #[must_use]
@@ -135,6 +145,24 @@ mod tests {
         ];
         for (row, tag, login, expected) in rows {
             assert_eq!(shown(tag, login), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_client_gets_the_priority_that_it_asks_for_up_to_its_policy_s_and_else_its_policy_s() {
+        for (row, tag, login, asked, expected) in [
+            ("nobody said anything", "", "", None, None),
+            ("as it asks", "", "", Some(9), Some(9)),
+            ("the tag's", "priority = 3", "", None, Some(3)),
+            ("less is granted", "priority = 3", "", Some(-9), Some(-9)),
+            ("more is not", "priority = 3", "", Some(4), Some(3)),
+            ("the login's before the tag's", "priority = -3", "priority = 5", None, Some(5)),
+            ("and its bound too", "priority = 5", "priority = -3", Some(2), Some(-3)),
+        ] {
+            let config = config(tag, login);
+            let asked = asked.map(|asked| Priority::try_from(asked).unwrap());
+            let given = Permit::of(&config, APP_ON_WEB).priority(asked).map(i8::from);
+            assert_eq!(given, expected, "{row}");
         }
     }
 

@@ -66,7 +66,8 @@ impl Session {
             }
             // Whatever it answers, it was refused (RFC 7628, section 3.2.3).
             (Err(_), State::Exchange(exchange)) if exchange.is_lost() => self.deny(),
-            (Err(LineError::TooLong), State::Exchange(_)) => {
+            (Err(LineError::TooLong | LineError::ResponseTooLong), State::Exchange(_))
+            | (Err(LineError::ResponseTooLong), _) => {
                 self.object(replies::exchange(ExchangeFault::TooLong));
             }
             (Err(LineError::Control | LineError::Announcement), State::Exchange(_)) => {
@@ -280,7 +281,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
+    fn mail(&mut self, sender: ReversePath, mut parameters: MailParameters) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -299,6 +300,9 @@ impl Session {
             Room::Short => return self.say(replies::STORE_FULL),
             Room::ShareUsed => return self.say(replies::STORE_SHARE_USED),
         }
+        // A priority that is not permitted is lowered (RFC 6710, section 4.1).
+        let permit = Permit::of(&self.facts.config, self.client());
+        parameters.priority = permit.priority(parameters.priority);
         match Transaction::new(sender, parameters, self.wall_clock()) {
             Ok(transaction) => {
                 self.blame = Blame::Client;

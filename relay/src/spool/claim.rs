@@ -14,6 +14,7 @@ use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::Turn;
+use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
@@ -85,6 +86,11 @@ impl Claim {
         self.accepted_at
     }
 
+    /// Says which way the recipients go next for whom no outcome will come of this attempt.
+    pub fn steer(&self, way: Way) {
+        self.hold.shared.index().steer(self.hold.id, way);
+    }
+
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
@@ -138,12 +144,18 @@ impl BodyReader {
 pub(super) struct Hold {
     shared: Arc<Shared>,
     id: MessageId,
+    before: Turn,
 }
 
 impl Hold {
-    /// Takes over the turn of a message that is [`Turn::Claimed`] already.
-    pub(super) const fn new(shared: Arc<Shared>, id: MessageId) -> Self {
-        Self { shared, id }
+    /// Takes over the turn of a message that is [`Turn::Claimed`] already, and was `before`.
+    pub(super) const fn new(shared: Arc<Shared>, id: MessageId, before: Turn) -> Self {
+        Self { shared, id, before }
+    }
+
+    /// Returns the message's id.
+    pub(super) const fn id(&self) -> MessageId {
+        self.id
     }
 }
 
@@ -152,21 +164,27 @@ impl Drop for Hold {
         let mut index = self.shared.index();
         // Settled, set aside or gone: then the turn is somebody else's.
         if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
-            let now = Timestamp::now();
-            index.turn(self.id, Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now)));
+            let turn = match self.before {
+                Turn::Due(_) | Turn::Claimed => {
+                    let now = Timestamp::now();
+                    Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
+                }
+                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+            };
+            index.turn(self.id, turn);
             drop(index);
             self.shared.due.notify_one();
         }
     }
 }
 
-/// Waits for the message that is due next and reads its envelope.
-pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
+/// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
+pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
         let now = Timestamp::now();
-        match shared.take_due(now) {
+        match shared.take_due(now, &has_room) {
             Next::Message(id) => {
-                let hold = Hold::new(Arc::clone(shared), id);
+                let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
                 match load(hold).await {
                     Ok(claim) => return claim,
                     Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
@@ -186,6 +204,16 @@ pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
             Next::Nothing => shared.due.notified().await,
         }
     }
+}
+
+/// Gives a message back untouched; it is due at once, by `way`.
+pub(super) fn put_back(claim: &Claim, way: Way) {
+    let shared = &claim.hold.shared;
+    let mut index = shared.index();
+    index.steer(claim.id(), way);
+    index.turn(claim.id(), Turn::Due(claim.accepted_at));
+    drop(index);
+    shared.due.notify_one();
 }
 
 /// Reads envelope, end of the body and state of a message in hand.
@@ -235,7 +263,9 @@ pub(super) async fn settle(
         Fate::Deferred(delay) => Some(delay),
         Fate::Delivered | Fate::Failed => None,
     });
-    let delay = delays.max().unwrap_or(UNSETTLED);
+    // Who was not asked, while others were, waits for room in another way and for nothing else.
+    let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
+    let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let attempts = claim.attempts.saturating_add(1);
     let mut result = Err(StoreError::Closed);
@@ -245,7 +275,7 @@ pub(super) async fn settle(
         let what = if pending == 0 {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, answer }
+            What::State { pending, attempts, due_at, stay: Stay::Waiting, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;

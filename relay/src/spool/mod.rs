@@ -8,24 +8,28 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
-//! share    how much each login takes
+//! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches, flushes, failures
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
-//! queue    what operators see and do
+//! queue    what operators see and do            holding   hold and release
+//! captured what is kept instead of sent
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
 
 mod agenda;
 mod batch;
+mod captured;
 mod claim;
 mod compact;
 mod content;
 mod disk;
 mod draft;
 mod failure;
+mod holding;
 mod index;
+mod label;
 mod order;
 mod queue;
 mod record;
@@ -63,6 +67,7 @@ use crate::mail::outcome::Outcome;
 pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use label::Way;
 pub use queue::{Details, Filter, Page, Place, Status, Summary};
 
 use disk::{Disk, Folder};
@@ -97,11 +102,17 @@ pub enum StoreError {
     /// An attempt is being made right now.
     #[error("the message is being delivered right now")]
     Claimed,
+    /// An operator holds it.
+    #[error("the message is held: release it first")]
+    Held,
+    /// It is kept instead of sent.
+    #[error("the message is captured: it is kept until its retention ends, or dropped")]
+    Captured,
     /// The envelope is longer than a record may be.
     #[error("the envelope is too large")]
     TooLarge,
     /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 1: use a newer one")]
+    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
     Newer {
         /// The format found.
         found: u32,
@@ -203,19 +214,38 @@ impl Spool {
         self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
     }
 
-    /// Waits until a message is due and takes it; the one that is due the longest comes first.
+    /// Waits until a message is due and takes it, whichever way it goes; see [`Spool::claim_for`].
+    pub async fn claim(&self) -> Claim {
+        self.claim_for(|_| true).await
+    }
+
+    /// Waits until a message is due whose way has room, and takes it.
+    ///
+    /// In each way logins take turns by what they send, in octets; of one login the highest
+    /// priority comes first, then what is due the longest. `has_room` is asked again after
+    /// [`Spool::look_again`], and must be quick; [`Way::NONE`] is asked about too.
     ///
     /// A message has one claim at a time. Messages that fail their check on the way are set
     /// aside and reported. Dropping the future loses nothing.
-    pub async fn claim(&self) -> Claim {
-        claim::next(&self.shared).await
+    pub async fn claim_for(&self, has_room: impl Fn(Way) -> bool) -> Claim {
+        claim::next(&self.shared, has_room).await
+    }
+
+    /// Says that a way has got room: whoever waits for a claim looks again.
+    pub fn look_again(&self) {
+        self.shared.due.notify_one();
+    }
+
+    /// Gives a claimed message back untouched: it is due, and goes by `way` next.
+    pub fn put_back(&self, claim: Claim, way: Way) {
+        claim::put_back(&claim, way);
     }
 
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`, or 60 s if
-    /// there is none. When nobody is open it is gone and its space is given back.
+    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
+    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is gone and its space is given back.
     ///
     /// # Errors
     ///
@@ -243,11 +273,12 @@ impl Spool {
         queue::show(&self.shared, id).await
     }
 
-    /// Makes a message due now, also one that was set aside; a restart forgets it.
+    /// Makes a message due now, also one that was set aside or that its client wished to leave
+    /// later; a restart forgets it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Gone`], [`StoreError::Claimed`].
+    /// [`StoreError::Gone`], [`StoreError::Claimed`], [`StoreError::Held`], [`StoreError::Captured`].
     pub fn retry(&self, id: MessageId) -> Result<(), StoreError> {
         queue::retry(&self.shared, id)
     }
@@ -255,6 +286,31 @@ impl Spool {
     /// Makes all waiting messages due now and returns how many there are.
     pub fn retry_all(&self) -> usize {
         queue::retry_all(&self.shared)
+    }
+
+    /// Holds a message: no attempt is made until it is released. When this returns that is flushed.
+    /// One that is held already stays so.
+    ///
+    /// Calls share flushes: whoever holds many makes many at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Claimed`] while an attempt is being made; [`StoreError::Captured`];
+    /// [`StoreError::Gone`]; [`StoreError::Damaged`] also if it is set aside; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it waits as before.
+    pub async fn hold(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::hold(&self.shared, &self.orders, id).await
+    }
+
+    /// Releases a message that is held: it is due when it would have been. When this returns that
+    /// is flushed. One that is not held stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Captured`]; [`StoreError::Gone`]; [`StoreError::Damaged`]; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it is still held.
+    pub async fn release(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::release(&self.shared, &self.orders, id).await
     }
 
     /// Removes a message; when this returns that is flushed.

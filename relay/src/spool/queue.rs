@@ -70,6 +70,10 @@ pub enum Place {
     Claimed,
     /// A part of it failed its check; `retry` looks again, `remove` gives it up.
     Damaged,
+    /// An operator holds it; released, it goes on.
+    Held,
+    /// It is kept instead of sent, until its retention ends.
+    Captured,
 }
 
 /// A message in a listing.
@@ -81,7 +85,7 @@ pub struct Summary {
     pub place: Place,
     /// When it became ours.
     pub accepted_at: Timestamp,
-    /// When it is due; none unless it waits.
+    /// When it is due, or will be once it is released; none unless it waits or is held.
     pub due_at: Option<Timestamp>,
     /// Attempts made.
     pub attempts: u32,
@@ -122,6 +126,12 @@ pub struct Status {
     pub messages: usize,
     /// Of these, set aside because a part failed its check.
     pub damaged: usize,
+    /// Of these, held by an operator.
+    pub held: usize,
+    /// Of these, captured.
+    pub captured: usize,
+    /// The octets of the bodies of captured messages.
+    pub captured_bytes: u64,
     /// The octets of their bodies.
     pub body_bytes: u64,
     /// The octets of the log.
@@ -145,6 +155,8 @@ fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary
         Turn::Due(due_at) => (Place::Waiting, Some(due_at)),
         Turn::Claimed => (Place::Claimed, None),
         Turn::Damaged => (Place::Damaged, None),
+        Turn::Held(due_at) => (Place::Held, Some(due_at)),
+        Turn::Captured => (Place::Captured, None),
     };
     let recipients = envelope.map_or(&[][..], |envelope| &envelope.recipients);
     Summary {
@@ -160,7 +172,7 @@ fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary
     }
 }
 
-async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
+pub(super) async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
     let (_, payload) = shared.read(|index| index.entries.get(&id).map(|e| e.message)).await?;
     Ok(content::decode_message(&payload)?.0)
 }
@@ -210,9 +222,11 @@ pub(super) async fn show(shared: &Shared, id: MessageId) -> Result<Details, Stor
 /// Makes one waiting message due now.
 pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     let mut index = shared.index();
-    let entry = index.entries.get(&id).ok_or(StoreError::Gone)?;
-    if entry.turn == Turn::Claimed {
-        return Err(StoreError::Claimed);
+    match index.entries.get(&id).ok_or(StoreError::Gone)?.turn {
+        Turn::Due(_) | Turn::Damaged => {}
+        Turn::Claimed => return Err(StoreError::Claimed),
+        Turn::Held(_) => return Err(StoreError::Held),
+        Turn::Captured => return Err(StoreError::Captured),
     }
     index.turn(id, Turn::Due(Timestamp::now()));
     drop(index);
@@ -227,6 +241,7 @@ pub(super) fn retry_all(shared: &Shared) -> usize {
     let waiting: Vec<_> =
         index.entries.iter().filter(|(_, entry)| waits(entry)).map(|(id, _)| *id).collect();
     let now = Timestamp::now();
+    index.agenda.advance(now);
     for id in &waiting {
         index.turn(*id, Turn::Due(now));
     }
@@ -251,7 +266,7 @@ pub(super) async fn remove(
         turn
     };
     // If the tombstone cannot be written, the message gets another turn.
-    let _hold = Hold::new(Arc::clone(shared), id);
+    let _hold = Hold::new(Arc::clone(shared), id, before);
     let (answer, answered) = oneshot::channel();
     let order = Order::new(id, What::Tombstone { answer }, Vec::new());
     let result = order::place(orders, order, answered).await;
@@ -269,6 +284,9 @@ pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
     Ok(Status {
         messages: index.entries.len(),
         damaged: index.damaged,
+        held: index.held,
+        captured: index.captured.count(),
+        captured_bytes: index.captured.body_bytes(),
         body_bytes: index.body_bytes,
         log_bytes: index.segments.values().map(|tally| u64::from(tally.size_bytes)).sum(),
         segments: index.segments.len(),

@@ -13,6 +13,7 @@ use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
 use crate::spool::index::{Index, Turn};
+use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
 use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
@@ -179,16 +180,16 @@ impl Shared {
         if admitted { Ok(()) } else { Err(StoreError::ShareUsed) }
     }
 
-    /// Takes the message that is due the longest at `now`.
-    pub fn take_due(&self, now: Timestamp) -> Next {
+    /// Takes the message whose turn it is at `now`, of the ways that have room.
+    pub fn take_due(&self, now: Timestamp, has_room: impl Fn(Way) -> bool) -> Next {
         let mut index = self.index();
-        let Some(id) = index.agenda.take_due(now) else {
+        let Some(id) = index.agenda.take_due(now, has_room) else {
             return index.agenda.next_due().map_or(Next::Nothing, Next::At);
         };
         if let Some(entry) = index.entries.get_mut(&id) {
             entry.turn = Turn::Claimed;
         }
-        if index.agenda.next_due().is_some_and(|due_at| due_at <= now) {
+        if index.agenda.has_due() {
             // The writer wakes one for a whole batch; whoever is woken wakes the next.
             self.due.notify_one();
         }

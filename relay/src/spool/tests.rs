@@ -1,5 +1,7 @@
 //! The spool as its users see it, on a real folder.
 
+mod staying;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -76,6 +76,7 @@ struct Spoken {
     quota: Option<String>,
     sessions: Option<usize>,
     route: Option<String>,
+    priority: Option<i8>,
 }
 
 /// Whether a sender or a recipient is permitted.
@@ -164,6 +165,7 @@ impl Spoken {
             quota: policy.quota.map(|quota| quota.to_string()),
             sessions: policy.sessions,
             route: policy.route.clone(),
+            priority: policy.priority.map(i8::from),
         }
     }
 
@@ -177,14 +179,16 @@ impl Spoken {
         let amounts: Vec<_> = amounts.map(|amount| format!(", {amount} recipients")).collect();
         let sessions = self.sessions.map(|most| format!(", {most} sessions at a time"));
         let route = self.route.as_ref().map(|route| format!(", by route {route}"));
+        let priority = self.priority.map(|most| format!(", with a priority of at most {most}"));
         format!(
-            "Its {} may send as {}{}{}{}{}.",
+            "Its {} may send as {}{}{}{}{}{}.",
             self.who,
             nobody(&self.senders),
             to.unwrap_or_default(),
             amounts.concat(),
             sessions.unwrap_or_default(),
-            route.unwrap_or_default()
+            route.unwrap_or_default(),
+            priority.unwrap_or_default()
         )
     }
 }
@@ -219,7 +223,7 @@ mod tests {
             [[policy]]\ntag = \"web\"\nsenders = [\"@example.net\", \"<>\"]\nrate = \"600/min\"\n\
             quota = \"20000/d\"\nexpire = \"36h\"\n\
             [[policy]]\nlogin = \"app\"\nsenders = [\"news@example.net\"]\n\
-            recipients = [\"@example.com\"]\nroute = \"slow\"\nmessage-size = \"1MiB\"\nsessions = 7\n\
+            recipients = [\"@example.com\"]\nroute = \"slow\"\npriority = -2\nmessage-size = \"1MiB\"\nsessions = 7\n\
             [[route]]\nname = \"slow\"\nhosts = [\"mx.example.com:25\"]\n";
         Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"))
     }
@@ -239,7 +243,7 @@ mod tests {
             Permitted::of(&config(), Some("web"), &asked).sentences(),
             [
                 "Its login app may send as news@example.net to @example.com, 7 sessions at a time, \
-                 by route slow.",
+                 by route slow, with a priority of at most -2.",
                 "Its tag web may send as @example.net, <>, 600/min recipients, 20000/d recipients.",
                 "It may send as news@example.net.",
                 "It may send to a@example.com, by route slow.",

@@ -18,6 +18,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let sessions = table.optional("sessions", unit::count(1..=100_000)).map(size);
     let expire = table.optional("expire", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
+    let priority = table.optional("priority", unit::priority);
     let auto_ban = table.optional("auto-ban", unit::truth);
     if login.is_some() && auto_ban.is_some() {
         table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
@@ -44,6 +45,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         sessions,
         expire,
         route,
+        priority,
         auto_ban,
     })
 }

@@ -181,6 +181,10 @@ fn each_problem_is_named_with_place_and_remedy() {
             "[[listener]]\naddress = \"[::]:465\"\nxclient = [\"::1\", \"::/0\"]",
             "line 5, column 11: listener.xclient: everybody could choose the address",
         ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = []\ndomains = [\"192.0.2.1\"]",
+            "line 6, column 12: route.domains: expected a domain name",
+        ),
         ("hostname = \"twice.example.net\"", "line 3, column 1: duplicate key"),
         ("[gate", "line 3, column"),
     ];

@@ -14,6 +14,7 @@ use super::stream::Stream;
 use crate::config::ClientCertificates;
 use crate::mail::envelope::Envelope;
 use crate::net::sessions::{Place, Signal};
+use crate::net::way::way_of;
 use crate::policy::permit::{Client, Permit};
 use crate::session::{Action, Proof, Room, Session, StoreFailure, Verdict, Wanted};
 use crate::spool::{Draft, StoreError};
@@ -169,7 +170,8 @@ impl<'a> Connection<'a> {
     }
 
     fn begin(&mut self, envelope: Envelope) {
-        match self.door.spool.draft(envelope) {
+        let way = way_of(&self.door.config, &envelope);
+        match self.door.spool.draft(envelope).map(|draft| draft.toward(way)) {
             Ok(draft) => {
                 self.session.begun(draft.id(), Instant::now());
                 self.draft = Some(draft);
@@ -293,6 +295,8 @@ fn failure(error: &StoreError) -> StoreFailure {
         | StoreError::TooLarge
         | StoreError::Newer { .. }
         | StoreError::Locked
+        | StoreError::Held
+        | StoreError::Captured
         | StoreError::Closed => StoreFailure::Failed,
     }
 }

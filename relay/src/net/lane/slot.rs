@@ -1,36 +1,14 @@
-//! What a message holds while it is under way: room in the lane, a place at a host. Both come back
-//! by themselves, however its way ends.
+//! What a message holds while it is on its way to a host: a place there, which comes back by itself,
+//! however its way ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{Lane, lock};
 use crate::delivery::pool::Change;
 use crate::delivery::traffic::{Errand, Outcome, Place};
 use crate::delivery::trip::name;
 use crate::event::Event;
-
-/// Room in a lane for one message, for as long as it is in memory.
-pub(in crate::net) struct Ticket {
-    permit: Option<OwnedSemaphorePermit>,
-    room: Arc<Notify>,
-}
-
-impl Ticket {
-    pub(super) const fn new(permit: OwnedSemaphorePermit, room: Arc<Notify>) -> Self {
-        Self { permit: Some(permit), room }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        // First the room, then the word of it.
-        drop(self.permit.take());
-        self.room.notify_one();
-    }
-}
 
 /// A message's place at one host.
 pub(super) struct Slot {
