@@ -79,7 +79,7 @@ impl Attempt {
         self.deadline
     }
 
-    /// Tells whether the next hop asked for less since this was asked last.
+    /// Returns what the next hop asked of our pace since this was asked last.
     pub fn take_demand(&mut self) -> Demand {
         mem::take(&mut self.demand)
     }
@@ -193,8 +193,8 @@ impl Attempt {
     }
 
     fn answered(&mut self, answer: &Answer, now: Instant) {
-        if self.stage.asked().is_some_and(|asked| demand(asked, answer) == Demand::Less) {
-            self.demand = Demand::Less;
+        if let Some(asked) = self.stage.asked() {
+            self.demand = self.demand.max(demand(asked, answer));
         }
         match mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Banner => {

@@ -93,8 +93,8 @@ pub enum Outcome {
     Failed(String),
     /// The connection was lost with the message under way.
     Lost(String),
-    /// A connection that had been waiting was closed under the message: that may only mean that it
-    /// waited too long.
+    /// A connection that had carried mail before was closed under the message: that may only mean that
+    /// it waited too long, or has carried enough.
     Stale,
     /// Nothing that concerns the host.
     Nothing,
@@ -312,8 +312,10 @@ impl Outcome {
     /// Returns what a transaction tells of its host: `end` is how the connection ended, if it did.
     #[must_use]
     pub fn of(judged: &[Judged], end: Option<&End>, demand: Demand, kept: Kept) -> Self {
-        if demand == Demand::Less {
-            return Self::Throttled;
+        match (demand, kept) {
+            (Demand::Goodbye, Kept::Again) => return Self::Stale,
+            (Demand::Goodbye, Kept::New) | (Demand::Less, _) => return Self::Throttled,
+            (Demand::AsBefore, _) => {}
         }
         // Nobody's fault but the connection's: the rulings that `Transaction::broken` makes.
         let is_broken = judged.iter().any(|judged| {

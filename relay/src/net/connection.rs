@@ -39,7 +39,7 @@ pub(super) struct Connection {
 pub(super) struct Carried {
     pub judged: Vec<Judged>,
     pub left: Left,
-    /// Whether the next hop asked for less.
+    /// What the next hop asked of our pace.
     pub demand: Demand,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Carried {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub end: End,
-    /// Whether the next hop asked for less.
+    /// What the next hop asked of our pace.
     pub demand: Demand,
 }
 

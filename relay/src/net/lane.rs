@@ -46,8 +46,11 @@ pub(super) struct Lane {
     register: Arc<Register>,
     tickets: Arc<Semaphore>,
     is_closed: AtomicBool,
-    /// Told when a place at a host was given back, and when the lane is closed.
+    /// Tells one of those who wait for a place that something has moved: it takes one, or passes the
+    /// word on.
     moved: Notify,
+    /// Tells all who sleep that the lane was closed, or its operator said something.
+    stirred: Notify,
     traffic: Mutex<Traffic>,
     /// Connections that wait for a message, the oldest first, each with its host.
     idle: Mutex<Vec<(usize, Connection)>>,
@@ -101,6 +104,7 @@ impl Lane {
             register,
             is_closed: AtomicBool::new(false),
             moved: Notify::new(),
+            stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::default(),
             tls: Mutex::default(),
@@ -125,12 +129,13 @@ impl Lane {
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.tickets.close();
-        self.moved.notify_waiters();
+        self.wake();
     }
 
     /// Lets messages that wait look again: the operator said something.
     pub(super) fn wake(&self) {
         self.moved.notify_waiters();
+        self.stirred.notify_waiters();
     }
 
     /// Has everything tried again that is left alone: a refused login, hosts that are down.
@@ -229,21 +234,31 @@ impl Lane {
                 Choice::Wait(Some(until)) => {
                     let _ = timeout_at(until.into(), moved).await;
                 }
-                Choice::Later(wait, reason) => return Turn::Later(wait, reason),
-                Choice::Nobody(down) => return Turn::Nobody(down),
+                // The word that this one leaves unused is another's.
+                Choice::Later(wait, reason) => {
+                    self.moved.notify_one();
+                    return Turn::Later(wait, reason);
+                }
+                Choice::Nobody(down) => {
+                    self.moved.notify_one();
+                    return Turn::Nobody(down);
+                }
             }
         }
     }
 
     /// Sleeps; tells whether messages may still leave.
     async fn sleep_until(&self, until: Instant) -> bool {
-        while !self.is_stopped() {
-            let moved = self.moved.notified();
-            if Instant::now() >= until || timeout_at(until.into(), moved).await.is_err() {
+        loop {
+            let mut stirred = std::pin::pin!(self.stirred.notified());
+            stirred.as_mut().enable();
+            if self.is_stopped() {
+                return false;
+            }
+            if Instant::now() >= until || timeout_at(until.into(), stirred).await.is_err() {
                 return !self.is_stopped();
             }
         }
-        false
     }
 
     fn is_stopped(&self) -> bool {
@@ -267,7 +282,8 @@ impl Lane {
         let Carried { judged, left, demand } =
             connection.carry(passage.trip.parcel(), passage.claim.body()).await;
         let outcome = Outcome::of(&judged, left.end(), demand, kept);
-        passage.pause = slot.learn(&outcome).or(passage.pause);
+        let pause = slot.learn(&outcome);
+        passage.pause = pause.or(passage.pause);
         match outcome {
             Outcome::Stale => passage.kept = Kept::New,
             Outcome::Carried
@@ -280,16 +296,16 @@ impl Lane {
         let hold = match left {
             Left::Ready(connection) => {
                 lock(&self.idle).push((host, connection));
-                passage.pause
+                pause
             }
             Left::Busy(connection) => {
                 park(connection, slot);
-                passage.pause
+                pause
             }
             Left::Closed(End::LoginRefused(words)) => {
                 Some(self.suspend(self.hop(host), &words).await.0)
             }
-            Left::Closed(End::Finished | End::Unfit(_)) => passage.pause,
+            Left::Closed(End::Finished | End::Unfit(_)) => pause,
         };
         passage.trip.enter(self.hop(host), judged, hold);
     }

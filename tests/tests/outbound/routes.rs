@@ -90,6 +90,36 @@ async fn one_message_tries_a_host_that_was_down_and_the_others_do_not_wait_for_i
 }
 
 #[tokio::test]
+async fn when_a_try_fails_all_who_waited_for_it_go_back() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let peer = Peer::start(Manners::default()).await.unwrap();
+    let relay = Relay::start(&[&peer], |config| {
+        patient(config);
+        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
+        config.routes[0].connections = 5;
+        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
+    });
+    submit(&relay).await;
+    drop(taken(&silent).await);
+    until(async || state(&relay).standing == Standing::Down && state(&relay).in_memory == 0).await;
+    relay.routes.resume(NAME, &relay.spool, 0).await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(submit(&relay).await);
+    }
+    let tried = taken(&silent).await;
+    until(async || state(&relay).in_memory == 8).await;
+    assert_eq!(state(&relay).in_use, 1);
+    drop(tried);
+    for id in waiting {
+        settled(&relay, id).await;
+    }
+    let (events, left) = relay.stop().await;
+    assert_eq!((count(&events, "HostDown"), left), (1, 9), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_hop_that_throttles_is_given_a_rest_and_loses_nothing() {
     let instead = vec![
         (".", "454 Throttling failure: Maximum sending rate exceeded."),

@@ -147,13 +147,15 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
     let (new, again, less) = (Kept::New, Kept::Again, Demand::Less);
     let same = Demand::AsBefore;
     let failed = |words: &str| Outcome::Failed(words.into());
-    let rows: [Row<'_>; 11] = [
+    let rows: [Row<'_>; 13] = [
         ("taken", of(Ruling::Delivered), None, same, new, Outcome::Carried),
         ("taken and closed", of(Ruling::Delivered), Some(&unfit), same, new, Outcome::Carried),
         ("refused", of(Ruling::Failed), None, same, new, Outcome::PutOff),
         ("put off", of(Ruling::Deferred), None, same, new, Outcome::PutOff),
         ("throttled", of(Ruling::Deferred), None, less, new, Outcome::Throttled),
-        ("421", of(Ruling::Elsewhere), Some(&unfit), less, again, Outcome::Throttled),
+        ("421, new", of(Ruling::Elsewhere), Some(&unfit), Demand::Goodbye, new, Outcome::Throttled),
+        ("421, used", of(Ruling::Elsewhere), Some(&unfit), Demand::Goodbye, again, Outcome::Stale),
+        ("421 4.7.0", of(Ruling::Elsewhere), Some(&unfit), less, again, Outcome::Throttled),
         ("broken", of(Ruling::Elsewhere), Some(&unfit), same, new, Outcome::Lost("reset".into())),
         (
             "broken while it waited",

@@ -59,7 +59,8 @@ impl Lane {
                 }
                 Err(ended) => {
                     // Other addresses are the same server: they would say the same.
-                    if matches!(ended.end, End::LoginRefused(_)) || ended.demand == Demand::Less {
+                    if matches!(ended.end, End::LoginRefused(_)) || ended.demand != Demand::AsBefore
+                    {
                         return Err(ended);
                     }
                     failed.push(address);
