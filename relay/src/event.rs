@@ -151,6 +151,8 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         down_for: Duration,
     },
+    /// An operator did something to messages: they are due now, held or released.
+    QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -203,6 +205,7 @@ impl Event {
             | Self::RouteHeld { .. }
             | Self::RouteResumed { .. }
             | Self::HostUp { .. }
+            | Self::QueueChanged { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

@@ -11,7 +11,7 @@ use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
 use relay::net::routes::Routes;
-use relay::spool::{Filter, Place, Spool, Way};
+use relay::spool::{Filter, Place, Spool, Stretch, Way};
 use tempfile::TempDir;
 use tests::peer::{Manners, Peer};
 use tokio::net::TcpListener;
@@ -102,7 +102,7 @@ async fn a_route_that_stands_still_holds_up_no_other() {
         let line = format!("To: {to}\r\n\r\n").into_bytes();
         assert!(arrived.contains(&line), "{to}");
     }
-    let page = relay.spool.list(&Filter::default(), 100).await;
+    let page = relay.spool.list(Filter::default(), Stretch::default(), 100).await.unwrap();
     let stuck: Vec<_> = page.messages.iter().filter(|m| waiting.contains(&m.id)).collect();
     let claimed = stuck.iter().filter(|summary| summary.place == Place::Claimed).count();
     assert!(claimed <= 2, "one is on its way, one is ready to follow");

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::mailroom::Mailroom;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
-use crate::event::Event;
 use crate::journal::Journal;
-use crate::mail::message::MessageId;
 use crate::net::routes::{RouteState, Routes, Standing};
-use crate::spool::{Spool, StoreError};
-
-/// The most messages that one answer lists.
-const LISTED_MAX: usize = 10_000;
+use crate::spool::Spool;
 
 /// The longest remark about a suspension, octets.
 const NOTE_MAX: usize = 256;
@@ -57,32 +53,21 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                 require(caller, Right::Change)?;
                 Said::of(&self.reload().await?)
             }
-            RelayRequest::QueueList { filter, limit } => {
-                require(caller, Right::Change)?;
-                Said::of(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
+            RelayRequest::QueueList { filter, stretch, limit } => {
+                self.mail(caller, "see mail")?.list(filter, stretch, limit).await
             }
-            RelayRequest::QueueShow { id } => {
-                require(caller, Right::Change)?;
-                Said::of(&self.spool.show(id).await.map_err(|error| about(id, &error))?)
+            RelayRequest::QueueShow { id } => self.mail(caller, "see mail")?.show(id).await,
+            RelayRequest::QueueRead { id, number } => {
+                self.mail(caller, "read mail")?.read(id, number).await
             }
-            RelayRequest::QueueRetry { ids: None } => {
-                require(caller, Right::Change)?;
-                Said::of(&self.spool.retry_all())
+            RelayRequest::QueueCount { act, filter, stretch } => {
+                self.mail(caller, "see mail")?.count(act, filter, stretch).await
             }
-            RelayRequest::QueueRetry { ids: Some(ids) } => {
-                require(caller, Right::Change)?;
-                for id in &ids {
-                    self.spool.retry(*id).map_err(|error| about(*id, &error))?;
-                }
-                Said::of(&ids.len())
+            RelayRequest::QueueChange { act, which } => {
+                self.mail(caller, "change mail")?.change(act, which).await
             }
-            RelayRequest::QueueDrop { ids } => {
-                require(caller, Right::Change)?;
-                for id in &ids {
-                    self.spool.remove(*id).await.map_err(|error| about(*id, &error))?;
-                    self.journal.write(Event::Dropped { id: *id, uid: caller.uid });
-                }
-                Said::of(&ids.len())
+            RelayRequest::Trace { id, from } => {
+                self.mail(caller, "see the life of a message")?.trace(id, from).await
             }
             RelayRequest::RouteList => {
                 require(caller, Right::Change)?;
@@ -113,6 +98,11 @@ fn remark(note: Option<String>) -> Result<Option<String>, String> {
 impl<F: Fn() -> Front> Desk<F> {
     fn routes(&self) -> Arc<Routes> {
         self.routes.borrow().clone()
+    }
+
+    /// Lets in whoever may do this with mail.
+    fn mail(&self, caller: Caller, deed: &str) -> Result<Mailroom<'_>, String> {
+        Mailroom::enter(&self.spool, &self.journal, caller, deed)
     }
 
     async fn reload(&self) -> Result<Option<String>, String> {
@@ -150,8 +140,4 @@ impl<F: Fn() -> Front> Desk<F> {
         };
         states.iter().filter_map(named).collect()
     }
-}
-
-fn about(id: MessageId, error: &StoreError) -> String {
-    format!("{id}: {error}")
 }

@@ -62,6 +62,7 @@ fn changed(kept: &Config, written: &Config) -> Vec<&'static str> {
         ("spool.path", kept.spool.path != written.spool.path),
         ("spool.reserve", kept.spool.reserve_bytes != written.spool.reserve_bytes),
         ("spool.messages", kept.spool.messages != written.spool.messages),
+        ("history", kept.history != written.history),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -83,6 +84,7 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
         relay: old.relay.clone(),
         listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),
+        history: old.history.clone(),
         ..new
     }
 }

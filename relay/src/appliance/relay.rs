@@ -25,6 +25,7 @@ use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
 use crate::event::Event;
+use crate::history::History;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
@@ -129,6 +130,7 @@ impl Delivering {
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
         let config = Arc::new(config);
+        let journal = &remembering(journal, &config);
         let report = journal.clone();
         let spool = Spool::open(&config.spool, move |event| report.write(event))
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
@@ -348,6 +350,20 @@ impl Relay {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
         self.journal.write(Event::Stopped { process: "relay" });
+    }
+}
+
+/// Puts the history beside the journal. Mail does not wait for one that cannot be kept.
+fn remembering(journal: &Journal, config: &Config) -> Journal {
+    let report = journal.clone();
+    match History::open(&config.history, move |event| report.write(event)) {
+        Ok(history) => journal.clone().with_history(history),
+        Err(error) => {
+            let folder = config.history.path.display();
+            let problem = format!("{folder}: no history is kept: {error}");
+            journal.write(Event::Trouble { room: "history", problem });
+            journal.clone()
+        }
     }
 }
 

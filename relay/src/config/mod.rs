@@ -55,6 +55,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// What is kept of the life of each message.
+    pub history: History,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
 }
@@ -246,6 +248,17 @@ pub struct Spool {
     pub reserve_bytes: u64,
     /// The most messages kept at a time.
     pub messages: usize,
+}
+
+/// `[history]`: what is kept of the life of each message, for `sallyport trace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The folder.
+    pub path: PathBuf,
+    /// For how long: whole days; zero keeps nothing.
+    pub keep: Duration,
+    /// The most octets in all; one day takes at most half of them.
+    pub size_bytes: u64,
 }
 
 /// `[spikes]`: when refused connection attempts are called a spike.

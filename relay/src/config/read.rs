@@ -11,8 +11,8 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX, Relay,
-    Spikes, Spool, check, unit,
+    Allow, Config, Gate, History, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX,
+    Relay, Spikes, Spool, check, unit,
 };
 use policy::policy;
 use route::{retry, route};
@@ -70,6 +70,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let routes = each(&root, "route", route);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
+    let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
@@ -90,6 +91,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         routes: values(routes)?,
         retry,
         spool,
+        history,
         spikes,
     })
 }
@@ -215,6 +217,20 @@ fn spool(table: &Table<'_>) -> Spool {
     };
     table.finish();
     spool
+}
+
+fn history(table: &Table<'_>, spool: &Spool) -> History {
+    let beside = spool.path.with_file_name("history");
+    let history = History {
+        path: table.or("path", beside, unit::path),
+        keep: table.or("keep", 14 * DAY, unit::duration),
+        size_bytes: table.or("size", 2 * GIB, unit::size(16 * MIB..=1 << 40)),
+    };
+    if !history.keep.is_zero() && history.keep < DAY {
+        table.report("keep", "write 1d or more, or 0d to keep no history");
+    }
+    table.finish();
+    history
 }
 
 fn spikes(table: &Table<'_>) -> Spikes {

@@ -8,19 +8,29 @@
 //! Not here: sockets, TLS and the spool (`net`), and how long deferred mail waits
 //! (`policy::retry`).
 
-use crate::smtp::extension::Extensions;
+use crate::smtp::extension::{Extension, Extensions};
 
-/// The extensions that are kept on the way out, so that clients may be offered them: none yet.
-pub const KEPT: Extensions = Extensions::NONE;
+/// The extensions that are kept on the way out, so that clients may be offered them.
+pub const KEPT: Extensions = Extensions::NONE
+    .with(Extension::SmtpUtf8)
+    .with(Extension::BinaryMime)
+    .with(Extension::RequireTls)
+    .with(Extension::FutureRelease)
+    .with(Extension::DeliverBy)
+    .with(Extension::MtPriority);
 
 pub mod action;
 pub mod addresses;
 pub mod attempt;
+pub mod carriage;
+pub mod chunk;
+mod commands;
 pub mod flow;
 pub mod health;
 pub mod login;
 pub mod offer;
 pub mod pace;
+pub mod parcel;
 pub mod pool;
 pub mod ruling;
 pub mod settlement;

@@ -65,7 +65,7 @@ impl Settlement {
     pub fn of(facts: Facts<'_>, legs: Vec<Leg>) -> Self {
         let mut rows = Vec::new();
         for Leg { route, remote, next_hop, judged, hold } in legs {
-            for Judged { recipient, ruling, status, why } in judged {
+            for Judged { recipient, ruling, status, why, relayed: _ } in judged {
                 let (fate, cause) = fate(facts, ruling, hold);
                 let reply = why.text().to_owned();
                 let failure = cause.map(|cause| Failure {
@@ -114,6 +114,11 @@ impl Settlement {
         events
     }
 
+    /// Returns what became of every recipient, with the name of its route.
+    pub fn results(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.rows.iter().map(|row| (row.route.as_str(), &row.outcome))
+    }
+
     /// Returns the outcomes for the spool.
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {
@@ -160,12 +165,14 @@ fn event(id: MessageId, row: &Row) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::outcome::Relayed;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn judged(recipient: &str, ruling: Ruling, code: Option<Enhanced>) -> Judged {
         let why = Diagnostic::Smtp("the reply".into());
-        Judged { recipient: recipient.parse().unwrap(), ruling, status: code, why }
+        let (recipient, relayed) = (recipient.parse().unwrap(), Relayed::WithoutDsn);
+        Judged { recipient, ruling, status: code, why, relayed }
     }
 
     fn settled(age: Duration, judged: Vec<Judged>) -> Settlement {

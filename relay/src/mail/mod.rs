@@ -3,6 +3,7 @@
 //! Not here: who may send what (`policy`), and where messages are kept (`spool`).
 
 pub mod bounce;
+pub mod convert;
 pub mod envelope;
 pub mod header;
 pub mod message;

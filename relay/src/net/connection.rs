@@ -1,25 +1,29 @@
 //! The loop around one [`Attempt`]: moves octets, does what the actions say.
 
-use std::io;
+mod stream;
+
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use jiff::Timestamp;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
-use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
+use stream::{Direction, Moved, Outgoing, Stream};
+
+use super::tls::describe;
 use super::tls_client::TlsClient;
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
 use crate::delivery::throttle::Demand;
-use crate::delivery::transaction::Parcel;
 use crate::spool::BodyReader;
 
 /// The most octets of a body that are sent under one deadline.
@@ -78,30 +82,6 @@ enum Turn {
     Closed(End),
 }
 
-enum Stream {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    /// Given up: no octet passes any more.
-    Gone,
-}
-
-/// What is to be sent, and how far that has got.
-enum Outgoing {
-    Nothing,
-    Octets {
-        octets: Zeroizing<Vec<u8>>,
-        sent: usize,
-    },
-    /// All is written and may lie in a buffer of TLS.
-    Unflushed,
-}
-
-enum Moved {
-    Read(usize),
-    Wrote(usize),
-    Flushed,
-}
-
 /// A body on its way.
 struct Cargo {
     reader: BodyReader,
@@ -127,10 +107,34 @@ impl Connection {
         new.rest().await
     }
 
-    /// Carries one message up to its rulings.
-    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> Carried {
+    /// Returns version and cipher suite of its TLS; none in the clear.
+    pub(super) fn tls_words(&self) -> Option<String> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(describe(stream.get_ref().1)),
+            Stream::Clear(_) | Stream::Gone => None,
+        }
+    }
+
+    /// Carries one message up to its rulings, in as many transactions as the next hop wants for its
+    /// recipients. Those that there was no transaction for any more have no ruling.
+    pub(super) async fn carry(mut self, mut parcel: Parcel, body: BodyReader) -> Carried {
+        let (mut all, mut most) = (Vec::new(), Demand::AsBefore);
+        loop {
+            let rest = parcel.split_off(self.attempt.room());
+            let Carried { judged, left, demand } = self.transact(parcel, body.clone()).await;
+            all.extend(judged);
+            most = most.max(demand);
+            match (rest, left) {
+                (Some(rest), Left::Ready(connection)) => (self, parcel) = (connection, rest),
+                (_, left) => return Carried { judged: all, left, demand: most },
+            }
+        }
+    }
+
+    /// Carries one transaction up to its rulings.
+    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> Carried {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
-        self.attempt.begin(parcel, Instant::now());
+        self.attempt.begin(parcel, Timestamp::now(), Instant::now());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
@@ -217,6 +221,7 @@ impl Connection {
             Action::SendSecret(octets) => self.send(octets),
             Action::Secure => self.secure().await,
             Action::ReadBody => self.feed(cargo).await,
+            Action::GoOn => self.attempt.go_on(Instant::now()),
             Action::Ready | Action::Settle(_) | Action::Close(_) => {}
         }
     }
@@ -295,93 +300,5 @@ impl Connection {
     fn lost(&mut self, words: &str) {
         self.stream = Stream::Gone;
         self.attempt.lost(words);
-    }
-}
-
-impl Outgoing {
-    fn advance(&mut self, count: usize) {
-        if let Self::Octets { octets, sent } = self {
-            *sent += count;
-            if *sent >= octets.len() {
-                *self = Self::Unflushed;
-            }
-        }
-    }
-}
-
-/// Which way octets were to move when it failed.
-enum Direction {
-    In,
-    Out,
-}
-
-impl Stream {
-    /// Writes, flushes or reads, in this order: an answer that is read was not given before the
-    /// octets it answers had left us.
-    fn poll_move(
-        &mut self,
-        context: &mut Context<'_>,
-        outgoing: &Outgoing,
-        incoming: &mut [u8],
-    ) -> Poll<Result<Moved, (Direction, io::Error)>> {
-        let out = match outgoing {
-            Outgoing::Octets { octets, sent } => {
-                Pin::new(&mut *self).poll_write(context, &octets[*sent..]).map_ok(Moved::Wrote)
-            }
-            Outgoing::Unflushed => {
-                Pin::new(&mut *self).poll_flush(context).map_ok(|()| Moved::Flushed)
-            }
-            Outgoing::Nothing => Poll::Pending,
-        };
-        if let Poll::Ready(out) = out {
-            return Poll::Ready(out.map_err(|error| (Direction::Out, error)));
-        }
-        let mut buffer = ReadBuf::new(incoming);
-        let read = Pin::new(self).poll_read(context, &mut buffer);
-        read.map_ok(|()| Moved::Read(buffer.filled().len())).map_err(|error| (Direction::In, error))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
     }
 }

@@ -3,30 +3,31 @@
 
 mod listing;
 mod opening;
+mod refusal;
 mod slot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::connection::{Carried, Connection, Ended, Left};
 use super::outbound::random;
-use super::password;
 use super::register::Register;
 use super::tls_client::TlsClient;
 use crate::config::{Config, NextHop, Route};
 use crate::delivery::action::End;
 use crate::delivery::addresses::Addresses;
-use crate::delivery::health::{self, Health, Use};
-use crate::delivery::ruling::Ruling;
+use crate::delivery::health::{Health, Use};
+use crate::delivery::parcel::Parcel;
+use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::Leg;
 use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Traffic};
-use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
-use crate::event::Event;
+use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
@@ -161,13 +162,7 @@ impl Lane {
         claim: &Claim,
         recipients: Vec<Address>,
     ) -> Vec<Leg> {
-        let envelope = claim.envelope();
-        let parcel = Parcel {
-            sender: envelope.sender.clone(),
-            recipients,
-            body: envelope.body,
-            size_bytes: claim.size_bytes(),
-        };
+        let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
         let mut passage = Passage {
             claim,
             trip: Trip::new(&self.route.name, parcel),
@@ -279,6 +274,7 @@ impl Lane {
                 Err(ended) => return self.missed(slot, ended, passage).await,
             },
         };
+        self.tell_carried(host, &connection, passage.claim);
         let Carried { judged, left, demand } =
             connection.carry(passage.trip.parcel(), passage.claim.body()).await;
         let outcome = Outcome::of(&judged, left.end(), demand, kept);
@@ -286,6 +282,8 @@ impl Lane {
         passage.pause = pause.or(passage.pause);
         match outcome {
             Outcome::Stale => passage.kept = Kept::New,
+            // Who has no ruling yet found no room on this connection: another one may have it.
+            Outcome::Carried | Outcome::PutOff if !is_sent_on(&judged) => {}
             Outcome::Carried
             | Outcome::PutOff
             | Outcome::Throttled
@@ -308,6 +306,16 @@ impl Lane {
             Left::Closed(End::Finished | End::Unfit(_)) => pause,
         };
         passage.trip.enter(self.hop(host), judged, hold);
+    }
+
+    /// Tells the history over which connection a message goes.
+    fn tell_carried(&self, host: usize, connection: &Connection, claim: &Claim) {
+        let history = self.journal.history();
+        if history.is_kept() {
+            let (route, next_hop) = (self.route.name.clone(), name(self.hop(host)));
+            let (tls, began_at) = (connection.tls_words(), Timestamp::now());
+            history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
+        }
     }
 
     /// Enters that no connection could be made.
@@ -338,41 +346,14 @@ impl Lane {
         None
     }
 
-    /// Decides whether the route can be used now.
-    async fn usable(&self) -> Use {
-        let now = Instant::now();
-        let health = lock(&self.health).clone();
-        let password = match (&health, &self.route.login) {
-            (Health::Suspended { .. }, Some(login)) => password::fingerprint_of_file(login).await,
-            (Health::Suspended { .. }, None) | (Health::Up, _) => None,
-        };
-        health.check(now, password)
-    }
-
-    /// Remembers that a host refused our login; returns how long the route is left alone, and why.
-    async fn suspend(&self, hop: &NextHop, words: &str) -> (Duration, String) {
-        let refused = match &self.route.login {
-            Some(login) => password::fingerprint_of_file(login).await,
-            None => None,
-        };
-        let reason = format!("{} refused our login: {words}", name(hop));
-        let now = Instant::now();
-        let mut health = lock(&self.health);
-        let before = std::mem::take(&mut *health);
-        *health = before.clone().suspended(now, &reason, refused.unwrap_or_default());
-        if *health != before {
-            let route = self.route.name.clone();
-            self.journal.write(Event::RouteSuspended { route, reason: reason.clone() });
-        }
-        match health.check(now, refused) {
-            Use::Hold(wait, _) => (wait, reason),
-            Use::Try => (health::SUSPENDED, reason),
-        }
-    }
-
     fn hop(&self, host: usize) -> &NextHop {
         &self.route.hosts[host].hop
     }
+}
+
+/// Tells whether a host sent a recipient elsewhere.
+fn is_sent_on(judged: &[Judged]) -> bool {
+    judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere)
 }
 
 /// Leads a connection to its next message while the last one is settled already.

@@ -20,9 +20,11 @@ use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
+use crate::history::{self, Fact};
 use crate::journal::Journal;
 use crate::mail::bounce::{self, Addressee, Report, header_section};
 use crate::mail::message::MessageId;
+use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
@@ -137,7 +139,7 @@ async fn reap(outbound: &Outbound) {
 /// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
 /// was closed or had no room, stay open.
 async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
-    let claim = Arc::new(claim);
+    let (claim, began_at) = (Arc::new(claim), Timestamp::now());
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
@@ -155,7 +157,7 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
         legs.extend(trip.unwrap_or_default());
     }
     if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs).await;
+        outbound.settle(claim, legs, began_at).await;
     }
 }
 
@@ -211,7 +213,7 @@ impl Outbound {
 
     /// Writes down what became of a message; first the report about it, if there is one to write.
     /// A crash in between repeats the report; the other order could lose it.
-    async fn settle(&self, claim: Claim, legs: Vec<Leg>) {
+    async fn settle(&self, claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
         let facts = Facts {
@@ -232,13 +234,38 @@ impl Outbound {
         };
         let id = claim.id();
         let events = settlement.events();
+        let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
-            Ok(()) => events.into_iter().chain(told).for_each(|event| self.journal.write(event)),
+            Ok(()) => {
+                if let Some(attempted) = attempted {
+                    self.journal.history().enter(id, attempted);
+                }
+                events.into_iter().chain(told).for_each(|event| self.journal.write(event));
+            }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
                 self.journal.write(Event::Trouble { room: "net", problem });
             }
         }
+    }
+
+    /// Returns what the history is told of an attempt, if one is kept.
+    fn attempted(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        began_at: Timestamp,
+    ) -> Option<Fact> {
+        self.journal.history().is_kept().then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+            let done = settlement.results().filter(done).count();
+            Fact::Attempted {
+                number: claim.attempts() + 1,
+                began_at,
+                results: history::told(settlement.results()),
+                open: claim.pending().len().saturating_sub(done),
+            }
+        })
     }
 
     /// Puts a report about the failures of `settlement` into the spool. Returns what there is to
@@ -273,6 +300,8 @@ impl Outbound {
             nonce: random(),
         };
         let id = self.commit(&report).await?;
+        self.journal.history().enter(about, Fact::Reported { report: id });
+        self.journal.history().enter(id, Fact::Report { about });
         Ok(Some(Event::Bounced { id, about }))
     }
 

@@ -226,6 +226,7 @@ impl Session {
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         match self.hello {
             Some(Hello::Extended(_)) => {
+                self.mechanism = exchange::known(mechanism);
                 let turn = Exchange::begin(mechanism, initial, self.means());
                 self.turn(turn);
             }

@@ -191,6 +191,8 @@ pub struct Session {
     hello: Option<Hello>,
     channel: Option<Channel>,
     login: Option<String>,
+    /// By which the client proves its identity, or has proved it.
+    mechanism: Option<&'static str>,
     announced: Announced,
     transaction: Option<Transaction>,
     /// Whose fault it is if there is none: what a client has pipelined behind a MAIL that we refuse is
@@ -234,6 +236,7 @@ impl Session {
             hello: None,
             channel: None,
             login: None,
+            mechanism: None,
             announced: Announced::default(),
             transaction: None,
             blame: Blame::Client,
@@ -290,6 +293,12 @@ impl Session {
     /// Tells whether the spool takes messages, before a piece of input is handed over.
     pub const fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    /// Returns by which mechanism the client has proved its identity, or last tried to.
+    #[must_use]
+    pub const fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism
     }
 
     /// Returns what is to be done next; none: wait for input, an answer or the deadline.

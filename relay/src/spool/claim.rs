@@ -104,8 +104,9 @@ impl Claim {
     }
 }
 
-/// Reads the body of a claimed message part by part and checks what it reads.
-#[derive(Debug)]
+/// Reads the body of a claimed message part by part and checks what it reads. A clone reads on from
+/// the same place.
+#[derive(Clone, Debug)]
 pub struct BodyReader {
     shared: Arc<Shared>,
     id: MessageId,

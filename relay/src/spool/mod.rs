@@ -13,7 +13,7 @@
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do            holding   hold and release
-//! captured what is kept instead of sent
+//! captured what is kept instead of sent        listing   looking through the queue in slices
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
@@ -30,6 +30,7 @@ mod failure;
 mod holding;
 mod index;
 mod label;
+mod listing;
 mod order;
 mod queue;
 mod record;
@@ -68,7 +69,8 @@ pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
 pub use label::Way;
-pub use queue::{Details, Filter, Page, Place, Status, Summary};
+pub use listing::{Filter, Finding, Page, Stretch};
+pub use queue::{Details, Piece, Place, Status, Summary};
 
 use disk::{Disk, Folder};
 use order::Command;
@@ -257,11 +259,55 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
-    /// Lists messages, oldest first: at most `limit` of those that `filter` admits.
+    /// Lists messages, oldest first: at most `limit` (at least 1) of those in `stretch` that `filter` admits.
     ///
-    /// One call looks at 10,000 messages at most; [`Page::next`] says where to go on.
-    pub async fn list(&self, filter: &Filter, limit: usize) -> Page {
-        queue::list(&self.shared, filter, limit).await
+    /// One call looks for a tenth of a second at most; [`Page::next`] says where to go on. Each message that
+    /// is there from the first call to the last comes once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the system has no thread for it.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.look(move |shared| listing::list(shared, &filter, stretch, limit)).await
+    }
+
+    /// Finds messages as [`Spool::list`] does, without reading envelopes that the filter does not ask of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::list`].
+    pub async fn find(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Finding, StoreError> {
+        self.look(move |shared| listing::find(shared, &filter, stretch, limit)).await
+    }
+
+    /// Does something that blocks on the disk.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let looking = tokio::task::spawn_blocking(move || look(&shared));
+        looking.await.map_err(|problem| StoreError::Failed(problem.to_string()))
+    }
+
+    /// Reads the piece of a message's text with this number, counted from 0; each is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`], also if there is no such piece; [`StoreError::Damaged`],
+    /// [`StoreError::Failed`].
+    pub async fn read_piece(&self, id: MessageId, number: usize) -> Result<Piece, StoreError> {
+        queue::read_piece(&self.shared, id, number).await
     }
 
     /// Shows everything about a message but its body.
@@ -283,9 +329,9 @@ impl Spool {
         queue::retry(&self.shared, id)
     }
 
-    /// Makes all waiting messages due now and returns how many there are.
+    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
     pub fn retry_all(&self) -> usize {
-        queue::retry_all(&self.shared)
+        listing::retry_all(&self.shared)
     }
 
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.

@@ -87,6 +87,20 @@ fn the_envelope_says_what_the_body_is_whatever_was_declared() {
 }
 
 #[test]
+fn mail_in_utf8_is_traced_as_such_and_kept_to_the_octet() {
+    let mut desk = ready_as("few");
+    let group = "MAIL FROM:<joe@example.net> SMTPUTF8\r\n\
+                 RCPT TO:<d\u{fc}@example.com>\r\nDATA\r\n";
+    desk.send(group.as_bytes(), usize::MAX);
+    desk.send("From: J\u{f6} <joe@example.net>\r\n\r\nhi\r\n.\r\n".as_bytes(), 3);
+    let (envelope, stored) = &desk.stored[0];
+    let stored = std::str::from_utf8(stored).unwrap();
+    assert!(stored.contains("\r\n\tby relay.example.net with UTF8SMTPSA id "), "{stored}");
+    assert!(stored.ends_with("From: J\u{f6} <joe@example.net>\r\n\r\nhi\r\n"), "{stored}");
+    assert_eq!((envelope.body, envelope.recipients[0].local()), (Body::EightBit, "d\u{fc}"));
+}
+
+#[test]
 fn the_envelope_has_the_priority_that_the_policy_grants() {
     for (login, parameters, priority) in [
         ("few", "", Some(2)),

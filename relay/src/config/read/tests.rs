@@ -115,6 +115,7 @@ fn each_problem_is_named_with_place_and_remedy() {
         ("[[gate.allow]]\ntag = \"t\"", "line 3, column 1: gate.allow.cidr: this key is required"),
         ("[limits]\nidle = \"5x\"", "line 4, column 8: limits.idle: \"5x\" is no duration"),
         ("[limits]\nmessage-size = \"1TiB\"", "column 16: limits.message-size: expected a size"),
+        ("[history]\nkeep = \"12h\"", "line 4, column 8: history.keep: write 1d or more, or 0d"),
         ("[limits]\nerrors = 0", "limits.errors: 0 is not within 1 to 1000"),
         (
             "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients = [\"<>\"]",

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::mail::bounce::Diagnostic;
+use crate::mail::outcome::Relayed;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -139,6 +140,7 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
         ruling,
         status,
         why: Diagnostic::Own(String::new()),
+        relayed: Relayed::WithoutDsn,
     };
     let of = |ruling| vec![judged(ruling, None)];
     let lost = vec![judged(Ruling::Deferred, Some(Enhanced(4, 4, 2)))];

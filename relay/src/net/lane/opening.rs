@@ -9,11 +9,9 @@ use tokio::time::timeout;
 use super::{Lane, lock};
 use crate::config::{NextHop, RouteTls};
 use crate::delivery::action::End;
-use crate::delivery::health::Health;
 use crate::delivery::login::Credentials;
 use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::throttle::Demand;
-use crate::event::Event;
 use crate::net::connection::{Connection, Ended};
 use crate::net::password;
 use crate::net::tls_client::TlsClient;
@@ -111,15 +109,6 @@ impl Lane {
         if !idle.is_empty() && idle.len() + in_use > self.route.connections {
             let (_, connection) = idle.remove(0);
             tokio::spawn(connection.quit());
-        }
-    }
-
-    /// Ends a suspension: the login works.
-    fn logged_in(&self) {
-        let before = std::mem::take(&mut *lock(&self.health));
-        if before != Health::Up {
-            let route = self.route.name.clone();
-            self.journal.write(Event::RouteResumed { route, uid: None });
         }
     }
 

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::policy::credential::StoredKeys;
 pub use mechanism::Tokens;
 use mechanism::{Binding, Mechanism};
-pub(super) use mechanism::{Means, offered};
+pub(super) use mechanism::{Means, known, offered};
 pub use proof::{Credentials, Proof, Token, TokenMechanism, Wanted};
 use scram::{ClientFirst, Offers, ScramFault};
 use server::{Next, Server, Shown, Told};
