@@ -141,3 +141,67 @@ impl<F: Fn() -> Front> Desk<F> {
         states.iter().filter_map(named).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::net::register::Register;
+
+    const OPERATOR: Caller = Caller { uid: 0, right: Right::Change };
+    const ANYBODY: Caller = Caller { uid: 4_000_004, right: Right::Look };
+
+    fn desk(folder: &std::path::Path) -> Desk<impl Fn() -> Front + Send + Sync + 'static> {
+        let text = format!(
+            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+             [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
+             [tls]\ncertificate = '/c'\nkey = '/k'\n[spool]\npath = '{}'\n\
+             [[route]]\nname = 'smarthost'\nhosts = ['smtp.example.net:587']\n",
+            folder.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
+        let register = Arc::new(Register::open(folder).unwrap());
+        let journal = Journal::memory();
+        let routes = watch::Sender::new(Routes::new(&config, &journal, &register)).subscribe();
+        let front = || Front { serving: true, guard: "guarded", sessions: 0 };
+        Desk { spool, routes, journal, front, reload: mpsc::channel(1).0 }
+    }
+
+    fn suspend(note: &str) -> RelayRequest {
+        RelayRequest::RouteSuspend { route: "smarthost".into(), note: Some(note.into()) }
+    }
+
+    #[tokio::test]
+    async fn an_operator_suspends_a_route_and_everybody_is_told_that_but_not_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        assert!(desk.status().troubled.is_empty());
+        desk.answer(suspend("they move"), Vec::new(), OPERATOR).await.unwrap();
+        let said = desk.answer(RelayRequest::Status, Vec::new(), ANYBODY).await.unwrap();
+        let status: RelayStatus = serde_json::from_slice(said.json()).unwrap();
+        assert_eq!(status.troubled, ["route smarthost: it is suspended, its mail waits"]);
+        let said = desk.answer(RelayRequest::RouteList, Vec::new(), OPERATOR).await.unwrap();
+        let routes: Vec<RouteState> = serde_json::from_slice(said.json()).unwrap();
+        assert_eq!(routes[0].reason.as_deref(), Some("suspended by uid 0: they move"));
+        let resume = RelayRequest::RouteResume { route: "smarthost".into() };
+        desk.answer(resume, Vec::new(), OPERATOR).await.unwrap();
+        assert!(desk.status().troubled.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_neither_stops_routes_nor_sees_their_hosts() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        let resume = RelayRequest::RouteResume { route: "smarthost".into() };
+        for request in [suspend("x"), resume, RelayRequest::RouteList] {
+            let refusal = desk.answer(request, Vec::new(), ANYBODY).await.unwrap_err();
+            assert!(refusal.contains("uid 4000004"), "{refusal}");
+        }
+        for note in ["a\nb", &"x".repeat(NOTE_MAX + 1)] {
+            let refusal = desk.answer(suspend(note), Vec::new(), OPERATOR).await.unwrap_err();
+            assert!(refusal.starts_with("a note has at most 256 octets"), "{refusal}");
+        }
+        assert!(desk.status().troubled.is_empty());
+    }
+}

@@ -108,3 +108,53 @@ fn host_row(route: &str, host: &HostState) -> [String; 8] {
         host.reason.clone().unwrap_or_else(none),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_and_its_hosts_are_one_row_each() {
+        let host = HostState {
+            host: "smtp.example.net:587".into(),
+            order: 1,
+            weight: 3,
+            health: "down".into(),
+            reason: Some("refused".into()),
+            since: "2026-01-31T12:00:00Z".parse().ok(),
+            next_probe: "2026-01-31T12:00:10Z".parse().ok(),
+            paused_until: None,
+            in_use: 1,
+            limit: 2,
+            carried: 5,
+            put_off: 4,
+            throttled: 3,
+            failed: 2,
+        };
+        let route = RouteState {
+            name: "smarthost".into(),
+            standing: Standing::Down,
+            reason: Some("smtp.example.net:587 is down: refused".into()),
+            since: host.since,
+            until: None,
+            hosts: vec![host],
+            in_use: 1,
+            idle: 0,
+            connections: 10,
+            in_memory: 7,
+            rate: Some("20/s".into()),
+            rate_per_second: Some(10.0),
+        };
+        let why = "smtp.example.net:587 is down: refused";
+        let row = ["smarthost", "down", "2026-01-31T12:00:00Z", "1/10", "0", "7"];
+        assert_eq!(route_row(&route)[..6], row);
+        assert_eq!(route_row(&route)[6..], ["20/s, now 10.00/s", why]);
+        let row = ["smarthost", "smtp.example.net:587", "1, weight 3", "down"];
+        assert_eq!(host_rows(&route)[0][..4], row);
+        let did = "carried 5, put off 4, throttled 3, failed 2";
+        assert_eq!(host_rows(&route)[0][4..], ["2026-01-31T12:00:10Z", "1/2", did, "refused"]);
+        let read: RouteState =
+            serde_json::from_str(&serde_json::to_string(&route).unwrap()).unwrap();
+        assert_eq!(read, route, "other programs read what is said");
+    }
+}
