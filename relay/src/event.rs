@@ -134,6 +134,8 @@ pub enum Event {
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
+    /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.
+    Notified { id: MessageId, about: MessageId, news: &'static str },
     /// A report could not be delivered anywhere.
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
@@ -206,6 +208,7 @@ impl Event {
             | Self::RouteResumed { .. }
             | Self::HostUp { .. }
             | Self::QueueChanged { .. }
+            | Self::Notified { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

@@ -25,7 +25,7 @@
 
 // The language of SMTP: addresses, lines, commands, replies, the end of a message.
 pub mod smtp;
-// What is moved: envelope, message id, header section, outcome, bounce.
+// What is moved: envelope, message id, header section, outcome, report.
 pub mod mail;
 // Everything the appliance can say about itself.
 pub mod event;

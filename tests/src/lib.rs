@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod frames;
+pub mod hop;
 pub mod lists;
 pub mod measure;
 pub mod misconduct;

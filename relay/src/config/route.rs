@@ -77,4 +77,6 @@ pub struct Retry {
     pub after: Vec<Duration>,
     /// When the sender gets a failure report instead of another attempt.
     pub expire: Duration,
+    /// When the sender is told that his message is late; from [`Retry::expire`] on: never.
+    pub delay_report: Duration,
 }

@@ -8,16 +8,11 @@
 //! Not here: sockets, TLS and the spool (`net`), and how long deferred mail waits
 //! (`policy::retry`).
 
-use crate::smtp::extension::{Extension, Extensions};
+use crate::smtp::extension::Extensions;
 
-/// The extensions that are kept on the way out, so that clients may be offered them.
-pub const KEPT: Extensions = Extensions::NONE
-    .with(Extension::SmtpUtf8)
-    .with(Extension::BinaryMime)
-    .with(Extension::RequireTls)
-    .with(Extension::FutureRelease)
-    .with(Extension::DeliverBy)
-    .with(Extension::MtPriority);
+/// The extensions that are kept on the way out, so that clients may be offered them: all that we
+/// know.
+pub const KEPT: Extensions = Extensions::ALL;
 
 pub mod action;
 pub mod addresses;

@@ -1,7 +1,7 @@
 //! What an answer means for the recipients it is about.
 
-use crate::mail::bounce::Diagnostic;
 use crate::mail::outcome::Relayed;
+use crate::mail::report::Diagnostic;
 use crate::smtp::address::Address;
 use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;

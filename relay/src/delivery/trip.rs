@@ -95,9 +95,9 @@ pub fn name(host: &NextHop) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::bounce::Diagnostic;
     use crate::mail::envelope::{Body, Terms};
     use crate::mail::outcome::Relayed;
+    use crate::mail::report::Diagnostic;
     use crate::smtp::address::ReversePath;
 
     fn trip() -> Trip {
@@ -113,8 +113,8 @@ mod tests {
 
     fn judged(recipient: &str, ruling: Ruling, words: &str) -> Judged {
         let recipient = format!("{recipient}@example.com").parse().unwrap();
-        let (why, relayed) = (Diagnostic::Smtp(words.into()), Relayed::WithoutDsn);
-        Judged { recipient, ruling, status: None, why, relayed }
+        let why = Diagnostic::Smtp(words.into());
+        Judged { recipient, ruling, status: None, why, relayed: Relayed::WithoutDsn }
     }
 
     fn shown(legs: &[Leg]) -> Vec<(String, String, Ruling, String)> {

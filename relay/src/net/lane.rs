@@ -15,8 +15,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::connection::{Carried, Connection, Ended, Left};
-use super::outbound::random;
 use super::register::Register;
+use super::reporting::random;
 use super::tls_client::TlsClient;
 use crate::config::{Config, NextHop, Route};
 use crate::delivery::action::End;

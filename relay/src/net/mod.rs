@@ -6,6 +6,7 @@ mod lane;
 pub mod outbound;
 mod password;
 pub mod register;
+mod reporting;
 pub mod routes;
 mod stamp;
 pub mod tls_client;

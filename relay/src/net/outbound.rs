@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::lane::Lane;
+use super::reporting;
 use super::routes::Routes;
-use super::way::way_of;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -22,22 +22,18 @@ use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
 use crate::history::{self, Fact};
 use crate::journal::Journal;
-use crate::mail::bounce::{self, Addressee, Report, header_section};
-use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::route_for;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
-use crate::spool::{Claim, Spool, StoreError, Way};
+use crate::spool::{Claim, Spool, Way};
 
 /// How long messages under way may take to be settled when the relay stops. What is cut off then
 /// is tried again after the start, and may arrive twice.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often idle connections are looked at.
 const REAP: Duration = Duration::from_secs(1);
-/// How long recipients wait whose failure could not be reported yet.
-const REPORT_RETRY: Duration = Duration::from_secs(60);
 
 /// What every task of the outbound side shares.
 struct Outbound {
@@ -211,27 +207,30 @@ impl Outbound {
         sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
     }
 
-    /// Writes down what became of a message; first the report about it, if there is one to write.
-    /// A crash in between repeats the report; the other order could lose it.
-    async fn settle(&self, claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
+    /// Writes down what became of a message; first the reports about it, if there are any to write.
+    /// A crash in between repeats a report; the other order could lose it.
+    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
+        let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
+        let released_at = claim.envelope().terms.hold_until.unwrap_or(Timestamp::MIN);
         let facts = Facts {
             id: claim.id(),
+            envelope: claim.envelope(),
+            told: &told,
             retry: &retry,
             attempts: claim.attempts(),
-            age: Duration::try_from(now.duration_since(claim.accepted_at())).unwrap_or_default(),
-            jitter: random() as u32,
+            since: claim.accepted_at().max(released_at),
+            now,
+            jitter: reporting::random() as u32,
         };
         let settlement = Settlement::of(facts, legs);
-        let (settlement, told) = match self.report(&claim, &settlement, now).await {
-            Ok(told) => (settlement, told),
-            Err(problem) => {
-                let problem = format!("the report about {} was not written: {problem}", claim.id());
-                let trouble = Event::Trouble { room: "net", problem };
-                (settlement.without_failures(REPORT_RETRY), Some(trouble))
-            }
-        };
+        let (settlement, reported) =
+            reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
+        for event in &reported {
+            self.remember(event);
+        }
+        claim.told(&settlement.told(), now);
         let id = claim.id();
         let events = settlement.events();
         let attempted = self.attempted(&claim, &settlement, began_at);
@@ -240,7 +239,7 @@ impl Outbound {
                 if let Some(attempted) = attempted {
                     self.journal.history().enter(id, attempted);
                 }
-                events.into_iter().chain(told).for_each(|event| self.journal.write(event));
+                events.into_iter().chain(reported).for_each(|event| self.journal.write(event));
             }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
@@ -268,76 +267,17 @@ impl Outbound {
         })
     }
 
-    /// Puts a report about the failures of `settlement` into the spool. Returns what there is to
-    /// say about it.
-    async fn report(
-        &self,
-        claim: &Claim,
-        settlement: &Settlement,
-        now: Timestamp,
-    ) -> Result<Option<Event>, StoreError> {
-        let failures = settlement.failures();
-        if failures.is_empty() {
-            return Ok(None);
-        }
-        let about = claim.id();
-        let to = match bounce::addressee(claim.envelope(), &failures, &self.config.postmaster) {
-            Addressee::Mailbox(to) => to,
-            Addressee::Nobody => {
-                let reason = failures[0].diagnostic.text().to_owned();
-                return Ok(Some(Event::BounceDropped { id: about, reason }));
-            }
-        };
-        let start = read_start(claim).await;
-        let report = Report {
-            hostname: &self.config.hostname,
-            to: &to,
-            about,
-            arrived_at: claim.accepted_at(),
-            now,
-            failures: &failures,
-            header: header_section(&start),
-            nonce: random(),
-        };
-        let id = self.commit(&report).await?;
-        self.journal.history().enter(about, Fact::Reported { report: id });
-        self.journal.history().enter(id, Fact::Report { about });
-        Ok(Some(Event::Bounced { id, about }))
-    }
-
-    async fn commit(&self, report: &Report<'_>) -> Result<MessageId, StoreError> {
-        let envelope = report.envelope();
-        let way = way_of(&self.config, &envelope);
-        let mut draft = self.spool.draft(envelope)?.toward(way);
-        draft.append(&report.text()).await;
-        draft.commit().await
-    }
-}
-
-/// Reads as much of a message as a report gives back; less if it cannot be read.
-async fn read_start(claim: &Claim) -> Vec<u8> {
-    let mut body = claim.body();
-    let mut start = Vec::new();
-    while start.len() < bounce::HEADER_MAX {
-        match body.read_chunk().await {
-            Ok(Some(chunk)) => start.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
+    /// Enters a report into the history of the message that it is about, and begins its own.
+    fn remember(&self, reported: &Event) {
+        if let Event::Bounced { id, about } | Event::Notified { id, about, .. } = *reported {
+            self.journal.history().enter(about, Fact::Reported { report: id });
+            self.journal.history().enter(id, Fact::Report { about });
         }
     }
-    start
 }
 
 /// Returns whose mail a message is.
 fn client(claim: &Claim) -> Client<'_> {
     let envelope = claim.envelope();
     Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
-}
-
-/// Returns a random number.
-pub(super) fn random() -> u64 {
-    let mut octets = [0; 8];
-    // The operating system's generator seeded the library's; it does not fail after that. If it
-    // did, a number that is known would only make waits even and boundaries guessable.
-    let _ = aws_lc_rs::rand::fill(&mut octets);
-    u64::from_ne_bytes(octets)
 }

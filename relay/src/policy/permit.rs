@@ -62,12 +62,18 @@ impl<'a> Permit<'a> {
         limits
     }
 
-    /// Returns when the client's mail is tried again, and when it is given up.
+    /// Returns when the client's mail is tried again, when its sender hears that it is late, and
+    /// when it is given up. A list of waits has no lower one: the login's comes before the tag's.
     #[must_use]
     pub fn retry(&self) -> Retry {
-        let expire = self.lowest(|policy| policy.expire).unwrap_or(Duration::MAX);
-        let Retry { after, expire: latest } = self.config.retry.clone();
-        Retry { after, expire: latest.min(expire) }
+        let of_config = &self.config.retry;
+        let lower = |number: Option<Duration>, than: Duration| number.map_or(than, |n| n.min(than));
+        let after = self.policies().find_map(|policy| policy.retry_after.as_ref());
+        Retry {
+            after: after.unwrap_or(&of_config.after).clone(),
+            expire: lower(self.lowest(|policy| policy.expire), of_config.expire),
+            delay_report: lower(self.lowest(|policy| policy.delay_report), of_config.delay_report),
+        }
     }
 
     /// Returns the name of the route that a policy names, the login's before the tag's; none: the
@@ -142,6 +148,27 @@ mod tests {
             ("the login's is lower", high, low, (1, 5, 2)),
             ("each number for itself", mixed, "recipients-per-message = 7", (1, 7, 9)),
             ("never more than the configuration's", high, high, (50, 1000, 120)),
+        ];
+        for (row, tag, login, expected) in rows {
+            assert_eq!(shown(tag, login), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn retries_are_those_of_the_login_then_of_the_tag_and_the_earlier_report_of_delay() {
+        let shown = |tag: &str, login: &str| {
+            let config = config(tag, login);
+            let retry = Permit::of(&config, APP_ON_WEB).retry();
+            (retry.after[0].as_secs(), retry.delay_report.as_secs() / HOUR.as_secs())
+        };
+        let quick = "retry-after = [\"5s\", \"9s\"]\ndelay-report = \"1h\"";
+        let slow = "retry-after = [\"7s\"]\ndelay-report = \"9h\"";
+        let rows = [
+            ("neither: the configuration's", "", "", (60, 4)),
+            ("the tag's", quick, "", (5, 1)),
+            ("the login's", "", quick, (5, 1)),
+            ("the login's waits, the earlier report", quick, slow, (7, 1)),
+            ("never later than the configuration's", "", slow, (7, 4)),
         ];
         for (row, tag, login, expected) in rows {
             assert_eq!(shown(tag, login), expected, "{row}");

@@ -68,6 +68,16 @@ impl Claim {
         &self.progress
     }
 
+    /// Remembers that the sender was told at `now` that these recipients wait; written down when
+    /// the message is settled, if any of them is still open then.
+    pub fn told(&mut self, recipients: &[Address], now: Timestamp) {
+        for (recipient, progress) in self.envelope.recipients.iter().zip(&mut self.progress) {
+            if recipients.contains(recipient) {
+                progress.told = Some(now);
+            }
+        }
+    }
+
     /// Returns how many attempts were settled before.
     #[must_use]
     pub const fn attempts(&self) -> u32 {

@@ -16,7 +16,7 @@
 //! captured what is kept instead of sent        listing   looking through the queue in slices
 //! ```
 //!
-//! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
+//! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
 
 mod agenda;
 mod batch;

@@ -58,7 +58,7 @@ fn moments(line: &Line) -> Vec<Moment> {
             now(format!("a report about failures went into the spool: {report}"))
         }
         Fact::Carried { route, next_hop, tls, began_at } => {
-            let tls = tls.as_ref().map_or_else(|| "in the clear".to_owned(), |tls| tls.clone());
+            let tls = tls.as_ref().map_or_else(|| "in the clear".to_owned(), Clone::clone);
             let what = format!("route {route}: spoken to {next_hop}, {tls}");
             vec![Moment { at: *began_at, what }]
         }

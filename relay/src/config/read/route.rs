@@ -1,15 +1,19 @@
 //! `[[route]]` and `[retry]`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{DAY, MINUTE, NAME_MAX, SECOND, size, small, unit};
+use super::{DAY, HOUR, MINUTE, NAME_MAX, SECOND, size, small, unit};
 use crate::config::raw::{Presence, Table};
 use crate::config::{NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
 
 /// The highest order and the highest weight of a next hop.
 const SHARE_MAX: u64 = 1000;
+
+/// The most waits between attempts that are named.
+const WAITS_MAX: usize = 100;
 
 /// Reads a `[[route]]`.
 pub(super) fn route(table: &Table<'_>) -> Option<Route> {
@@ -84,10 +88,20 @@ pub(super) fn retry(table: &Table<'_>) -> Retry {
     } else {
         written
     };
-    let retry = Retry { after, expire: table.or("expire", 5 * DAY, unit::duration) };
-    if retry.after.iter().any(|wait| *wait < SECOND) {
-        table.report("after", "a wait is at least a second");
-    }
+    let expire = table.or("expire", 5 * DAY, unit::duration);
+    let delay_report = table.or("delay-report", 4 * HOUR, unit::duration);
+    let retry = Retry { after, expire, delay_report };
+    check_waits(table, "after", &retry.after);
     table.finish();
     retry
+}
+
+/// Checks the waits between attempts.
+pub(super) fn check_waits(table: &Table<'_>, key: &str, waits: &[Duration]) {
+    if waits.iter().any(|wait| *wait < SECOND) {
+        table.report(key, "a wait is at least a second");
+    }
+    if waits.len() > WAITS_MAX {
+        table.report(key, &format!("at most {WAITS_MAX} waits are named; the last one repeats"));
+    }
 }

@@ -130,6 +130,14 @@ fn each_problem_is_named_with_place_and_remedy() {
             "line 6, column 10: policy.expire: mail lives at least a second",
         ),
         (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nretry-after = []",
+            "line 6, column 15: policy.retry-after: name at least one wait",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nretry-after = [\"1m\", \"1ms\"]",
+            "policy.retry-after: a wait is at least a second",
+        ),
+        (
             "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients-per-message = 3001",
             "policy.recipients-per-message: 3001 is not within 1 to 3000",
         ),

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mail::bounce::Diagnostic;
+
 use crate::mail::outcome::Relayed;
+use crate::mail::report::Diagnostic;
 
 const SECOND: Duration = Duration::from_secs(1);
 
