@@ -11,4 +11,5 @@ pub mod mutate;
 pub mod named;
 pub mod need;
 pub mod peer;
+pub mod sender;
 pub mod world;

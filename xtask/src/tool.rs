@@ -72,6 +72,12 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Runs("/usr/bin/python3", &["-c", "import aiosmtpd"]),
         purpose: "a next hop that we did not write, with faults on demand",
     },
+    Tool {
+        name: "dkimpy",
+        package: "python3-dkim python3-nacl",
+        proof: Proof::Runs("/usr/bin/python3", &["-c", "import dkim, nacl"]),
+        purpose: "verifies our signatures",
+    },
     program("postfix", "postfix", "a next hop that we did not write; smtp-source and smtp-sink"),
     Tool {
         name: "exim4",

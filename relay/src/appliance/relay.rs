@@ -34,6 +34,7 @@ use crate::net::outbound;
 use crate::net::register::Register;
 use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
+use crate::net::signing::Keys;
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
@@ -129,6 +130,9 @@ impl Delivering {
 
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
+        if let Some(problem) = Keys::load(&config).problems().next() {
+            anyhow::bail!("{problem}");
+        }
         let config = Arc::new(config);
         let journal = &remembering(journal, &config);
         let report = journal.clone();

@@ -4,6 +4,7 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod dkim;
 mod policy;
 mod raw;
 mod read;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use dkim::Dkim;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
 pub use route::{NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
@@ -51,6 +53,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Where mail goes next; at most one is the default.
     pub routes: Vec<Route>,
+    /// Who signs the mail of which domain.
+    pub dkim: Vec<Dkim>,
     /// When a deferred message is tried again.
     pub retry: Retry,
     /// Where messages are kept.

@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod dkim;
 mod policy;
 mod route;
 mod tls;
@@ -68,6 +69,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
     let routes = each(&root, "route", route);
+    let dkim = each(&root, "dkim", dkim::dkim);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
     let history = history(&root.table("history"), &spool);
@@ -78,6 +80,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     tls::check(tls.as_ref(), &listeners);
     check::policies(&policies, &routes);
     check::routes(&routes);
+    dkim::check(&dkim);
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster?,
@@ -89,6 +92,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         limits,
         policies: values(policies)?,
         routes: values(routes)?,
+        dkim: values(dkim)?,
         retry,
         spool,
         history,

@@ -193,12 +193,15 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
 /// than usual, and once when the time is over that he set.
 fn is_late(facts: Facts<'_>, recipient: &Address) -> bool {
     let Facts { envelope, retry, since, now, .. } = facts;
+    let is_old = until(since, now) >= retry.delay_report;
+    let overdue = envelope.terms.deadline.filter(|set| is_over(*set, ByMode::Notify, now));
+    if !is_old && overdue.is_none() {
+        return false;
+    }
     let place = envelope.recipients.iter().position(|other| other == recipient);
     let told = place.and_then(|place| facts.told.get(place).copied().flatten());
-    let usual = told.is_none() && until(since, now) >= retry.delay_report;
-    let set = envelope.terms.deadline.is_some_and(|deadline| {
-        is_over(deadline, ByMode::Notify, now) && told.is_none_or(|told| told < deadline.at)
-    });
+    let usual = is_old && told.is_none();
+    let set = overdue.is_some_and(|set| told.is_none_or(|told| told < set.at));
     (usual && is_wanted(envelope, recipient, Occasion::Delay))
         || (set && is_wanted(envelope, recipient, Occasion::Deadline))
 }

@@ -214,6 +214,18 @@ impl HeaderSection {
         self.from.iter().chain(self.sender.iter())
     }
 
+    /// Returns the addresses in From. Not empty.
+    #[must_use]
+    pub fn from(&self) -> &[Address] {
+        &self.from
+    }
+
+    /// Returns the section as it was read.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// Returns the section as it travels on, with the empty line that ends it: Received on top,
     /// Date and Message-ID if they were missing (RFC 6409, sections 8.2 and 8.3), no Bcc and no
     /// Return-Path. The other fields keep their octets and their order.

@@ -1,9 +1,10 @@
-//! What is moved: the envelope, the message's id and header section, what became of it, and the
-//! reports about it.
+//! What is moved: the envelope, the message's id and header section, its signatures, what became
+//! of it, and the reports about it.
 //!
 //! Not here: who may send what (`policy`), and where messages are kept (`spool`).
 
 pub mod convert;
+pub mod dkim;
 pub mod envelope;
 pub mod header;
 pub mod message;

@@ -14,4 +14,5 @@ mod way;
 pub mod inbound;
 pub mod login;
 pub mod sessions;
+pub mod signing;
 pub mod tls;

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
+use super::signing::Keys;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -37,6 +38,7 @@ const REAP: Duration = Duration::from_secs(1);
 
 /// What every task of the outbound side shares.
 struct Outbound {
+    keys: Keys,
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
@@ -88,7 +90,12 @@ pub async fn run(
     for (name, lane) in routes.named() {
         ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
     }
-    let outbound = Arc::new(Outbound { spool, config, journal, routes, ways });
+    let keys = Keys::load(&config);
+    for problem in keys.problems() {
+        let problem = format!("{problem}; the mail that it should sign waits");
+        journal.write(Event::Trouble { room: "net", problem });
+    }
+    let outbound = Arc::new(Outbound { keys, spool, config, journal, routes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -134,8 +141,19 @@ async fn reap(outbound: &Outbound) {
 
 /// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
 /// was closed or had no room, stay open.
-async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
-    let (claim, began_at) = (Arc::new(claim), Timestamp::now());
+async fn deliver(
+    outbound: Arc<Outbound>,
+    mut claim: Claim,
+    loads: Vec<Load>,
+    stranded: Vec<Address>,
+) {
+    let began_at = Timestamp::now();
+    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
+        let recipients = claim.pending().to_vec();
+        let leg = leg_of_ours(recipients, Enhanced(4, 7, 5), &reason);
+        return outbound.settle(claim, vec![leg], began_at).await;
+    }
+    let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
@@ -164,7 +182,12 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
 /// it expires, as with every other obstacle of ours.
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
-    let wait = |to| Judged::by_us(to, Ruling::Deferred, Enhanced(4, 4, 4), words);
+    leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+}
+
+/// Rules that recipients wait for a reason of ours, before any next hop is asked.
+fn leg_of_ours(recipients: Vec<Address>, status: Enhanced, words: &str) -> Leg {
+    let wait = |to| Judged::by_us(to, Ruling::Deferred, status, words);
     Leg {
         route: String::new(),
         remote: None,

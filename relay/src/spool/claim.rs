@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Body, Envelope};
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
@@ -41,6 +41,19 @@ pub struct Claim {
     payload: Arc<Vec<u8>>,
     body_starts: usize,
     parts: usize,
+    /// What is carried besides the body of the spool, or in its place.
+    carried: Carried,
+}
+
+/// What a message in hand is sent as.
+#[derive(Clone, Debug)]
+enum Carried {
+    /// As it is in the spool.
+    Body,
+    /// With these octets in front.
+    Behind(Arc<Vec<u8>>),
+    /// As these octets.
+    As(Arc<Vec<u8>>),
 }
 
 impl Claim {
@@ -86,8 +99,23 @@ impl Claim {
 
     /// Returns the length of the body, octets.
     #[must_use]
-    pub const fn size_bytes(&self) -> u64 {
-        self.size_bytes
+    pub fn size_bytes(&self) -> u64 {
+        match &self.carried {
+            Carried::Body => self.size_bytes,
+            Carried::Behind(front) => self.size_bytes + front.len() as u64,
+            Carried::As(octets) => octets.len() as u64,
+        }
+    }
+
+    /// Puts octets in front of the body as it is in the spool. They belong to this claim alone.
+    pub fn put_in_front(&mut self, octets: Vec<u8>) {
+        self.carried = Carried::Behind(Arc::new(octets));
+    }
+
+    /// Puts octets of this kind in place of the body. They belong to this claim alone.
+    pub fn put_in_place(&mut self, octets: Vec<u8>, kind: Body) {
+        self.carried = Carried::As(Arc::new(octets));
+        self.envelope.body = kind;
     }
 
     /// Returns when the message became ours.
@@ -104,12 +132,19 @@ impl Claim {
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
+        let end = Some((Arc::clone(&self.payload), self.body_starts));
+        let (front, parts, end) = match &self.carried {
+            Carried::Body => (None, self.parts, end),
+            Carried::Behind(front) => (Some(Arc::clone(front)), self.parts, end),
+            Carried::As(octets) => (Some(Arc::clone(octets)), 0, None),
+        };
         BodyReader {
             shared: Arc::clone(&self.hold.shared),
             id: self.hold.id,
             next: 0,
-            parts: self.parts,
-            end: Some((Arc::clone(&self.payload), self.body_starts)),
+            parts,
+            front,
+            end,
         }
     }
 }
@@ -122,6 +157,7 @@ pub struct BodyReader {
     id: MessageId,
     next: usize,
     parts: usize,
+    front: Option<Arc<Vec<u8>>>,
     end: Option<(Arc<Vec<u8>>, usize)>,
 }
 
@@ -133,6 +169,9 @@ impl BodyReader {
     /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(front) = self.front.take() {
+            return Ok(Some(front.to_vec()));
+        }
         if self.next < self.parts {
             let (id, number) = (self.id, self.next);
             let read = self.shared.read(|index| {
@@ -255,6 +294,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         payload: Arc::new(payload),
         body_starts,
         parts: entry.parts.len(),
+        carried: Carried::Body,
     })
 }
 

@@ -13,15 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
-use crate::spool::StoreError;
 use crate::spool::content;
 use crate::spool::disk::File;
 use crate::spool::index::{Entry, Index};
+use crate::spool::queue::Piece;
 use crate::spool::queue::{self, Place, Summary};
 use crate::spool::record::{HEADER, Marker, u32_at};
 use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
 use crate::spool::shared::Shared;
+use crate::spool::{Spool, StoreError};
 
 /// For how long one call looks.
 const SLICE: Duration = Duration::from_millis(100);
@@ -132,8 +133,61 @@ enum Reading {
     IfAsked,
 }
 
+impl Spool {
+    /// Lists messages, oldest first: at most `limit` (at least 1) of those in `stretch` that `filter` admits.
+    ///
+    /// One call looks for a tenth of a second at most; [`Page::next`] says where to go on. Each message that
+    /// is there from the first call to the last comes once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the system has no thread for it.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.look(move |shared| list(shared, &filter, stretch, limit)).await
+    }
+
+    /// Finds messages as [`Spool::list`] does, without reading envelopes that the filter does not ask of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::list`].
+    pub async fn find(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Finding, StoreError> {
+        self.look(move |shared| find(shared, &filter, stretch, limit)).await
+    }
+
+    /// Does something that blocks on the disk.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let looking = tokio::task::spawn_blocking(move || look(&shared));
+        looking.await.map_err(|problem| StoreError::Failed(problem.to_string()))
+    }
+
+    /// Reads the piece of a message's text with this number, counted from 0; each is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Gone`], also if there is no such piece; [`StoreError::Damaged`],
+    /// [`StoreError::Failed`].
+    pub async fn read_piece(&self, id: MessageId, number: usize) -> Result<Piece, StoreError> {
+        queue::read_piece(&self.shared, id, number).await
+    }
+}
+
 /// Lists at most `limit` messages that `filter` admits. Blocks on the disk.
-pub(super) fn list(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Page {
+fn list(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Page {
     let mut messages = Vec::new();
     let next = walk(shared, filter, stretch, Reading::Always, |picked, envelope| {
         messages.push(queue::summary(picked.id, &picked.entry, envelope));
@@ -143,7 +197,7 @@ pub(super) fn list(shared: &Shared, filter: &Filter, stretch: Stretch, limit: us
 }
 
 /// Finds at most `limit` messages that `filter` admits. Blocks on the disk.
-pub(super) fn find(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Finding {
+fn find(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Finding {
     let mut ids = Vec::new();
     let next = walk(shared, filter, stretch, Reading::IfAsked, |picked, _| {
         ids.push(picked.id);

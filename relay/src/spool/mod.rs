@@ -259,57 +259,6 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
-    /// Lists messages, oldest first: at most `limit` (at least 1) of those in `stretch` that `filter` admits.
-    ///
-    /// One call looks for a tenth of a second at most; [`Page::next`] says where to go on. Each message that
-    /// is there from the first call to the last comes once.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Failed`] if the system has no thread for it.
-    pub async fn list(
-        &self,
-        filter: Filter,
-        stretch: Stretch,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.look(move |shared| listing::list(shared, &filter, stretch, limit)).await
-    }
-
-    /// Finds messages as [`Spool::list`] does, without reading envelopes that the filter does not ask of.
-    ///
-    /// # Errors
-    ///
-    /// As [`Spool::list`].
-    pub async fn find(
-        &self,
-        filter: Filter,
-        stretch: Stretch,
-        limit: usize,
-    ) -> Result<Finding, StoreError> {
-        self.look(move |shared| listing::find(shared, &filter, stretch, limit)).await
-    }
-
-    /// Does something that blocks on the disk.
-    async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Shared) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let looking = tokio::task::spawn_blocking(move || look(&shared));
-        looking.await.map_err(|problem| StoreError::Failed(problem.to_string()))
-    }
-
-    /// Reads the piece of a message's text with this number, counted from 0; each is checked.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Gone`], also if there is no such piece; [`StoreError::Damaged`],
-    /// [`StoreError::Failed`].
-    pub async fn read_piece(&self, id: MessageId, number: usize) -> Result<Piece, StoreError> {
-        queue::read_piece(&self.shared, id, number).await
-    }
-
     /// Shows everything about a message but its body.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ pub const EXIM: Software = Software {
     tools: &["exim4"],
     recipient: "Envelope-to",
     connected: "SMTP connection from [{}] (TCP/IP",
-    // Pipelined; not before the greeting.
-    marks: &[" P=esmtpsa L."],
+    // Pipelined, though not before the greeting; in chunks.
+    marks: &[" P=esmtpsa L.", " K "],
     prepare,
 };
 

@@ -14,7 +14,7 @@ pub const POSTFIX: Software = Software {
     tools: &["postfix", "saslpasswd2", "sasl-plain"],
     recipient: "X-Original-To",
     connected: "]: connect from unknown[{}]",
-    marks: &[],
+    marks: &[" bdat="],
     prepare,
 };
 

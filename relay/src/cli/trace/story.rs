@@ -55,10 +55,10 @@ fn moments(line: &Line) -> Vec<Moment> {
         }
         Fact::Report { about } => now(format!("written by the relay: a report about {about}")),
         Fact::Reported { report } => {
-            now(format!("a report about failures went into the spool: {report}"))
+            now(format!("a report about it went into the spool: {report}"))
         }
         Fact::Carried { route, next_hop, tls, began_at } => {
-            let tls = tls.as_ref().map_or_else(|| "in the clear".to_owned(), Clone::clone);
+            let tls = tls.as_deref().unwrap_or("in the clear");
             let what = format!("route {route}: spoken to {next_hop}, {tls}");
             vec![Moment { at: *began_at, what }]
         }

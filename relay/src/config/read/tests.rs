@@ -181,6 +181,15 @@ fn each_problem_is_named_with_place_and_remedy() {
             "[[listener]]\naddress = \"[::]:465\"\nclient-certificates = \"required\"",
             "line 5, column 23: listener.client-certificates: name the authority that signs them",
         ),
+        (
+            "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"\nkey-file = \"/k\"\n\
+             [[dkim]]\ndomain = \"A.example\"\nselector = \"S\"\nkey-file = \"/k\"",
+            "line 9, column 12: dkim.selector: \"s\" of a.example is named twice",
+        ),
+        (
+            "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"\nkey-file = \"k.pem\"",
+            "line 6, column 12: dkim.key-file: expected an absolute path",
+        ),
         ("[[tls.also]]\ncertificate = \"/c\"", "tls.also.key: this key is required"),
         (
             "[[listener]]\naddress = \"[::]:465\"\nproxy = [\"192.0.2.8/24\"]",

@@ -19,8 +19,6 @@ mod original;
 mod wishes;
 mod words;
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 
 use super::envelope::{Body, Envelope, Terms};
@@ -150,11 +148,7 @@ impl Report<'_> {
     /// Finds a boundary that no part holds. The search ends: every candidate that is taken needs
     /// octets of its own in the parts.
     fn boundary(&self, parts: &[mime::Part]) -> String {
-        let candidates = (0u32..).map(|n| {
-            let mut boundary = String::new();
-            let _ = write!(boundary, "=_{}.{:016x}.{n}", self.about, self.nonce);
-            boundary
-        });
+        let candidates = (0u32..).map(|n| format!("=_{}.{:016x}.{n}", self.about, self.nonce));
         let is_free = |boundary: &String| parts.iter().all(|part| !part.holds(boundary));
         candidates.into_iter().find(is_free).expect("invariant: the parts are finite")
     }

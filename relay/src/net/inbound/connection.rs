@@ -110,6 +110,7 @@ impl<'a> Connection<'a> {
             Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),
             Action::Amend(envelope) => {
+                self.tale.begun(&envelope);
                 if let Some(draft) = &mut self.draft {
                     draft.amend(&envelope);
                 }

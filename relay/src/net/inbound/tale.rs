@@ -40,7 +40,7 @@ impl Tale {
         }
     }
 
-    /// A message with this envelope comes in.
+    /// A message with this envelope comes in, or its envelope is this one after all.
     pub(super) fn begun(&mut self, envelope: &Envelope) {
         if let Some(told) = &mut self.told {
             told.envelope = Some(Box::new(envelope.clone()));

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::spool::Spool;
 use crate::spool::samples::envelope;
 
 fn open(folder: &tempfile::TempDir) -> Spool {
