@@ -132,6 +132,10 @@ pub enum Event {
     },
     /// Recipients were given up.
     Failed { id: MessageId, domain: String, route: String, reason: String },
+    /// The message is kept for some recipients instead of sent.
+    Captured { id: MessageId, domain: String, route: String },
+    /// Captured messages were dropped at the end of their retention.
+    CaptureEnded { messages: usize },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
     /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.
@@ -203,6 +207,8 @@ impl Event {
             | Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
+            | Self::Captured { .. }
+            | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
             | Self::RouteHeld { .. }
             | Self::RouteResumed { .. }

@@ -22,7 +22,7 @@ use ipnetwork::IpNetwork;
 pub use dkim::Dkim;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
+pub use route::{Capture, NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -59,6 +59,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// For how long mail is kept that is not sent.
+    pub capture: Capture,
     /// What is kept of the life of each message.
     pub history: History,
     /// When connection attempts are called a spike.

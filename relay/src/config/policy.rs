@@ -38,6 +38,8 @@ pub struct Policy {
     pub route: Option<String>,
     /// How urgent its mail is, and the most that a client may ask for (RFC 6710); none: as it asks.
     pub priority: Option<Priority>,
+    /// Whether its mail is kept instead of sent; none: as the route says.
+    pub capture: Option<bool>,
     /// Whether the relay may ban clients of the tag by itself; none: where the entry is a single
     /// address. A login's policy says nothing about it.
     pub auto_ban: Option<bool>,

@@ -16,7 +16,7 @@ use super::{
     Relay, Spikes, Spool, check, unit,
 };
 use policy::policy;
-use route::{retry, route};
+use route::{capture, retry, route};
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -72,6 +72,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let dkim = each(&root, "dkim", dkim::dkim);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
+    let capture = capture(&root.table("capture"));
     let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
     root.finish();
@@ -95,6 +96,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         dkim: values(dkim)?,
         retry,
         spool,
+        capture,
         history,
         spikes,
     })

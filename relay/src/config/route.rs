@@ -14,7 +14,9 @@ pub struct Route {
     pub default: bool,
     /// Recipient domains it takes, lower case, exact.
     pub domains: Vec<String>,
-    /// Its next hops; 1 to 64.
+    /// Whether its mail is kept instead of sent: then it has no next hop.
+    pub capture: bool,
+    /// Its next hops; 1 to 64, or none where its mail is kept.
     pub hosts: Vec<RouteHost>,
     /// How the connection is secured.
     pub tls: RouteTls,
@@ -68,6 +70,15 @@ pub struct RouteLogin {
     pub user: String,
     /// The file that holds the password in its first line.
     pub password_file: PathBuf,
+}
+
+/// `[capture]`: for how long mail is kept that is not sent. The oldest goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// For how long.
+    pub keep: Duration,
+    /// How much of it, octets of bodies.
+    pub size_bytes: u64,
 }
 
 /// `[retry]`: when deferred mail is tried again.

@@ -127,6 +127,8 @@ pub enum Ruling {
     Elsewhere,
     /// Kept however old it is, until the operator has repaired the login.
     Held,
+    /// Not sent: kept, since a policy or the route says so.
+    Captured,
 }
 
 /// A recipient, its ruling, and why.

@@ -164,6 +164,7 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
             (Fate::Delivered, (success || traced).then_some(News::Relayed))
         }
         Ruling::Failed => given_up(News::Refused),
+        Ruling::Captured => (Fate::Captured, None),
         // Not the sender's fault and not for him to mend: it never expires into a report.
         Ruling::Held => {
             let news = is_late(facts, &judged.recipient).then_some(News::Late(None));
@@ -240,6 +241,7 @@ fn event(id: MessageId, row: &Row) -> Event {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
         Fate::Deferred(retry_in) => Event::Deferred { id, domain, route, reason: reply, retry_in },
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },
+        Fate::Captured => Event::Captured { id, domain, route },
     }
 }
 

@@ -122,6 +122,8 @@ pub enum Became {
     Deferred,
     /// Given up.
     Failed,
+    /// Kept instead of sent.
+    Captured,
 }
 
 /// Returns what became of the recipients in `results`, each with the name of its route; those with the same
@@ -136,6 +138,7 @@ pub fn told<'a>(results: impl Iterator<Item = (&'a str, &'a Outcome)>) -> Vec<To
                 (Became::Deferred, Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
             }
             Fate::Failed => (Became::Failed, None),
+            Fate::Captured => (Became::Captured, None),
         };
         let is_same = |last: &&mut Told| {
             (last.route.as_str(), &last.next_hop, last.became) == (route, next_hop, became)

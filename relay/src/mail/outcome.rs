@@ -15,6 +15,8 @@ pub enum Fate {
     Deferred(Duration),
     /// Given up: refused for good, or expired.
     Failed,
+    /// Not sent: kept until its retention ends.
+    Captured,
 }
 
 /// Whether a next hop that took a message goes on keeping what the sender asked of DSN (RFC 3461).

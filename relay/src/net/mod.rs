@@ -1,5 +1,6 @@
 //! Sockets: each file is one loop.
 
+mod capture;
 pub mod conduct;
 mod connection;
 mod lane;

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::capture;
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
@@ -25,7 +26,7 @@ use crate::history::{self, Fact};
 use crate::journal::Journal;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
-use crate::policy::relaying::route_for;
+use crate::policy::relaying::onward;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
@@ -100,6 +101,7 @@ pub async fn run(
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
         () = reap(&outbound) => {}
+        () = capture::retire(&outbound.spool, &outbound.config.capture, &outbound.journal) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     outbound.routes.lanes().for_each(Lane::close);
@@ -114,18 +116,22 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
     loop {
         while carriers.try_join_next().is_some() {}
         let claim = outbound.spool.claim_for(|way| outbound.has_room(way)).await;
-        let Sorted { loads, stranded } = outbound.sort(&claim);
+        let Sorted { loads, captured, stranded } = outbound.sort(&claim);
         let Loads { loads, waits_for } = outbound.admit(loads);
+        let mut legs: Vec<_> = captured.into_iter().map(captured_leg).collect();
+        if !stranded.is_empty() {
+            legs.push(leg_without_route(stranded));
+        }
         match waits_for {
             // Its record named another way, or none.
-            Some(way) if loads.is_empty() && stranded.is_empty() => {
+            Some(way) if loads.is_empty() && legs.is_empty() => {
                 outbound.spool.put_back(claim, way);
                 continue;
             }
             Some(way) => claim.steer(way),
             None => {}
         }
-        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
+        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, legs));
     }
 }
 
@@ -139,19 +145,16 @@ async fn reap(outbound: &Outbound) {
     }
 }
 
-/// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
-/// was closed or had no room, stay open.
-async fn deliver(
-    outbound: Arc<Outbound>,
-    mut claim: Claim,
-    loads: Vec<Load>,
-    stranded: Vec<Address>,
-) {
-    let began_at = Timestamp::now();
-    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
-        let recipients = claim.pending().to_vec();
-        let leg = leg_of_ours(recipients, Enhanced(4, 7, 5), &reason);
-        return outbound.settle(claim, vec![leg], began_at).await;
+/// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
+/// Recipients without a leg, whose lane was closed or had no room, stay open.
+async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
+    let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    if !loads.is_empty()
+        && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
+    {
+        let recipients = loads.into_iter().flat_map(|load| load.recipients).collect();
+        legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
+        return outbound.settle(claim, legs, began_at).await;
     }
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
@@ -163,15 +166,25 @@ async fn deliver(
             legs
         });
     }
-    let mut legs = Vec::new();
-    if !stranded.is_empty() {
-        legs.push(leg_without_route(stranded));
-    }
     while let Some(trip) = trips.join_next().await {
         legs.extend(trip.unwrap_or_default());
     }
-    if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
+    // Of a message that was captured and is looked at again nobody is left.
+    if let (Some(claim), true) = (Arc::into_inner(claim), is_done || !legs.is_empty()) {
         outbound.settle(claim, legs, began_at).await;
+    }
+}
+
+/// Rules that mail is kept.
+fn captured_leg(load: sorting::Load<'_>) -> Leg {
+    let words = "captured: a policy or the route keeps it instead of sending it";
+    let keep = |to| Judged::by_us(to, Ruling::Captured, Enhanced(2, 0, 0), words);
+    Leg {
+        route: load.route.name.clone(),
+        remote: None,
+        next_hop: String::new(),
+        judged: load.recipients.into_iter().map(keep).collect(),
+        hold: None,
     }
 }
 
@@ -227,7 +240,7 @@ impl Outbound {
 
     fn sort(&self, claim: &Claim) -> Sorted<'_> {
         let client = client(claim);
-        sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
+        sorting::sort(claim.pending(), |to| onward(&self.config, client, to))
     }
 
     /// Writes down what became of a message; first the reports about it, if there are any to write.

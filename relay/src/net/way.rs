@@ -3,14 +3,15 @@
 use crate::config::Config;
 use crate::mail::envelope::Envelope;
 use crate::policy::permit::Client;
-use crate::policy::relaying::route_for;
+use crate::policy::relaying::{Onward, onward};
 use crate::spool::Way;
 
-/// Returns the way of the first recipient's route. The others may go other ways: where they go is
-/// found out when the message is claimed.
+/// Returns the way of the first recipient's route; none if its mail is captured, which waits for no
+/// room. The others may go other ways: where they go is found out when the message is claimed.
 pub(super) fn way_of(config: &Config, envelope: &Envelope) -> Way {
     let client = Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() };
-    let first = envelope.recipients.first();
-    let route = first.and_then(|recipient| route_for(config, client, recipient));
-    route.map_or(Way::NONE, |route| Way::of(&route.name))
+    match envelope.recipients.first().and_then(|to| onward(config, client, to)) {
+        Some(Onward::Sent(route)) => Way::of(&route.name),
+        Some(Onward::Captured(_)) | None => Way::NONE,
+    }
 }

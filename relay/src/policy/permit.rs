@@ -1,11 +1,12 @@
 //! What the policies of a client's tag and of its login say together.
 //!
 //! Whatever speaks of a client must permit what it does; where both name a number, the lower one
-//! counts, beside that of `[limits]` or `[retry]`; for route and priority the login beats the tag.
+//! counts, beside that of `[limits]` or `[retry]`; for route, capture and
+//! priority the login beats the tag.
 
 use std::time::Duration;
 
-use crate::config::{Config, Limits, Policy, Retry, Who};
+use crate::config::{Config, Limits, Policy, Retry, Route, Who};
 use crate::smtp::parameter::Priority;
 
 /// The share of the sessions that one login may hold: one part in this many.
@@ -81,6 +82,13 @@ impl<'a> Permit<'a> {
     #[must_use]
     pub fn route(&self) -> Option<&'a str> {
         self.policies().find_map(|policy| policy.route.as_deref())
+    }
+
+    /// Tells whether the client's mail that would go by `route` is kept instead of sent. A policy says
+    /// so, the login's before the tag's, or the route, which then has no next hop.
+    #[must_use]
+    pub fn captures(&self, route: &Route) -> bool {
+        route.capture || self.policies().find_map(|policy| policy.capture).unwrap_or(false)
     }
 
     /// Returns how urgent a message is for which the client asked for this: a policy's priority, the
@@ -190,6 +198,24 @@ mod tests {
             let asked = asked.map(|asked| Priority::try_from(asked).unwrap());
             let given = Permit::of(&config, APP_ON_WEB).priority(asked).map(i8::from);
             assert_eq!(given, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn mail_is_captured_as_the_login_then_the_tag_then_the_route_says() {
+        let (yes, no) = ("capture = true", "capture = false");
+        for (row, tag, login, of_route, captured) in [
+            ("nobody says so", "", "", false, false),
+            ("the route", "", "", true, true),
+            ("the route cannot send", no, no, true, true),
+            ("the tag", yes, "", false, true),
+            ("the login", "", yes, false, true),
+            ("the login before the tag", yes, no, false, false),
+            ("and the other way", no, yes, false, true),
+        ] {
+            let config = config(tag, login);
+            let route = Route { capture: of_route, ..config.routes[0].clone() };
+            assert_eq!(Permit::of(&config, APP_ON_WEB).captures(&route), captured, "{row}");
         }
     }
 

@@ -306,34 +306,40 @@ pub(super) async fn settle(
 ) -> Result<(), StoreError> {
     let now = Timestamp::now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
-    let is_open = |progress: &&Progress| progress.standing == Standing::Pending;
-    let pending = claim.progress.iter().filter(is_open).count() as u32;
-    let payload =
-        if pending == 0 { Vec::new() } else { content::encode_progress(&claim.progress)? };
+    let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
+    let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));
+    let is_over = pending == 0 && captured == 0;
+    let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
+    let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
         Fate::Deferred(delay) => Some(delay),
-        Fate::Delivered | Fate::Failed => None,
+        Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     // Who was not asked, while others were, waits for room in another way and for nothing else.
     let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
     let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let attempts = claim.attempts.saturating_add(1);
+    // To keep a message is no attempt at sending it.
+    let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);
+    let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {
         tokio::time::sleep(pause).await;
         let (answer, answered) = oneshot::channel();
-        let what = if pending == 0 {
+        let what = if is_over {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, stay: Stay::Waiting, answer }
+            What::State { pending, attempts, due_at, stay, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;
         // The writer itself sees to it that a message that is done stays so.
-        if pending == 0 || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
+        if is_over || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
             break;
         }
+    }
+    if result.is_ok() && pending == 0 && captured > 0 {
+        claim.hold.shared.captured.notify_one();
     }
     result
 }

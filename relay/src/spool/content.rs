@@ -25,6 +25,8 @@ pub enum Standing {
     Delivered,
     /// Given up.
     Failed,
+    /// Kept instead of sent.
+    Captured,
 }
 
 /// What was last heard about a recipient.
@@ -77,6 +79,7 @@ pub fn enter(
             Fate::Delivered => Standing::Delivered,
             Fate::Deferred(_) => Standing::Pending,
             Fate::Failed => Standing::Failed,
+            Fate::Captured => Standing::Captured,
         };
         let (next_hop, reply) = (clip(&outcome.next_hop), clip(&outcome.reply));
         progress.last = Some(LastReply { at: now, next_hop, reply });

@@ -26,6 +26,7 @@ mod compact;
 mod content;
 mod disk;
 mod draft;
+mod error;
 mod failure;
 mod holding;
 mod index;
@@ -68,6 +69,7 @@ use crate::mail::outcome::Outcome;
 pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use error::StoreError;
 pub use label::Way;
 pub use listing::{Filter, Finding, Page, Stretch};
 pub use queue::{Details, Piece, Place, Status, Summary};
@@ -82,69 +84,6 @@ use writer::Committer;
 const SEGMENT: u32 = 64 << 20;
 /// The part of a body that a draft keeps in memory, octets.
 const PART: usize = 256 << 10;
-
-/// Why the spool did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room, or there are too many messages: 452 4.3.1.
-    #[error("the spool is full")]
-    Full,
-    /// The messages of this login take the share of one login already: 452 4.3.1, for it alone.
-    #[error("the login's share of the spool is used up")]
-    ShareUsed,
-    /// The disk failed: 451 4.3.0.
-    #[error("the spool's disk failed: {0}")]
-    Failed(String),
-    /// What was written is not what is read.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// There is no such message.
-    #[error("no such message")]
-    Gone,
-    /// An attempt is being made right now.
-    #[error("the message is being delivered right now")]
-    Claimed,
-    /// An operator holds it.
-    #[error("the message is held: release it first")]
-    Held,
-    /// It is kept instead of sent.
-    #[error("the message is captured: it is kept until its retention ends, or dropped")]
-    Captured,
-    /// The envelope is longer than a record may be.
-    #[error("the envelope is too large")]
-    TooLarge,
-    /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
-    Newer {
-        /// The format found.
-        found: u32,
-    },
-    /// Another process has the spool open.
-    #[error("another process has the spool open")]
-    Locked,
-    /// The spool is being closed.
-    #[error("the spool is being closed")]
-    Closed,
-}
-
-impl StoreError {
-    fn writing(problem: &io::Error) -> Self {
-        match problem.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Failed(problem.to_string()),
-        }
-    }
-
-    /// A bad sector and a short file are damage; lack of memory or descriptors passes.
-    fn reading(problem: io::Error) -> Self {
-        let is_bad = problem.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-        if is_bad || problem.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Damaged(problem.to_string())
-        } else {
-            Self::Failed(problem.to_string())
-        }
-    }
-}
 
 /// An open spool. Dropping it ends the writer; drafts and claims that are left fail from then on.
 #[derive(Debug)]
@@ -247,7 +186,8 @@ impl Spool {
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
     /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
-    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is gone and its space is given back.
+    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors
     ///
@@ -306,6 +246,27 @@ impl Spool {
     /// and [`StoreError::Failed`]: it is still held.
     pub async fn release(&self, id: MessageId) -> Result<(), StoreError> {
         holding::release(&self.shared, &self.orders, id).await
+    }
+
+    /// Drops captured messages whose retention has ended at `now`, oldest first: those accepted `keep`
+    /// ago, those beyond its size, and beyond a quarter of all messages that are kept at a time.
+    ///
+    /// Returns how many those were, and when the next one's time is over; none: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::remove`].
+    pub async fn retire(
+        &self,
+        now: Timestamp,
+        retention: &config::Capture,
+    ) -> Result<(usize, Option<Timestamp>), StoreError> {
+        captured::retire(&self.shared, &self.orders, now, retention).await
+    }
+
+    /// Waits until a message is captured; one that was since the last call counts.
+    pub async fn captured(&self) {
+        self.shared.captured.notified().await;
     }
 
     /// Removes a message; when this returns that is flushed.

@@ -56,6 +56,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Woken when the agenda got something that may be due.
     pub due: Notify,
+    /// Woken when a message was captured.
+    pub captured: Notify,
     /// Flushes made so far.
     pub flushes: AtomicU64,
     /// Messages committed so far.
@@ -98,6 +100,7 @@ impl Shared {
             disk,
             settings,
             due: Notify::new(),
+            captured: Notify::new(),
             flushes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),

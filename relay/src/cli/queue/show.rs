@@ -87,6 +87,7 @@ fn facts(details: &Details) {
                 Standing::Pending => "pending",
                 Standing::Delivered => "delivered",
                 Standing::Failed => "failed",
+                Standing::Captured => "captured",
             };
             let last = progress.last.as_ref();
             [

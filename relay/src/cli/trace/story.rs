@@ -114,6 +114,7 @@ fn result(told: &Told) -> String {
         Became::Delivered => "delivered",
         Became::Deferred => "deferred",
         Became::Failed => "failed",
+        Became::Captured => "captured",
     };
     let again = retry_in_ms.map(|ms| format!(", again in {}s", ms / 1000)).unwrap_or_default();
     let by = match (next_hop.as_str(), route.as_str()) {

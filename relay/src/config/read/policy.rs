@@ -22,6 +22,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let delay_report = table.optional("delay-report", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
     let priority = table.optional("priority", unit::priority);
+    let capture = table.optional("capture", unit::truth);
     let auto_ban = table.optional("auto-ban", unit::truth);
     if login.is_some() && auto_ban.is_some() {
         table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
@@ -57,6 +58,7 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         delay_report,
         route,
         priority,
+        capture,
         auto_ban,
     })
 }

@@ -1,13 +1,13 @@
-//! `[[route]]` and `[retry]`.
+//! `[[route]]`, `[capture]` and `[retry]`.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{DAY, HOUR, MINUTE, NAME_MAX, SECOND, size, small, unit};
+use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, small, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
+use crate::config::{Capture, NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
 
 /// The highest order and the highest weight of a next hop.
 const SHARE_MAX: u64 = 1000;
@@ -29,10 +29,13 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
     });
     let name = table.required("name", unit::short(NAME_MAX));
+    let capture = table.or("capture", false, unit::truth);
+    let presence = if capture { Presence::Optional } else { Presence::Required };
     Some(Route {
         default: table.or("default", false, unit::truth),
         domains: table.list("domains", Presence::Optional, unit::domain),
-        hosts: hosts(table),
+        capture,
+        hosts: hosts(table, presence),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
         login: login.flatten(),
@@ -44,8 +47,8 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
 }
 
 /// Reads the next hops of a route. One whose order is not written has its place in the list.
-fn hosts(table: &Table<'_>) -> Vec<RouteHost> {
-    let written = table.list("hosts", Presence::Required, host);
+fn hosts(table: &Table<'_>, presence: Presence) -> Vec<RouteHost> {
+    let written = table.list("hosts", presence, host);
     let placed = (1..).zip(written).map(|(place, (hop, order, weight))| RouteHost {
         hop,
         order: order.unwrap_or(place),
@@ -78,6 +81,16 @@ fn host<'a>(value: &'a DeValue<'a>) -> Result<WrittenHost, Cow<'static, str>> {
     let wanted = "a next hop needs a host, as in { host = \"smtp.example.net:587\", weight = 3 }";
     let hop = unit::next_hop(of("host").ok_or(wanted)?)?;
     Ok((hop, number("order")?, number("weight")?))
+}
+
+/// Reads `[capture]`.
+pub(super) fn capture(table: &Table<'_>) -> Capture {
+    let capture = Capture {
+        keep: table.or("keep", 7 * DAY, unit::duration),
+        size_bytes: table.or("size", GIB, unit::size(MIB..=1 << 40)),
+    };
+    table.finish();
+    capture
 }
 
 /// Reads `[retry]`.

@@ -70,13 +70,14 @@ fn settle_held(
     Settlement::of(facts, vec![leg])
 }
 
-/// What became of each recipient: `d`elivered, `w`aits or `f`ailed, and the status that is told.
+/// What became of each recipient: `d`elivered, `w`aits, `f`ailed or `c`aptured, and the status that is told.
 fn shown(settlement: &Settlement) -> Vec<String> {
     let show = |row: &Row| {
         let fate = match row.outcome.fate {
             Fate::Delivered => "d",
             Fate::Deferred(_) => "w",
             Fate::Failed => "f",
+            Fate::Captured => "c",
         };
         let told = row
             .notice
@@ -106,11 +107,12 @@ fn every_ruling_has_its_fate_by_age() {
                 judged("d@example.com", Ruling::Held, Some(Enhanced(5, 7, 8))),
                 judged("e@example.com", Ruling::Failed, Some(Enhanced(5, 1, 1))),
                 judged("f@example.com", Ruling::Failed, None),
+                judged("g@example.com", Ruling::Captured, None),
             ],
         )
     };
-    assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "f 5.1.1", "f 5.0.0"]);
-    assert_eq!(shown(&of(5 * DAY)), ["d", "f 5.4.7", "f 5.4.7", "w", "f 5.1.1", "f 5.0.0"]);
+    assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "f 5.1.1", "f 5.0.0", "c"]);
+    assert_eq!(shown(&of(5 * DAY)), ["d", "f 5.4.7", "f 5.4.7", "w", "f 5.1.1", "f 5.0.0", "c"]);
 }
 
 #[test]

@@ -116,3 +116,115 @@ async fn many_are_held_with_few_flushes() {
     assert_eq!(status.held, 64);
     assert!(status.flushes - before <= 16, "{} flushes", status.flushes - before);
 }
+
+/// Captures a message.
+async fn captured(spool: &Spool, body: &[u8]) -> MessageId {
+    let id = put(spool, body).await;
+    let claim = claim_now(spool).await.unwrap();
+    assert_eq!(claim.id(), id);
+    let outcomes = all(&claim, &Fate::Captured);
+    spool.settle(claim, outcomes).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_captured_message_stays_as_it_is_also_after_a_restart_and_can_be_dropped() {
+    let home = Home::new();
+    let spool = home.open();
+    let id = captured(&spool, b"x\r\n").await;
+    let before = spool.show(id).await.unwrap();
+    let Summary { place, attempts, pending, due_at, .. } = before.summary.clone();
+    assert_eq!((place, attempts, pending, due_at), (Place::Captured, 0, 0, None));
+    assert_eq!(before.progress[0].standing, Standing::Captured);
+    drop(spool);
+    let spool = home.open();
+    let after = spool.show(id).await.unwrap();
+    assert_eq!((after.summary.place, after.summary.pending), (Place::Captured, 0));
+    assert_eq!((after.envelope, after.progress), (before.envelope, before.progress));
+    let status = spool.status().unwrap();
+    assert_eq!((status.messages, status.captured, status.captured_bytes), (1, 1, 3));
+    assert!(claim_now(&spool).await.is_none());
+    assert_eq!(spool.retry(id), Err(StoreError::Captured));
+    assert_eq!(spool.hold(id).await, Err(StoreError::Captured));
+    assert_eq!(spool.release(id).await, Err(StoreError::Captured));
+    spool.remove(id).await.unwrap();
+    let status = spool.status().unwrap();
+    assert_eq!((status.messages, status.captured, status.captured_bytes), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_is_captured_for_some_is_sent_to_the_others_first() {
+    let home = Home::new();
+    let spool = home.open();
+    let mut message = envelope("a");
+    message.recipients = ["a@example.net", "b@example.net"].map(|a| a.parse().unwrap()).into();
+    let recipients = message.recipients.clone();
+    let id = spool.draft(message).unwrap().commit().await.unwrap();
+    let claim = claim_now(&spool).await.unwrap();
+    let later = Fate::Deferred(Duration::ZERO);
+    let outcomes = vec![outcome(&recipients[0], Fate::Captured), outcome(&recipients[1], later)];
+    spool.settle(claim, outcomes).await.unwrap();
+    let claim = claim_now(&spool).await.unwrap();
+    assert_eq!((claim.attempts(), claim.pending()), (1, &recipients[1..]));
+    let outcomes = all(&claim, &Fate::Delivered);
+    spool.settle(claim, outcomes).await.unwrap();
+    let summary = spool.show(id).await.unwrap().summary;
+    assert_eq!((summary.place, summary.attempts), (Place::Captured, 2));
+}
+
+#[tokio::test]
+async fn captured_messages_go_when_their_time_their_size_or_their_number_is_over_oldest_first() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let rows = [
+        ("all stay", 0, HOUR, 1000, 1000, 3),
+        ("one second before the end", 3598, HOUR, 1000, 1000, 3),
+        ("at the end", 3601, HOUR, 1000, 1000, 0),
+        ("ten octets each fit", 0, HOUR, 30, 1000, 3),
+        ("one octet less", 0, HOUR, 29, 1000, 2),
+        ("room for none", 0, HOUR, 9, 1000, 0),
+        ("a quarter of eight", 0, HOUR, 1000, 8, 2),
+        ("a quarter of one is one", 0, HOUR, 1000, 1, 1),
+    ];
+    for (row, seconds, keep, size_bytes, messages, left) in rows {
+        let home = Home::new();
+        let spool = home.open();
+        let waiting = put(&spool, b"0123456789").await;
+        let held = claim_now(&spool).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(captured(&spool, b"01234567\r\n").await);
+        }
+        drop((held, spool));
+        let config = config::Spool { messages, ..home.config() };
+        let spool = Spool::open(&config, |_| {}).unwrap();
+        let now = Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        let (dropped, next) =
+            spool.retire(now, &config::Capture { keep, size_bytes }).await.unwrap();
+        assert_eq!((dropped, next.is_some()), (3 - left, left > 0), "{row}");
+        let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
+        let listed: Vec<_> = page.messages.iter().map(|summary| summary.id).collect();
+        ids.insert(3 - left, waiting);
+        let mut expected = ids[3 - left..].to_vec();
+        expected.sort_unstable();
+        assert_eq!(listed, expected, "{row}");
+        drop(spool);
+        assert_eq!(home.open().status().unwrap().captured, left, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn captured_messages_take_of_no_login_s_share() {
+    let home = Home::new();
+    let config = config::Spool { messages: 8, ..home.config() };
+    let spool = Spool::open(&config, |_| {}).unwrap();
+    for _ in 0..3 {
+        captured(&spool, b"x\r\n").await;
+    }
+    assert_eq!(spool.has_room_for(Some("app")), Ok(()));
+    drop(spool);
+    let spool = Spool::open(&config, |_| {}).unwrap();
+    assert_eq!(spool.has_room_for(Some("app")), Ok(()));
+    put(&spool, b"x\r\n").await;
+    put(&spool, b"x\r\n").await;
+    assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::ShareUsed));
+}

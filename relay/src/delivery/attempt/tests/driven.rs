@@ -129,6 +129,7 @@ impl Driven {
             Ruling::Failed => 'f',
             Ruling::Elsewhere => 'e',
             Ruling::Held => 'h',
+            Ruling::Captured => 'c',
         };
         self.judged.last().map(|judged| judged.iter().map(letter).collect()).unwrap_or_default()
     }
