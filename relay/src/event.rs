@@ -157,6 +157,11 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         down_for: Duration,
     },
+    /// A next hop took our login and did not prove that it knows our password: it may be somebody
+    /// else. At most one an hour and route.
+    NextHopUnproved { route: String, next_hop: String, reason: String },
+    /// Mail along a route goes to whoever answers there, and in the clear if they have no TLS.
+    RouteUnverified { route: String },
     /// An operator did something to messages: they are due now, held or released.
     QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
@@ -181,6 +186,7 @@ impl Event {
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
+            | Self::NextHopUnproved { .. }
             | Self::SpoolDamaged { .. } => Level::Error,
             Self::Trouble { .. }
             | Self::Kernel { .. }
@@ -192,6 +198,7 @@ impl Event {
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
             | Self::HostDown { .. }
+            | Self::RouteUnverified { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
             | Self::Stopped { .. }

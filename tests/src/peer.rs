@@ -3,6 +3,8 @@
 //! It listens on loopback, on a port of the system's choosing, with a certificate that it makes
 //! itself, and ends when it is dropped.
 
+mod accounts;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+pub use accounts::{Accounts, Honesty};
 
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +53,8 @@ pub struct Manners {
     /// first that fits a command is used, once. `"BANNER"` stands for the greeting, `"."` for the
     /// end of a message; [`CLOSE`] closes the connection without an answer.
     pub instead: Vec<(&'static str, &'static str)>,
+    /// Who may log in; none: whoever says AUTH.
+    pub accounts: Option<Accounts>,
 }
 
 /// The answer that is none: the connection is closed.
@@ -62,6 +68,7 @@ impl Default for Manners {
             before_tls: vec!["STARTTLS"],
             under_tls: vec!["PIPELINING", "SIZE 1000000", "8BITMIME", "AUTH PLAIN LOGIN"],
             instead: Vec::new(),
+            accounts: None,
         }
     }
 }
@@ -105,6 +112,7 @@ impl Peer {
             instead: Arc::new(Mutex::new(manners.instead.clone())),
             manners,
             tell,
+            binding: None,
         };
         let mut serving = JoinSet::new();
         serving.spawn(async move {
@@ -167,6 +175,8 @@ struct Script {
     manners: Manners,
     instead: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
     tell: mpsc::UnboundedSender<Seen>,
+    /// What TLS exports for channel binding, under TLS.
+    binding: Option<[u8; 32]>,
 }
 
 /// What follows a command.
@@ -177,14 +187,14 @@ enum Then {
 }
 
 impl Script {
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(mut self, stream: TcpStream) {
         self.see(Seen::Connected);
         // However a connection ends, it has ended.
         let _ = self.converse(stream).await;
         self.see(Seen::Closed);
     }
 
-    async fn converse(&self, stream: TcpStream) -> io::Result<()> {
+    async fn converse(&mut self, stream: TcpStream) -> io::Result<()> {
         let mut stream = BufStream::new(stream);
         let banner = self.instead_of("BANNER").unwrap_or("220 peer.example.net ESMTP");
         if banner == CLOSE {
@@ -193,6 +203,7 @@ impl Script {
         say(&mut stream, banner).await?;
         if self.session(&mut stream, &self.manners.before_tls).await? {
             let stream = self.tls.accept(stream.into_inner()).await?;
+            self.binding = accounts::binding(stream.get_ref().1);
             self.session(&mut BufStream::new(stream), &self.manners.under_tls).await?;
         }
         Ok(())
@@ -243,7 +254,10 @@ impl Script {
                 say(stream, "220 2.0.0 go").await?;
                 return Ok(Then::StartTls);
             }
-            "AUTH" => say(stream, "235 2.7.0 welcome").await?,
+            "AUTH" => match &self.manners.accounts {
+                Some(accounts) => accounts.log_in(stream, command, self.binding).await?,
+                None => say(stream, "235 2.7.0 welcome").await?,
+            },
             "MAIL" => say(stream, "250 2.1.0 ok").await?,
             "RCPT" => say(stream, "250 2.1.5 ok").await?,
             "DATA" => {

@@ -35,6 +35,15 @@ fn send(stage: &Stage, from: &str, to: &str) -> Result<String> {
     Ok(last.context("an id in the answer")?.to_owned())
 }
 
+/// Checks that a story has these steps one after the other.
+fn in_order(story: &str, steps: &[&str]) -> Result<()> {
+    let mut from = 0;
+    for step in steps {
+        from += story[from..].find(step).with_context(|| format!("{step} in {story}"))?;
+    }
+    Ok(())
+}
+
 /// A world whose next hop nobody serves: mail stays.
 fn stuck() -> Result<World> {
     let mut world = World::set()?;
@@ -99,10 +108,10 @@ fn messages_are_found_held_released_shown_and_dropped() -> Result<()> {
     let words = refused(stage, &["queue", "drop", &first])?;
     assert!(words.contains(&format!("`sallyport trace {first}` tells")), "{words}");
     let life = stage.command(&["trace", &second])?;
-    let mut from = 0;
-    for step in ["attempt 1 ended", "held by uid 0", "released by uid 0", "dropped by uid 0"] {
-        from += life[from..].find(step).with_context(|| format!("{step} in {life}"))?;
-    }
+    in_order(
+        &life,
+        &["attempt 1 ended", "held by uid 0", "released by uid 0", "dropped by uid 0"],
+    )?;
     assert!(stage.command(&["trace", &first])?.contains("its text was read by uid 0"));
     Ok(())
 }
@@ -120,28 +129,33 @@ fn the_life_of_a_message_is_told_from_the_connection_to_the_reply_also_when_the_
         let life = world.stage.command(&["trace", &id]).ok()?;
         life.contains("left the spool").then_some(life)
     })?;
-    let mut from = 0;
-    for step in [
-        &format!("{CLIENT} connected to ") as &str,
+    // The way out may begin before the client has its answer: each has its own order.
+    let connected = format!("{CLIENT} connected to ");
+    let way_in = [
+        &connected as &str,
         ", tag demo",
         "TLS handshake done: TLSv1.3",
         "logged in as ",
         " by PLAIN",
         "from <billing@example.net> to <customer@example.com>",
-        " octets are on disk: 250",
+        " octets are on disk, and the client is told 250",
+    ];
+    let way_out = [
+        "from <billing@example.net>",
         "attempt 1 began",
         "route next-hop: spoken to ",
         "TLSv1.3",
         "<customer@example.com> delivered by ",
         "the message has left the spool",
-    ] {
-        from += life[from..].find(step).with_context(|| format!("{step} in {life}"))?;
+    ];
+    for way in [&way_in[..], &way_out[..]] {
+        in_order(&life, way)?;
     }
     let raw = world.stage.listing(&["trace", &id])?;
-    let facts: Vec<&str> =
+    let mut facts: Vec<&str> =
         raw.as_array().context("a list")?.iter().filter_map(|line| line["fact"].as_str()).collect();
-    assert_eq!(facts, ["received", "carried", "attempted"]);
-    assert_eq!(raw[0]["envelope"]["recipients"][0], "customer@example.com");
+    facts.sort_unstable();
+    assert_eq!(facts, ["attempted", "carried", "received"]);
 
     world.stage.stop()?;
     assert_eq!(world.stage.command(&["trace", &id])?, life, "read from the files");

@@ -1,6 +1,8 @@
 //! What shows only when the file is looked at as a whole: repeated names, references to nothing,
 //! settings that contradict each other.
 
+mod security;
+
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
@@ -8,6 +10,7 @@ use ipnetwork::IpNetwork;
 use super::raw::Table;
 use super::read::Section;
 use super::{Allow, Gate, Listener, NextHop, Policy, Route, RouteTls, Who};
+use security::security;
 
 /// The most interfaces that are guarded.
 const INTERFACES_MAX: usize = 64;
@@ -121,6 +124,7 @@ pub(super) fn routes(routes: &[Section<'_, Route>]) {
                 table.report("tls", &message);
             }
         }
+        security(table, route);
         for domain in &route.domains {
             if let Some(other) = domains.insert(domain, &route.name) {
                 table.report("domains", &format!("\"{domain}\" goes to route \"{other}\" already"));

@@ -5,6 +5,7 @@
 
 mod check;
 mod dkim;
+mod login;
 mod policy;
 mod raw;
 mod read;
@@ -20,9 +21,10 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 pub use dkim::Dkim;
+pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{Capture, NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
+pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteHost, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;

@@ -1,6 +1,7 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
 mod dkim;
+mod login;
 mod policy;
 mod route;
 mod tls;

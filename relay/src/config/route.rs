@@ -1,9 +1,13 @@
 //! Where mail goes next, and when it is tried again.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Rate;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Rate, RouteLogin};
 
 /// `[[route]]`: where mail goes next.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,12 @@ pub struct Route {
     pub tls: RouteTls,
     /// PEM file of the authorities that may sign the next hop's certificate; none: the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The name that the certificate must be for, if that is not the host's.
+    pub server_name: Option<String>,
+    /// The keys of which the next hop must have one; empty: any that the certificate is for.
+    pub pins: Vec<Pin>,
+    /// Our own certificate, for next hops that ask for one.
+    pub certificate: Option<RouteCertificate>,
     /// The login at the next hop.
     pub login: Option<RouteLogin>,
     /// Connections at a time, over all hosts.
@@ -59,17 +69,40 @@ pub enum RouteTls {
     Required,
     /// TLS from the first octet, verified.
     Implicit,
+    /// STARTTLS if it is offered, with any certificate; else in the clear (RFC 7435). Never with a
+    /// login.
+    Opportunistic,
     /// In the clear: only for next hops on loopback.
     None,
 }
 
-/// A login at a next hop.
+/// The SHA-256 digest of a public key with its parameters: the SubjectPublicKeyInfo of the
+/// certificate, DER (RFC 7469, section 2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin(pub [u8; 32]);
+
+impl Pin {
+    /// Reads a pin as it is written: `sha256:` and the digest in base64.
+    #[must_use]
+    pub fn read(written: &str) -> Option<Self> {
+        let digest = STANDARD.decode(written.strip_prefix("sha256:")?).ok()?;
+        digest.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", STANDARD.encode(self.0))
+    }
+}
+
+/// Our own certificate towards a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteLogin {
-    /// The user name.
-    pub user: String,
-    /// The file that holds the password in its first line.
-    pub password_file: PathBuf,
+pub struct RouteCertificate {
+    /// PEM file: the certificate, then those that lead from it to its authority.
+    pub certificate: PathBuf,
+    /// PEM file: its key.
+    pub key: PathBuf,
 }
 
 /// `[capture]`: for how long mail is kept that is not sent. The oldest goes first.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use toml::de::{DeFloat, DeInteger, DeValue};
 
-use super::{AddressPattern, NextHop, Rate, SenderPattern};
+use super::{AddressPattern, NextHop, Pin, Rate, SenderPattern};
 use crate::smtp::address::is_domain;
 use crate::smtp::parameter::Priority;
 
@@ -124,6 +124,24 @@ pub(super) fn domain<'a>(value: &'a DeValue<'a>) -> Meant<String> {
     } else {
         Err("expected a domain name, as in \"relay.example.net\"".into())
     }
+}
+
+/// Reads the name or the address that a certificate must be for.
+pub(super) fn server_name<'a>(value: &'a DeValue<'a>) -> Meant<String> {
+    let written = text(value)?;
+    if is_domain(written) || written.parse::<std::net::IpAddr>().is_ok() {
+        Ok(written.to_ascii_lowercase())
+    } else {
+        Err("expected the name in the certificate, as in \"smtp.example.net\"".into())
+    }
+}
+
+/// Reads the pin of a public key.
+pub(super) fn pin<'a>(value: &'a DeValue<'a>) -> Meant<Pin> {
+    Pin::read(text(value)?).ok_or_else(|| {
+        "expected \"sha256:\" and the SHA-256 digest of the public key in base64 (44 characters)"
+            .into()
+    })
 }
 
 /// Reads a network whose host bits are zero. A mapped IPv4 network becomes IPv4.

@@ -1,6 +1,6 @@
 //! What an attempt wants done.
 
-use super::login::Secret;
+use super::login::{Derivation, Secret};
 use super::ruling::Judged;
 
 /// What the driver is to do next, in order.
@@ -10,7 +10,9 @@ pub enum Action {
     Send(Vec<u8>),
     /// Send these octets, which must not stay in memory.
     SendSecret(Secret),
-    /// Do the TLS handshake, then call `secured`, or `lost` if it fails.
+    /// Run this where it holds nobody up, then call `derived`.
+    Derive(Derivation),
+    /// Do the TLS handshake, then call `arm` and `secured`, or `lost` if it fails.
     Secure,
     /// A message can begin: call `begin` when there is one.
     Ready,
@@ -31,6 +33,9 @@ pub enum End {
     Finished,
     /// This host could not be used, or no longer: another one may.
     Unfit(String),
+    /// As `Unfit`, and somebody should look: the next hop took our login and did not prove that it
+    /// knows our password.
+    Unproved(String),
     /// The next hop refused our login. Another try with the same password helps nobody and may
     /// lock the account.
     LoginRefused(String),

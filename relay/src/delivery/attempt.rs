@@ -5,6 +5,7 @@
 //! exactly one [`Action::Settle`].
 
 mod carrying;
+mod login;
 mod stage;
 
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ use std::time::Instant;
 use stage::{Channel, Outgoing, Stage, Then};
 
 use super::action::{Action, End};
-use super::login::{Credentials, Exchange, Secret};
+use super::login::{Credentials, Fresh};
 use super::offer::Offer;
 use super::ruling::{Asked, Meaning, meaning};
 use super::terms::{Terms, Timeouts};
@@ -29,6 +30,8 @@ pub struct Attempt {
     hostname: String,
     tls: RouteTls,
     credentials: Option<Credentials>,
+    /// None before a handshake.
+    fresh: Option<Fresh>,
     timeouts: Timeouts,
     messages_max: u32,
     messages_begun: u32,
@@ -52,12 +55,13 @@ impl Attempt {
                 actions.push_back(Action::Secure);
                 Stage::Securing(Then::Banner)
             }
-            RouteTls::Required | RouteTls::None => Stage::Banner,
+            RouteTls::Required | RouteTls::Opportunistic | RouteTls::None => Stage::Banner,
         };
         Self {
             hostname,
             tls,
             credentials,
+            fresh: None,
             timeouts,
             messages_max: messages,
             messages_begun: 0,
@@ -173,7 +177,9 @@ impl Attempt {
                 if self.granted(Asked::Banner, answer) {
                     let channel = match self.tls {
                         RouteTls::Implicit => Channel::Tls,
-                        RouteTls::Required | RouteTls::None => Channel::Clear,
+                        RouteTls::Required | RouteTls::Opportunistic | RouteTls::None => {
+                            Channel::Clear
+                        }
                     };
                     self.say_hello(channel, now);
                 }
@@ -184,6 +190,7 @@ impl Attempt {
                     self.greeted(channel, now);
                 }
             }
+            Stage::Starttls if self.goes_on_in_the_clear(answer) => self.ready(now),
             Stage::Starttls => {
                 if self.granted(Asked::Starttls, answer) {
                     self.actions.push_back(Action::Secure);
@@ -219,35 +226,28 @@ impl Attempt {
     /// Decides what follows EHLO: STARTTLS, AUTH, or the first message.
     fn greeted(&mut self, channel: Channel, now: Instant) {
         match (self.tls, channel) {
-            (RouteTls::Required, Channel::Clear) if self.offer.starttls => {
+            (RouteTls::Required | RouteTls::Opportunistic, Channel::Clear)
+                if self.offer.starttls =>
+            {
                 self.send(b"STARTTLS\r\n");
-                return self.wait(Stage::Starttls, now);
+                self.wait(Stage::Starttls, now);
             }
             (RouteTls::Required, Channel::Clear) => {
-                return self
-                    .unfit("the next hop does not offer STARTTLS, which the route requires");
+                self.unfit("the next hop does not offer STARTTLS, which the route requires");
             }
-            (RouteTls::Required | RouteTls::Implicit | RouteTls::None, _) => {}
-        }
-        let Some(credentials) = self.credentials.take() else { return self.ready(now) };
-        if channel == Channel::Clear {
-            return self.unfit("a password is not sent in the clear, and the route has no TLS");
-        }
-        match Exchange::begin(credentials, self.offer) {
-            Some((exchange, secret)) => self.send_secret(exchange, secret, now),
-            None => self.unfit("the next hop offers neither AUTH PLAIN nor AUTH LOGIN"),
+            (
+                RouteTls::Required | RouteTls::Opportunistic | RouteTls::Implicit | RouteTls::None,
+                _,
+            ) => self.log_in(channel, now),
         }
     }
 
-    fn login_answered(&mut self, exchange: Exchange, answer: &Answer, now: Instant) {
-        if answer.class() == Class::Continue {
-            match exchange.prompted() {
-                Some((exchange, secret)) => self.send_secret(exchange, secret, now),
-                None => self.unfit("the next hop asks for more than the login has to say"),
-            }
-        } else if self.granted(Asked::Auth, answer) {
-            self.ready(now);
-        }
+    /// Tells whether a refused STARTTLS leaves the connection as it was: where TLS is welcome and not
+    /// required.
+    fn goes_on_in_the_clear(&self, answer: &Answer) -> bool {
+        self.tls == RouteTls::Opportunistic
+            && answer.code() != 421
+            && matches!(answer.class(), Class::Temporary | Class::Permanent)
     }
 
     /// Ends the attempt at a fault; a transaction under way is settled first.
@@ -301,12 +301,6 @@ impl Attempt {
             self.actions.push_back(Action::Send(octets.to_vec()));
             self.outgoing = Outgoing::Pending;
         }
-    }
-
-    fn send_secret(&mut self, exchange: Exchange, secret: Secret, now: Instant) {
-        self.actions.push_back(Action::SendSecret(secret));
-        self.outgoing = Outgoing::Pending;
-        self.wait(Stage::Auth(exchange), now);
     }
 
     /// Enters `stage` with its deadline.

@@ -99,14 +99,13 @@ impl Refusal {
         Self { status, words: words.into() }
     }
 
-    fn of(fault: Unconvertible) -> Self {
+    fn of(lacks: &str, fault: Unconvertible) -> Self {
         let status = match fault {
             Unconvertible::Header => Enhanced(5, 6, 9),
             Unconvertible::Signed => Enhanced(5, 6, 3),
             Unconvertible::Malformed(_) => Enhanced(5, 6, 1),
         };
-        let lacks = "the next hop takes 7-bit mail only";
-        Self::new(status, format!("{lacks}, and {fault}"))
+        Self::new(status, format!("the next hop {lacks}, and {fault}"))
     }
 }
 
@@ -174,9 +173,12 @@ pub(super) fn look(message: Vec<u8>, look: Look, offer: Offer) -> Result<Vec<u8>
                 let words = "the message has headers in UTF-8 and the next hop lacks SMTPUTF8";
                 return Err(Refusal::new(Enhanced(5, 6, 9), words));
             }
-            Err(fault) => return Err(Refusal::of(fault)),
+            Err(fault) => return Err(Refusal::of("lacks SMTPUTF8", fault)),
         },
-        Look::Convert(headers) => convert::to_seven_bit(&message, headers).map_err(Refusal::of)?,
+        Look::Convert(headers) => {
+            let refuse = |fault| Refusal::of("takes no such octets", fault);
+            convert::to_seven_bit(&message, headers).map_err(refuse)?
+        }
     };
     match size(message.len() as u64, offer) {
         Some(refusal) => Err(refusal),

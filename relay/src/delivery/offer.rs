@@ -1,5 +1,6 @@
 //! What a next hop offers in its answer to EHLO (RFC 5321, section 4.1.1.1).
 
+use crate::config::{Mechanism, Mechanisms};
 use crate::smtp::answer::Answer;
 
 /// The extensions of a next hop that we make use of.
@@ -30,14 +31,12 @@ pub struct Offer {
     pub deliver_by: Option<u32>,
     /// SIZE and its limit (RFC 1870).
     pub size: Size,
+    /// AUTH and its mechanisms (RFC 4954, section 3).
+    pub auth: Mechanisms,
     /// The most recipients of one transaction (RFC 9422); none: it names no limit.
     pub recipients_max: Option<u32>,
     /// The most messages of one connection (RFC 9422); none: it names no limit.
     pub messages_max: Option<u32>,
-    /// AUTH PLAIN (RFC 4616, RFC 4954).
-    pub plain: bool,
-    /// AUTH LOGIN, which many submission servers offer beside PLAIN or alone.
-    pub login: bool,
 }
 
 /// What a next hop says about the size of messages (RFC 1870, section 3).
@@ -76,10 +75,7 @@ impl Offer {
                 Some("SIZE") => offer.size = read_size(words.next()),
                 Some("LIMITS") => offer.read_limits(words),
                 Some("AUTH") => {
-                    for mechanism in words {
-                        offer.plain |= mechanism == "PLAIN";
-                        offer.login |= mechanism == "LOGIN";
-                    }
+                    words.filter_map(Mechanism::named).for_each(|one| offer.auth.add(one));
                 }
                 Some(_) | None => {}
             }
@@ -135,10 +131,10 @@ mod tests {
             size: Size::Limit(1000),
             recipients_max: Some(20),
             messages_max: Some(5),
-            plain: true,
-            login: true,
+            auth: [Mechanism::Plain, Mechanism::Login].into_iter().collect(),
         };
         let none = Offer::default();
+        let auth = |one| Offer { auth: [one].into_iter().collect(), ..none };
         let rows: &[(&str, Offer)] = &[
             ("250 STARTTLS\r\n", none),
             ("250-x\r\n250 STARTTLSX\r\n", none),
@@ -151,7 +147,8 @@ mod tests {
                 Offer { recipients_max: Some(2), ..none },
             ),
             ("250-x\r\n250 FUTURERELEASE 60 2030-01-01T00:00:00Z\r\n", none),
-            ("250-x\r\n250 AUTH=LOGIN\r\n", Offer { login: true, ..none }),
+            ("250-x\r\n250 AUTH=LOGIN\r\n", auth(Mechanism::Login)),
+            ("250-x\r\n250 auth scram-sha-256-plus\r\n", auth(Mechanism::ScramSha256Plus)),
             ("250-x\r\n250 AUTH CRAM-MD5\r\n", none),
             (
                 "250-x\r\n250-starttls\r\n250-Pipelining\r\n250-8BitMIME\r\n250-SIZE 1000\r\n\

@@ -198,6 +198,8 @@ mod tests {
             ("a mechanism too weak", Auth, 534, LoginRefused),
             ("a mechanism unknown", Auth, 504, LoginRefused),
             ("the user database is away", Auth, 454, NotHere),
+            ("a password that must be set again first", Auth, 432, NotHere),
+            ("a mechanism that wants encryption", Auth, 538, LoginRefused),
             ("a login is required at MAIL", Mail, 530, LoginRefused),
             ("a login is required at RCPT", Rcpt, 530, LoginRefused),
             ("encryption is required for the login", Mail, 538, LoginRefused),

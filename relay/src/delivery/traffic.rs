@@ -324,13 +324,21 @@ impl Outcome {
         });
         match end {
             Some(End::LoginRefused(_)) => Self::Nothing,
-            Some(End::Unfit(words)) if judged.is_empty() => Self::Failed(words.clone()),
+            Some(End::Unfit(words) | End::Unproved(words)) if judged.is_empty() => {
+                Self::Failed(words.clone())
+            }
             Some(End::Finished) if judged.is_empty() => {
                 Self::Failed("closed before the first message".to_owned())
             }
-            Some(End::Unfit(_) | End::Finished) if is_broken && kept == Kept::Again => Self::Stale,
-            Some(End::Unfit(words)) if is_broken => Self::Lost(words.clone()),
-            Some(End::Unfit(_) | End::Finished) | None => {
+            Some(End::Unfit(_) | End::Unproved(_) | End::Finished)
+                if is_broken && kept == Kept::Again =>
+            {
+                Self::Stale
+            }
+            Some(End::Unfit(words) | End::Unproved(words)) if is_broken => {
+                Self::Lost(words.clone())
+            }
+            Some(End::Unfit(_) | End::Unproved(_) | End::Finished) | None => {
                 let is_taken = judged.iter().any(|judged| judged.ruling == Ruling::Delivered);
                 if is_taken { Self::Carried } else { Self::PutOff }
             }

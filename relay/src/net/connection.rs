@@ -10,13 +10,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
 use stream::{Direction, Moved, Outgoing, Stream};
 
-use super::tls::describe;
-use super::tls_client::TlsClient;
+use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
@@ -107,11 +107,12 @@ impl Connection {
         new.rest().await
     }
 
-    /// Returns version and cipher suite of its TLS; none in the clear.
+    /// Returns version and cipher suite of its TLS, and whether nobody was proved by it; none in the
+    /// clear.
     pub(super) fn tls_words(&self) -> Option<String> {
-        match &self.stream {
-            Stream::Tls(stream) => Some(describe(stream.get_ref().1)),
-            Stream::Clear(_) | Stream::Gone => None,
+        match (&self.stream, &self.tls) {
+            (Stream::Tls(stream), Some(tls)) => Some(tls.describe(stream.get_ref().1)),
+            (Stream::Tls(_) | Stream::Clear(_) | Stream::Gone, _) => None,
         }
     }
 
@@ -219,6 +220,13 @@ impl Connection {
         match action {
             Action::Send(octets) => self.send(Zeroizing::new(octets)),
             Action::SendSecret(octets) => self.send(octets),
+            Action::Derive(derivation) => {
+                let salted = spawn_blocking(move || derivation.run()).await;
+                match salted {
+                    Ok(salted) => self.attempt.derived(&salted, Instant::now()),
+                    Err(error) => self.lost(&error.to_string()),
+                }
+            }
             Action::Secure => self.secure().await,
             Action::ReadBody => self.feed(cargo).await,
             Action::GoOn => self.attempt.go_on(Instant::now()),
@@ -262,6 +270,7 @@ impl Connection {
         };
         match stream {
             Ok(Ok(stream)) => {
+                self.attempt.arm(fresh(stream.get_ref().1));
                 self.stream = Stream::Tls(Box::new(stream));
                 self.attempt.secured(Instant::now());
             }

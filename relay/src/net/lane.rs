@@ -17,7 +17,8 @@ use tokio::time::timeout_at;
 use super::connection::{Carried, Connection, Ended, Left};
 use super::register::Register;
 use super::reporting::random;
-use super::tls_client::TlsClient;
+use super::route_login::Login;
+use super::tls_client::Trust;
 use crate::config::{Config, NextHop, Route};
 use crate::delivery::action::End;
 use crate::delivery::addresses::Addresses;
@@ -58,7 +59,9 @@ pub(super) struct Lane {
     /// What is known of the addresses of every host.
     addresses: Mutex<Vec<Addresses>>,
     health: Mutex<Health>,
-    tls: Mutex<Option<TlsClient>>,
+    trust: Arc<Trust>,
+    /// None: the route has no login.
+    login: Option<Arc<Login>>,
 }
 
 /// What a message does next.
@@ -92,6 +95,7 @@ impl Lane {
         journal: Journal,
         register: Arc<Register>,
     ) -> Arc<Self> {
+        let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
         let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
         let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
         let traffic = Traffic::new(hosts, most, route.rate, Instant::now());
@@ -108,7 +112,8 @@ impl Lane {
             stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::default(),
-            tls: Mutex::default(),
+            trust,
+            login,
         })
     }
 
@@ -303,7 +308,7 @@ impl Lane {
             Left::Closed(End::LoginRefused(words)) => {
                 Some(self.suspend(self.hop(host), &words).await.0)
             }
-            Left::Closed(End::Finished | End::Unfit(_)) => pause,
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => pause,
         };
         passage.trip.enter(self.hop(host), judged, hold);
     }
@@ -330,6 +335,12 @@ impl Lane {
                 self.suspend(hop, words).await;
             }
             End::Unfit(words) => passage.trip.blame(hop, words),
+            End::Unproved(words) => {
+                if let Some(login) = &self.login {
+                    login.tell_unproved(&name(hop), words);
+                }
+                passage.trip.blame(hop, words);
+            }
             End::Finished => passage.trip.blame(hop, "closed before the first message"),
         }
     }

@@ -149,6 +149,7 @@ async fn reap(outbound: &Outbound) {
 /// Recipients without a leg, whose lane was closed or had no room, stay open.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    // What is not sent needs no signature.
     if !loads.is_empty()
         && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
     {

@@ -103,7 +103,8 @@ fn received(at: Timestamp, came: &Came, envelope: &Envelope, size_bytes: u64) ->
     let (sender, to) = (&envelope.sender, addresses(&envelope.recipients));
     let what = format!("its message begins, from <{sender}> to {to}");
     moments.push(Moment { at: envelope.received_at, what });
-    let what = format!("{size_bytes} octets are on disk: 250");
+    // Being on disk it may be taken up by an attempt before its client is answered.
+    let what = format!("{size_bytes} octets are on disk, and the client is told 250");
     moments.push(Moment { at, what });
     moments
 }
@@ -211,7 +212,7 @@ mod tests {
                 "+0.100s logged in as app by PLAIN",
                 "+0.100s its message begins, from <> to <r0@example.com>, <r1@example.com>, \
                  <r2@example.com>, <r3@example.com>, <r4@example.com>, 2 more",
-                "+0.100s 9 octets are on disk: 250",
+                "+0.100s 9 octets are on disk, and the client is told 250",
                 "+0.600s attempt 1 began",
                 "+1.000s route smarthost: spoken to mx:25, in the clear",
                 "+1.000s <r0@example.com> deferred by mx:25 on route smarthost, again in 60s: 450 \

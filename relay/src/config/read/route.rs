@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::login::login;
 use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, small, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{Capture, NextHop, Retry, Route, RouteHost, RouteLogin, RouteTls};
+use crate::config::{Capture, NextHop, Retry, Route, RouteCertificate, RouteHost, RouteTls};
 
 /// The highest order and the highest weight of a next hop.
 const SHARE_MAX: u64 = 1000;
@@ -20,13 +21,14 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
     let ways = &[
         ("required", RouteTls::Required),
         ("implicit", RouteTls::Implicit),
+        ("opportunistic", RouteTls::Opportunistic),
         ("none", RouteTls::None),
     ];
-    let login = table.optional_table("login").map(|login| {
-        let user = login.required("user", unit::short(256));
-        let password_file = login.required("password-file", unit::path);
-        login.finish();
-        user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
+    let certificate = certificate(table);
+    let login = table.optional_table("login").map(|of_login| {
+        let login = login(&of_login, certificate.as_ref());
+        of_login.finish();
+        login
     });
     let name = table.required("name", unit::short(NAME_MAX));
     let capture = table.or("capture", false, unit::truth);
@@ -38,6 +40,9 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         hosts: hosts(table, presence),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
+        server_name: table.optional("server-name", unit::server_name),
+        pins: table.list("pin", Presence::Optional, unit::pin),
+        certificate,
         login: login.flatten(),
         rate: table.optional("rate", unit::rate),
         connections: size(table.or("connections", 10, unit::count(1..=1000))),
@@ -91,6 +96,24 @@ pub(super) fn capture(table: &Table<'_>) -> Capture {
     };
     table.finish();
     capture
+}
+
+/// Reads our own certificate and its key: both or neither.
+fn certificate(table: &Table<'_>) -> Option<RouteCertificate> {
+    let certificate = table.optional("client-certificate", unit::path);
+    let key = table.optional("client-key", unit::path);
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(RouteCertificate { certificate, key }),
+        (Some(_), None) => {
+            table.report("client-certificate", "it needs its key: set client-key");
+            None
+        }
+        (None, Some(_)) => {
+            table.report("client-key", "a key needs its certificate: set client-certificate");
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 /// Reads `[retry]`.

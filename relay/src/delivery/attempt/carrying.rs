@@ -29,7 +29,7 @@ impl Attempt {
         self.messages_begun = self.messages_begun.saturating_add(1);
         let protection = match self.tls {
             RouteTls::Required | RouteTls::Implicit => Protection::Proved,
-            RouteTls::None => Protection::Unproved,
+            RouteTls::Opportunistic | RouteTls::None => Protection::Unproved,
         };
         let hop = Hop { offer: self.offer, protection };
         let step = Transaction::begin(parcel, hop, today);

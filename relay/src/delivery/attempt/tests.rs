@@ -7,8 +7,13 @@ mod misbehaviour;
 
 use driven::{Driven, parcel, ready, terms};
 
-use super::{End, Instant};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::{End, Fresh, Instant};
 use crate::config::RouteTls;
+use crate::delivery::login::{Credentials, Proof};
 use crate::mail::envelope::Body;
 
 /// An instant to start from; only differences matter.
@@ -161,6 +166,88 @@ fn a_login_is_refused_put_off_or_impossible() {
         assert!(matches!(driven.end, Some(End::Unfit(_))), "{other}: {:?}", driven.end);
     }
     assert!(matches!(at_auth("GSSAPI").end, Some(End::Unfit(_))));
+}
+
+#[test]
+fn scram_is_spoken_and_a_next_hop_that_does_not_prove_itself_is_not_used() {
+    let challenge = |text: &str| format!("334 {}\r\n", STANDARD.encode(text));
+    let first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                 s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    let begin = || {
+        let mut terms = terms(RouteTls::Implicit, Some("user"));
+        let proof = Proof::Password(Zeroizing::new(b"pencil".to_vec()));
+        terms.credentials = terms.credentials.map(|user| Credentials { proof, ..user });
+        let mut driven = Driven::new(terms);
+        // The example of RFC 7677, section 3.
+        driven.attempt.arm(Fresh { nonce: "rOprNGfwEbeRWgbNEkqO".into(), binding: None });
+        driven.attempt.secured(driven.now);
+        driven.hop("220 mx\r\n").hop("250-mx\r\n250 AUTH PLAIN SCRAM-SHA-256\r\n");
+        driven.hop(&challenge(first));
+        driven
+    };
+    let signature = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+    let mut driven = begin();
+    let lines = driven.take_sent();
+    let proof = STANDARD.decode(lines.lines().last().unwrap()).unwrap();
+    assert!(proof.ends_with(b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="), "{lines}");
+    driven.hop(&challenge(signature));
+    assert_eq!((driven.take_sent().as_str(), driven.ready), ("\r\n", 0));
+    assert_eq!(driven.hop("235 2.7.0 welcome\r\n").ready, 1);
+
+    let wrong = challenge(&signature.replace("6r", "7r"));
+    for answer in [wrong.as_str(), "235 2.7.0 welcome\r\n"] {
+        let mut driven = begin();
+        driven.hop(answer);
+        assert!(matches!(driven.end, Some(End::Unproved(_))), "{answer}: {:?}", driven.end);
+    }
+    let mut driven = begin();
+    driven.hop(&challenge("e=invalid-proof")).hop("535 5.7.8 no\r\n");
+    let refused = End::LoginRefused("535 5.7.8 no (invalid-proof)".into());
+    assert_eq!(driven.end, Some(refused));
+    let mut driven = begin();
+    driven.hop(&challenge("e=other-error")).hop("454 4.7.0 later\r\n");
+    assert!(matches!(driven.end, Some(End::Unfit(_))), "{:?}", driven.end);
+}
+
+#[test]
+fn an_answer_that_comes_while_the_password_is_hashed_ends_the_attempt() {
+    let mut driven = at_auth("SCRAM-SHA-256");
+    assert!(matches!(driven.end, Some(End::Unfit(_))), "no nonce, no SCRAM: {:?}", driven.end);
+    driven = Driven::new(terms(RouteTls::Implicit, Some("tim")));
+    driven.attempt.arm(Fresh { nonce: "abc".into(), binding: None });
+    driven.attempt.secured(driven.now);
+    driven.hop("220 mx\r\n").hop("250-mx\r\n250 AUTH SCRAM-SHA-256\r\n");
+    let first = format!("334 {}\r\n", STANDARD.encode("r=abcd,s=AAAA,i=4096"));
+    driven.hop(&format!("{first}334 \r\n"));
+    assert!(matches!(driven.end, Some(End::Unfit(_))), "{:?}", driven.end);
+}
+
+#[test]
+fn opportunistic_tls_is_used_where_it_is_offered_and_missed_where_it_is_not() {
+    let hello = "250-mx\r\n250 STARTTLS\r\n";
+    let begin = |answers: &[&str]| {
+        let mut driven = Driven::new(terms(RouteTls::Opportunistic, None));
+        for answer in answers {
+            driven.hop(answer);
+        }
+        driven
+    };
+    let mut driven = begin(&["220 mx\r\n", hello, "220 go\r\n"]);
+    assert_eq!((driven.secures, driven.ready), (1, 0));
+    driven.attempt.secured(driven.now);
+    driven.obey();
+    assert_eq!(driven.hop("250 mx\r\n").ready, 1);
+    assert_eq!(begin(&["220 mx\r\n", "250 mx\r\n"]).ready, 1);
+    assert_eq!(begin(&["220 mx\r\n", hello, "454 4.7.0 no TLS today\r\n"]).ready, 1);
+    let injected = begin(&["220 mx\r\n", hello, "220 go\r\n250 mx\r\n"]);
+    assert!(matches!(injected.end, Some(End::Unfit(_))), "{:?}", injected.end);
+    let mut login = Driven::new(terms(RouteTls::Opportunistic, Some("tim")));
+    login.hop("220 mx\r\n").hop(hello).hop("220 go\r\n");
+    login.attempt.secured(login.now);
+    login.obey();
+    login.hop("250-mx\r\n250 AUTH PLAIN\r\n");
+    assert!(matches!(login.end, Some(End::Unfit(_))), "{:?}", login.end);
+    assert!(!login.take_sent().contains("AUTH"));
 }
 
 #[test]

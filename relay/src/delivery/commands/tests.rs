@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Mechanisms;
 use crate::delivery::carriage::By;
 use crate::mail::envelope::{Body, Terms, Wish};
 use crate::smtp::address::ReversePath;
@@ -26,8 +27,7 @@ const ALL: Offer = Offer {
     size: Size::Unlimited,
     recipients_max: None,
     messages_max: None,
-    plain: false,
-    login: false,
+    auth: Mechanisms::NONE,
 };
 
 fn carriage(octets: Octets, utf8: Option<Utf8>) -> Carriage {

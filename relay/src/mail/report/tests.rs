@@ -272,6 +272,14 @@ fn the_null_sender_is_never_answered_and_the_postmaster_is_told_once() {
 }
 
 #[test]
+fn the_postmaster_is_told_why_he_is_told() {
+    for (sender, expected) in [("s@example.net", "your message of"), ("", "as the postmaster")] {
+        let text = written(&envelope(sender), &[notice("a@example.com")], &headers(b"A: b\r\n"));
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn a_boundary_that_the_original_holds_is_not_used() {
     let taken = format!("=_{}.{:016x}.0", MessageId(77), 0x1234);
     let original = headers(format!("Subject: x\r\n--{taken}--\r\n").as_bytes());

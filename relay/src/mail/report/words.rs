@@ -21,14 +21,17 @@ pub(super) const fn subject(kind: Kind) -> &'static str {
 /// Writes the part.
 pub(super) fn part(report: &Report<'_>) -> Part {
     let arrived = date(report.arrived_at);
-    let mut text = format!(
-        "This is the mail relay at {}.\r\n\
-         \r\n\
-         It is about your message of {arrived}.\r\n\
-         {}",
-        report.hostname,
-        opening(report.kind),
-    );
+    let mut text = format!("This is the mail relay at {}.\r\n\r\n", report.hostname);
+    let _ = match report.envelope.sender.mailbox() {
+        Some(_) => write!(text, "It is about your message of {arrived}.\r\n"),
+        // Only reports of ours come from nobody and are told of.
+        None => write!(
+            text,
+            "It is about a report of {arrived} that found no reader:\r\n\
+             you hear of it as the postmaster.\r\n"
+        ),
+    };
+    text.push_str(opening(report.kind));
     for notice in report.notices {
         let _ = write!(text, "\r\n<{}>\r\n", notice.recipient);
         text.push_str(&fate(notice));

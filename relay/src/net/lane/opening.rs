@@ -13,7 +13,6 @@ use crate::delivery::login::Credentials;
 use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::throttle::Demand;
 use crate::net::connection::{Connection, Ended};
-use crate::net::password;
 use crate::net::tls_client::TlsClient;
 
 /// How long an open connection waits for another message.
@@ -31,17 +30,35 @@ const CONNECT: Duration = Duration::from_secs(30);
 const ADDRESSES_MAX: usize = 16;
 
 impl Lane {
-    /// Opens a connection to a host, all of whose addresses are tried in order (RFC 5321, section
-    /// 5.1), those that refused last before last.
+    /// Opens a connection to a host. A login that is refused is tried once more if there are other
+    /// credentials by now: a token may have ended before its time.
     pub(super) async fn open(&self, host: usize) -> Result<Connection, Ended> {
         self.make_way();
+        let Some(login) = &self.login else { return self.open_with(host, None).await };
+        let credentials = login.credentials().await.map_err(ended)?;
+        match self.open_with(host, Some(credentials.clone())).await {
+            Err(refused @ Ended { end: End::LoginRefused(_), .. }) => {
+                match login.others(&credentials).await.map_err(ended)? {
+                    Some(others) => self.open_with(host, Some(others)).await,
+                    None => Err(refused),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a connection to a host, all of whose addresses are tried in order (RFC 5321, section
+    /// 5.1), those that refused while another worked come last.
+    async fn open_with(
+        &self,
+        host: usize,
+        credentials: Option<Credentials>,
+    ) -> Result<Connection, Ended> {
         let hop = self.hop(host);
-        let credentials = match &self.route.login {
-            Some(login) => Some(password::read(login).await.map_err(unfit)?),
-            None => None,
-        };
         let tls = match self.route.tls {
-            RouteTls::Required | RouteTls::Implicit => Some(self.tls().await?),
+            RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
+                Some(self.trust.now().await.map_err(unfit)?)
+            }
             RouteTls::None => None,
         };
         let found = look_up(hop).await.map_err(unfit)?;
@@ -57,7 +74,8 @@ impl Lane {
                 }
                 Err(ended) => {
                     // Other addresses are the same server: they would say the same.
-                    if matches!(ended.end, End::LoginRefused(_)) || ended.demand != Demand::AsBefore
+                    if matches!(ended.end, End::LoginRefused(_) | End::Unproved(_))
+                        || ended.demand != Demand::AsBefore
                     {
                         return Err(ended);
                     }
@@ -111,23 +129,14 @@ impl Lane {
             tokio::spawn(connection.quit());
         }
     }
-
-    /// Returns what the route trusts. It is read once: a failure is tried again.
-    async fn tls(&self) -> Result<TlsClient, Ended> {
-        if let Some(tls) = lock(&self.tls).clone() {
-            return Ok(tls);
-        }
-        let route = self.route.clone();
-        let read = tokio::task::spawn_blocking(move || TlsClient::for_route(&route)).await;
-        let read = read.map_err(|error| unfit(error.to_string()))?;
-        let tls = read.map_err(|error| unfit(error.to_string()))?;
-        *lock(&self.tls) = Some(tls.clone());
-        Ok(tls)
-    }
 }
 
 const fn unfit(words: String) -> Ended {
-    Ended { end: End::Unfit(words), demand: Demand::AsBefore }
+    ended(End::Unfit(words))
+}
+
+const fn ended(end: End) -> Ended {
+    Ended { end, demand: Demand::AsBefore }
 }
 
 /// Looks up the addresses of `hop`, at most [`ADDRESSES_MAX`].

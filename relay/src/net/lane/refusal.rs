@@ -7,15 +7,14 @@ use crate::config::NextHop;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::trip::name;
 use crate::event::Event;
-use crate::net::password;
 
 impl Lane {
     /// Decides whether the route can be used now.
     pub(super) async fn usable(&self) -> Use {
         let now = Instant::now();
         let health = lock(&self.health).clone();
-        let password = match (&health, &self.route.login) {
-            (Health::Suspended { .. }, Some(login)) => password::fingerprint_of_file(login).await,
+        let password = match (&health, &self.login) {
+            (Health::Suspended { .. }, Some(login)) => login.fingerprint().await,
             (Health::Suspended { .. }, None) | (Health::Up, _) => None,
         };
         health.check(now, password)
@@ -23,11 +22,11 @@ impl Lane {
 
     /// Remembers that a host refused our login; returns how long the route is left alone, and why.
     pub(super) async fn suspend(&self, hop: &NextHop, words: &str) -> (Duration, String) {
-        let refused = match &self.route.login {
-            Some(login) => password::fingerprint_of_file(login).await,
+        let refused = match &self.login {
+            Some(login) => login.fingerprint().await,
             None => None,
         };
-        let reason = format!("{} refused our login: {words}", name(hop));
+        let reason = format!("the login at {} was refused: {words}", name(hop));
         let now = Instant::now();
         let mut health = lock(&self.health);
         let before = std::mem::take(&mut *health);

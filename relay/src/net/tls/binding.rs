@@ -1,6 +1,6 @@
 //! What ties a login to the TLS connection that it is made on (RFC 9266, RFC 5929).
 
-use rustls::{ProtocolVersion, ServerConnection};
+use rustls::{ConnectionCommon, ProtocolVersion};
 
 /// The label of `tls-exporter` (RFC 9266, section 2).
 const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
@@ -13,7 +13,7 @@ const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// does not tell whether that was negotiated. To demand it of everybody would shut out clients that
 /// want no channel binding at all, so those of TLS 1.2 log in without one.
 #[must_use]
-pub fn exporter(connection: &ServerConnection) -> Option<[u8; 32]> {
+pub fn exporter<Side>(connection: &ConnectionCommon<Side>) -> Option<[u8; 32]> {
     match connection.protocol_version()? {
         ProtocolVersion::TLSv1_3 => {
             connection.export_keying_material([0; 32], LABEL, Some(b"")).ok()

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::config::RouteTls;
+use crate::config::{Mechanisms, ProofKind, RouteTls};
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
-use crate::delivery::login::Credentials;
+use crate::delivery::login::{Credentials, Proof};
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::terms::{Terms, Timeouts};
@@ -28,7 +28,8 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
 pub(super) fn terms(tls: RouteTls, with_login: Option<&str>) -> Terms {
     let credentials = with_login.map(|user| Credentials {
         user: user.into(),
-        password: Zeroizing::new(b"secret".to_vec()),
+        proof: Proof::Password(Zeroizing::new(b"secret".to_vec())),
+        mechanisms: Mechanisms::that_show(ProofKind::Password),
     });
     Terms {
         hostname: "relay.example.net".into(),
@@ -81,6 +82,7 @@ impl Driven {
             match action {
                 Action::Send(octets) => self.sent.extend(octets),
                 Action::SendSecret(secret) => self.sent.extend_from_slice(&secret),
+                Action::Derive(derivation) => self.attempt.derived(&derivation.run(), self.now),
                 Action::Secure => self.secures += 1,
                 Action::Ready => self.ready += 1,
                 Action::ReadBody => self.read_body += 1,

@@ -100,7 +100,7 @@ fn every_misbehaviour_gets_its_ruling() {
         }
         let found = match &driven.end {
             None if driven.ready == 1 => "usable",
-            Some(End::Unfit(_) | End::Finished) => "closed",
+            Some(End::Unfit(_) | End::Unproved(_) | End::Finished) => "closed",
             Some(End::LoginRefused(_)) => "login",
             None => panic!("{name}: neither ready nor closed"),
         };
