@@ -144,6 +144,19 @@ pub enum Event {
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator suspended a route: its mail waits.
+    RouteHeld { route: String, note: Option<String>, uid: u32 },
+    /// A suspended route is used again; `uid` asked for it, or its login worked.
+    RouteResumed { route: String, uid: Option<u32> },
+    /// A host of a route failed and is passed by.
+    HostDown { route: String, host: String, reason: String },
+    /// A host of a route is used again.
+    HostUp {
+        route: String,
+        host: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
     /// A next hop took our login and did not prove that it knows our password: it may be somebody
     /// else. At most one an hour and route.
     NextHopUnproved { route: String, next_hop: String, reason: String },
@@ -184,6 +197,7 @@ impl Event {
             | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
+            | Self::HostDown { .. }
             | Self::RouteUnverified { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
@@ -203,6 +217,9 @@ impl Event {
             | Self::Captured { .. }
             | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
+            | Self::RouteHeld { .. }
+            | Self::RouteResumed { .. }
+            | Self::HostUp { .. }
             | Self::QueueChanged { .. }
             | Self::Notified { .. }
             | Self::Dropped { .. }
