@@ -4,6 +4,7 @@
 
 pub mod bounce;
 pub mod envelope;
+pub mod fingerprint;
 pub mod header;
 pub mod message;
 pub mod outcome;

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::batch::Batch;
+use crate::spool::content;
 use crate::spool::index::{Index, Standing};
 use crate::spool::record::{Header, Kind};
 use crate::spool::segment::{self, Depth, Found, Location, Scan, SegmentId};
@@ -142,8 +143,14 @@ impl Committer {
                 batch.is_full = true;
                 break;
             }
-            let (_, payload) = segment::read(scan.file.as_ref(), scan.marker, from)?;
-            let to = self.append(header.id, header.kind, &payload, header.payload_crc);
+            let (_, mut payload) = segment::read(scan.file.as_ref(), scan.marker, from)?;
+            let mut crc = header.payload_crc;
+            // What is unconfirmed of it stands at the head of the active segment: the copy must not
+            // look like a message that was accepted since.
+            if matches!(header.kind, Kind::Message { .. }) && content::blank(&mut payload) {
+                crc = crc32c::crc32c(&payload);
+            }
+            let to = self.append(header.id, header.kind, &payload, crc);
             copied_bytes += payload.len();
             batch.copied.push(Copied { id: header.id, kind: header.kind, from, to });
             batch.needs_flush = true;

@@ -8,8 +8,10 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes
-//! order    what is asked of the writer         writer    batches, flushes, failures
+//! order    what is asked of the writer         writer    batches and flushes
+//! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do
@@ -28,11 +30,14 @@ mod failure;
 mod index;
 mod order;
 mod queue;
+mod recall;
 mod record;
 mod recover;
+mod repeats;
 mod segment;
 mod share;
 mod shared;
+mod turnover;
 mod writer;
 
 #[cfg(test)]
@@ -45,6 +50,8 @@ mod simulated;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
 
 use std::io;
 use std::sync::Arc;
@@ -64,6 +71,7 @@ pub use claim::{BodyReader, Claim};
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
 pub use queue::{Details, Filter, Page, Place, Status, Summary};
+pub use repeats::Repeats;
 
 use disk::{Disk, Folder};
 use order::Command;
@@ -91,6 +99,9 @@ pub enum StoreError {
     /// What was written is not what is read.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The same submission was accepted before, under this id, and its client may not know.
+    #[error("the same submission was accepted as {0}")]
+    Repeat(MessageId),
     /// There is no such message.
     #[error("no such message")]
     Gone,
@@ -203,6 +214,11 @@ impl Spool {
         self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
     }
 
+    /// Notes that a client has heard that its message is ours: the same again is another one.
+    pub fn confirm(&self, id: MessageId) {
+        self.shared.repeats().forget(id);
+    }
+
     /// Waits until a message is due and takes it; the one that is due the longest comes first.
     ///
     /// A message has one claim at a time. Messages that fail their check on the way are set
@@ -288,6 +304,7 @@ fn recovered(
     let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
+    *shared.repeats() = found.repeats;
     for event in found.events {
         shared.say(event);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::segment::Location;
@@ -50,6 +51,8 @@ pub enum What {
         size_bytes: u64,
         accepted_at: Timestamp,
         owner: Owner,
+        /// What it is known by if it comes again; none for the relay's own reports.
+        fingerprint: Option<Fingerprint>,
         answer: Answer<()>,
     },
     /// What an attempt came to: answered when it is flushed.
@@ -59,6 +62,16 @@ pub enum What {
 }
 
 impl What {
+    /// Returns what a submission is known by, and when it was committed; none for everything else.
+    pub fn submission(&self) -> Option<(Fingerprint, Timestamp)> {
+        match self {
+            Self::Message { fingerprint, accepted_at, .. } => {
+                fingerprint.map(|fingerprint| (fingerprint, *accepted_at))
+            }
+            Self::Part { .. } | Self::State { .. } | Self::Tombstone { .. } => None,
+        }
+    }
+
     /// Tells whether a message becomes ours by it.
     pub const fn is_message(&self) -> bool {
         matches!(self, Self::Message { .. })

@@ -16,9 +16,12 @@ use jiff::Timestamp;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
+use crate::spool::batch::Promise;
 use crate::spool::disk::{Disk, File};
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
+use crate::spool::recall::Recall;
 use crate::spool::record::{Header, Kind};
+use crate::spool::repeats::Repeats;
 use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
 use crate::spool::share::Owner;
 
@@ -30,6 +33,8 @@ const NAMED: usize = 64;
 pub struct Recovered {
     /// All messages and segments.
     pub index: Index,
+    /// Submissions whose clients may not know that they were accepted.
+    pub repeats: Repeats,
     /// The number of the next segment.
     pub next_segment: SegmentId,
     /// The segment written to last, and up to where it is sound.
@@ -61,7 +66,7 @@ pub fn recover(disk: &dyn Disk, segment_bytes: u32) -> Result<Recovered, StoreEr
     for segment in found {
         replay.take_segment(&segment, confirmed.get(&segment.head.number).copied())?;
     }
-    Ok(replay.finish(next_segment))
+    Ok(replay.finish(disk, next_segment))
 }
 
 /// A segment whose head is sound.
@@ -99,6 +104,7 @@ struct Replay {
     firsts: HashMap<MessageId, SegmentId>,
     /// Up to where each segment is known to have been flushed.
     confirmed: HashMap<SegmentId, u32>,
+    recall: Recall,
     last_id: u64,
     before: (SegmentId, u32),
     events: Vec<Event>,
@@ -114,6 +120,7 @@ impl Replay {
             parts: HashMap::new(),
             firsts: HashMap::new(),
             confirmed: HashMap::new(),
+            recall: Recall::default(),
             last_id: 0,
             before: (SegmentId(0), 0),
             events: Vec::new(),
@@ -157,6 +164,9 @@ impl Replay {
         let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
+        if head.repeats_bytes == 0 {
+            self.recall.begin(None);
+        }
         self.index.segments.insert(head.number, Tally::new(head.marker, Standing::Sealed, START));
         while let Some(found) = scan.next(depth)? {
             match found {
@@ -208,18 +218,20 @@ impl Replay {
             }
             Kind::Message { .. } => {
                 let entry = entry(location, header, Turn::Claimed);
+                self.recall.message(id, location, entry.accepted_at);
                 self.messages.entry(id).and_modify(|old| old.message = location).or_insert(entry);
             }
             Kind::State { pending, attempts, due_at } => {
                 self.states.insert(id, State { location, pending, attempts, due_at });
             }
             Kind::Tombstone { .. } => {
+                self.recall.bury(id, promise(header));
                 self.messages.remove(&id);
                 self.states.remove(&id);
                 self.parts.remove(&id);
                 self.firsts.remove(&id);
             }
-            Kind::Mark => {}
+            Kind::Mark => self.recall.begin((header.length > 0).then_some(location)),
         }
     }
 
@@ -252,7 +264,7 @@ impl Replay {
     }
 
     /// Puts the records of each message together and counts what counts.
-    fn finish(mut self, next_segment: SegmentId) -> Recovered {
+    fn finish(mut self, disk: &dyn Disk, next_segment: SegmentId) -> Recovered {
         for (id, mut entry) in std::mem::take(&mut self.messages) {
             let parts = self.parts.remove(&id).unwrap_or_default();
             let is_complete = parts.keys().copied().eq(0..entry.pending);
@@ -288,9 +300,15 @@ impl Replay {
             let problem = format!("{} more damaged stretches", self.unnamed);
             self.events.push(Event::SpoolDamaged { place: "the spool".to_owned(), problem });
         }
+        let repeats = self.recall.finish(&mut self.index, disk);
         let Self { index, last_id, before, events, .. } = self;
-        Recovered { index, next_segment, before, last_id, events }
+        Recovered { index, repeats, next_segment, before, last_id, events }
     }
+}
+
+/// Reads from the length of a tombstone's payload whether its message was ever promised.
+const fn promise(header: &Header) -> Promise {
+    if header.length == 0 { Promise::Made } else { Promise::Refused }
 }
 
 /// Makes the entry of a message; `pending` holds the number of its parts until all are found.

@@ -287,6 +287,7 @@ fn failure(error: &StoreError) -> StoreFailure {
     match error {
         StoreError::Full | StoreError::ShareUsed => StoreFailure::Full,
         StoreError::Failed(_)
+        | StoreError::Repeat(_)
         | StoreError::Damaged(_)
         | StoreError::Gone
         | StoreError::Claimed
