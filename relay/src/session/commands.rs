@@ -58,6 +58,9 @@ impl Session {
         let taken = before - input.len();
         self.input.drain(..taken);
         let Some(line) = line else { return false };
+        if let Some(id) = self.receipts.command(self.input.len()) {
+            self.actions.push_back(Action::Confirmed(id));
+        }
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),
             (Ok(line), _) => self.obey(&line),
@@ -101,7 +104,7 @@ impl Session {
             (Err(error), _) if verb == Verb::Bdat => self.close(replies::chunk_lost(error)),
             (_, Err(phrase)) if self.is_excused(verb) => self.say(phrase),
             (_, Err(phrase)) => self.object(phrase),
-            (Ok(command), Ok(())) => self.run(command),
+            (Ok(command), Ok(())) => self.run(command, rest),
             (Err(error @ ArgumentError::SourceRoute), Ok(())) => {
                 self.say(replies::argument(verb, error));
             }
@@ -116,14 +119,14 @@ impl Session {
             && self.blame == Blame::Nobody
     }
 
-    fn run(&mut self, command: Command) {
+    fn run(&mut self, command: Command, argument: &[u8]) {
         match command {
             Command::Ehlo(name) => self.hello(Hello::Extended(name)),
             Command::Helo(name) => self.hello(Hello::Plain(name)),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_deref()),
-            Command::Mail { sender, parameters } => self.mail(sender, parameters),
-            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters),
+            Command::Mail { sender, parameters } => self.mail(sender, parameters, argument),
+            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters, argument),
             Command::Data => self.data(),
             Command::Bdat(chunk) => self.bdat(chunk, Ok(())),
             Command::Rset => {
@@ -280,7 +283,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
+    fn mail(&mut self, sender: ReversePath, parameters: MailParameters, argument: &[u8]) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -299,7 +302,7 @@ impl Session {
             Room::Short => return self.say(replies::STORE_FULL),
             Room::ShareUsed => return self.say(replies::STORE_SHARE_USED),
         }
-        match Transaction::new(sender, parameters, self.wall_clock()) {
+        match Transaction::new(sender, parameters, argument, self.wall_clock()) {
             Ok(transaction) => {
                 self.blame = Blame::Client;
                 self.transaction = Some(transaction);
@@ -310,7 +313,7 @@ impl Session {
         }
     }
 
-    fn rcpt(&mut self, recipient: Recipient, parameters: RcptParameters) {
+    fn rcpt(&mut self, recipient: Recipient, parameters: RcptParameters, argument: &[u8]) {
         let limit = self.limits().recipients;
         if !parameters.is_empty() && matches!(self.hello, Some(Hello::Plain(_))) {
             return self.object(replies::EXTENSION_NOT_OFFERED);
@@ -332,7 +335,7 @@ impl Session {
         } else if let Err(exceeded) = self.facts.rates.take(self.client(), self.now) {
             replies::exceeded(exceeded)
         } else {
-            transaction.add(recipient, parameters);
+            transaction.add(recipient, parameters, argument);
             self.stage = Stage::Recipients;
             replies::RECIPIENT_OK.into()
         };
