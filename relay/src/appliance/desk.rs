@@ -58,6 +58,11 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                 }
                 Said::of(&ids.len())
             }
+            RelayRequest::SpoolCompact => {
+                require(caller, Right::Change)?;
+                let compacted = self.spool.compact().await.map_err(|error| error.to_string())?;
+                Said::of(&compacted)
+            }
             RelayRequest::QueueDrop { ids } => {
                 require(caller, Right::Change)?;
                 for id in &ids {

@@ -1,6 +1,7 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
 mod gate;
+mod spool;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::config::{self, unit};
 use crate::mail::message::MessageId;
 
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
+pub use spool::SpoolVerb;
 
 /// A mail relay behind a gate in the kernel.
 ///
@@ -107,6 +109,9 @@ pub enum Verb {
     /// Look at the messages in the spool, retry or drop them.
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Check the log of messages, mend it, give its space back.
+    #[command(subcommand)]
+    Spool(SpoolVerb),
     /// Set up TLS.
     #[command(subcommand)]
     Tls(TlsVerb),

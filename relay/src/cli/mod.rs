@@ -7,6 +7,7 @@ pub mod gate;
 pub mod operate;
 pub mod print;
 pub mod queue;
+pub mod spool;
 pub mod status;
 pub mod tls;
 pub mod user;

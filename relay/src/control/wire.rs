@@ -55,6 +55,8 @@ pub enum RelayRequest {
         /// Which; none: all.
         ids: Option<Vec<MessageId>>,
     },
+    /// Give space back now. Answer: [`crate::spool::Compacted`].
+    SpoolCompact,
     /// Remove messages for good. Answer: how many.
     QueueDrop {
         /// Which.

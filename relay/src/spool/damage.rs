@@ -15,7 +15,7 @@ use super::*;
 type Promises = BTreeMap<(SegmentId, u32), BTreeMap<MessageId, (Vec<u8>, u32)>>;
 
 /// Fills a log with messages long and short, states and tombstones; closes it in order.
-fn scenario() -> (Model, Promises) {
+pub(super) fn scenario() -> (Model, Promises) {
     let mut dice = Dice(11);
     let mut model = Model::new(Simulated::new(11));
     let mut promises = Promises::new();
@@ -37,12 +37,12 @@ fn scenario() -> (Model, Promises) {
 }
 
 /// What can be read after damage, and whether damage was named.
-struct Outcome {
-    sound: BTreeMap<MessageId, (Vec<u8>, u32)>,
-    is_named: bool,
+pub(super) struct Outcome {
+    pub sound: BTreeMap<MessageId, (Vec<u8>, u32)>,
+    pub is_named: bool,
 }
 
-fn reopen(disk: &Simulated) -> Outcome {
+pub(super) fn reopen(disk: &Simulated) -> Outcome {
     let (committer, events) = start(disk);
     let mut is_named = !events.lock().unwrap().is_empty();
     let shared = &committer.shared;

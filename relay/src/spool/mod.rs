@@ -14,20 +14,26 @@
 //! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
-//! queue    what operators see and do
+//! queue    what operators see and do           check     whether all can be read
+//! mend     what is done about damage           look      a folder that is not changed
+//! found    what reading a log brings to light
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
 
 mod agenda;
 mod batch;
+mod check;
 mod claim;
 mod compact;
 mod content;
 mod disk;
 mod draft;
 mod failure;
+mod found;
 mod index;
+mod look;
+mod mend;
 mod order;
 mod queue;
 mod recall;
@@ -42,6 +48,8 @@ mod writer;
 
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod mended;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -67,13 +75,18 @@ use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::Outcome;
 
+pub use check::{Report, Segment, check};
 pub use claim::{BodyReader, Claim};
+pub use compact::Compacted;
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use found::Fault;
+pub use mend::{GivenUp, Mended, mend};
 pub use queue::{Details, Filter, Page, Place, Status, Summary};
 pub use repeats::Repeats;
 
 use disk::{Disk, Folder};
+use found::{Care, Recovered};
 use order::Command;
 use shared::{Settings, Shared};
 use writer::Committer;
@@ -284,6 +297,15 @@ impl Spool {
         queue::remove(&self.shared, &self.orders, id).await
     }
 
+    /// Gives back the space of messages that are gone, all that can be had; waits 30 s at most.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the disk cannot be written; [`StoreError::Closed`].
+    pub async fn compact(&self) -> Result<Compacted, StoreError> {
+        compact::compact(&self.shared, &self.orders).await
+    }
+
     /// Tells how the spool fares.
     ///
     /// # Errors
@@ -300,7 +322,17 @@ fn recovered(
     settings: Settings,
     report: impl Fn(Event) + Send + Sync + 'static,
 ) -> Result<Committer, StoreError> {
-    let found = recover::recover(disk.as_ref(), settings.segment_bytes)?;
+    let found = recover::recover(disk.as_ref(), settings.segment_bytes, Care::Start)?;
+    Ok(prepared(disk, settings, found, report))
+}
+
+/// Prepares the writer with what was found.
+fn prepared(
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    found: Recovered,
+    report: impl Fn(Event) + Send + Sync + 'static,
+) -> Committer {
     let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
@@ -308,7 +340,7 @@ fn recovered(
     for event in found.events {
         shared.say(event);
     }
-    Ok(Committer::new(shared, found.next_segment, found.before))
+    Committer::new(shared, found.next_segment, found.before)
 }
 
 impl Drop for Spool {

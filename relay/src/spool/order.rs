@@ -25,6 +25,8 @@ pub enum Command {
     Write(Order),
     /// Nothing: the writer looks whether the spool is closing.
     Look,
+    /// All space that can be had is to be given back; answered when it is.
+    Compact(Answer<()>),
 }
 
 /// A record to be written.

@@ -69,6 +69,14 @@ impl Committer {
         Ok(())
     }
 
+    /// Closes the active segment if something in it is dead.
+    pub fn seal_if_worn(&mut self) {
+        let Some(active) = &self.active else { return };
+        if self.shared.index().segments.get(&active.id).is_some_and(Tally::is_worn) {
+            self.seal();
+        }
+    }
+
     /// Closes the active segment: parts that nobody waited for are flushed too, since nothing of
     /// it is flushed later.
     pub fn seal(&mut self) {

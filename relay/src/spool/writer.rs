@@ -15,7 +15,7 @@ use crate::spool::StoreError;
 use crate::spool::batch::{Batch, Burial, Promise};
 use crate::spool::compact::Compaction;
 use crate::spool::index::Standing;
-use crate::spool::order::{Command, Order, QUEUE, What};
+use crate::spool::order::{Answer, Command, Order, QUEUE, What};
 use crate::spool::record::{HEADER, Header, Kind};
 use crate::spool::segment::{Location, SegmentId};
 use crate::spool::shared::Shared;
@@ -46,6 +46,8 @@ pub struct Committer {
     pub buffer: Vec<u8>,
     /// Messages that must not come back and whose tombstones are not on disk yet.
     pub burials: VecDeque<Burial>,
+    /// Who waits until space was given back.
+    pub hurried: Vec<Answer<()>>,
     /// The last batch failed: chores wait for the next order instead of turning in a circle.
     pub is_failing: bool,
 }
@@ -64,6 +66,7 @@ impl Committer {
             before,
             buffer: Vec::new(),
             burials: VecDeque::new(),
+            hurried: Vec::new(),
             is_failing: false,
         }
     }
@@ -88,9 +91,11 @@ impl Committer {
                 match command {
                     Command::Write(order) => orders.push_back(order),
                     Command::Look => {}
+                    Command::Compact(answer) => self.hurry(answer),
                 }
             }
             self.commit(orders);
+            self.answer_hurried();
             if self.shared.is_closing.load(Ordering::Acquire) {
                 return self.mark();
             }
