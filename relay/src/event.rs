@@ -88,7 +88,7 @@ pub enum Event {
     /// A source is dropped for a time.
     Banned {
         net: IpNetwork,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "for-seconds", serialize_with = "seconds")]
         for_time: Duration,
         uid: u32,
     },
@@ -105,7 +105,7 @@ pub enum Event {
         class: &'static str,
         peak_per_second: u64,
         total: u64,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "lasted-seconds", serialize_with = "seconds")]
         lasted: Duration,
     },
     /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
@@ -130,17 +130,25 @@ pub enum Event {
         domain: String,
         route: String,
         reason: String,
-        #[serde(serialize_with = "seconds")]
+        #[serde(rename = "retry-in-seconds", serialize_with = "seconds")]
         retry_in: Duration,
     },
     /// Recipients were given up.
     Failed { id: MessageId, domain: String, route: String, reason: String },
+    /// The message is kept for some recipients instead of sent.
+    Captured { id: MessageId, domain: String, route: String },
+    /// Captured messages were dropped at the end of their retention.
+    CaptureEnded { messages: usize },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
+    /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.
+    Notified { id: MessageId, about: MessageId, news: &'static str },
     /// A report could not be delivered anywhere.
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator did something to messages: they are due now, held or released.
+    QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
@@ -189,7 +197,11 @@ impl Event {
             | Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
+            | Self::Captured { .. }
+            | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
+            | Self::QueueChanged { .. }
+            | Self::Notified { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
         }

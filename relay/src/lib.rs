@@ -25,7 +25,7 @@
 
 // The language of SMTP: addresses, lines, commands, replies, the end of a message.
 pub mod smtp;
-// What is moved: envelope, message id, header section, outcome, bounce.
+// What is moved: envelope, message id, header section, outcome, report.
 pub mod mail;
 // Everything the appliance can say about itself.
 pub mod event;
@@ -42,6 +42,8 @@ pub mod watch;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
 // Hosts made of network namespaces, for the demo and for tests.
 pub mod hosts;
+// The life of each message, kept for `trace`.
+pub mod history;
 // Events as log lines.
 pub mod journal;
 // The only owner of messages.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod frames;
+pub mod hop;
 pub mod lists;
 pub mod measure;
 pub mod misconduct;
@@ -10,4 +11,5 @@ pub mod mutate;
 pub mod named;
 pub mod need;
 pub mod peer;
+pub mod sender;
 pub mod world;

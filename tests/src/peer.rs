@@ -11,7 +11,9 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufStream};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -71,7 +73,7 @@ pub enum Seen {
     Connected,
     /// A command came, as it was written, without its end.
     Command(String),
-    /// A message was taken: what stood between DATA and the final dot, unstuffed.
+    /// A message was taken: what stood between DATA and the final dot, unstuffed; or a chunk.
     Message(Vec<u8>),
     /// A connection ended.
     Closed,
@@ -219,6 +221,9 @@ impl Script {
         command: &str,
         offers: &[&str],
     ) -> io::Result<Then> {
+        if let Some(count) = command.strip_prefix("BDAT ") {
+            return self.take_chunk(stream, count).await;
+        }
         match self.instead_of(command) {
             Some(CLOSE) => return Ok(Then::Close),
             Some(answer) => {
@@ -274,6 +279,28 @@ impl Script {
         }
         self.see(Seen::Message(message));
         let answer = self.instead_of(".").unwrap_or("250 2.0.0 queued");
+        if answer == CLOSE {
+            return Ok(Then::Close);
+        }
+        say(stream, answer).await?;
+        Ok(Then::GoOn)
+    }
+
+    /// Takes a chunk and answers it; `count` is what follows the verb. The script's answer to
+    /// `"BDAT"` comes once its octets have.
+    async fn take_chunk<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut BufStream<S>,
+        count: &str,
+    ) -> io::Result<Then> {
+        let size = count.trim_end_matches(" LAST").parse().unwrap_or(TAKEN_MAX + 1);
+        if size > TAKEN_MAX {
+            return Ok(Then::Close);
+        }
+        let mut chunk = vec![0; size];
+        stream.read_exact(&mut chunk).await?;
+        self.see(Seen::Message(chunk));
+        let answer = self.instead_of("BDAT").unwrap_or("250 2.0.0 queued");
         if answer == CLOSE {
             return Ok(Then::Close);
         }

@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use tests::named::{self, top};
 
 /// The RFCs that a submission server is held to here.
-const RFCS: [u16; 21] = [
-    1870, 2034, 2852, 2920, 3030, 3207, 3461, 4616, 4865, 4954, 5321, 5802, 6409, 6531, 6710, 7628,
-    7677, 8314, 8689, 9266, 9422,
+const RFCS: [u16; 22] = [
+    1870, 2034, 2852, 2920, 3030, 3207, 3461, 4616, 4865, 4954, 5321, 5802, 6376, 6409, 6531, 6710,
+    7628, 7677, 8314, 8689, 9266, 9422,
 ];
 
 /// How many behaviours of a submission relay clients and scanners are known to test.

@@ -1,8 +1,8 @@
 //! Many clients at once, and clients that come while processes go and come.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use relay::demo::steps::{pid_of, session};
 use relay::hosts::Host;
 use relay::hosts::dial::connect;
 use relay::hosts::process::{Signal, signal};
+use relay::selftest::craft::{Ends, PLAIN, V4};
+use relay::selftest::wire::{Wire, hardware};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tests::need;
 use tests::world::World;
@@ -23,6 +25,8 @@ const IDLE: usize = 5000;
 /// What each may cost the relay at most, octets. It fails where a session
 /// holds a buffer.
 const IDLE_COST: usize = 8 << 10;
+/// SYNs whose handshake is never completed: many more than the listening socket's queue holds.
+const HALF_OPEN: u16 = 20_000;
 /// How long a connection may wait for a process that starts anew.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,6 +94,83 @@ fn five_thousand_idle_sessions_cost_little_and_keep_nobody_out() -> Result<()> {
     wait_for("the sessions to end", || {
         let status = stage.listing(&["status"]).ok()?;
         (status["relay"]["sessions"] == 1).then_some(())
+    })
+}
+
+/// Sends SYNs of listed addresses at which nobody is, so that no handshake is ever completed.
+fn leave_half_open(stage: &Stage) -> Result<()> {
+    let to = stage.relay.within(|| hardware("guard0"))??;
+    stage.world.within(|| -> Result<()> {
+        let wire = Wire::open("wire0")?;
+        let from = hardware("wire0")?;
+        let std::net::IpAddr::V4(relay) = GUARDED.ip() else { anyhow::bail!("an IPv4 stage") };
+        for number in 0..HALF_OPEN {
+            let nobody = Ipv4Addr::new(192, 0, 2, 11 + (number % 4) as u8);
+            let ends = Ends {
+                hardware: [from, to],
+                source: (nobody, Ipv6Addr::LOCALHOST),
+                target: (relay, Ipv6Addr::LOCALHOST),
+                source_port: 20_000 + number,
+                port: GUARDED.port(),
+            };
+            wire.send(&V4.frame(&ends, &PLAIN.over_v4(&ends)))?;
+        }
+        Ok(())
+    })?
+}
+
+#[test]
+fn handshakes_that_are_never_completed_keep_nobody_out_and_make_no_session() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    drop(session(stage, CLIENT)?);
+    let pid = relay_pid(stage)?;
+    let before = private_memory(pid)?;
+    leave_half_open(stage)?;
+    wait_for("the gate to have counted them", || {
+        let list = stage.listing(&["allow", "list"]).ok()?;
+        let entries = list.as_array().or_else(|| list["entries"].as_array())?;
+        let counted = entries.iter().filter_map(|entry| entry["connections"].as_u64()).max();
+        counted.filter(|connections| *connections > u64::from(HALF_OPEN))
+    })?;
+    let mut client = session(stage, CLIENT)?;
+    client.send("a@example.net", "b@example.com", b"From: a@example.net\r\n\r\nhello\r\n")?;
+    let status = stage.listing(&["status"])?;
+    ensure!(status["relay"]["sessions"] == 1, "{status}");
+    let grown = private_memory(pid)?.saturating_sub(before);
+    ensure!(grown < usize::from(HALF_OPEN) * 64, "the relay grew by {grown} octets");
+    Ok(())
+}
+
+/// Sends `text`, closes its own half and returns all that comes back.
+fn half_close(stage: &Stage, text: &str) -> Result<String> {
+    stage.world.within(|| -> Result<String> {
+        let mut client = connect(CLIENT, GUARDED, PATIENCE)?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.write_all(text.as_bytes())?;
+        client.shutdown(Shutdown::Write)?;
+        let mut said = String::new();
+        client.read_to_string(&mut said)?;
+        Ok(said)
+    })?
+}
+
+#[test]
+fn a_client_that_closed_its_half_hears_its_answers_and_leaves_no_session() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    // Before the greeting that would be early talk: it waits for none here, and says nothing at all.
+    let said = half_close(stage, "")?;
+    ensure!(said.starts_with("220 "), "{said:?}");
+    wait_for("the session to end", || {
+        let status = stage.listing(&["status"]).ok()?;
+        (status["relay"]["sessions"] == 0).then_some(())
     })
 }
 

@@ -158,6 +158,34 @@ fn a_configuration_with_errors_leaves_the_running_gate_as_it_was() -> Result<()>
 }
 
 #[test]
+fn reload_has_both_processes_read_the_file_and_names_what_takes_a_restart() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    let file = world.folder.path().join("sallyport.toml");
+    let good = fs::read_to_string(&file)?;
+    let more = format!(
+        "{good}[[gate.allow]]\ncidr = \"{STRANGER}/32\"\n[limits]\nmessage-size = \"64KiB\"\n"
+    );
+    fs::write(&file, &more)?;
+    assert_eq!(stage.command(&["reload"])?, "gate: reloaded\nrelay: reloaded\n");
+    assert_eq!(seen(stage, STRANGER)?, Answer::Connected);
+    let mut client = session(stage, CLIENT)?;
+    let large = [b"From: a@example.net\r\n\r\n".as_slice(), &b"x\r\n".repeat(30_000)].concat();
+    let refused = client.send("a@example.net", "b@example.com", &large);
+    let refused = refused.err().context("a message above the new limit")?;
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("552 5.3.4"), "{refused}");
+    fs::write(&file, more.replace("reserve = \"0B\"", "reserve = \"1B\""))?;
+    let said = stage.command(&["reload"])?;
+    let left = "reloaded, but this changes with a restart only: spool.reserve";
+    assert_eq!(said, format!("gate: {left}\nrelay: {left}\n"));
+    Ok(())
+}
+
+#[test]
 fn a_second_gate_is_refused_and_changes_nothing() -> Result<()> {
     if !need::root() {
         return Ok(());

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::caller::{as_root, is_root, run};
-use crate::tool::{TOOLS, Tool};
+use crate::tool::{Proof, TOOLS, Tool, UNPACKED};
 
 /// Installs Debian's packages of the missing tools.
 ///
@@ -24,14 +24,14 @@ pub fn install() -> Result<()> {
         eprintln!("  {:<10} {:<20} {}", tool.name, tool.package, tool.purpose);
     }
     let served = mail_port_is_open()?;
-    let quiet: [(&str, &OsStr); 2] =
-        [("DEBIAN_FRONTEND", OsStr::new("noninteractive")), ("RUNLEVEL", OsStr::new("1"))];
-    let mut shell = as_root("sh", &quiet);
-    shell
-        .args(["-c", SCRIPT, "install"])
-        .args(missing.iter().flat_map(|tool| tool.package.split(' ')));
-    run(shell.stdin(std::process::Stdio::null()))
-        .with_context(|| format!("not installed; by hand: {}", by_hand(&missing)))?;
+    let (unpacked, whole) = apart(&missing);
+    let in_vain = || format!("not installed; by hand: {}", by_hand(&missing));
+    if !whole.is_empty() {
+        play(SCRIPT, "install", &whole).with_context(in_vain)?;
+    }
+    if !unpacked.is_empty() {
+        play(UNPACK, UNPACKED, &unpacked).with_context(in_vain)?;
+    }
 
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.find().is_none()).collect();
     if !missing.is_empty() {
@@ -44,10 +44,34 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// Returns the line that installs these tools.
+/// Returns the packages to unpack, and those to install.
+fn apart(tools: &[&Tool]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (unpacked, whole): (Vec<&Tool>, Vec<&Tool>) =
+        tools.iter().partition(|tool| matches!(tool.proof, Proof::Unpacked(_)));
+    let packages =
+        |tools: Vec<&Tool>| tools.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    (packages(unpacked), packages(whole))
+}
+
+/// Runs a script as root, with its `$0` and its other words.
+fn play(script: &str, zeroth: &str, words: &[&str]) -> Result<()> {
+    let quiet: [(&str, &OsStr); 2] =
+        [("DEBIAN_FRONTEND", OsStr::new("noninteractive")), ("RUNLEVEL", OsStr::new("1"))];
+    let mut shell = as_root("sh", &quiet);
+    run(shell.args(["-c", script, zeroth]).args(words).stdin(std::process::Stdio::null()))
+}
+
+/// Returns the lines that install these tools.
 pub fn by_hand(tools: &[&Tool]) -> String {
-    let packages: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
-    format!("apt-get install --no-install-recommends {}", packages.join(" "))
+    let (unpacked, whole) = apart(tools);
+    let mut lines = Vec::new();
+    if !whole.is_empty() {
+        lines.push(format!("apt-get install --no-install-recommends {}", whole.join(" ")));
+    }
+    for package in unpacked {
+        lines.push(format!("apt-get download {package} && dpkg-deb -x {package}_*.deb {UNPACKED}"));
+    }
+    lines.join("; ")
 }
 
 /// Installs "$@" so that no service is started, now or at the next boot: Debian's scripts ask
@@ -71,6 +95,26 @@ apt-get install -qq -y --no-install-recommends "$@" > /dev/null 2>&1 || {
 case " $* " in
 *" postfix "*) update-rc.d postfix disable > /dev/null ;;
 esac
+"#;
+
+/// Unpacks "$@" below "$0", brings the libraries that they need, and takes the set-user-ID bits away: root starts
+/// what needs root.
+const UNPACK: &str = r#"
+set -eu
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+apt-get download -qq "$@" > /dev/null 2>&1 || {
+    apt-get update -qq
+    apt-get download -qq "$@" > /dev/null
+}
+mkdir -p "$0"
+for package in *.deb; do
+    libraries=$(dpkg-deb -f "$package" Depends | grep -oE '\blib[a-z0-9.+-]+' | sort -u)
+    apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $libraries > /dev/null
+    dpkg-deb -x "$package" "$0"
+done
+find "$0" -type f -perm /6000 -exec chmod a-s {} +
 "#;
 
 /// Tells whether anything on this host listens on port 25. The packages bring one server, and

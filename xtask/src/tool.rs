@@ -23,7 +23,13 @@ pub enum Proof {
     Program(&'static str),
     /// This program succeeds with these arguments.
     Runs(&'static str, &'static [&'static str]),
+    /// This program in a folder of system programs, or below [`UNPACKED`]: its package cannot stand beside
+    /// another of the table, so it is unpacked there and not installed.
+    Unpacked(&'static str),
 }
+
+/// Where packages are unpacked that are not installed.
+pub const UNPACKED: &str = "/usr/local/lib/sallyport-tests";
 
 /// Every tool that a test may ask for.
 pub const TOOLS: &[Tool] = &[
@@ -66,12 +72,20 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Runs("/usr/bin/python3", &["-c", "import aiosmtpd"]),
         purpose: "a next hop that we did not write, with faults on demand",
     },
+    Tool {
+        name: "dkimpy",
+        package: "python3-dkim python3-nacl",
+        proof: Proof::Runs("/usr/bin/python3", &["-c", "import dkim, nacl"]),
+        purpose: "verifies our signatures",
+    },
     program("postfix", "postfix", "a next hop that we did not write; smtp-source and smtp-sink"),
-    program(
-        "saslpasswd2",
-        "sasl2-bin",
-        "a login at Postfix without another server, to measure beside",
-    ),
+    Tool {
+        name: "exim4",
+        package: "exim4-daemon-light",
+        proof: Proof::Unpacked("exim4"),
+        purpose: "a next hop that we did not write, which takes chunks",
+    },
+    program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
         name: "sasl-plain",
         package: "libsasl2-modules",
@@ -101,6 +115,10 @@ impl Tool {
                 let ended = Command::new(program).args(arguments).stderr(Stdio::null()).status();
                 ended.is_ok_and(|status| status.success()).then(|| PathBuf::from(program))
             }
+            Proof::Unpacked(name) => ["", UNPACKED]
+                .map(|root| PathBuf::from(format!("{root}/usr/sbin/{name}")))
+                .into_iter()
+                .find(|file| file.is_file()),
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
+
+use super::mailroom::Mailroom;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
-use crate::event::Event;
 use crate::journal::Journal;
-use crate::mail::message::MessageId;
-use crate::spool::{Spool, StoreError};
+use crate::spool::Spool;
 
-/// The most messages that one answer lists.
-const LISTED_MAX: usize = 10_000;
+/// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
+/// takes a restart, or why all stays as it was.
+pub(super) type Reloading = oneshot::Sender<Result<Option<String>, String>>;
 
 /// The relay's side of the control socket.
 pub(super) struct Desk<F> {
@@ -19,6 +21,8 @@ pub(super) struct Desk<F> {
     pub journal: Journal,
     /// Tells how the sessions are.
     pub front: F,
+    /// Asks the relay to read its configuration again.
+    pub reload: mpsc::Sender<Reloading>,
 }
 
 /// How the front door is.
@@ -39,43 +43,48 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
     ) -> Result<Said, String> {
         match request {
             RelayRequest::Status => Said::of(&self.status()),
-            RelayRequest::QueueList { filter, limit } => {
+            RelayRequest::Reload => {
                 require(caller, Right::Change)?;
-                Said::of(&self.spool.list(&filter, limit.min(LISTED_MAX)).await)
+                Said::of(&self.reload().await?)
             }
-            RelayRequest::QueueShow { id } => {
-                require(caller, Right::Change)?;
-                Said::of(&self.spool.show(id).await.map_err(|error| about(id, &error))?)
+            RelayRequest::QueueList { filter, stretch, limit } => {
+                self.mail(caller, "see mail")?.list(filter, stretch, limit).await
             }
-            RelayRequest::QueueRetry { ids: None } => {
-                require(caller, Right::Change)?;
-                Said::of(&self.spool.retry_all())
+            RelayRequest::QueueShow { id } => self.mail(caller, "see mail")?.show(id).await,
+            RelayRequest::QueueRead { id, number } => {
+                self.mail(caller, "read mail")?.read(id, number).await
             }
-            RelayRequest::QueueRetry { ids: Some(ids) } => {
-                require(caller, Right::Change)?;
-                for id in &ids {
-                    self.spool.retry(*id).map_err(|error| about(*id, &error))?;
-                }
-                Said::of(&ids.len())
+            RelayRequest::QueueCount { act, filter, stretch } => {
+                self.mail(caller, "see mail")?.count(act, filter, stretch).await
             }
             RelayRequest::SpoolCompact => {
                 require(caller, Right::Change)?;
                 let compacted = self.spool.compact().await.map_err(|error| error.to_string())?;
                 Said::of(&compacted)
             }
-            RelayRequest::QueueDrop { ids } => {
-                require(caller, Right::Change)?;
-                for id in &ids {
-                    self.spool.remove(*id).await.map_err(|error| about(*id, &error))?;
-                    self.journal.write(Event::Dropped { id: *id, uid: caller.uid });
-                }
-                Said::of(&ids.len())
+            RelayRequest::QueueChange { act, which } => {
+                self.mail(caller, "change mail")?.change(act, which).await
+            }
+            RelayRequest::Trace { id, from } => {
+                self.mail(caller, "see the life of a message")?.trace(id, from).await
             }
         }
     }
 }
 
 impl<F: Fn() -> Front> Desk<F> {
+    /// Lets in whoever may do this with mail.
+    fn mail(&self, caller: Caller, deed: &str) -> Result<Mailroom<'_>, String> {
+        Mailroom::enter(&self.spool, &self.journal, caller, deed)
+    }
+
+    async fn reload(&self) -> Result<Option<String>, String> {
+        let ending = || "the relay is ending".to_owned();
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())?
+    }
+
     fn status(&self) -> RelayStatus {
         let front = (self.front)();
         RelayStatus {
@@ -86,8 +95,4 @@ impl<F: Fn() -> Front> Desk<F> {
             spool: self.spool.status().ok(),
         }
     }
-}
-
-fn about(id: MessageId, error: &StoreError) -> String {
-    format!("{id}: {error}")
 }

@@ -15,7 +15,7 @@ use crate::config::Config;
 /// - of the control sockets: root's, the relay's group may make its own socket there but not remove
 ///   the gate's (sticky);
 /// - of the gate's state: root's alone;
-/// - of the spool: the relay's alone.
+/// - of the spool and of the history: the relay's alone.
 ///
 /// # Errors
 ///
@@ -26,6 +26,9 @@ pub fn prepare(config: &Config, relay: Identity) -> anyhow::Result<()> {
         owned(folder, 0o1775, Identity { uid: 0, gid: relay.gid })?;
     }
     owned(&config.gate.state, 0o700, Identity { uid: 0, gid: 0 })?;
+    if !config.history.keep.is_zero() {
+        owned(&config.history.path, 0o700, relay)?;
+    }
     owned(&config.spool.path, 0o700, relay)
 }
 

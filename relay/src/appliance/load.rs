@@ -27,8 +27,8 @@ pub fn load(file: &Path) -> anyhow::Result<Config> {
 pub struct Reloaded {
     /// What is in force from now on.
     pub config: Config,
-    /// What the file says besides, which a running process cannot change.
-    pub left_out: Option<&'static str>,
+    /// A sentence about the keys that the file changes and a running process cannot.
+    pub left_out: Option<String>,
 }
 
 /// Reads the file again for a process that runs by `old`. What only a restart can change stays: a
@@ -40,10 +40,33 @@ pub struct Reloaded {
 pub fn reload(file: &Path, old: &Config) -> anyhow::Result<Reloaded> {
     let written = load(file)?;
     let config = with_what_stays(written.clone(), old);
-    let left_out = (config != written).then_some(
-        "interfaces, listeners, folders, sockets, users and groups change with a restart only",
-    );
+    let keys = changed(&config, &written);
+    let left_out = (!keys.is_empty())
+        .then(|| format!("this changes with a restart only: {}", keys.join(", ")));
     Ok(Reloaded { config, left_out })
+}
+
+/// Names the keys that differ, of those that stay while a process runs.
+fn changed(kept: &Config, written: &Config) -> Vec<&'static str> {
+    let (gate, new) = (&kept.gate, &written.gate);
+    [
+        ("gate.interfaces", gate.interfaces != new.interfaces),
+        ("gate.state", gate.state != new.state),
+        ("gate.pins", gate.pins != new.pins),
+        ("gate.socket", gate.socket != new.socket),
+        ("gate.admin-group", gate.admin_group != new.admin_group),
+        ("relay.user", kept.relay.user != written.relay.user),
+        ("relay.socket", kept.relay.socket != written.relay.socket),
+        ("relay.users", kept.relay.users != written.relay.users),
+        ("listener", kept.listeners != written.listeners),
+        ("spool.path", kept.spool.path != written.spool.path),
+        ("spool.reserve", kept.spool.reserve_bytes != written.spool.reserve_bytes),
+        ("spool.messages", kept.spool.messages != written.spool.messages),
+        ("history", kept.history != written.history),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
 }
 
 fn with_what_stays(new: Config, old: &Config) -> Config {
@@ -61,6 +84,7 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
         relay: old.relay.clone(),
         listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),
+        history: old.history.clone(),
         ..new
     }
 }
@@ -93,8 +117,13 @@ mod tests {
             ("strict = false", "[::]:2525", None),
             ("on-loss = \"second-door\"", "[::]:2525", None),
             ("required = false", "[::]:2525", None),
-            ("pins = \"/other\"", "[::]:2525", Some(())),
-            ("", "[::]:2526", Some(())),
+            ("pins = \"/other\"", "[::]:2525", Some("gate.pins")),
+            (
+                "socket = \"/o\"\nadmin-group = \"o\"",
+                "[::]:2525",
+                Some("gate.socket, gate.admin-group"),
+            ),
+            ("", "[::]:2526", Some("listener")),
         ];
         let file = tempfile::NamedTempFile::new().unwrap();
         for (gate, address, left_out) in rows {
@@ -104,7 +133,8 @@ mod tests {
             );
             std::fs::write(&file, new).unwrap();
             let reloaded = reload(file.path(), &old).unwrap();
-            assert_eq!(reloaded.left_out.map(drop), left_out, "{gate} {address}");
+            let named = reloaded.left_out.as_deref().and_then(|text| text.split_once(": "));
+            assert_eq!(named.map(|(_, keys)| keys), left_out, "{gate} {address}");
             assert_eq!(reloaded.config.listeners, old.listeners);
             assert_eq!(reloaded.config.gate.pins, old.gate.pins);
             let changed = reloaded.config != old;

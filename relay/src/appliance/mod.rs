@@ -6,6 +6,7 @@ pub mod folders;
 pub mod gate;
 mod guard;
 pub mod load;
+mod mailroom;
 mod notify;
 pub mod privilege;
 pub mod relay;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 
 use super::bans;
-use super::desk::{Desk, Front};
+use super::desk::{Desk, Front, Reloading};
 use super::guard::Watched;
 use super::load::{self, Reloaded};
 use super::notify::{self, State};
@@ -25,12 +25,14 @@ use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
 use crate::event::Event;
+use crate::history::History;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::outbound;
 use crate::net::sessions::{Caps, Entrance, Sessions};
+use crate::net::signing::Keys;
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
@@ -118,7 +120,11 @@ impl Delivering {
 
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
+        if let Some(problem) = Keys::load(&config).problems().next() {
+            anyhow::bail!("{problem}");
+        }
         let config = Arc::new(config);
+        let journal = &remembering(journal, &config);
         let report = journal.clone();
         let spool = Spool::open(&config.spool, move |event| report.write(event))
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
@@ -151,7 +157,8 @@ impl Relay {
 
     /// Serves until it is told to end.
     async fn serve(&mut self) -> anyhow::Result<()> {
-        self.open_desk()?;
+        let (reload, mut reloads) = mpsc::channel(1);
+        self.open_desk(reload)?;
         let mut gate = None;
         if self.watched.is_configured() {
             gate = Some(Attachment::open(self.config.gate.socket.clone(), self.journal.clone()));
@@ -168,7 +175,8 @@ impl Relay {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = hup.recv() => self.reload(),
+                _ = hup.recv() => drop(self.reload()),
+                Some(asked) = reloads.recv() => drop(asked.send(self.reload())),
                 told = heard(&mut gate) => self.hear(told),
                 _ = looks.tick() => {}
             }
@@ -178,13 +186,13 @@ impl Relay {
     }
 
     /// Serves the control socket.
-    fn open_desk(&self) -> anyhow::Result<()> {
+    fn open_desk(&self, reload: mpsc::Sender<Reloading>) -> anyhow::Result<()> {
         let (sessions, watched) = (self.sessions.clone(), self.watched.clone());
         let front = move || {
             let guard = watched.guard();
             Front { serving: guard.serves(), guard: guard.words(), sessions: sessions.count() }
         };
-        let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front };
+        let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front, reload };
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
         let trust = Trust {
@@ -280,18 +288,19 @@ impl Relay {
         (self.guarded, self.open) = (JoinSet::new(), JoinSet::new());
     }
 
-    /// Reads the configuration again. Sessions that run keep theirs; with an error everything stays.
-    fn reload(&mut self) {
+    /// Reads the configuration again, and says so in the journal. Sessions that run keep theirs; with an
+    /// error everything stays.
+    fn reload(&mut self) -> Result<Option<String>, String> {
         let Reloaded { config, left_out } = match load::reload(&self.file, &self.config) {
             Ok(reloaded) => reloaded,
             Err(error) => {
                 let problem = format!("the old configuration stays in use: {error:#}");
-                self.journal.write(Event::Trouble { room: "relay", problem });
-                return;
+                self.journal.write(Event::Trouble { room: "relay", problem: problem.clone() });
+                return Err(problem);
             }
         };
-        if let Some(problem) = left_out {
-            self.journal.write(Event::Trouble { room: "relay", problem: problem.to_owned() });
+        if let Some(problem) = left_out.clone() {
+            self.journal.write(Event::Trouble { room: "relay", problem });
         }
         match ServerTls::load(&config, self.journal.clone()) {
             Ok(tls) => self.tls = Arc::new(tls),
@@ -313,6 +322,7 @@ impl Relay {
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });
+        Ok(left_out)
     }
 
     /// Lets what runs come to its end.
@@ -326,6 +336,20 @@ impl Relay {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
         self.journal.write(Event::Stopped { process: "relay" });
+    }
+}
+
+/// Puts the history beside the journal. Mail does not wait for one that cannot be kept.
+fn remembering(journal: &Journal, config: &Config) -> Journal {
+    let report = journal.clone();
+    match History::open(&config.history, move |event| report.write(event)) {
+        Ok(history) => journal.clone().with_history(history),
+        Err(error) => {
+            let folder = config.history.path.display();
+            let problem = format!("{folder}: no history is kept: {error}");
+            journal.write(Event::Trouble { room: "history", problem });
+            journal.clone()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
 mod gate;
+mod queue;
 mod spool;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use crate::config::{self, unit};
 use crate::mail::message::MessageId;
 
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
+pub use queue::{Choice, QueueVerb, TextChoice, Which};
 pub use spool::SpoolVerb;
 
 /// A mail relay behind a gate in the kernel.
@@ -58,7 +60,7 @@ pub enum Verb {
     /// Take the gate away from every interface: this opens the host. Starting the gate again guards it.
     #[command(after_help = "Example:\n  sallyport detach")]
     Detach,
-    /// Have the gate read the configuration again: declared entries, strictness, spikes.
+    /// Have the gate and the relay read the configuration again. What takes a restart is named.
     #[command(after_help = "Example:\n  sallyport reload")]
     Reload,
     /// Show who changed what, from the audit log.
@@ -106,12 +108,21 @@ pub enum Verb {
     /// Change or list logins. The file holds stored keys, never passwords.
     #[command(subcommand)]
     User(UserVerb),
-    /// Look at the messages in the spool, retry or drop them.
+    /// Look at the messages in the spool, retry, hold, release or drop them.
     #[command(subcommand)]
     Queue(QueueVerb),
     /// Check the log of messages, mend it, give its space back.
     #[command(subcommand)]
     Spool(SpoolVerb),
+    /// Tell the life of a message: how it came, every attempt, what the next hops said, what operators did.
+    #[command(after_help = "Example:\n  sallyport trace 06G3T7K9Q2M4X")]
+    Trace {
+        /// The id, as the client was told it after its message.
+        id: MessageId,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
     /// Set up TLS.
     #[command(subcommand)]
     Tls(TlsVerb),
@@ -196,65 +207,6 @@ pub enum UserVerb {
     },
 }
 
-/// Which messages a verb speaks of.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct Which {
-    /// The ids, as `queue list` shows them.
-    #[arg(value_name = "ID", conflicts_with = "all")]
-    pub ids: Vec<MessageId>,
-    /// All messages.
-    #[arg(long)]
-    pub all: bool,
-}
-
-/// Verbs of `sallyport queue`.
-#[derive(Debug, Subcommand)]
-pub enum QueueVerb {
-    /// List messages, the oldest first.
-    #[command(after_help = "Example:\n  sallyport queue list --recipient example.com --limit 50")]
-    List {
-        /// Only messages whose sender contains this.
-        #[arg(long)]
-        sender: Option<String>,
-        /// Only messages with a recipient that contains this.
-        #[arg(long)]
-        recipient: Option<String>,
-        /// Only messages of this login.
-        #[arg(long)]
-        login: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        /// Print JSON.
-        #[command(flatten)]
-        output: OutputChoice,
-    },
-    /// Show one message: envelope, recipients and what their last attempts brought.
-    #[command(after_help = "Example:\n  sallyport queue show 06G3T7K9Q2M4X")]
-    Show {
-        /// The id.
-        id: MessageId,
-        /// Print JSON.
-        #[command(flatten)]
-        output: OutputChoice,
-    },
-    /// Try messages again now.
-    #[command(after_help = "Example:\n  sallyport queue retry --all")]
-    Retry {
-        /// Which messages.
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Remove messages for good, without a report to anybody.
-    #[command(after_help = "Example:\n  sallyport queue drop 06G3T7K9Q2M4X")]
-    Drop {
-        /// The ids.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<MessageId>,
-    },
-}
-
 /// Verbs of `sallyport tls`.
 #[derive(Debug, Subcommand)]
 pub enum TlsVerb {
@@ -304,6 +256,11 @@ mod tests {
             ("sallyport allow add 10.1.2.3/8", "write 10.0.0.0/8"),
             ("sallyport allow add", "CIDR"),
             ("sallyport queue retry", "--all"),
+            ("sallyport queue drop", "--recipient"),
+            ("sallyport queue drop 06G3T7K9Q2M4X --all", "cannot be used with"),
+            ("sallyport queue hold 06G3T7K9Q2M4X --sender a", "cannot be used with"),
+            ("sallyport queue hold --place here", "waiting"),
+            ("sallyport queue show 06G3T7K9Q2M4X --body --json", "cannot be used with"),
             ("sallyport ban add 192.0.2.1 --ttl 5x", "write 500ms, 30s"),
             ("sallyport queue show X", "13 letters"),
         ] {

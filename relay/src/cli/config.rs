@@ -2,16 +2,49 @@
 
 use std::path::Path;
 
+use anyhow::bail;
+
 use super::print;
 use crate::appliance::load::load;
+use crate::net::signing::Keys;
 
 /// `sallyport config check FILE`: names every problem of a file.
 ///
 /// # Errors
 ///
-/// As [`load`].
+/// As [`load`], or with every key for DKIM that cannot be used.
 pub fn check(file: &Path) -> anyhow::Result<()> {
-    load(file)?;
+    let config = load(file)?;
+    let keys = Keys::load(&config);
+    let problems: Vec<&str> = keys.problems().collect();
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
     print::say(format!("{}: good", file.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_names_every_signing_key_that_cannot_be_used() {
+        let text = "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n\
+            [gate]\ninterfaces = [\"eth0\"]\n[[listener]]\naddress = \"[::]:2525\"\n";
+        let key = |domain: &str| {
+            format!(
+                "[[dkim]]\ndomain = \"{domain}\"\nselector = \"s\"\nkey-file = \"/nowhere/{domain}\"\n"
+            )
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        check(file.path()).unwrap();
+        std::fs::write(&file, format!("{text}{}{}", key("a.example"), key("b.example"))).unwrap();
+        let problems = check(file.path()).unwrap_err().to_string();
+        for domain in ["a.example", "b.example"] {
+            let named = format!("the DKIM key of {domain}, /nowhere/{domain}: ");
+            assert!(problems.lines().any(|line| line.starts_with(&named)), "{problems}");
+        }
+    }
 }

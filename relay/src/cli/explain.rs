@@ -17,7 +17,7 @@ pub use session::Asked;
 use session::Permitted;
 
 /// Asks the loaded program about `source`; what its sessions may do comes from `config`, by the tag
-/// that the gate names.
+/// that the gate names. On a host without a gate only the latter is told.
 ///
 /// # Errors
 ///
@@ -29,26 +29,39 @@ pub fn explain(
     asked: &Asked,
     output: Output,
 ) -> Result<(), AskError> {
-    let question = GateRequest::Explain { source, port };
-    let gate: Explanation = ask(&config.gate.socket, "gate", &question)?;
-    let policy = Permitted::of(config, gate.tag.as_deref(), asked);
+    let gate: Option<Explanation> = if config.gate.required || !config.gate.interfaces.is_empty() {
+        Some(ask(&config.gate.socket, "gate", &GateRequest::Explain { source, port })?)
+    } else {
+        None
+    };
+    let tag = gate.as_ref().and_then(|gate| gate.tag.as_deref());
+    let policy = Permitted::of(config, tag, asked);
     match output {
-        Output::Json => print::json(&Whole { gate: &gate, policy: &policy }),
+        Output::Json => print::json(&Whole { gate: gate.as_ref(), policy: &policy }),
         Output::Text => {
             // A stranger sends nothing; who asks for a login wants to know all the same.
-            let is_heard = gate.entry.is_some() || gate.verdict == "pass" || asked.is_more();
+            let is_heard = gate.as_ref().is_none_or(is_heard) || asked.is_more();
+            let said = gate.as_ref().map_or_else(|| NO_GATE.to_owned(), sentences);
             let policy = is_heard.then(|| policy.sentences());
-            print::say([vec![sentences(&gate)], policy.unwrap_or_default()].concat().join("\n"));
+            print::say([vec![said], policy.unwrap_or_default()].concat().join("\n"));
         }
     }
     Ok(())
+}
+
+/// What is said of every source where no gate stands.
+const NO_GATE: &str =
+    "This host has no gate (gate.required = false, no interfaces): everybody reaches its ports.";
+
+fn is_heard(gate: &Explanation) -> bool {
+    gate.entry.is_some() || gate.verdict == "pass"
 }
 
 /// Both answers as one object.
 #[derive(Serialize)]
 struct Whole<'a> {
     #[serde(flatten)]
-    gate: &'a Explanation,
+    gate: Option<&'a Explanation>,
     policy: &'a Permitted,
 }
 

@@ -10,4 +10,5 @@ pub mod queue;
 pub mod spool;
 pub mod status;
 pub mod tls;
+pub mod trace;
 pub mod user;

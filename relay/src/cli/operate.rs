@@ -10,7 +10,7 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::config::{Config, OnLoss};
 use crate::control::client::{AskError, ask};
-use crate::control::wire::GateRequest;
+use crate::control::wire::{GateRequest, RelayRequest};
 use crate::gate;
 use crate::gate::audit::{Change, Page};
 
@@ -62,15 +62,26 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the gate read its configuration again.
+/// Has the gate, if this host has one, and the relay read the configuration again.
 ///
 /// # Errors
 ///
-/// If the gate does not run, or the file has problems; then all stays as it was.
-pub fn reload(socket: &Path) -> Result<(), AskError> {
-    let left_out: Option<String> = ask(socket, "gate", &GateRequest::Reload)?;
-    print::say(left_out.map_or_else(|| "reloaded".to_owned(), |left| format!("reloaded; {left}")));
+/// If one of them does not run, or the file has problems; then that one stays as it was.
+pub fn reload(config: &Config) -> Result<(), AskError> {
+    if config.gate.required || !config.gate.interfaces.is_empty() {
+        let left_out = ask(&config.gate.socket, "gate", &GateRequest::Reload)?;
+        print::say(reloaded("gate", left_out));
+    }
+    let left_out = ask(&config.relay.socket, "relay", &RelayRequest::Reload)?;
+    print::say(reloaded("relay", left_out));
     Ok(())
+}
+
+fn reloaded(process: &str, left_out: Option<String>) -> String {
+    left_out.map_or_else(
+        || format!("{process}: reloaded"),
+        |left| format!("{process}: reloaded, but {left}"),
+    )
 }
 
 /// Shows the audit log.

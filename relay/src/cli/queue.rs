@@ -1,5 +1,7 @@
 //! `sallyport queue …`: the messages in the spool.
 
+mod show;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -7,56 +9,115 @@ use jiff::Timestamp;
 use super::args::{QueueVerb, Which};
 use super::print::{self, Output};
 use crate::control::client::{AskError, ask};
-use crate::control::wire::RelayRequest;
-use crate::spool::{Details, Filter, Page, Place, Standing, Summary};
+use crate::control::wire::{self, Changed, Left, Meant, RelayRequest};
+use crate::history::Act;
+use crate::spool::{Filter, Page, Place, Stretch, Summary};
+
+pub(super) use show::at;
+
+/// The most ids of one question: so many fit into it.
+const IDS_MAX: usize = 10_000;
+/// The most messages that stay as they are and are named one by one.
+const NAMED_MAX: usize = 20;
 
 /// Does what a verb says, through the relay's socket.
 ///
 /// # Errors
 ///
-/// If the relay does not run, or refuses.
+/// If the relay does not run, or refuses, or some of the messages stay as they are.
 pub fn queue(socket: &Path, verb: QueueVerb) -> Result<(), AskError> {
     match verb {
-        QueueVerb::List { sender, recipient, login, limit, output } => {
-            let filter = Filter { sender, recipient, login, ..Filter::default() };
-            let page: Page = ask(socket, "relay", &RelayRequest::QueueList { filter, limit })?;
-            list(&page, output.form());
+        QueueVerb::List { choice, limit, output } => {
+            list(socket, &choice.filter(Timestamp::now()), limit, output.form())
         }
-        QueueVerb::Show { id, output } => {
-            let details: Details = ask(socket, "relay", &RelayRequest::QueueShow { id })?;
-            show(&details, output.form());
-        }
-        QueueVerb::Retry { which: Which { ids, all } } => {
-            let ids = (!all).then_some(ids);
-            let count: usize = ask(socket, "relay", &RelayRequest::QueueRetry { ids })?;
-            print::say(format!("{} due now", messages(count)));
-        }
-        QueueVerb::Drop { ids } => {
-            let count: usize = ask(socket, "relay", &RelayRequest::QueueDrop { ids })?;
-            print::say(format!("{} dropped", messages(count)));
-        }
+        QueueVerb::Show { id, text, output } => show::show(socket, id, text, output.form()),
+        QueueVerb::Retry(which) => change(socket, Act::Retry, which),
+        QueueVerb::Hold(which) => change(socket, Act::Hold, which),
+        QueueVerb::Release(which) => change(socket, Act::Release, which),
+        QueueVerb::Drop(which) => change(socket, Act::Drop, which),
     }
-    Ok(())
 }
 
 fn messages(count: usize) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 
-fn list(page: &Page, output: Output) {
+/// Does something with messages, part by part: a million of them are not one question.
+fn change(socket: &Path, act: Act, which: Which) -> Result<(), AskError> {
+    let Which { ids, all: _, choice, dry_run } = which;
+    let filter = choice.filter(Timestamp::now());
+    if dry_run {
+        let count = count(socket, act, &filter)?;
+        print::say(format!("{} would be {}; nothing was done", messages(count), act.done()));
+        return Ok(());
+    }
+    let (mut done, mut left) = (0, Vec::new());
+    let mut enter = |changed: Changed| {
+        done += changed.done;
+        left.extend(changed.left);
+        changed.next
+    };
+    for ids in ids.chunks(IDS_MAX) {
+        let which = wire::Which::Ids(ids.to_vec());
+        enter(ask(socket, "relay", &RelayRequest::QueueChange { act, which })?);
+    }
+    let mut stretch = ids.is_empty().then(Stretch::default);
+    while let Some(part) = stretch {
+        let which = wire::Which::Meant { filter: filter.clone(), stretch: part };
+        stretch = enter(ask(socket, "relay", &RelayRequest::QueueChange { act, which })?);
+    }
+    if done > 0 || left.is_empty() {
+        print::say(format!("{} {}", messages(done), act.done()));
+    }
+    if left.is_empty() { Ok(()) } else { Err(AskError::Refused(why(&left))) }
+}
+
+fn count(socket: &Path, act: Act, filter: &Filter) -> Result<usize, AskError> {
+    let (mut count, mut stretch) = (0, Some(Stretch::default()));
+    while let Some(part) = stretch {
+        let question = RelayRequest::QueueCount { act, filter: filter.clone(), stretch: part };
+        let meant: Meant = ask(socket, "relay", &question)?;
+        count += meant.messages;
+        stretch = meant.next;
+    }
+    Ok(count)
+}
+
+/// Says why messages stay as they are.
+fn why(left: &[Left]) -> String {
+    let mut lines: Vec<&str> = left.iter().take(NAMED_MAX).map(|left| left.why.as_str()).collect();
+    let more = left.len().saturating_sub(NAMED_MAX);
+    let rest = format!("and {} more stay as they are", messages(more));
+    if more > 0 {
+        lines.push(&rest);
+    }
+    lines.join("\n")
+}
+
+/// Lists messages, page by page. One more than wanted is asked for, to know whether there are more.
+fn list(socket: &Path, filter: &Filter, limit: usize, output: Output) -> Result<(), AskError> {
+    let (mut found, mut stretch) = (Vec::new(), Some(Stretch::default()));
+    while let Some(part) = stretch.filter(|_| found.len() <= limit) {
+        let limit = limit + 1 - found.len();
+        let question = RelayRequest::QueueList { filter: filter.clone(), stretch: part, limit };
+        let page: Page = ask(socket, "relay", &question)?;
+        found.extend(page.messages);
+        stretch = page.next;
+    }
+    let are_all = found.len() <= limit;
+    found.truncate(limit);
     match output {
-        Output::Json => print::json(&page.messages),
-        Output::Text if page.messages.is_empty() && page.next.is_none() => {
-            print::say("no messages");
-        }
+        Output::Json => print::json(&found),
+        Output::Text if found.is_empty() && are_all => print::say("no messages"),
         Output::Text => {
-            let rows: Vec<_> = page.messages.iter().map(row).collect();
+            let rows: Vec<_> = found.iter().map(row).collect();
             print::table(["ID", "ACCEPTED", "SIZE", "TRIES", "NEXT", "FROM", "TO"], &rows);
-            if page.next.is_some() {
+            if !are_all {
                 print::say("… and more: narrow the list or raise --limit");
             }
         }
     }
+    Ok(())
 }
 
 fn row(summary: &Summary) -> [String; 7] {
@@ -77,53 +138,24 @@ fn standing(summary: &Summary) -> String {
     match (summary.place, summary.due_at) {
         (Place::Waiting, Some(due)) => at(due),
         (Place::Waiting, None) | (Place::Claimed, _) => "now".to_owned(),
+        (Place::Held, _) => "held".to_owned(),
+        (Place::Captured, _) => "captured".to_owned(),
         (Place::Damaged, _) => "damaged".to_owned(),
     }
 }
 
-/// Returns a time without its fraction of a second.
-pub(super) fn at(time: Timestamp) -> String {
-    format!("{time:.0}")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::message::MessageId;
 
-fn show(details: &Details, output: Output) {
-    if output == Output::Json {
-        print::json(details);
-        return;
+    #[test]
+    fn what_stays_as_it_is_is_named_up_to_a_limit() {
+        let left = |count: u64| -> Vec<Left> {
+            (0..count).map(|id| Left { id: MessageId(id), why: format!("{id}: held") }).collect()
+        };
+        assert_eq!(why(&left(2)), "0: held\n1: held");
+        assert_eq!(why(&left(20)).lines().count(), 20);
+        assert!(why(&left(21)).ends_with("19: held\nand 1 message more stay as they are"));
     }
-    let Details { summary, envelope, progress } = details;
-    let none = || "-".to_owned();
-    let facts: [[String; 2]; 9] = [
-        ["message".into(), summary.id.to_string()],
-        ["from".into(), format!("<{}>", envelope.sender)],
-        ["login".into(), envelope.login.clone().unwrap_or_else(none)],
-        ["tag".into(), envelope.tag.clone().unwrap_or_else(none)],
-        ["client".into(), envelope.source.map_or_else(none, |source| source.to_string())],
-        ["accepted".into(), at(summary.accepted_at)],
-        ["size".into(), format!("{} octets", summary.size_bytes)],
-        ["attempts".into(), summary.attempts.to_string()],
-        ["next attempt".into(), standing(summary)],
-    ];
-    print::table(["WHAT", "VALUE"], &facts);
-    print::say("");
-    let rows: Vec<[String; 4]> = envelope
-        .recipients
-        .iter()
-        .zip(progress)
-        .map(|(recipient, progress)| {
-            let state = match progress.standing {
-                Standing::Pending => "pending",
-                Standing::Delivered => "delivered",
-                Standing::Failed => "failed",
-            };
-            let last = progress.last.as_ref();
-            [
-                recipient.to_string(),
-                state.to_owned(),
-                last.map_or_else(none, |last| last.next_hop.clone()),
-                last.map_or_else(none, |last| last.reply.clone()),
-            ]
-        })
-        .collect();
-    print::table(["RECIPIENT", "STATE", "NEXT HOP", "LAST REPLY"], &rows);
 }

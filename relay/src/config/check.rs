@@ -93,8 +93,12 @@ pub(super) fn routes(routes: &[Section<'_, Route>]) {
     let mut domains: BTreeMap<&str, &str> = BTreeMap::new();
     for (table, route) in routes {
         let Some(route) = route else { continue };
-        if route.hosts.is_empty() {
-            table.report("hosts", "a route needs at least one next hop");
+        if route.hosts.is_empty() && !route.capture {
+            table.report("hosts", "a route needs at least one next hop, or capture = true");
+        }
+        if !route.hosts.is_empty() && route.capture {
+            table
+                .report("hosts", "a route that captures sends nothing: take away hosts or capture");
         }
         if route.tls == RouteTls::None {
             for hop in route.hosts.iter().filter(|hop| !is_loopback(&hop.host)) {

@@ -4,6 +4,7 @@
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
 mod check;
+mod dkim;
 mod policy;
 mod raw;
 mod read;
@@ -18,9 +19,10 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+pub use dkim::Dkim;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{NextHop, Retry, Route, RouteLogin, RouteTls};
+pub use route::{Capture, NextHop, Retry, Route, RouteLogin, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -51,10 +53,16 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Where mail goes next; at most one is the default.
     pub routes: Vec<Route>,
+    /// Who signs the mail of which domain.
+    pub dkim: Vec<Dkim>,
     /// When a deferred message is tried again.
     pub retry: Retry,
     /// Where messages are kept.
     pub spool: Spool,
+    /// For how long mail is kept that is not sent.
+    pub capture: Capture,
+    /// What is kept of the life of each message.
+    pub history: History,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
 }
@@ -246,6 +254,17 @@ pub struct Spool {
     pub reserve_bytes: u64,
     /// The most messages kept at a time.
     pub messages: usize,
+}
+
+/// `[history]`: what is kept of the life of each message, for `sallyport trace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The folder.
+    pub path: PathBuf,
+    /// For how long: whole days; zero keeps nothing.
+    pub keep: Duration,
+    /// The most octets in all; one day takes at most half of them.
+    pub size_bytes: u64,
 }
 
 /// `[spikes]`: when refused connection attempts are called a spike.

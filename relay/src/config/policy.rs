@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Rate;
 use crate::smtp::address::Address;
+use crate::smtp::parameter::Priority;
 
 /// `[[policy]]`: what clients of a tag or a login may do.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +26,20 @@ pub struct Policy {
     pub recipients_per_message: Option<usize>,
     /// Sessions at a time of all its clients.
     pub sessions: Option<usize>,
+    /// The waits after the first attempts, the last of which repeats; none: those of
+    /// [`Retry`](super::Retry). At least one. The login's come before the tag's.
+    pub retry_after: Option<Vec<Duration>>,
     /// When mail is given up; the lower one of this and [`Retry`](super::Retry) counts.
     pub expire: Option<Duration>,
+    /// When the sender is told that his mail is late; the lower one of this and
+    /// [`Retry`](super::Retry) counts.
+    pub delay_report: Option<Duration>,
     /// The name of the route; none: by recipient domain, then the default.
     pub route: Option<String>,
+    /// How urgent its mail is, and the most that a client may ask for (RFC 6710); none: as it asks.
+    pub priority: Option<Priority>,
+    /// Whether its mail is kept instead of sent; none: as the route says.
+    pub capture: Option<bool>,
     /// Whether the relay may ban clients of the tag by itself; none: where the entry is a single
     /// address. A login's policy says nothing about it.
     pub auto_ban: Option<bool>,

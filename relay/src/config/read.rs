@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod dkim;
 mod policy;
 mod route;
 mod tls;
@@ -11,11 +12,11 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX, Relay,
-    Spikes, Spool, check, unit,
+    Allow, Config, Gate, History, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX,
+    Relay, Spikes, Spool, check, unit,
 };
 use policy::policy;
-use route::{retry, route};
+use route::{capture, retry, route};
 
 /// The longest tag, octets: it must fit a kernel table.
 const TAG_MAX: usize = 32;
@@ -68,8 +69,11 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);
     let routes = each(&root, "route", route);
+    let dkim = each(&root, "dkim", dkim::dkim);
     let retry = retry(&root.table("retry"));
     let spool = spool(&root.table("spool"));
+    let capture = capture(&root.table("capture"));
+    let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
@@ -77,6 +81,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     tls::check(tls.as_ref(), &listeners);
     check::policies(&policies, &routes);
     check::routes(&routes);
+    dkim::check(&dkim);
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster?,
@@ -88,8 +93,11 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         limits,
         policies: values(policies)?,
         routes: values(routes)?,
+        dkim: values(dkim)?,
         retry,
         spool,
+        capture,
+        history,
         spikes,
     })
 }
@@ -215,6 +223,20 @@ fn spool(table: &Table<'_>) -> Spool {
     };
     table.finish();
     spool
+}
+
+fn history(table: &Table<'_>, spool: &Spool) -> History {
+    let beside = spool.path.with_file_name("history");
+    let history = History {
+        path: table.or("path", beside, unit::path),
+        keep: table.or("keep", 14 * DAY, unit::duration),
+        size_bytes: table.or("size", 2 * GIB, unit::size(16 * MIB..=1 << 40)),
+    };
+    if !history.keep.is_zero() && history.keep < DAY {
+        table.report("keep", "write 1d or more, or 0d to keep no history");
+    }
+    table.finish();
+    history
 }
 
 fn spikes(table: &Table<'_>) -> Spikes {

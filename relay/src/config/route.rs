@@ -12,6 +12,8 @@ pub struct Route {
     pub default: bool,
     /// Recipient domains it takes, lower case, exact.
     pub domains: Vec<String>,
+    /// Whether its mail is kept instead of sent: then it has no next hop.
+    pub capture: bool,
     /// Next hops in order of preference, each a host and a port; at least one.
     pub hosts: Vec<NextHop>,
     /// How the connection is secured.
@@ -55,6 +57,15 @@ pub struct RouteLogin {
     pub password_file: PathBuf,
 }
 
+/// `[capture]`: for how long mail is kept that is not sent. The oldest goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// For how long.
+    pub keep: Duration,
+    /// How much of it, octets of bodies.
+    pub size_bytes: u64,
+}
+
 /// `[retry]`: when deferred mail is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -62,4 +73,6 @@ pub struct Retry {
     pub after: Vec<Duration>,
     /// When the sender gets a failure report instead of another attempt.
     pub expire: Duration,
+    /// When the sender is told that his message is late; from [`Retry::expire`] on: never.
+    pub delay_report: Duration,
 }

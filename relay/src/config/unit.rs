@@ -15,6 +15,7 @@ use toml::de::{DeFloat, DeInteger, DeValue};
 
 use super::{AddressPattern, NextHop, Rate, SenderPattern};
 use crate::smtp::address::is_domain;
+use crate::smtp::parameter::Priority;
 
 type Meant<T> = Result<T, Cow<'static, str>>;
 
@@ -54,6 +55,14 @@ pub(super) fn count<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) 
             format!("{} is not within {low} to {high}", written.as_str()).into()
         })
     }
+}
+
+/// Reads a priority of mail.
+pub(super) fn priority<'a>(value: &'a DeValue<'a>) -> Meant<Priority> {
+    let written = value.as_integer().ok_or("expected a whole number within -9 to 9")?;
+    let number = i8::from_str_radix(written.as_str(), written.radix()).ok();
+    let priority = number.and_then(|number| Priority::try_from(number).ok());
+    priority.ok_or_else(|| format!("{} is not within -9 to 9", written.as_str()).into())
 }
 
 /// Reads a number within `range`, whole or not.
@@ -109,7 +118,8 @@ pub(super) fn path<'a>(value: &'a DeValue<'a>) -> Meant<PathBuf> {
 /// Reads a host name: labels of letters, digits and hyphens.
 pub(super) fn domain<'a>(value: &'a DeValue<'a>) -> Meant<String> {
     let written = text(value)?;
-    if is_domain(written) {
+    let last = written.rsplit('.').next().unwrap_or_default();
+    if is_domain(written) && !last.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(written.to_ascii_lowercase())
     } else {
         Err("expected a domain name, as in \"relay.example.net\"".into())

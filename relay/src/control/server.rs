@@ -96,8 +96,7 @@ impl Said {
 /// If another process serves the socket, or its folder cannot be written.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let message = format!("{}: another process serves it", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -231,7 +230,9 @@ pub fn require(caller: Caller, right: Right) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::control::client;
-    use crate::control::wire::RelayRequest;
+    use crate::control::wire::{RelayRequest, Which};
+    use crate::history::Act;
+    use crate::mail::message::MessageId;
 
     struct Echo;
 
@@ -245,22 +246,24 @@ mod tests {
             caller: Caller,
         ) -> Result<Said, String> {
             match request {
-                RelayRequest::QueueRetry { .. } => {
+                RelayRequest::QueueShow { .. } => {
                     require(caller, Right::Change).and_then(|()| Said::of(&1))
                 }
-                RelayRequest::QueueDrop { .. } => Said::of(&String::from_utf8_lossy(&file)),
+                RelayRequest::QueueChange { .. } => Said::of(&String::from_utf8_lossy(&file)),
                 other => Said::of(&other),
             }
         }
 
         fn file_of(&self, request: &RelayRequest, caller: Caller) -> Result<usize, String> {
             match request {
-                RelayRequest::QueueDrop { ids } => {
-                    require(caller, Right::Change).map(|()| 5 + ids.len())
-                }
+                RelayRequest::QueueChange { .. } => require(caller, Right::Change).map(|()| 5),
                 _ => Ok(0),
             }
         }
+    }
+
+    fn with_a_file() -> RelayRequest {
+        RelayRequest::QueueChange { act: Act::Drop, which: Which::Ids(Vec::new()) }
     }
 
     /// Must be called within a runtime.
@@ -281,7 +284,7 @@ mod tests {
         let (_folder, path) = served(nobody());
         let asked = path.clone();
         let answer: u32 = tokio::task::spawn_blocking(move || {
-            client::ask(&asked, "relay", &RelayRequest::QueueRetry { ids: None })
+            client::ask(&asked, "relay", &RelayRequest::QueueShow { id: MessageId(1) })
         })
         .await
         .unwrap()
@@ -292,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_follows_its_question_and_nobody_sends_one_who_may_not() {
-        let ids = RelayRequest::QueueDrop { ids: Vec::new() };
+        let ids = with_a_file();
         let (_folder, path) = served(nobody());
         let (asked, question) = (path.clone(), ids.clone());
         let echoed: String = tokio::task::spawn_blocking(move || {
@@ -317,8 +320,7 @@ mod tests {
     #[tokio::test]
     async fn only_so_many_files_are_under_way_at_a_time() {
         let (_folder, path) = served(nobody());
-        let mut question =
-            serde_json::to_vec(&RelayRequest::QueueDrop { ids: Vec::new() }).unwrap();
+        let mut question = serde_json::to_vec(&with_a_file()).unwrap();
         question.push(b'\n');
         // One more than there are places, and none sends its file.
         let mut waiting = tokio::task::JoinSet::new();

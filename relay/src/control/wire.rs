@@ -2,17 +2,20 @@
 //! programs speak them too.
 
 mod gate;
+mod queue;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::history::{Act, Cursor};
 use crate::mail::message::MessageId;
-use crate::spool::{Filter, Status};
+use crate::spool::{Filter, Status, Stretch};
 
 pub use gate::{
     Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation, GateRequest,
     GateStatus, Interface, Spike, Talker,
 };
+pub use queue::{Changed, Left, Meant, Text, Which};
 
 /// The longest answer, octets: it may list a million entries.
 pub const LINE_MAX: usize = 1 << 30;
@@ -38,11 +41,16 @@ pub enum Notice {
 pub enum RelayRequest {
     /// How the relay is. Answer: [`RelayStatus`].
     Status,
+    /// Read the configuration again. Answer: a sentence about what takes a restart, if anything does.
+    Reload,
     /// List messages, the oldest first. Answer: [`crate::spool::Page`].
     QueueList {
         /// Which.
         filter: Filter,
-        /// At most so many.
+        /// Where to look.
+        #[serde(default)]
+        stretch: Stretch,
+        /// At most so many, and at most 1000.
         limit: usize,
     },
     /// Show one message. Answer: [`crate::spool::Details`].
@@ -50,17 +58,39 @@ pub enum RelayRequest {
         /// Its id.
         id: MessageId,
     },
-    /// Try messages again now. Answer: how many.
-    QueueRetry {
-        /// Which; none: all.
-        ids: Option<Vec<MessageId>>,
+    /// Read a piece of a message's text. Answer: [`Text`].
+    QueueRead {
+        /// Its id.
+        id: MessageId,
+        /// Which piece, counted from 0.
+        number: usize,
     },
     /// Give space back now. Answer: [`crate::spool::Compacted`].
     SpoolCompact,
-    /// Remove messages for good. Answer: how many.
-    QueueDrop {
-        /// Which.
-        ids: Vec<MessageId>,
+    /// Count the messages that [`RelayRequest::QueueChange`] would be for. Answer: [`Meant`].
+    QueueCount {
+        /// What would be done.
+        act: Act,
+        /// To which.
+        filter: Filter,
+        /// Where to look.
+        #[serde(default)]
+        stretch: Stretch,
+    },
+    /// Do something with messages. Answer: [`Changed`].
+    QueueChange {
+        /// What.
+        act: Act,
+        /// With which.
+        which: Which,
+    },
+    /// Tell the life of a message. Answer: [`crate::history::Found`].
+    Trace {
+        /// Its id.
+        id: MessageId,
+        /// Where to go on; none: from its beginning.
+        #[serde(default)]
+        from: Option<Cursor>,
     },
 }
 

@@ -16,7 +16,9 @@ pub enum Action {
     Ready,
     /// Once all is sent: call `body` with the next piece, or `body_end`.
     ReadBody,
-    /// The transaction is over; these are the rulings, in the order of the recipients.
+    /// Once all is sent: call `go_on`. The rest of the body is in the attempt's own memory.
+    GoOn,
+    /// The transaction is over; these are the rulings, one for each recipient.
     Settle(Vec<Judged>),
     /// Close the connection.
     Close(End),

@@ -4,6 +4,7 @@
 //! attempt ends with exactly one [`Action::Close`], and every [`Attempt::begin`] is answered by
 //! exactly one [`Action::Settle`].
 
+mod carrying;
 mod stage;
 
 use std::collections::VecDeque;
@@ -15,9 +16,9 @@ use stage::{Channel, Outgoing, Stage, Then};
 use super::action::{Action, End};
 use super::login::{Credentials, Exchange, Secret};
 use super::offer::Offer;
-use super::ruling::{Asked, Judged, Meaning, meaning};
+use super::ruling::{Asked, Meaning, meaning};
 use super::terms::{Terms, Timeouts};
-use super::transaction::{After, Parcel, Step, Transaction};
+use super::transaction::Step;
 use crate::config::RouteTls;
 use crate::smtp::answer::{Answer, AnswerReader, Class, printable};
 
@@ -28,7 +29,8 @@ pub struct Attempt {
     tls: RouteTls,
     credentials: Option<Credentials>,
     timeouts: Timeouts,
-    messages_left: u32,
+    messages_max: u32,
+    messages_begun: u32,
     stage: Stage,
     offer: Offer,
     reader: AnswerReader,
@@ -55,7 +57,8 @@ impl Attempt {
             tls,
             credentials,
             timeouts,
-            messages_left: messages,
+            messages_max: messages,
+            messages_begun: 0,
             stage,
             offer: Offer::default(),
             reader: AnswerReader::default(),
@@ -128,37 +131,6 @@ impl Attempt {
             Stage::Quit | Stage::Ready => self.close(End::Finished),
             _ => self.fail(&printable(words.as_bytes(), 400)),
         }
-    }
-
-    /// Begins a transaction. Only after [`Action::Ready`]; the parcel has at least one recipient.
-    pub fn begin(&mut self, parcel: Parcel, now: Instant) {
-        self.messages_left = self.messages_left.saturating_sub(1);
-        let step = Transaction::begin(parcel, self.offer);
-        match (&self.stage, step) {
-            (Stage::Ready, step) => return self.step(step, now),
-            (_, Step::Over(judged, _)) => self.settle(judged),
-            (_, Step::Ask(transaction, _) | Step::Body(transaction, _)) => {
-                if let Step::Over(judged, _) = transaction.broken("the connection was closed") {
-                    self.settle(judged);
-                }
-            }
-        }
-        self.close(End::Finished);
-    }
-
-    /// Takes a piece of the body after [`Action::ReadBody`].
-    pub fn body(&mut self, chunk: &[u8], now: Instant) {
-        self.in_transaction(now, |transaction| transaction.body(chunk));
-    }
-
-    /// Ends the body after [`Action::ReadBody`].
-    pub fn body_end(&mut self, now: Instant) {
-        self.in_transaction(now, Transaction::body_end);
-    }
-
-    /// Leaves the body after [`Action::ReadBody`]: the spool cannot give it.
-    pub fn body_lost(&mut self, words: &str, now: Instant) {
-        self.in_transaction(now, |transaction| transaction.body_lost(words));
     }
 
     /// Says goodbye, if no transaction is under way.
@@ -267,40 +239,6 @@ impl Attempt {
         }
     }
 
-    fn in_transaction(&mut self, now: Instant, act: impl FnOnce(Transaction) -> Step) {
-        match mem::replace(&mut self.stage, Stage::Closed) {
-            Stage::Transaction(transaction) => self.step(act(transaction), now),
-            // The answer overtook the body: the transaction is settled already.
-            stage => self.stage = stage,
-        }
-    }
-
-    fn step(&mut self, step: Step, now: Instant) {
-        match step {
-            Step::Ask(transaction, octets) => {
-                self.send(&octets);
-                self.wait(Stage::Transaction(transaction), now);
-            }
-            Step::Body(transaction, octets) => {
-                self.send(&octets);
-                self.actions.push_back(Action::ReadBody);
-                self.wait(Stage::Transaction(transaction), now);
-            }
-            Step::Over(judged, after) => {
-                self.settle(judged);
-                match after {
-                    After::Clean => self.ready(now),
-                    After::Reset => {
-                        self.send(b"RSET\r\n");
-                        self.wait(Stage::Reset, now);
-                    }
-                    After::Broken(words) => self.close(End::Unfit(words)),
-                    After::LoginRefused(words) => self.close(End::LoginRefused(words)),
-                }
-            }
-        }
-    }
-
     /// Ends the attempt at a fault; a transaction under way is settled first.
     fn fail(&mut self, words: &str) {
         match mem::replace(&mut self.stage, Stage::Closed) {
@@ -320,12 +258,6 @@ impl Attempt {
         self.close(End::Unfit(words.to_owned()));
     }
 
-    /// Hands out the rulings. What was still to be sent for the transaction is void.
-    fn settle(&mut self, judged: Vec<Judged>) {
-        self.actions.retain(|action| matches!(action, Action::Settle(_)));
-        self.actions.push_back(Action::Settle(judged));
-    }
-
     fn close(&mut self, end: End) {
         self.stage = Stage::Closed;
         self.credentials = None;
@@ -334,7 +266,8 @@ impl Attempt {
     }
 
     fn ready(&mut self, now: Instant) {
-        if self.messages_left == 0 {
+        let most = self.offer.messages_max.unwrap_or(u32::MAX).min(self.messages_max);
+        if self.messages_begun >= most {
             return self.say_goodbye(now);
         }
         self.actions.push_back(Action::Ready);

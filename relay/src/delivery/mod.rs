@@ -10,14 +10,19 @@
 
 use crate::smtp::extension::Extensions;
 
-/// The extensions that are kept on the way out, so that clients may be offered them: none yet.
-pub const KEPT: Extensions = Extensions::NONE;
+/// The extensions that are kept on the way out, so that clients may be offered them: all that we
+/// know.
+pub const KEPT: Extensions = Extensions::ALL;
 
 pub mod action;
 pub mod attempt;
+pub mod carriage;
+pub mod chunk;
+mod commands;
 pub mod health;
 pub mod login;
 pub mod offer;
+pub mod parcel;
 pub mod ruling;
 pub mod settlement;
 pub mod sorting;

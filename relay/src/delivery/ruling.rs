@@ -1,6 +1,7 @@
 //! What an answer means for the recipients it is about.
 
-use crate::mail::bounce::Diagnostic;
+use crate::mail::outcome::Relayed;
+use crate::mail::report::Diagnostic;
 use crate::smtp::address::Address;
 use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;
@@ -24,6 +25,8 @@ pub enum Asked {
     Data,
     /// Whether it takes the message: the final dot.
     Dot,
+    /// The same where the message went by BDAT: the last chunk.
+    Chunk,
 }
 
 impl Asked {
@@ -39,6 +42,7 @@ impl Asked {
             Self::Rcpt => "RCPT",
             Self::Data => "DATA",
             Self::Dot => "the final dot",
+            Self::Chunk => "the last chunk",
         }
     }
 
@@ -52,7 +56,8 @@ impl Asked {
             | Self::Auth
             | Self::Mail
             | Self::Rcpt
-            | Self::Dot => Class::Done,
+            | Self::Dot
+            | Self::Chunk => Class::Done,
         }
     }
 
@@ -60,7 +65,7 @@ impl Asked {
     const fn is_about_connection(self) -> bool {
         match self {
             Self::Banner | Self::Hello | Self::Starttls | Self::Auth => true,
-            Self::Mail | Self::Rcpt | Self::Data | Self::Dot => false,
+            Self::Mail | Self::Rcpt | Self::Data | Self::Dot | Self::Chunk => false,
         }
     }
 }
@@ -86,16 +91,19 @@ pub enum Meaning {
 /// 421 closes the connection wherever it comes (RFC 5321, section 3.8). 552 after RCPT is read as
 /// 452 (RFC 5321, section 4.5.3.1.10). A greeting of 554 or 521 (RFC 7504) rules out the host,
 /// not the mail: a smarthost that shuts its door is a matter for the operator, so the mail waits.
-/// 530, 534, 535 and 538 concern the login (RFC 4954, section 6), whatever they answer.
+/// A host that offers CHUNKING and does not know BDAT has something in front of it that hides the
+/// command: another host may do better, and our connection ends before the octets of the message
+/// are taken for commands. 530, 534, 535 and 538 concern the login (RFC 4954, section 6), whatever they answer.
 #[must_use]
 pub fn meaning(asked: Asked, answer: &Answer) -> Meaning {
     let class = answer.class();
     match (asked, answer.code()) {
-        (_, 421) => Meaning::NotHere,
-        (Asked::Auth, 500..) => Meaning::LoginRefused,
-        (Asked::Mail | Asked::Rcpt | Asked::Data | Asked::Dot, 530 | 534 | 535 | 538) => {
-            Meaning::LoginRefused
-        }
+        (_, 421) | (Asked::Chunk, 500 | 502) => Meaning::NotHere,
+        (Asked::Auth, 500..)
+        | (
+            Asked::Mail | Asked::Rcpt | Asked::Data | Asked::Dot | Asked::Chunk,
+            530 | 534 | 535 | 538,
+        ) => Meaning::LoginRefused,
         (Asked::Rcpt, 552) => Meaning::NotNow,
         (asked, _) if class == asked.wanted() => Meaning::Granted,
         (asked, 400..) if asked.is_about_connection() => Meaning::NotHere,
@@ -119,6 +127,8 @@ pub enum Ruling {
     Elsewhere,
     /// Kept however old it is, until the operator has repaired the login.
     Held,
+    /// Not sent: kept, since a policy or the route says so.
+    Captured,
 }
 
 /// A recipient, its ruling, and why.
@@ -132,6 +142,8 @@ pub struct Judged {
     pub status: Option<Enhanced>,
     /// The words that decided it.
     pub why: Diagnostic,
+    /// What a next hop that took the message does about DSN; of no meaning for other rulings.
+    pub relayed: Relayed,
 }
 
 impl Judged {
@@ -146,13 +158,21 @@ impl Judged {
             Meaning::LoginRefused => Ruling::Held,
         };
         let why = Diagnostic::Smtp(answer.summary());
-        Self { recipient, ruling, status: answer.enhanced(), why }
+        let relayed = Relayed::WithoutDsn;
+        Self { recipient, ruling, status: answer.enhanced(), why, relayed }
+    }
+
+    /// Returns the ruling with what the hop does about DSN.
+    #[must_use]
+    pub fn with(self, relayed: Relayed) -> Self {
+        Self { relayed, ..self }
     }
 
     /// Returns a ruling of our own.
     #[must_use]
     pub fn by_us(recipient: Address, ruling: Ruling, status: Enhanced, words: &str) -> Self {
-        Self { recipient, ruling, status: Some(status), why: Diagnostic::Own(words.to_owned()) }
+        let (why, relayed) = (Diagnostic::Own(words.to_owned()), Relayed::WithoutDsn);
+        Self { recipient, ruling, status: Some(status), why, relayed }
     }
 }
 
@@ -163,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_misbehaviour_has_its_meaning() {
-        use Asked::{Auth, Banner, Data, Dot, Hello, Mail, Rcpt, Starttls};
+        use Asked::{Auth, Banner, Chunk, Data, Dot, Hello, Mail, Rcpt, Starttls};
         use Meaning::{Granted, LoginRefused, Never, NotHere, NotNow};
         let rows: &[(&str, Asked, u16, Meaning)] = &[
             ("a greeting", Banner, 220, Granted),
@@ -194,6 +214,15 @@ mod tests {
             ("DATA answered with 250", Data, 250, NotHere),
             ("the dot answered with 354", Dot, 354, NotHere),
             ("throttled", Dot, 454, NotNow),
+            ("a chunk taken", Chunk, 250, Granted),
+            ("a chunk refused", Chunk, 554, Never),
+            ("a chunk not now", Chunk, 452, NotNow),
+            ("BDAT hidden by what stands in front", Chunk, 500, NotHere),
+            ("BDAT not implemented", Chunk, 502, NotHere),
+            ("a chunk out of order", Chunk, 503, Never),
+            ("a chunk answered with 354", Chunk, 354, NotHere),
+            ("closing at a chunk", Chunk, 421, NotHere),
+            ("a login is required at a chunk", Chunk, 530, LoginRefused),
             ("closing at MAIL", Mail, 421, NotHere),
             ("closing at RCPT", Rcpt, 421, NotHere),
             ("closing at DATA", Data, 421, NotHere),

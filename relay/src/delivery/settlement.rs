@@ -1,16 +1,21 @@
-//! What becomes of a message after an attempt: outcomes for the spool, failures for the report,
+//! What becomes of a message after an attempt: outcomes for the spool, notices for the reports,
 //! events for the journal.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::health;
 use super::ruling::{Judged, Ruling};
 use crate::config::Retry;
 use crate::event::Event;
-use crate::mail::bounce::{Cause, Diagnostic, Failure};
+use crate::mail::envelope::{Deadline, Envelope};
 use crate::mail::message::MessageId;
-use crate::mail::outcome::{Fate, Outcome};
+use crate::mail::outcome::{Fate, Outcome, Relayed};
+use crate::mail::report::{Diagnostic, Kind, News, Notice, Occasion, is_wanted};
 use crate::policy::retry::{self, Next};
+use crate::smtp::address::Address;
+use crate::smtp::parameter::ByMode;
 use crate::smtp::reply::Enhanced;
 
 /// What is known of a message before its attempt is settled.
@@ -18,12 +23,19 @@ use crate::smtp::reply::Enhanced;
 pub struct Facts<'a> {
     /// Which message.
     pub id: MessageId,
+    /// How it came, and what its sender asked for.
+    pub envelope: &'a Envelope,
+    /// When the sender was last told that a recipient waits, in the order of the envelope; none:
+    /// not yet.
+    pub told: &'a [Option<Timestamp>],
     /// When deferred mail is tried again.
     pub retry: &'a Retry,
     /// Attempts settled before this one.
     pub attempts: u32,
-    /// How long the message has been ours.
-    pub age: Duration,
+    /// When its time began to run, UTC: as it became ours, or was released.
+    pub since: Timestamp,
+    /// The present, UTC.
+    pub now: Timestamp,
     /// A random number, for the wait.
     pub jitter: u32,
 }
@@ -48,7 +60,7 @@ pub struct Leg {
 struct Row {
     route: String,
     outcome: Outcome,
-    failure: Option<Failure>,
+    notice: Option<Notice>,
 }
 
 /// All recipients of an attempt, decided.
@@ -64,40 +76,54 @@ impl Settlement {
     pub fn of(facts: Facts<'_>, legs: Vec<Leg>) -> Self {
         let mut rows = Vec::new();
         for Leg { route, remote, next_hop, judged, hold } in legs {
-            for Judged { recipient, ruling, status, why } in judged {
-                let (fate, cause) = fate(facts, ruling, hold);
+            for judged in judged {
+                let (fate, news) = fate(facts, &judged, hold);
+                let Judged { recipient, status, why, .. } = judged;
                 let reply = why.text().to_owned();
-                let failure = cause.map(|cause| Failure {
+                let notice = news.map(|news| Notice {
                     recipient: recipient.clone(),
-                    status: failed_status(cause, status),
+                    news,
+                    status: told_status(news, status, facts),
                     // Remote-MTA is for the words of others only (RFC 3464, section 2.3.5).
                     remote: remote.clone().filter(|_| matches!(why, Diagnostic::Smtp(_))),
                     diagnostic: why,
-                    cause,
                 });
                 let outcome = Outcome { recipient, fate, next_hop: next_hop.clone(), reply };
-                rows.push(Row { route: route.clone(), outcome, failure });
+                rows.push(Row { route: route.clone(), outcome, notice });
             }
         }
         Self { id: facts.id, rows }
     }
 
-    /// Returns who was given up and why.
+    /// Returns what the sender is to be told in a report of this kind.
     #[must_use]
-    pub fn failures(&self) -> Vec<Failure> {
-        self.rows.iter().filter_map(|row| row.failure.clone()).collect()
+    pub fn notices(&self, kind: Kind) -> Vec<Notice> {
+        self.rows
+            .iter()
+            .filter_map(|row| row.notice.clone())
+            .filter(|notice| notice.news.kind() == kind)
+            .collect()
     }
 
-    /// Keeps those that were to be given up for another attempt after `wait`: the report about
-    /// them could not be written, and nobody's mail vanishes without one.
+    /// Takes back what was to be told in a report of this kind, since it could not be written.
+    /// Those that were to be given up get another attempt after `wait`: nobody's mail vanishes
+    /// without a report. Who waits is told of after the next attempt.
     #[must_use]
-    pub fn without_failures(mut self, wait: Duration) -> Self {
+    pub fn unreported(mut self, kind: Kind, wait: Duration) -> Self {
         for row in &mut self.rows {
-            if row.failure.take().is_some() {
+            if row.notice.take_if(|notice| notice.news.kind() == kind).is_some()
+                && row.outcome.fate == Fate::Failed
+            {
                 row.outcome.fate = Fate::Deferred(wait);
             }
         }
         self
+    }
+
+    /// Returns the recipients of which the sender is told that they wait.
+    #[must_use]
+    pub fn told(&self) -> Vec<Address> {
+        self.notices(Kind::Delayed).into_iter().map(|notice| notice.recipient).collect()
     }
 
     /// Returns what there is to say: one event for each route, recipient domain, fate and reply.
@@ -113,6 +139,11 @@ impl Settlement {
         events
     }
 
+    /// Returns what became of every recipient, with the name of its route.
+    pub fn results(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.rows.iter().map(|row| (row.route.as_str(), &row.outcome))
+    }
+
     /// Returns the outcomes for the spool.
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {
@@ -120,28 +151,84 @@ impl Settlement {
     }
 }
 
-/// Decides the fate of a recipient, and why it is given up if it is.
-fn fate(facts: Facts<'_>, ruling: Ruling, hold: Option<Duration>) -> (Fate, Option<Cause>) {
-    match ruling {
-        Ruling::Delivered => (Fate::Delivered, None),
-        Ruling::Failed => (Fate::Failed, Some(Cause::Refused)),
+/// Decides the fate of a recipient, and what the sender is told of it.
+fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Option<News>) {
+    let wants = |occasion| is_wanted(facts.envelope, &judged.recipient, occasion);
+    let given_up = |news| (Fate::Failed, wants(Occasion::Failure).then_some(news));
+    match judged.ruling {
+        Ruling::Delivered => {
+            let trace = facts.envelope.terms.deadline.is_some_and(|deadline| deadline.trace);
+            let success = judged.relayed == Relayed::WithoutDsn && wants(Occasion::Success);
+            let traced = trace && wants(Occasion::Trace);
+            (Fate::Delivered, (success || traced).then_some(News::Relayed))
+        }
+        Ruling::Failed => given_up(News::Refused),
+        Ruling::Captured => (Fate::Captured, None),
         // Not the sender's fault and not for him to mend: it never expires into a report.
-        Ruling::Held => (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), None),
+        Ruling::Held => {
+            let news = is_late(facts, &judged.recipient).then_some(News::Late(None));
+            (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), news)
+        }
         Ruling::Deferred | Ruling::Elsewhere => {
-            match retry::next(facts.retry, facts.attempts, facts.age, facts.jitter) {
-                Next::Wait(wait) => (Fate::Deferred(wait), None),
-                Next::GiveUp => (Fate::Failed, Some(Cause::Expired)),
+            let deadline = facts.envelope.terms.deadline;
+            let left = deadline.map(|deadline| until(facts.now, deadline.at));
+            if deadline.is_some_and(|deadline| is_over(deadline, ByMode::Return, facts.now)) {
+                return given_up(News::Overdue);
+            }
+            let age = until(facts.since, facts.now);
+            match retry::next(facts.retry, facts.attempts, age, facts.jitter) {
+                Next::GiveUp => given_up(News::Expired),
+                Next::Wait(wait) => {
+                    let left = left.filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
+                    let ends_at = facts.since.saturating_add(facts.retry.expire).ok();
+                    let news = is_late(facts, &judged.recipient).then_some(News::Late(ends_at));
+                    (Fate::Deferred(wait.min(left)), news)
+                }
             }
         }
     }
 }
 
-/// Returns the status for the report: 5.4.7 for what expired (RFC 3463, section 3.5), 5.0.0 for
-/// what was refused without an enhanced code.
-fn failed_status(cause: Cause, status: Option<Enhanced>) -> Enhanced {
-    match cause {
-        Cause::Expired => Enhanced(5, 4, 7),
-        Cause::Refused => status.filter(|status| status.0 == 5).unwrap_or(Enhanced(5, 0, 0)),
+/// Tells whether the sender is to hear now that a recipient waits: once, when it waits for longer
+/// than usual, and once when the time is over that he set.
+fn is_late(facts: Facts<'_>, recipient: &Address) -> bool {
+    let Facts { envelope, retry, since, now, .. } = facts;
+    let is_old = until(since, now) >= retry.delay_report;
+    let overdue = envelope.terms.deadline.filter(|set| is_over(*set, ByMode::Notify, now));
+    if !is_old && overdue.is_none() {
+        return false;
+    }
+    let place = envelope.recipients.iter().position(|other| other == recipient);
+    let told = place.and_then(|place| facts.told.get(place).copied().flatten());
+    let usual = is_old && told.is_none();
+    let set = overdue.is_some_and(|set| told.is_none_or(|told| told < set.at));
+    (usual && is_wanted(envelope, recipient, Occasion::Delay))
+        || (set && is_wanted(envelope, recipient, Occasion::Deadline))
+}
+
+/// Tells whether the time that a sender set is over, and `mode` is to follow (RFC 2852, section 4).
+fn is_over(deadline: Deadline, mode: ByMode, now: Timestamp) -> bool {
+    deadline.mode == mode && now >= deadline.at
+}
+
+/// Returns the time from one instant to a later one; none is zero.
+fn until(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// Returns the status for the report: 5.4.7 for what expired (RFC 3463, section 3.5), else that of
+/// the answer if it is of the right class. What waits past the sender's time is 4.4.7.
+fn told_status(news: News, status: Option<Enhanced>, facts: Facts<'_>) -> Enhanced {
+    let of_class = |class| status.filter(|status| status.0 == class);
+    let deadline = facts.envelope.terms.deadline;
+    match news {
+        News::Expired | News::Overdue => Enhanced(5, 4, 7),
+        News::Refused => of_class(5).unwrap_or(Enhanced(5, 0, 0)),
+        News::Late(_) if deadline.is_some_and(|d| is_over(d, ByMode::Notify, facts.now)) => {
+            Enhanced(4, 4, 7)
+        }
+        News::Late(_) => of_class(4).unwrap_or(Enhanced(4, 0, 0)),
+        News::Relayed => of_class(2).unwrap_or(Enhanced(2, 0, 0)),
     }
 }
 
@@ -153,85 +240,9 @@ fn event(id: MessageId, row: &Row) -> Event {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
         Fate::Deferred(retry_in) => Event::Deferred { id, domain, route, reason: reply, retry_in },
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },
+        Fate::Captured => Event::Captured { id, domain, route },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn judged(recipient: &str, ruling: Ruling, code: Option<Enhanced>) -> Judged {
-        let why = Diagnostic::Smtp("the reply".into());
-        Judged { recipient: recipient.parse().unwrap(), ruling, status: code, why }
-    }
-
-    fn settled(age: Duration, judged: Vec<Judged>) -> Settlement {
-        let retry = Retry { after: vec![Duration::from_secs(60)], expire: 5 * DAY };
-        let jitter = u32::MAX / 2;
-        let facts = Facts { id: MessageId(1), retry: &retry, attempts: 0, age, jitter };
-        let leg = Leg {
-            route: "smarthost".into(),
-            remote: Some("mx.example.net".into()),
-            next_hop: "mx.example.net:587".into(),
-            judged,
-            hold: None,
-        };
-        Settlement::of(facts, vec![leg])
-    }
-
-    /// `d`, `w` (waits) or `f` with its status.
-    fn shown(settlement: &Settlement) -> Vec<String> {
-        let show = |row: &Row| match (&row.outcome.fate, &row.failure) {
-            (Fate::Delivered, None) => "d".to_owned(),
-            (Fate::Deferred(_), None) => "w".to_owned(),
-            (Fate::Failed, Some(Failure { status: Enhanced(a, b, c), .. })) => {
-                format!("{a}.{b}.{c}")
-            }
-            other => panic!("{other:?}"),
-        };
-        settlement.rows.iter().map(show).collect()
-    }
-
-    #[test]
-    fn every_ruling_has_its_fate_by_age() {
-        let of = |age| {
-            settled(
-                age,
-                vec![
-                    judged("a@example.com", Ruling::Delivered, Some(Enhanced(2, 0, 0))),
-                    judged("b@example.com", Ruling::Deferred, Some(Enhanced(4, 2, 2))),
-                    judged("c@example.com", Ruling::Elsewhere, None),
-                    judged("d@example.com", Ruling::Held, Some(Enhanced(5, 7, 8))),
-                    judged("e@example.com", Ruling::Failed, Some(Enhanced(5, 1, 1))),
-                    judged("f@example.com", Ruling::Failed, None),
-                ],
-            )
-        };
-        assert_eq!(shown(&of(DAY)), ["d", "w", "w", "w", "5.1.1", "5.0.0"]);
-        assert_eq!(shown(&of(5 * DAY)), ["d", "5.4.7", "5.4.7", "w", "5.1.1", "5.0.0"]);
-    }
-
-    #[test]
-    fn without_its_report_nobody_is_given_up_and_deliveries_stay_delivered() {
-        let rows = vec![
-            judged("a@example.com", Ruling::Delivered, None),
-            judged("b@example.com", Ruling::Failed, None),
-        ];
-        let settlement = settled(DAY, rows).without_failures(Duration::from_secs(60));
-        assert_eq!(shown(&settlement), ["d", "w"]);
-        assert!(settlement.failures().is_empty());
-    }
-
-    #[test]
-    fn recipients_of_one_domain_with_one_fate_are_one_event() {
-        let rows = vec![
-            judged("a@example.com", Ruling::Delivered, None),
-            judged("b@Example.com", Ruling::Delivered, None),
-            judged("c@example.net", Ruling::Delivered, None),
-            judged("d@example.com", Ruling::Failed, None),
-        ];
-        assert_eq!(settled(DAY, rows).events().len(), 3);
-    }
-}
+mod tests;

@@ -7,6 +7,9 @@ pub enum Octets {
     SevenBit,
     /// Any octets: the hop offers 8BITMIME and was told BODY=8BITMIME (RFC 6152).
     EightBit,
+    /// Any octets, lines or not: the hop offers BINARYMIME and was told BODY=BINARYMIME (RFC 3030,
+    /// section 3). Never by DATA, which needs lines.
+    Binary,
 }
 
 /// Why a body cannot be sent as it is.
@@ -22,6 +25,9 @@ pub enum Unfit {
     /// An octet above 127, although 7-bit lines were promised.
     #[error("the message has 8-bit octets and was declared 7-bit")]
     EightBit,
+    /// The body has more or fewer octets than it was said to have.
+    #[error("the message has another length than the spool noted")]
+    Length,
 }
 
 /// Where in a line the next octet stands.
@@ -32,18 +38,49 @@ enum Place {
     AfterCr,
 }
 
+/// Finds what must not be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guard {
+    place: Place,
+    octets: Octets,
+}
+
+impl Guard {
+    pub(super) const fn new(octets: Octets) -> Self {
+        Self { place: Place::LineStart, octets }
+    }
+
+    /// Takes the next octet.
+    pub(super) const fn pass(&mut self, byte: u8) -> Result<(), Unfit> {
+        self.place = match (self.octets, self.place, byte) {
+            (Octets::Binary, _, _) => Place::Text,
+            (_, Place::AfterCr, b'\n') => Place::LineStart,
+            (_, Place::AfterCr, _) | (_, _, b'\n') => return Err(Unfit::BareLineEnd),
+            (_, _, b'\r') => Place::AfterCr,
+            (_, _, 0) => return Err(Unfit::Nul),
+            (Octets::SevenBit, _, 128..) => return Err(Unfit::EightBit),
+            (_, _, _) => Place::Text,
+        };
+        Ok(())
+    }
+
+    /// Tells whether no line end is half done.
+    pub(super) const fn is_between_line_ends(self) -> bool {
+        !matches!(self.place, Place::AfterCr)
+    }
+}
+
 /// Doubles the dots of a body, and finds what must not be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Stuffing {
-    place: Place,
-    octets: Octets,
+    guard: Guard,
 }
 
 impl Stuffing {
     /// Returns a body that begins.
     #[must_use]
     pub const fn new(octets: Octets) -> Self {
-        Self { place: Place::LineStart, octets }
+        Self { guard: Guard::new(octets) }
     }
 
     /// Appends `input` to `wire` as it is sent: a dot at the start of a line is doubled.
@@ -55,17 +92,10 @@ impl Stuffing {
     pub fn push(&mut self, input: &[u8], wire: &mut Vec<u8>) -> Result<(), Unfit> {
         wire.reserve(input.len() + input.len() / 64);
         for &byte in input {
-            if self.place == Place::LineStart && byte == b'.' {
+            if self.guard.place == Place::LineStart && byte == b'.' {
                 wire.push(b'.');
             }
-            self.place = match (self.place, byte) {
-                (Place::AfterCr, b'\n') => Place::LineStart,
-                (Place::AfterCr, _) | (_, b'\n') => return Err(Unfit::BareLineEnd),
-                (_, b'\r') => Place::AfterCr,
-                (_, 0) => return Err(Unfit::Nul),
-                (_, 128..) if self.octets == Octets::SevenBit => return Err(Unfit::EightBit),
-                (_, _) => Place::Text,
-            };
+            self.guard.pass(byte)?;
             wire.push(byte);
         }
         Ok(())
@@ -77,7 +107,7 @@ impl Stuffing {
     ///
     /// As [`Stuffing::push`].
     pub fn finish(self, wire: &mut Vec<u8>) -> Result<(), Unfit> {
-        match self.place {
+        match self.guard.place {
             Place::LineStart => {}
             Place::Text => wire.extend_from_slice(b"\r\n"),
             Place::AfterCr => return Err(Unfit::BareLineEnd),

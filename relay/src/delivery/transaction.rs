@@ -1,42 +1,46 @@
-//! One message on its way to one next hop: MAIL, RCPT, DATA, the body, the final dot
-//! (RFC 5321, section 3.3), with a ruling for every recipient.
+//! One message on its way to one next hop: MAIL, RCPT, then DATA, the body and the final dot
+//! (RFC 5321, section 3.3), or the body in one chunk (RFC 3030), with a ruling for every recipient.
+//!
+//! ```text
+//! mod     commands and their answers
+//! body    the message itself: from the spool, or from memory where it was held
+//! ```
 
-use std::fmt::Write as _;
+mod body;
 
-use super::offer::{Offer, Size};
+use jiff::Timestamp;
+
+use body::{Feed, Memory};
+
+use super::carriage::{self, By, Carriage, Hop, Look, Plan, Refusal};
+use super::commands;
+use super::parcel::Parcel;
 use super::ruling::{Asked, Judged, Meaning, Ruling, meaning};
-use super::stuffing::{Octets, Stuffing, Unfit};
-use crate::mail::envelope::Body;
-use crate::smtp::address::{Address, ReversePath};
-use crate::smtp::answer::Answer;
+use crate::mail::outcome::Relayed;
+use crate::smtp::address::{Address, Charset};
+use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;
-
-/// What is to be carried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
-    /// MAIL FROM.
-    pub sender: ReversePath,
-    /// RCPT TO: at least one, at most [`super::sorting::RECIPIENTS_MAX`].
-    pub recipients: Vec<Address>,
-    /// The kind of body.
-    pub body: Body,
-    /// Its length before dot-stuffing (RFC 1870, section 6.1).
-    pub size_bytes: u64,
-}
 
 /// A transaction under way.
 #[derive(Debug)]
 pub struct Transaction {
     parcel: Parcel,
-    /// One place a recipient; none: nothing decided yet.
+    /// When it began: for the time that is left to a deadline.
+    begun_at: Timestamp,
+    hop: Hop,
+    carriage: Carriage,
+    /// Recipients that were ruled on before the first command.
+    before: Vec<Judged>,
+    /// One place a recipient of the parcel; none: nothing decided yet.
     rulings: Vec<Option<Judged>>,
-    pipelining: bool,
-    octets: Octets,
+    memory: Memory,
     phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
+    /// The message is gathered in memory, to be looked at before anything is said.
+    Gather(Look),
     /// The answer to MAIL is due.
     Mail,
     /// The answer to RCPT for the recipient of this index is due.
@@ -46,8 +50,8 @@ enum Phase {
     /// The answer to DATA is due.
     Data,
     /// The body is being sent.
-    Body(Stuffing),
-    /// The final dot is sent, its answer is due.
+    Body(Feed),
+    /// The end of the body is sent, its answer is due.
     Dot,
 }
 
@@ -58,6 +62,8 @@ pub enum Step {
     Ask(Transaction, Vec<u8>),
     /// These octets are to be sent, if any; then more of the body is wanted.
     Body(Transaction, Vec<u8>),
+    /// These octets are to be sent, if any; then [`Transaction::go_on`] has more.
+    More(Transaction, Vec<u8>),
     /// Every recipient has a ruling.
     Over(Vec<Judged>, After),
 }
@@ -76,77 +82,92 @@ pub enum After {
 }
 
 impl Transaction {
-    /// Begins a transaction. What the offer rules out is decided without asking: 8-bit mail to a
-    /// hop without 8BITMIME fails with 5.6.3 (RFC 6152, section 3: it is not converted yet), and so
-    /// does mail without lines; mail above the hop's SIZE with 5.3.4 (RFC 1870, section 6.1).
+    /// Begins a transaction at `now`. What the hop rules out is decided without asking, as the table
+    /// of [`super::carriage`] says.
     #[must_use]
-    pub fn begin(parcel: Parcel, offer: Offer) -> Step {
-        let octets = match (parcel.body, offer.eight_bit) {
-            (Body::SevenBit, _) => Octets::SevenBit,
-            (Body::EightBit, true) => Octets::EightBit,
-            (Body::EightBit, false) => {
-                let words = "the message has 8-bit octets and the next hop does not offer 8BITMIME";
-                return fail_all(parcel, Enhanced(5, 6, 3), words);
-            }
-            // It would need BDAT towards the next hop (RFC 3030, section 3).
-            (Body::Binary, _) => {
-                let words = "the message has no lines and cannot be handed on by DATA";
-                return fail_all(parcel, Enhanced(5, 6, 3), words);
+    pub fn begin(mut parcel: Parcel, hop: Hop, now: Timestamp) -> Step {
+        let (carriage, look) = match carriage::plan(&parcel, hop, now) {
+            Plan::Go(carriage) => (carriage, None),
+            Plan::Hold(carriage, look) => (carriage, Some(look)),
+            Plan::Refuse(Refusal { status, words }) => {
+                let fail = |to: Address| Judged::by_us(to, Ruling::Failed, status, &words);
+                let judged = parcel.recipients.into_iter().map(fail).collect();
+                return Step::Over(judged, After::Clean);
             }
         };
-        match offer.size {
-            Size::Limit(limit) if parcel.size_bytes > limit => {
-                let words = format!(
-                    "the message has {} octets and the next hop takes at most {limit}",
-                    parcel.size_bytes
-                );
-                return fail_all(parcel, Enhanced(5, 3, 4), &words);
-            }
-            Size::Limit(_) | Size::Unlimited | Size::Unknown => {}
-        }
-        let mut commands = format!("MAIL FROM:<{}>", parcel.sender);
-        if offer.size != Size::Unknown {
-            let _ = write!(commands, " SIZE={}", parcel.size_bytes);
-        }
-        if octets == Octets::EightBit {
-            commands.push_str(" BODY=8BITMIME");
-        }
-        commands.push_str("\r\n");
-        if offer.pipelining {
-            // DATA is not sent along although RFC 2920, section 3.1, allows it: if all recipients
-            // are refused and DATA is not, an empty message would have to be sent.
-            parcel.recipients.iter().for_each(|to| commands.push_str(&rcpt(to)));
+        let before = match carriage.utf8 {
+            Some(_) => Vec::new(),
+            None => take_foreign(&mut parcel),
+        };
+        if parcel.recipients.is_empty() {
+            return Step::Over(before, After::Clean);
         }
         let rulings = vec![None; parcel.recipients.len()];
-        let pipelining = offer.pipelining;
-        let transaction = Self { parcel, rulings, pipelining, octets, phase: Phase::Mail };
-        Step::Ask(transaction, commands.into_bytes())
+        let (memory, phase) = (Memory::Spool, Phase::Mail);
+        let begun_at = now;
+        let mut transaction =
+            Self { parcel, begun_at, hop, carriage, before, rulings, memory, phase };
+        match look {
+            None => transaction.say_mail(),
+            Some(look) => {
+                transaction.memory = Memory::Gathered(Vec::new());
+                transaction.phase = Phase::Gather(look);
+                Step::Body(transaction, Vec::new())
+            }
+        }
+    }
+
+    /// Says MAIL, and with it every RCPT where the hop takes a group of commands.
+    fn say_mail(mut self) -> Step {
+        let offer = self.hop.offer;
+        let mut commands = commands::mail(&self.parcel, offer, self.carriage, self.begun_at);
+        if offer.pipelining {
+            // DATA is not sent along although RFC 2920, section 3.1, allows it: if all recipients
+            // are refused and DATA is not, an empty message would have to be sent. Nor is BDAT: a
+            // connection lost after it leaves everything uncertain.
+            (0..self.rulings.len()).for_each(|place| commands.push_str(&self.rcpt(place)));
+        }
+        self.phase = Phase::Mail;
+        Step::Ask(self, commands.into_bytes())
+    }
+
+    fn rcpt(&self, place: usize) -> String {
+        let recipient = &self.parcel.recipients[place];
+        commands::rcpt(&self.parcel, recipient, self.hop.offer, self.carriage)
+    }
+
+    /// Returns the RCPT for the recipient at `place`, unless it was sent with MAIL.
+    fn next_rcpt(&self, place: usize) -> Vec<u8> {
+        if self.hop.offer.pipelining { Vec::new() } else { self.rcpt(place).into_bytes() }
     }
 
     /// Returns what an answer is due to.
     #[must_use]
     pub const fn asked(&self) -> Asked {
         match self.phase {
-            Phase::Mail => Asked::Mail,
+            Phase::Gather(_) | Phase::Mail => Asked::Mail,
             Phase::Rcpt(_) | Phase::Drain(_) => Asked::Rcpt,
             Phase::Data => Asked::Data,
             // What comes while the body is sent is the answer to the message, ahead of its time.
-            Phase::Body(_) | Phase::Dot => Asked::Dot,
+            Phase::Body(_) | Phase::Dot => match self.carriage.by {
+                By::Data => Asked::Dot,
+                By::Chunk => Asked::Chunk,
+            },
         }
     }
 
-    /// Tells whether the final dot is sent and its answer due.
+    /// Tells whether the end of the body is sent and its answer due.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Dot)
     }
 
-    /// Takes an answer that came before all was sent: the dot has not left us, so it cannot be
-    /// what is answered.
+    /// Takes an answer that came before all was sent: the end of the body has not left us, so it
+    /// cannot be what is answered.
     #[must_use]
     pub fn answered_early(mut self, answer: &Answer) -> Step {
         if self.is_ended() {
-            self.phase = Phase::Body(Stuffing::new(self.octets));
+            self.phase = Phase::Body(self.feed());
         }
         self.answered(answer)
     }
@@ -157,6 +178,7 @@ impl Transaction {
         let asked = self.asked();
         let means = meaning(asked, answer);
         match (self.phase, means) {
+            (Phase::Gather(_), _) => self.broken(&format!("unasked, it said {}", answer.summary())),
             // All are ruled on: only whether the connection stays is left to learn.
             (Phase::Drain(_), Meaning::NotHere) => self.over(After::Broken(answer.summary())),
             (Phase::Drain(place), _) => {
@@ -167,7 +189,7 @@ impl Transaction {
                 self.broken("the next hop took the message before its end")
             }
             // Neither yes nor no nor goodbye.
-            (Phase::Dot, Meaning::NotHere) if answer.code() != 421 => {
+            (Phase::Dot, Meaning::NotHere) if answer.class() == Class::Continue => {
                 self.broken("an answer that makes no sense")
             }
             (_, Meaning::NotHere) => {
@@ -180,32 +202,26 @@ impl Transaction {
             }
             (Phase::Mail, Meaning::Granted) => {
                 self.phase = Phase::Rcpt(0);
-                let command = if self.pipelining {
-                    Vec::new()
-                } else {
-                    rcpt(&self.parcel.recipients[0]).into()
-                };
+                let command = self.next_rcpt(0);
                 Step::Ask(self, command)
             }
             (Phase::Mail, Meaning::NotNow | Meaning::Never) => {
                 self.rule_rest(means, answer);
-                let sent = if self.pipelining { 0 } else { self.rulings.len() };
+                let sent = if self.hop.offer.pipelining { 0 } else { self.rulings.len() };
                 self.phase = Phase::Drain(sent);
                 self.drained()
             }
             (Phase::Rcpt(place), _) => self.recipient_answered(place, means, answer),
-            (Phase::Data, Meaning::Granted) => {
-                let stuffing = Stuffing::new(self.octets);
-                self.phase = Phase::Body(stuffing);
-                Step::Body(self, Vec::new())
-            }
+            (Phase::Data, Meaning::Granted) => self.begin_body(),
             (Phase::Data, Meaning::NotNow | Meaning::Never) => {
                 self.rule_rest(means, answer);
                 self.over(After::Reset)
             }
             (Phase::Dot, _) => {
                 self.rule_rest(means, answer);
-                self.over(After::Clean)
+                // A chunk that was refused leaves a transaction behind (RFC 3030, section 2).
+                let is_open = self.carriage.by == By::Chunk && means != Meaning::Granted;
+                self.over(if is_open { After::Reset } else { After::Clean })
             }
             (Phase::Body(_), Meaning::NotNow | Meaning::Never) => {
                 self.rule_rest(means, answer);
@@ -214,22 +230,27 @@ impl Transaction {
         }
     }
 
-    /// Takes the answer to one RCPT, and asks for the next recipient or for DATA.
+    /// Takes the answer to one RCPT, and asks for the next recipient or goes on to the message.
     fn recipient_answered(mut self, place: usize, means: Meaning, answer: &Answer) -> Step {
         if means != Meaning::Granted {
             let recipient = self.parcel.recipients[place].clone();
             self.rulings[place] = Some(Judged::by_answer(recipient, means, answer));
         }
-        if let Some(next) = self.parcel.recipients.get(place + 1) {
-            let command = if self.pipelining { Vec::new() } else { rcpt(next).into() };
+        if place + 1 < self.rulings.len() {
+            let command = self.next_rcpt(place + 1);
             self.phase = Phase::Rcpt(place + 1);
             return Step::Ask(self, command);
         }
         if self.rulings.iter().all(Option::is_some) {
             return self.over(After::Reset);
         }
-        self.phase = Phase::Data;
-        Step::Ask(self, b"DATA\r\n".to_vec())
+        match self.carriage.by {
+            By::Data => {
+                self.phase = Phase::Data;
+                Step::Ask(self, b"DATA\r\n".to_vec())
+            }
+            By::Chunk => self.begin_body(),
+        }
     }
 
     /// Goes on once every RCPT that followed a refused MAIL is answered.
@@ -240,64 +261,25 @@ impl Transaction {
         }
     }
 
-    /// Takes a piece of the body. Only after [`Step::Body`]; else it is passed over.
-    #[must_use]
-    pub fn body(mut self, chunk: &[u8]) -> Step {
-        let mut wire = Vec::new();
-        let Phase::Body(stuffing) = &mut self.phase else { return Step::Ask(self, wire) };
-        match stuffing.push(chunk, &mut wire) {
-            Ok(()) => Step::Body(self, wire),
-            Err(unfit) => self.unfit(unfit),
-        }
-    }
-
-    /// Ends the body with its final dot. Only after [`Step::Body`]; else it is passed over.
-    #[must_use]
-    pub fn body_end(mut self) -> Step {
-        let mut wire = Vec::new();
-        let stuffing = match self.phase {
-            Phase::Body(stuffing) => stuffing,
-            Phase::Mail | Phase::Rcpt(_) | Phase::Drain(_) | Phase::Data | Phase::Dot => {
-                return Step::Ask(self, wire);
-            }
-        };
-        self.phase = Phase::Dot;
-        match stuffing.finish(&mut wire) {
-            Ok(()) => Step::Ask(self, wire),
-            Err(unfit) => self.unfit(unfit),
-        }
-    }
-
-    /// Leaves the transaction because the body could not be read from the spool.
-    #[must_use]
-    pub fn body_lost(mut self, words: &str) -> Step {
-        self.rule_rest_by_us(Ruling::Deferred, Enhanced(4, 3, 0), words);
-        self.over(After::Broken(words.to_owned()))
-    }
-
-    /// Leaves a message that must not be passed on; what was sent of it is void without its end.
-    fn unfit(mut self, unfit: Unfit) -> Step {
-        let status = match unfit {
-            Unfit::BareLineEnd | Unfit::Nul => Enhanced(5, 6, 0),
-            Unfit::EightBit => Enhanced(5, 6, 3),
-        };
-        self.rule_rest_by_us(Ruling::Failed, status, &unfit.to_string());
-        self.over(After::Broken(unfit.to_string()))
-    }
-
     /// Ends the transaction because the connection is gone or of no use.
     ///
-    /// After the final dot nobody knows whether the message arrived. It is tried again on the
+    /// After the end of the body nobody knows whether the message arrived. It is tried again on the
     /// normal schedule, not at once elsewhere (RFC 5321, section 4.2.5: at least once; RFC 1047:
     /// haste here makes duplicates).
     #[must_use]
     pub fn broken(mut self, words: &str) -> Step {
         match self.phase {
             Phase::Dot => {
-                let words = format!("uncertain: {words} after the final dot, before its answer");
+                let end = self.asked().name();
+                let words = format!("uncertain: {words} after {end}, before its answer");
                 self.rule_rest_by_us(Ruling::Deferred, Enhanced(4, 4, 2), &words);
             }
-            Phase::Mail | Phase::Rcpt(_) | Phase::Drain(_) | Phase::Data | Phase::Body(_) => {
+            Phase::Gather(_)
+            | Phase::Mail
+            | Phase::Rcpt(_)
+            | Phase::Drain(_)
+            | Phase::Data
+            | Phase::Body(_) => {
                 self.rule_rest_by_us(Ruling::Elsewhere, Enhanced(4, 4, 2), words);
             }
         }
@@ -305,8 +287,10 @@ impl Transaction {
     }
 
     fn rule_rest(&mut self, means: Meaning, answer: &Answer) {
+        let dsn = if self.hop.offer.dsn { Relayed::WithDsn } else { Relayed::WithoutDsn };
         for (recipient, ruling) in self.parcel.recipients.iter().zip(&mut self.rulings) {
-            ruling.get_or_insert_with(|| Judged::by_answer(recipient.clone(), means, answer));
+            let rule = || Judged::by_answer(recipient.clone(), means, answer).with(dsn);
+            ruling.get_or_insert_with(rule);
         }
     }
 
@@ -318,17 +302,14 @@ impl Transaction {
 
     fn over(self, after: After) -> Step {
         debug_assert!(self.rulings.iter().all(Option::is_some), "every recipient has a ruling");
-        Step::Over(self.rulings.into_iter().flatten().collect(), after)
+        let rulings = self.rulings.into_iter().flatten();
+        Step::Over(self.before.into_iter().chain(rulings).collect(), after)
     }
 }
 
-/// Returns the RCPT command for `recipient`.
-fn rcpt(recipient: &Address) -> String {
-    format!("RCPT TO:<{recipient}>\r\n")
-}
-
-/// Fails every recipient without a word to the next hop.
-fn fail_all(parcel: Parcel, status: Enhanced, words: &str) -> Step {
-    let fail = |to: Address| Judged::by_us(to, Ruling::Failed, status, words);
-    Step::Over(parcel.recipients.into_iter().map(fail).collect(), After::Clean)
+/// Takes the recipients out of a parcel whose addresses the next hop cannot be told.
+fn take_foreign(parcel: &mut Parcel) -> Vec<Judged> {
+    let Refusal { status, words } = carriage::no_utf8_address();
+    let foreign = parcel.recipients.extract_if(.., |to| to.charset() == Charset::Utf8);
+    foreign.map(|to| Judged::by_us(to, Ruling::Failed, status, &words)).collect()
 }

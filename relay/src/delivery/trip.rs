@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::parcel::Parcel;
 use super::ruling::{Judged, Ruling};
 use super::settlement::Leg;
-use super::transaction::Parcel;
 use crate::config::NextHop;
 use crate::smtp::answer::{ANSWER_TEXT_MAX, printable};
 use crate::smtp::reply::Enhanced;
@@ -95,15 +95,16 @@ pub fn name(host: &NextHop) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::bounce::Diagnostic;
-    use crate::mail::envelope::Body;
+    use crate::mail::envelope::{Body, Terms};
+    use crate::mail::outcome::Relayed;
+    use crate::mail::report::Diagnostic;
     use crate::smtp::address::ReversePath;
 
     fn trip() -> Trip {
         let recipients = ["a", "b", "c"].map(|r| format!("{r}@example.com").parse().unwrap());
-        let (body, size_bytes) = (Body::SevenBit, 1);
-        let sender = ReversePath::Null;
-        Trip::new("smarthost", Parcel { sender, recipients: recipients.into(), body, size_bytes })
+        let (sender, recipients) = (ReversePath::Null, recipients.into());
+        let (body, terms) = (Body::SevenBit, Terms::default());
+        Trip::new("smarthost", Parcel { sender, recipients, body, size_bytes: 1, terms })
     }
 
     fn host(name: &str) -> NextHop {
@@ -112,7 +113,8 @@ mod tests {
 
     fn judged(recipient: &str, ruling: Ruling, words: &str) -> Judged {
         let recipient = format!("{recipient}@example.com").parse().unwrap();
-        Judged { recipient, ruling, status: None, why: Diagnostic::Smtp(words.into()) }
+        let why = Diagnostic::Smtp(words.into());
+        Judged { recipient, ruling, status: None, why, relayed: Relayed::WithoutDsn }
     }
 
     fn shown(legs: &[Leg]) -> Vec<(String, String, Ruling, String)> {

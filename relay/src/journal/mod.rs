@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::event::Event;
+use crate::history::History;
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +33,11 @@ impl Format {
     }
 }
 
-/// Where events go. Clones write to the same place.
+/// Where events go, and the history for what the journal does not say. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Journal {
     to: Sink,
+    history: History,
 }
 
 #[derive(Clone, Debug)]
@@ -48,13 +50,25 @@ impl Journal {
     /// Returns a journal that writes to standard error.
     #[must_use]
     pub const fn stderr(format: Format) -> Self {
-        Self { to: Sink::Stderr(format) }
+        Self { to: Sink::Stderr(format), history: History::off() }
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
     #[must_use]
     pub fn memory() -> Self {
-        Self { to: Sink::Memory(Arc::default()) }
+        Self { to: Sink::Memory(Arc::default()), history: History::off() }
+    }
+
+    /// Puts a history beside the journal; without one nothing is kept.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Returns where the facts about single messages go.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// Writes one event. A log that cannot be written must not stop the mail: errors are ignored.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::smtp::address::{Address, ReversePath};
+use crate::smtp::address::{Address, Charset, ReversePath};
 pub use crate::smtp::parameter::Body;
 use crate::smtp::parameter::{
     ByMode, Notify, OriginalRecipient, Priority, RequireTls, Return, Utf8,
@@ -78,6 +78,12 @@ pub struct Wish {
 }
 
 impl Terms {
+    /// Returns what addresses may be written in.
+    #[must_use]
+    pub const fn charset(&self) -> Charset {
+        if self.utf8.is_some() { Charset::Utf8 } else { Charset::Ascii }
+    }
+
     /// Tells whether nothing was asked for.
     #[must_use]
     pub fn are_usual(&self) -> bool {

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use mail_parser::MessageParser;
 
 use super::message::MessageId;
-use crate::smtp::address::Address;
+use crate::smtp::address::{Address, Charset};
 
 /// What a header section may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,16 +90,16 @@ impl HeaderCollector {
         Collected::More
     }
 
-    /// Reads what was collected.
+    /// Reads what was collected. Its authors may have addresses in `charset`.
     ///
     /// # Errors
     ///
     /// The message is to be refused.
-    pub fn read(self) -> Result<HeaderSection, HeaderFault> {
+    pub fn read(self, charset: Charset) -> Result<HeaderSection, HeaderFault> {
         if self.octets.len() > self.limits.size_bytes {
             return Err(HeaderFault::TooLarge);
         }
-        HeaderSection::read(self.octets, self.limits)
+        HeaderSection::read(self.octets, self.limits, charset)
     }
 }
 
@@ -169,7 +169,7 @@ pub struct Trace<'a> {
     pub source: IpAddr,
     /// Our name.
     pub hostname: &'a str,
-    /// The keyword of RFC 3848, as `ESMTPSA`.
+    /// The keyword of RFC 3848 or RFC 6531, as `ESMTPSA`.
     pub protocol: &'a str,
     /// Version and cipher suite of the TLS connection.
     pub tls: Option<&'a str>,
@@ -180,7 +180,7 @@ pub struct Trace<'a> {
 }
 
 impl HeaderSection {
-    fn read(octets: Vec<u8>, limits: HeaderLimits) -> Result<Self, HeaderFault> {
+    fn read(octets: Vec<u8>, limits: HeaderLimits, charset: Charset) -> Result<Self, HeaderFault> {
         let fields = fields(&octets, limits.fields)?;
         let count = |name| fields.iter().filter(|field| field.name == name).count();
         if count(FieldName::Received) > limits.received {
@@ -193,7 +193,7 @@ impl HeaderSection {
             return Err(HeaderFault::Sender);
         }
         let of = |name| fields.iter().find(|field| field.name == name);
-        let addresses = |field: &Field| addresses(&octets[field.value..field.end]);
+        let addresses = |field: &Field| addresses(&octets[field.value..field.end], charset);
         let from = of(FieldName::From).and_then(addresses).ok_or(HeaderFault::From)?;
         let sender = match of(FieldName::Sender) {
             None => None,
@@ -212,6 +212,18 @@ impl HeaderSection {
     /// Returns the addresses in From and Sender: whom the message claims to be from. Not empty.
     pub fn authors(&self) -> impl Iterator<Item = &Address> {
         self.from.iter().chain(self.sender.iter())
+    }
+
+    /// Returns the addresses in From. Not empty.
+    #[must_use]
+    pub fn from(&self) -> &[Address] {
+        &self.from
+    }
+
+    /// Returns the section as it was read.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
     }
 
     /// Returns the section as it travels on, with the empty line that ends it: Received on top,
@@ -276,13 +288,14 @@ fn field(line: &[u8], start: usize, end: usize) -> Result<Field, HeaderFault> {
 ///
 /// The list must not read differently to somebody else: outside quotes and comments there stands
 /// one `@` for each address found, so that `a@example.net <b@example.com>` is refused.
-fn addresses(value: &[u8]) -> Option<Vec<Address>> {
+fn addresses(value: &[u8], charset: Charset) -> Option<Vec<Address>> {
     let mut message = b"From:".to_vec();
     message.extend_from_slice(value);
     message.extend_from_slice(b"\r\n");
     let parsed = MessageParser::default().parse_headers(message.as_slice())?;
+    let read = |text: &str| Address::read(text, charset).ok();
     let found: Option<Vec<Address>> =
-        parsed.from()?.iter().map(|one| one.address.as_deref()?.parse().ok()).collect();
+        parsed.from()?.iter().map(|one| one.address.as_deref().and_then(read)).collect();
     let found = found?;
     (!found.is_empty() && found.len() == signs(value)).then_some(found)
 }

@@ -15,6 +15,19 @@ pub enum Fate {
     Deferred(Duration),
     /// Given up: refused for good, or expired.
     Failed,
+    /// Not sent: kept until its retention ends.
+    Captured,
+}
+
+/// Whether a next hop that took a message goes on keeping what the sender asked of DSN (RFC 3461).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relayed {
+    /// It offers DSN and was told all that was asked: it reports from here on (section 5.2.1).
+    WithDsn,
+    /// It knows nothing of DSN: who wanted to hear of a success is told that the message was
+    /// relayed (section 5.2.2).
+    #[default]
+    WithoutDsn,
 }
 
 /// The outcome of an attempt for one recipient.

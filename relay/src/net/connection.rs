@@ -6,19 +6,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
+use super::tls::describe;
 use super::tls_client::TlsClient;
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
-use crate::delivery::transaction::Parcel;
 use crate::spool::BodyReader;
 
 /// The most octets of a body that are sent under one deadline.
@@ -105,10 +107,37 @@ impl Connection {
         &self.host
     }
 
-    /// Carries one message up to its rulings.
-    pub(super) async fn carry(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+    /// Returns version and cipher suite of its TLS; none in the clear.
+    pub(super) fn tls_words(&self) -> Option<String> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(describe(stream.get_ref().1)),
+            Stream::Clear(_) | Stream::Gone => None,
+        }
+    }
+
+    /// Carries one message up to its rulings, in as many transactions as the next hop wants for its
+    /// recipients. Those that there was no transaction for any more have no ruling.
+    pub(super) async fn carry(
+        mut self,
+        mut parcel: Parcel,
+        body: BodyReader,
+    ) -> (Vec<Judged>, Left) {
+        let mut all = Vec::new();
+        loop {
+            let rest = parcel.split_off(self.attempt.room());
+            let (judged, left) = self.transact(parcel, body.clone()).await;
+            all.extend(judged);
+            match (rest, left) {
+                (Some(rest), Left::Ready(connection)) => (self, parcel) = (connection, rest),
+                (_, left) => return (all, left),
+            }
+        }
+    }
+
+    /// Carries one transaction up to its rulings.
+    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
-        self.attempt.begin(parcel, Instant::now());
+        self.attempt.begin(parcel, Timestamp::now(), Instant::now());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
@@ -189,6 +218,7 @@ impl Connection {
             Action::SendSecret(octets) => self.send(octets),
             Action::Secure => self.secure().await,
             Action::ReadBody => self.feed(cargo).await,
+            Action::GoOn => self.attempt.go_on(Instant::now()),
             Action::Ready | Action::Settle(_) | Action::Close(_) => {}
         }
     }

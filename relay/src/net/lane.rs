@@ -1,10 +1,10 @@
 //! One route at work: its connections, used again and again, and what is known of its health.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -16,12 +16,13 @@ use crate::config::{NextHop, Route, RouteTls};
 use crate::delivery::action::End;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::login::Credentials;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
 use crate::delivery::terms::{Terms, Timeouts};
-use crate::delivery::transaction::Parcel;
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
+use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
@@ -39,11 +40,9 @@ const QUIT: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(30);
 /// The most addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 16;
-/// Messages in memory for each connection of a route: one on its way, the others ready to follow.
-const TICKETS: usize = 4;
-/// How long a message waits for a ticket before it goes back into the spool, so that a route that
-/// stands still does not hold up the others.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
+/// wait here in the order of their coming, and not in the spool, where logins take turns.
+const TICKETS: usize = 2;
 
 /// One route at work.
 pub(super) struct Lane {
@@ -52,8 +51,6 @@ pub(super) struct Lane {
     journal: Journal,
     permits: Arc<Semaphore>,
     tickets: Arc<Semaphore>,
-    /// Set while no message leaves: then nobody waits for a ticket.
-    is_stuck: AtomicBool,
     idle: Mutex<Vec<Connection>>,
     health: Mutex<Health>,
     tls: Mutex<Option<TlsClient>>,
@@ -67,22 +64,20 @@ impl Lane {
             route,
             hostname: hostname.to_owned(),
             journal,
-            is_stuck: AtomicBool::new(false),
             idle: Mutex::default(),
             health: Mutex::default(),
             tls: Mutex::default(),
         })
     }
 
-    /// Waits for room for one more message; none if the route stands still.
-    pub(super) async fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let tickets = Arc::clone(&self.tickets);
-        if self.is_stuck.load(Ordering::Relaxed) {
-            return tickets.try_acquire_owned().ok();
-        }
-        let ticket = timeout(PATIENCE, tickets.acquire_owned()).await;
-        self.is_stuck.store(ticket.is_err(), Ordering::Relaxed);
-        ticket.ok()?.ok()
+    /// Tells whether there is room for one more message.
+    pub(super) fn has_room(&self) -> bool {
+        self.tickets.available_permits() > 0
+    }
+
+    /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
+    pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.tickets).try_acquire_owned().ok()
     }
 
     /// Takes no more messages; those under way go on.
@@ -111,13 +106,7 @@ impl Lane {
         let Ok(mut permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Vec::new();
         };
-        let envelope = claim.envelope();
-        let parcel = Parcel {
-            sender: envelope.sender.clone(),
-            recipients,
-            body: envelope.body,
-            size_bytes: claim.size_bytes(),
-        };
+        let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
         let mut trip = Trip::new(&self.route.name, parcel);
         match self.usable().await {
             Use::Try => {}
@@ -175,8 +164,8 @@ impl Lane {
         permit: OwnedSemaphorePermit,
     ) -> Option<OwnedSemaphorePermit> {
         let host = connection.host().clone();
+        self.tell_carried(&connection, claim);
         let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
-        self.is_stuck.store(false, Ordering::Relaxed);
         let (permit, hold) = match left {
             Left::Ready(connection) => {
                 lock(&self.idle).push(connection);
@@ -193,6 +182,16 @@ impl Lane {
         };
         trip.enter(&host, judged, hold);
         permit
+    }
+
+    /// Tells the history over which connection a message goes.
+    fn tell_carried(&self, connection: &Connection, claim: &Claim) {
+        let history = self.journal.history();
+        if history.is_kept() {
+            let (route, next_hop) = (self.route.name.clone(), name(connection.host()));
+            let (tls, began_at) = (connection.tls_words(), Timestamp::now());
+            history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
+        }
     }
 
     /// Leads a connection to its next message while the last one is settled already.

@@ -1,13 +1,17 @@
 //! Sockets: each file is one loop.
 
+mod capture;
 pub mod conduct;
 mod connection;
 mod lane;
 pub mod outbound;
 mod password;
+mod reporting;
 mod stamp;
 pub mod tls_client;
+mod way;
 pub mod inbound;
 pub mod login;
 pub mod sessions;
+pub mod signing;
 pub mod tls;

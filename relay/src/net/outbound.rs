@@ -1,7 +1,7 @@
 //! The loop that takes messages out of the spool and brings them to their next hops.
 //!
-//! It claims a message, lets it wait for its routes, hands it to their lanes, and settles it. What
-//! becomes of it is decided in `delivery` and `policy`.
+//! It claims a message whose lane has room, hands it to the lanes of all its routes, and settles it.
+//! What becomes of it is decided in `delivery` and `policy`; which message is next, in `spool`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,43 +12,67 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::capture;
 use super::lane::Lane;
+use super::reporting;
+use super::signing::Keys;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
+use crate::history::{self, Fact};
 use crate::journal::Journal;
-use crate::mail::bounce::{self, Addressee, Report, header_section};
-use crate::mail::message::MessageId;
+use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
-use crate::policy::relaying::route_for;
+use crate::policy::relaying::onward;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
-use crate::spool::{Claim, Spool, StoreError};
+use crate::spool::{Claim, Spool, Way};
 
 /// How long messages under way may take to be settled when the relay stops. What is cut off then
 /// is tried again after the start, and may arrive twice.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often idle connections are looked at.
 const REAP: Duration = Duration::from_secs(1);
-/// How long recipients wait whose failure could not be reported yet.
-const REPORT_RETRY: Duration = Duration::from_secs(60);
 
 /// What every task of the outbound side shares.
 struct Outbound {
+    keys: Keys,
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
     lanes: HashMap<String, Arc<Lane>>,
+    /// The same by their marks, which two may share.
+    ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
 
 /// Recipients of one message that go along one lane in one transaction.
 struct Load {
     lane: Arc<Lane>,
     recipients: Vec<Address>,
-    /// Room in the lane, for as long as the message is in memory.
-    ticket: OwnedSemaphorePermit,
+    /// One for all loads of the message in this lane.
+    berth: Arc<Berth>,
+}
+
+/// Room in a lane, for as long as a message is in memory.
+struct Berth {
+    ticket: Option<OwnedSemaphorePermit>,
+    spool: Arc<Spool>,
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        drop(self.ticket.take());
+        self.spool.look_again();
+    }
+}
+
+/// The loads of a message, as far as there is room for them.
+struct Loads {
+    loads: Vec<Load>,
+    /// The way of recipients whose lane has no room.
+    waits_for: Option<Way>,
 }
 
 /// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
@@ -65,12 +89,22 @@ pub async fn run(
         let lane = Lane::new(route.clone(), &config.hostname, journal.clone());
         (route.name.clone(), lane)
     };
-    let lanes = config.routes.iter().map(lane).collect();
-    let outbound = Arc::new(Outbound { spool, config, journal, lanes });
+    let lanes: HashMap<_, _> = config.routes.iter().map(lane).collect();
+    let mut ways: HashMap<Way, Vec<_>> = HashMap::new();
+    for (name, lane) in &lanes {
+        ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
+    }
+    let keys = Keys::load(&config);
+    for problem in keys.problems() {
+        let problem = format!("{problem}; the mail that it should sign waits");
+        journal.write(Event::Trouble { room: "net", problem });
+    }
+    let outbound = Arc::new(Outbound { keys, spool, config, journal, lanes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
         () = reap(&outbound) => {}
+        () = capture::retire(&outbound.spool, &outbound.config.capture, &outbound.journal) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     outbound.lanes.values().for_each(|lane| lane.close());
@@ -84,20 +118,23 @@ pub async fn run(
 async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
     loop {
         while carriers.try_join_next().is_some() {}
-        let claim = outbound.spool.claim().await;
-        let sorted = outbound.sort(&claim);
-        let stranded = sorted.stranded;
-        let mut loads = Vec::new();
-        for load in sorted.loads {
-            let lane = Arc::clone(&outbound.lanes[&load.route.name]);
-            if let Some(ticket) = lane.admit().await {
-                loads.push(Load { lane, recipients: load.recipients, ticket });
+        let claim = outbound.spool.claim_for(|way| outbound.has_room(way)).await;
+        let Sorted { loads, captured, stranded } = outbound.sort(&claim);
+        let Loads { loads, waits_for } = outbound.admit(loads);
+        let mut legs: Vec<_> = captured.into_iter().map(captured_leg).collect();
+        if !stranded.is_empty() {
+            legs.push(leg_without_route(stranded));
+        }
+        match waits_for {
+            // Its record named another way, or none.
+            Some(way) if loads.is_empty() && legs.is_empty() => {
+                outbound.spool.put_back(claim, way);
+                continue;
             }
+            Some(way) => claim.steer(way),
+            None => {}
         }
-        // Without any room the claim is dropped: the message is due again in a minute.
-        if !loads.is_empty() || !stranded.is_empty() {
-            carriers.spawn(deliver(Arc::clone(outbound), claim, loads, stranded));
-        }
+        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, legs));
     }
 }
 
@@ -111,28 +148,46 @@ async fn reap(outbound: &Outbound) {
     }
 }
 
-/// Brings one message to all its next hops and settles it. Recipients without a leg, whose lane
-/// was closed or had no room, stay open.
-async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, stranded: Vec<Address>) {
+/// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
+/// Recipients without a leg, whose lane was closed or had no room, stay open.
+async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
+    let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    if !loads.is_empty()
+        && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
+    {
+        let recipients = loads.into_iter().flat_map(|load| load.recipients).collect();
+        legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
+        return outbound.settle(claim, legs, began_at).await;
+    }
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
-    for Load { lane, recipients, ticket } in loads {
+    for Load { lane, recipients, berth } in loads {
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, ticket));
+            drop((claim, berth));
             legs
         });
-    }
-    let mut legs = Vec::new();
-    if !stranded.is_empty() {
-        legs.push(leg_without_route(stranded));
     }
     while let Some(trip) = trips.join_next().await {
         legs.extend(trip.unwrap_or_default());
     }
-    if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs).await;
+    // Of a message that was captured and is looked at again nobody is left.
+    if let (Some(claim), true) = (Arc::into_inner(claim), is_done || !legs.is_empty()) {
+        outbound.settle(claim, legs, began_at).await;
+    }
+}
+
+/// Rules that mail is kept.
+fn captured_leg(load: sorting::Load<'_>) -> Leg {
+    let words = "captured: a policy or the route keeps it instead of sending it";
+    let keep = |to| Judged::by_us(to, Ruling::Captured, Enhanced(2, 0, 0), words);
+    Leg {
+        route: load.route.name.clone(),
+        remote: None,
+        next_hop: String::new(),
+        judged: load.recipients.into_iter().map(keep).collect(),
+        hold: None,
     }
 }
 
@@ -143,7 +198,12 @@ async fn deliver(outbound: Arc<Outbound>, claim: Claim, loads: Vec<Load>, strand
 /// it expires, as with every other obstacle of ours.
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
-    let wait = |to| Judged::by_us(to, Ruling::Deferred, Enhanced(4, 4, 4), words);
+    leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+}
+
+/// Rules that recipients wait for a reason of ours, before any next hop is asked.
+fn leg_of_ours(recipients: Vec<Address>, status: Enhanced, words: &str) -> Leg {
+    let wait = |to| Judged::by_us(to, Ruling::Deferred, status, words);
     Leg {
         route: String::new(),
         remote: None,
@@ -154,36 +214,72 @@ fn leg_without_route(recipients: Vec<Address>) -> Leg {
 }
 
 impl Outbound {
-    fn sort(&self, claim: &Claim) -> Sorted<'_> {
-        let client = client(claim);
-        sorting::sort(claim.pending(), |to| route_for(&self.config, client, to))
+    /// Tells whether all lanes with the mark `way` have room. Where none has it, the message is looked
+    /// at: its route is another since it was accepted, or none.
+    fn has_room(&self, way: Way) -> bool {
+        self.ways.get(&way).is_none_or(|lanes| lanes.iter().all(|lane| lane.has_room()))
     }
 
-    /// Writes down what became of a message; first the report about it, if there is one to write.
-    /// A crash in between repeats the report; the other order could lose it.
-    async fn settle(&self, claim: Claim, legs: Vec<Leg>) {
+    /// Finds room for the loads of one message.
+    fn admit(&self, sorted: Vec<sorting::Load<'_>>) -> Loads {
+        let mut berths: HashMap<&str, Option<Arc<Berth>>> = HashMap::new();
+        let (mut loads, mut waits_for) = (Vec::new(), None);
+        for sorting::Load { route, recipients } in sorted {
+            let lane = &self.lanes[&route.name];
+            let berth = berths.entry(&route.name).or_insert_with(|| {
+                let (ticket, spool) = (lane.try_admit()?, Arc::clone(&self.spool));
+                Some(Arc::new(Berth { ticket: Some(ticket), spool }))
+            });
+            match berth {
+                Some(berth) => {
+                    let (lane, berth) = (Arc::clone(lane), Arc::clone(berth));
+                    loads.push(Load { lane, recipients, berth });
+                }
+                None => waits_for = Some(Way::of(&route.name)),
+            }
+        }
+        Loads { loads, waits_for }
+    }
+
+    fn sort(&self, claim: &Claim) -> Sorted<'_> {
+        let client = client(claim);
+        sorting::sort(claim.pending(), |to| onward(&self.config, client, to))
+    }
+
+    /// Writes down what became of a message; first the reports about it, if there are any to write.
+    /// A crash in between repeats a report; the other order could lose it.
+    async fn settle(&self, mut claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
         let retry = Permit::of(&self.config, client(&claim)).retry();
+        let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
+        let released_at = claim.envelope().terms.hold_until.unwrap_or(Timestamp::MIN);
         let facts = Facts {
             id: claim.id(),
+            envelope: claim.envelope(),
+            told: &told,
             retry: &retry,
             attempts: claim.attempts(),
-            age: Duration::try_from(now.duration_since(claim.accepted_at())).unwrap_or_default(),
-            jitter: random() as u32,
+            since: claim.accepted_at().max(released_at),
+            now,
+            jitter: reporting::random() as u32,
         };
         let settlement = Settlement::of(facts, legs);
-        let (settlement, told) = match self.report(&claim, &settlement, now).await {
-            Ok(told) => (settlement, told),
-            Err(problem) => {
-                let problem = format!("the report about {} was not written: {problem}", claim.id());
-                let trouble = Event::Trouble { room: "net", problem };
-                (settlement.without_failures(REPORT_RETRY), Some(trouble))
-            }
-        };
+        let (settlement, reported) =
+            reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
+        for event in &reported {
+            self.remember(event);
+        }
+        claim.told(&settlement.told(), now);
         let id = claim.id();
         let events = settlement.events();
+        let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
-            Ok(()) => events.into_iter().chain(told).for_each(|event| self.journal.write(event)),
+            Ok(()) => {
+                if let Some(attempted) = attempted {
+                    self.journal.history().enter(id, attempted);
+                }
+                events.into_iter().chain(reported).for_each(|event| self.journal.write(event));
+            }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
                 self.journal.write(Event::Trouble { room: "net", problem });
@@ -191,72 +287,36 @@ impl Outbound {
         }
     }
 
-    /// Puts a report about the failures of `settlement` into the spool. Returns what there is to
-    /// say about it.
-    async fn report(
+    /// Returns what the history is told of an attempt, if one is kept.
+    fn attempted(
         &self,
         claim: &Claim,
         settlement: &Settlement,
-        now: Timestamp,
-    ) -> Result<Option<Event>, StoreError> {
-        let failures = settlement.failures();
-        if failures.is_empty() {
-            return Ok(None);
-        }
-        let about = claim.id();
-        let to = match bounce::addressee(claim.envelope(), &failures, &self.config.postmaster) {
-            Addressee::Mailbox(to) => to,
-            Addressee::Nobody => {
-                let reason = failures[0].diagnostic.text().to_owned();
-                return Ok(Some(Event::BounceDropped { id: about, reason }));
+        began_at: Timestamp,
+    ) -> Option<Fact> {
+        self.journal.history().is_kept().then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+            let done = settlement.results().filter(done).count();
+            Fact::Attempted {
+                number: claim.attempts() + 1,
+                began_at,
+                results: history::told(settlement.results()),
+                open: claim.pending().len().saturating_sub(done),
             }
-        };
-        let start = read_start(claim).await;
-        let report = Report {
-            hostname: &self.config.hostname,
-            to: &to,
-            about,
-            arrived_at: claim.accepted_at(),
-            now,
-            failures: &failures,
-            header: header_section(&start),
-            nonce: random(),
-        };
-        let id = self.commit(&report).await?;
-        Ok(Some(Event::Bounced { id, about }))
+        })
     }
 
-    async fn commit(&self, report: &Report<'_>) -> Result<MessageId, StoreError> {
-        let mut draft = self.spool.draft(report.envelope())?;
-        draft.append(&report.text()).await;
-        draft.commit().await
-    }
-}
-
-/// Reads as much of a message as a report gives back; less if it cannot be read.
-async fn read_start(claim: &Claim) -> Vec<u8> {
-    let mut body = claim.body();
-    let mut start = Vec::new();
-    while start.len() < bounce::HEADER_MAX {
-        match body.read_chunk().await {
-            Ok(Some(chunk)) => start.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
+    /// Enters a report into the history of the message that it is about, and begins its own.
+    fn remember(&self, reported: &Event) {
+        if let Event::Bounced { id, about } | Event::Notified { id, about, .. } = *reported {
+            self.journal.history().enter(about, Fact::Reported { report: id });
+            self.journal.history().enter(id, Fact::Report { about });
         }
     }
-    start
 }
 
 /// Returns whose mail a message is.
 fn client(claim: &Claim) -> Client<'_> {
     let envelope = claim.envelope();
     Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
-}
-
-/// Returns a random number.
-fn random() -> u64 {
-    let mut octets = [0; 8];
-    // The operating system's generator seeded the library's; it does not fail after that. If it
-    // did, a number that is known would only make waits even and boundaries guessable.
-    let _ = aws_lc_rs::rand::fill(&mut octets);
-    u64::from_ne_bytes(octets)
 }

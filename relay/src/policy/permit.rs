@@ -1,11 +1,13 @@
 //! What the policies of a client's tag and of its login say together.
 //!
 //! Whatever speaks of a client must permit what it does; where both name a number, the lower one
-//! counts, beside that of `[limits]` or `[retry]`; for the route the login beats the tag.
+//! counts, beside that of `[limits]` or `[retry]`; for route, capture and
+//! priority the login beats the tag.
 
 use std::time::Duration;
 
-use crate::config::{Config, Limits, Policy, Retry, Who};
+use crate::config::{Config, Limits, Policy, Retry, Route, Who};
+use crate::smtp::parameter::Priority;
 
 /// The share of the sessions that one login may hold: one part in this many.
 const SESSION_SHARE: usize = 4;
@@ -61,12 +63,18 @@ impl<'a> Permit<'a> {
         limits
     }
 
-    /// Returns when the client's mail is tried again, and when it is given up.
+    /// Returns when the client's mail is tried again, when its sender hears that it is late, and
+    /// when it is given up. A list of waits has no lower one: the login's comes before the tag's.
     #[must_use]
     pub fn retry(&self) -> Retry {
-        let expire = self.lowest(|policy| policy.expire).unwrap_or(Duration::MAX);
-        let Retry { after, expire: latest } = self.config.retry.clone();
-        Retry { after, expire: latest.min(expire) }
+        let of_config = &self.config.retry;
+        let lower = |number: Option<Duration>, than: Duration| number.map_or(than, |n| n.min(than));
+        let after = self.policies().find_map(|policy| policy.retry_after.as_ref());
+        Retry {
+            after: after.unwrap_or(&of_config.after).clone(),
+            expire: lower(self.lowest(|policy| policy.expire), of_config.expire),
+            delay_report: lower(self.lowest(|policy| policy.delay_report), of_config.delay_report),
+        }
     }
 
     /// Returns the name of the route that a policy names, the login's before the tag's; none: the
@@ -74,6 +82,22 @@ impl<'a> Permit<'a> {
     #[must_use]
     pub fn route(&self) -> Option<&'a str> {
         self.policies().find_map(|policy| policy.route.as_deref())
+    }
+
+    /// Tells whether the client's mail that would go by `route` is kept instead of sent. A policy says
+    /// so, the login's before the tag's, or the route, which then has no next hop.
+    #[must_use]
+    pub fn captures(&self, route: &Route) -> bool {
+        route.capture || self.policies().find_map(|policy| policy.capture).unwrap_or(false)
+    }
+
+    /// Returns how urgent a message is for which the client asked for this: a policy's priority, the
+    /// login's before the tag's, is the most that it gets, and what it gets if it asks for none.
+    /// None: nobody said anything, which is 0 (RFC 6710, section 3).
+    #[must_use]
+    pub fn priority(&self, asked: Option<Priority>) -> Option<Priority> {
+        let most = self.policies().find_map(|policy| policy.priority);
+        most.map(|most| asked.map_or(most, |asked| asked.min(most))).or(asked)
     }
 
     /// Returns how many sessions all clients of the tag may have at a time; none: no limit of its
@@ -135,6 +159,63 @@ mod tests {
         ];
         for (row, tag, login, expected) in rows {
             assert_eq!(shown(tag, login), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn retries_are_those_of_the_login_then_of_the_tag_and_the_earlier_report_of_delay() {
+        let shown = |tag: &str, login: &str| {
+            let config = config(tag, login);
+            let retry = Permit::of(&config, APP_ON_WEB).retry();
+            (retry.after[0].as_secs(), retry.delay_report.as_secs() / HOUR.as_secs())
+        };
+        let quick = "retry-after = [\"5s\", \"9s\"]\ndelay-report = \"1h\"";
+        let slow = "retry-after = [\"7s\"]\ndelay-report = \"9h\"";
+        let rows = [
+            ("neither: the configuration's", "", "", (60, 4)),
+            ("the tag's", quick, "", (5, 1)),
+            ("the login's", "", quick, (5, 1)),
+            ("the login's waits, the earlier report", quick, slow, (7, 1)),
+            ("never later than the configuration's", "", slow, (7, 4)),
+        ];
+        for (row, tag, login, expected) in rows {
+            assert_eq!(shown(tag, login), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_client_gets_the_priority_that_it_asks_for_up_to_its_policy_s_and_else_its_policy_s() {
+        for (row, tag, login, asked, expected) in [
+            ("nobody said anything", "", "", None, None),
+            ("as it asks", "", "", Some(9), Some(9)),
+            ("the tag's", "priority = 3", "", None, Some(3)),
+            ("less is granted", "priority = 3", "", Some(-9), Some(-9)),
+            ("more is not", "priority = 3", "", Some(4), Some(3)),
+            ("the login's before the tag's", "priority = -3", "priority = 5", None, Some(5)),
+            ("and its bound too", "priority = 5", "priority = -3", Some(2), Some(-3)),
+        ] {
+            let config = config(tag, login);
+            let asked = asked.map(|asked| Priority::try_from(asked).unwrap());
+            let given = Permit::of(&config, APP_ON_WEB).priority(asked).map(i8::from);
+            assert_eq!(given, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn mail_is_captured_as_the_login_then_the_tag_then_the_route_says() {
+        let (yes, no) = ("capture = true", "capture = false");
+        for (row, tag, login, of_route, captured) in [
+            ("nobody says so", "", "", false, false),
+            ("the route", "", "", true, true),
+            ("the route cannot send", no, no, true, true),
+            ("the tag", yes, "", false, true),
+            ("the login", "", yes, false, true),
+            ("the login before the tag", yes, no, false, false),
+            ("and the other way", no, yes, false, true),
+        ] {
+            let config = config(tag, login);
+            let route = Route { capture: of_route, ..config.routes[0].clone() };
+            assert_eq!(Permit::of(&config, APP_ON_WEB).captures(&route), captured, "{row}");
         }
     }
 

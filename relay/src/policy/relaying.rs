@@ -148,5 +148,26 @@ pub fn route_for<'a>(
     config.routes.iter().find(takes).or_else(|| config.routes.iter().find(|route| route.default))
 }
 
+/// What becomes of mail that is taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Onward<'a> {
+    /// It is sent by this route.
+    Sent(&'a Route),
+    /// It is kept, and would have gone by this route.
+    Captured(&'a Route),
+}
+
+/// Returns what becomes of the mail of `client` to `recipient`; none: no route takes it.
+#[must_use]
+pub fn onward<'a>(
+    config: &'a Config,
+    client: Client<'_>,
+    recipient: &Address,
+) -> Option<Onward<'a>> {
+    let route = route_for(config, client, recipient)?;
+    let captured = Permit::of(config, client).captures(route);
+    Some(if captured { Onward::Captured(route) } else { Onward::Sent(route) })
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,13 +18,15 @@ pub enum Next {
 /// The waits are those of `[retry] after`, the last one repeating. Each is lengthened or shortened
 /// by up to a fifth, by where `jitter` stands between 0 and `u32::MAX`, so that what was deferred
 /// together does not come back together. The last wait ends when the message expires: it gets one
-/// more attempt then, and is given up if that fails too (RFC 5321, section 4.5.4.1).
+/// more attempt then, and is given up if that fails too (RFC 5321, section 4.5.4.1). A wait also
+/// ends when the sender is to hear of the delay, so that he hears in time and of the last attempt.
 #[must_use]
 pub fn next(retry: &Retry, attempts: u32, age: Duration, jitter: u32) -> Next {
     let Some(left) = retry.expire.checked_sub(age).filter(|left| !left.is_zero()) else {
         return Next::GiveUp;
     };
-    Next::Wait(wait(retry, attempts, jitter).min(left))
+    let untold = retry.delay_report.checked_sub(age).filter(|untold| !untold.is_zero());
+    Next::Wait(wait(retry, attempts, jitter).min(left).min(untold.unwrap_or(Duration::MAX)))
 }
 
 /// Returns the wait after the attempt that followed `attempts` earlier ones, jitter included,
@@ -45,7 +47,11 @@ mod tests {
 
     fn retry() -> Retry {
         let minutes = |m: u64| Duration::from_secs(m * 60);
-        Retry { after: [1, 5, 15].map(minutes).to_vec(), expire: minutes(60) }
+        Retry {
+            after: [1, 5, 15].map(minutes).to_vec(),
+            expire: minutes(60),
+            delay_report: minutes(30),
+        }
     }
 
     fn minutes(next: Next) -> f64 {
@@ -69,6 +75,13 @@ mod tests {
         assert_eq!(next(&retry(), 9, age(55), MIDDLE), Next::Wait(age(5)));
         assert_eq!(next(&retry(), 9, age(60), MIDDLE), Next::GiveUp);
         assert_eq!(next(&retry(), 0, age(61), MIDDLE), Next::GiveUp);
+    }
+
+    #[test]
+    fn an_attempt_is_made_when_the_sender_is_to_hear_of_the_delay() {
+        let age = |m: u64| Duration::from_secs(m * 60);
+        assert_eq!(next(&retry(), 9, age(27), MIDDLE), Next::Wait(age(3)));
+        assert!((minutes(next(&retry(), 9, age(30), MIDDLE)) - 15.0).abs() < 0.01);
     }
 
     proptest! {

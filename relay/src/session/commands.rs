@@ -69,7 +69,8 @@ impl Session {
             }
             // Whatever it answers, it was refused (RFC 7628, section 3.2.3).
             (Err(_), State::Exchange(exchange)) if exchange.is_lost() => self.deny(),
-            (Err(LineError::TooLong), State::Exchange(_)) => {
+            (Err(LineError::TooLong | LineError::ResponseTooLong), State::Exchange(_))
+            | (Err(LineError::ResponseTooLong), _) => {
                 self.object(replies::exchange(ExchangeFault::TooLong));
             }
             (Err(LineError::Control | LineError::Announcement), State::Exchange(_)) => {
@@ -228,6 +229,7 @@ impl Session {
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         match self.hello {
             Some(Hello::Extended(_)) => {
+                self.mechanism = exchange::known(mechanism);
                 let turn = Exchange::begin(mechanism, initial, self.means());
                 self.turn(turn);
             }
@@ -283,7 +285,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, parameters: MailParameters, argument: &[u8]) {
+    fn mail(&mut self, sender: ReversePath, mut parameters: MailParameters, argument: &[u8]) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -302,6 +304,9 @@ impl Session {
             Room::Short => return self.say(replies::STORE_FULL),
             Room::ShareUsed => return self.say(replies::STORE_SHARE_USED),
         }
+        // A priority that is not permitted is lowered (RFC 6710, section 4.1).
+        let permit = Permit::of(&self.facts.config, self.client());
+        parameters.priority = permit.priority(parameters.priority);
         match Transaction::new(sender, parameters, argument, self.wall_clock()) {
             Ok(transaction) => {
                 self.blame = Blame::Client;

@@ -215,7 +215,7 @@ impl Incoming {
             return Vec::new();
         };
         let judged = collector
-            .read()
+            .read(self.envelope.terms.charset())
             .map_err(replies::header)
             .and_then(|section| judge(&self.envelope, self.id, &section));
         match judged {

@@ -9,6 +9,7 @@ use crate::mail::message::MessageId;
 use crate::policy::relaying::check_sender;
 use crate::smtp::address::ReversePath;
 use crate::smtp::command::{Chunk, More};
+use crate::smtp::parameter::Utf8;
 use crate::smtp::reply::Reply;
 
 use super::incoming::{End, Incoming, Last, Piece};
@@ -230,10 +231,14 @@ impl Session {
                 return Err(replies::AUTHOR_DENIED.into());
             }
         }
-        // RFC 3848: ESMTPSA is ESMTP with STARTTLS and AUTH; nothing else gets as far as here, but
+        let extended = match envelope.terms.utf8 {
+            Some(Utf8) => "UTF8SMTPSA",
+            None => "ESMTPSA",
+        };
+        // RFC 3848; RFC 6531, section 3.7.3: ESMTPSA is ESMTP with STARTTLS and AUTH; nothing else gets as far as here, but
         // for a client that fell back to HELO after its login.
         let (client_name, protocol) = match &self.hello {
-            Some(Hello::Extended(name)) => (name.as_str(), "ESMTPSA"),
+            Some(Hello::Extended(name)) => (name.as_str(), extended),
             Some(Hello::Plain(name)) => (name.as_str(), "SMTP"),
             None => ("unknown", "SMTP"),
         };

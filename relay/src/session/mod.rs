@@ -199,6 +199,8 @@ pub struct Session {
     hello: Option<Hello>,
     channel: Option<Channel>,
     login: Option<String>,
+    /// By which the client proves its identity, or has proved it.
+    mechanism: Option<&'static str>,
     announced: Announced,
     transaction: Option<Transaction>,
     /// Whose fault it is if there is none: what a client has pipelined behind a MAIL that we refuse is
@@ -243,6 +245,7 @@ impl Session {
             hello: None,
             channel: None,
             login: None,
+            mechanism: None,
             announced: Announced::default(),
             transaction: None,
             blame: Blame::Client,
@@ -303,10 +306,15 @@ impl Session {
         self.room = room;
     }
 
-    /// Tells whether the client sends ahead, before the answer to [`Action::Commit`] is given: what
-    /// came before the 250 does not confirm it.
+    /// Tells, before [`Action::Commit`] is answered, whether the client sends ahead.
     pub const fn set_ahead(&mut self, ahead: Ahead) {
         self.receipts.set_ahead(ahead);
+    }
+
+    /// Returns by which mechanism the client has proved its identity, or last tried to.
+    #[must_use]
+    pub const fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism
     }
 
     /// Returns what is to be done next; none: wait for input, an answer or the deadline.

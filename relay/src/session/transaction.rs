@@ -75,7 +75,7 @@ impl Transaction {
 
     /// Returns what addresses may be written in.
     pub(super) const fn charset(&self) -> Charset {
-        if self.terms.utf8.is_some() { Charset::Utf8 } else { Charset::Ascii }
+        self.terms.charset()
     }
 
     /// Tells whether another recipient can be taken.

@@ -16,6 +16,9 @@ pub enum LineError {
     /// It was longer than its limit; it was read to its CRLF and forgotten.
     #[error("the line is too long")]
     TooLong,
+    /// It was too long and began with AUTH: its initial response was (RFC 4954, section 4).
+    #[error("the initial response is too long")]
+    ResponseTooLong,
     /// A line feed came without a carriage return before it. What follows is not to be read: an
     /// attacker who can smuggle a line feed into an argument would choose our next command.
     #[error("a line ended in a bare line feed")]
@@ -48,8 +51,33 @@ pub struct LineReader {
     overflowed: bool,
     /// The last octet taken was a carriage return.
     after_cr: bool,
-    /// The line began with BDAT (RFC 3030, section 2).
-    announces: bool,
+    opening: Opening,
+}
+
+/// What a line began with, remembered when the line itself is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Opening {
+    #[default]
+    Other,
+    /// BDAT (RFC 3030, section 2).
+    Announcement,
+    /// AUTH and a space.
+    Login,
+}
+
+impl Opening {
+    fn of(line: &[u8]) -> Self {
+        let begins_with = |word: &[u8]| {
+            line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
+        if begins_with(b"BDAT") {
+            Self::Announcement
+        } else if begins_with(b"AUTH ") {
+            Self::Login
+        } else {
+            Self::Other
+        }
+    }
 }
 
 impl LineReader {
@@ -80,9 +108,11 @@ impl LineReader {
         }
         let room = AUTH_MAX - self.line.len();
         self.line.extend_from_slice(&text[..text.len().min(room)]);
-        self.announces |= self.line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
+        if !self.overflowed {
+            self.opening = Opening::of(&self.line);
+        }
         // The line feed is still to come, so a line of the limit's length is one too long.
-        self.overflowed |= text.len() > room || self.line.len() >= limit(&self.line, awaited);
+        self.overflowed |= text.len() > room || self.line.len() >= limit(self.opening, awaited);
         if self.overflowed {
             self.line.clear();
         }
@@ -90,28 +120,33 @@ impl LineReader {
 
     /// Judges the line that has just ended, and starts over.
     fn finish(&mut self) -> Result<Vec<u8>, LineError> {
-        let Self { mut line, overflowed, after_cr, announces } = std::mem::take(self);
+        let Self { mut line, overflowed, after_cr, opening } = std::mem::take(self);
         if !after_cr {
             return Err(LineError::BareLineFeed);
         }
         if overflowed {
-            return Err(if announces { LineError::Announcement } else { LineError::TooLong });
+            return Err(match opening {
+                Opening::Announcement => LineError::Announcement,
+                Opening::Login => LineError::ResponseTooLong,
+                Opening::Other => LineError::TooLong,
+            });
         }
         line.pop();
         if line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
-            return Err(if announces { LineError::Announcement } else { LineError::Control });
+            return Err(match opening {
+                Opening::Announcement => LineError::Announcement,
+                Opening::Login | Opening::Other => LineError::Control,
+            });
         }
         Ok(line)
     }
 }
 
-/// Returns how long the line that begins with `line` may be with its CRLF, octets.
-fn limit(line: &[u8], awaited: Awaited) -> usize {
-    let auth = line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-    match awaited {
-        Awaited::Response => AUTH_MAX,
-        Awaited::Command if auth => AUTH_MAX,
-        Awaited::Command => COMMAND_MAX,
+/// Returns how long a line may be with its CRLF, octets.
+const fn limit(opening: Opening, awaited: Awaited) -> usize {
+    match (awaited, opening) {
+        (Awaited::Response, _) | (Awaited::Command, Opening::Login) => AUTH_MAX,
+        (Awaited::Command, Opening::Announcement | Opening::Other) => COMMAND_MAX,
     }
 }
 
@@ -169,11 +204,13 @@ mod tests {
 
     #[test]
     fn a_line_of_the_limit_is_read_and_a_longer_one_is_skipped_to_its_end() {
-        for (start, awaited, limit) in [
-            ("NOOP ", Awaited::Command, COMMAND_MAX),
-            ("auth PLAIN ", Awaited::Command, AUTH_MAX),
-            ("AUTHENTIC", Awaited::Command, COMMAND_MAX),
-            ("", Awaited::Response, AUTH_MAX),
+        use LineError::{Announcement, ResponseTooLong, TooLong};
+        for (start, awaited, limit, fault) in [
+            ("NOOP ", Awaited::Command, COMMAND_MAX, TooLong),
+            ("auth PLAIN ", Awaited::Command, AUTH_MAX, ResponseTooLong),
+            ("AUTHENTIC", Awaited::Command, COMMAND_MAX, TooLong),
+            ("bdat ", Awaited::Command, COMMAND_MAX, Announcement),
+            ("", Awaited::Response, AUTH_MAX, TooLong),
         ] {
             for (length, fits) in [(limit, true), (limit + 1, false), (limit + 40_000, false)] {
                 let mut input = padded(start, length);
@@ -181,7 +218,7 @@ mod tests {
                 for step in [1, 7, 4_096, input.len()] {
                     let lines = read_all(&input, step, awaited);
                     assert_eq!(lines.len(), 2, "{start} {length} by {step}");
-                    let expected = if fits { Ok(length - 2) } else { Err(LineError::TooLong) };
+                    let expected = if fits { Ok(length - 2) } else { Err(fault) };
                     assert_eq!(lines[0].as_ref().map(Vec::len).map_err(|e| *e), expected);
                     assert_eq!(lines[1].as_deref(), Ok(&b"QUIT"[..]));
                 }

@@ -86,7 +86,7 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
             }
             None
         }
-        What::Message { parts, size_bytes, accepted_at, owner, fingerprint: _, answer } => {
+        What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint: _, answer } => {
             let parts = parts.into_locations().into_boxed_slice();
             let segments = parts.iter().map(|part| part.segment).chain([location.segment]);
             let first = segments.min().unwrap_or(location.segment);
@@ -102,14 +102,14 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
                     pending: 0,
                     attempts: 0,
                     size_bytes,
-                    owner,
+                    label,
                     accepted_at,
-                    turn: Turn::Due(accepted_at),
+                    turn: Turn::Due(due_at),
                 },
             );
             Some(answer)
         }
-        What::State { pending, attempts, due_at, answer } => {
+        What::State { pending, attempts, due_at, stay, answer } => {
             if let Some(entry) = index.entries.get_mut(&order.id) {
                 let old = entry.state.replace(location);
                 (entry.pending, entry.attempts) = (pending, attempts);
@@ -117,7 +117,7 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
                     index.release(old);
                 }
                 index.keep(location);
-                index.turn(order.id, Turn::Due(due_at));
+                index.turn(order.id, Turn::after(stay, due_at));
             }
             Some(answer)
         }

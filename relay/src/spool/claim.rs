@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Body, Envelope};
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::Turn;
+use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
@@ -40,6 +41,19 @@ pub struct Claim {
     payload: Arc<Vec<u8>>,
     body_starts: usize,
     parts: usize,
+    /// What is carried besides the body of the spool, or in its place.
+    carried: Carried,
+}
+
+/// What a message in hand is sent as.
+#[derive(Clone, Debug)]
+enum Carried {
+    /// As it is in the spool.
+    Body,
+    /// With these octets in front.
+    Behind(Arc<Vec<u8>>),
+    /// As these octets.
+    As(Arc<Vec<u8>>),
 }
 
 impl Claim {
@@ -67,6 +81,16 @@ impl Claim {
         &self.progress
     }
 
+    /// Remembers that the sender was told at `now` that these recipients wait; written down when
+    /// the message is settled, if any of them is still open then.
+    pub fn told(&mut self, recipients: &[Address], now: Timestamp) {
+        for (recipient, progress) in self.envelope.recipients.iter().zip(&mut self.progress) {
+            if recipients.contains(recipient) {
+                progress.told = Some(now);
+            }
+        }
+    }
+
     /// Returns how many attempts were settled before.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
@@ -75,8 +99,23 @@ impl Claim {
 
     /// Returns the length of the body, octets.
     #[must_use]
-    pub const fn size_bytes(&self) -> u64 {
-        self.size_bytes
+    pub fn size_bytes(&self) -> u64 {
+        match &self.carried {
+            Carried::Body => self.size_bytes,
+            Carried::Behind(front) => self.size_bytes + front.len() as u64,
+            Carried::As(octets) => octets.len() as u64,
+        }
+    }
+
+    /// Puts octets in front of the body as it is in the spool. They belong to this claim alone.
+    pub fn put_in_front(&mut self, octets: Vec<u8>) {
+        self.carried = Carried::Behind(Arc::new(octets));
+    }
+
+    /// Puts octets of this kind in place of the body. They belong to this claim alone.
+    pub fn put_in_place(&mut self, octets: Vec<u8>, kind: Body) {
+        self.carried = Carried::As(Arc::new(octets));
+        self.envelope.body = kind;
     }
 
     /// Returns when the message became ours.
@@ -85,26 +124,40 @@ impl Claim {
         self.accepted_at
     }
 
+    /// Says which way the recipients go next for whom no outcome will come of this attempt.
+    pub fn steer(&self, way: Way) {
+        self.hold.shared.index().steer(self.hold.id, way);
+    }
+
     /// Begins to read the body, from its start; as often as it is needed.
     #[must_use]
     pub fn body(&self) -> BodyReader {
+        let end = Some((Arc::clone(&self.payload), self.body_starts));
+        let (front, parts, end) = match &self.carried {
+            Carried::Body => (None, self.parts, end),
+            Carried::Behind(front) => (Some(Arc::clone(front)), self.parts, end),
+            Carried::As(octets) => (Some(Arc::clone(octets)), 0, None),
+        };
         BodyReader {
             shared: Arc::clone(&self.hold.shared),
             id: self.hold.id,
             next: 0,
-            parts: self.parts,
-            end: Some((Arc::clone(&self.payload), self.body_starts)),
+            parts,
+            front,
+            end,
         }
     }
 }
 
-/// Reads the body of a claimed message part by part and checks what it reads.
-#[derive(Debug)]
+/// Reads the body of a claimed message part by part and checks what it reads. A clone reads on from
+/// the same place.
+#[derive(Clone, Debug)]
 pub struct BodyReader {
     shared: Arc<Shared>,
     id: MessageId,
     next: usize,
     parts: usize,
+    front: Option<Arc<Vec<u8>>>,
     end: Option<(Arc<Vec<u8>>, usize)>,
 }
 
@@ -116,6 +169,9 @@ impl BodyReader {
     /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(front) = self.front.take() {
+            return Ok(Some(front.to_vec()));
+        }
         if self.next < self.parts {
             let (id, number) = (self.id, self.next);
             let read = self.shared.read(|index| {
@@ -138,12 +194,18 @@ impl BodyReader {
 pub(super) struct Hold {
     shared: Arc<Shared>,
     id: MessageId,
+    before: Turn,
 }
 
 impl Hold {
-    /// Takes over the turn of a message that is [`Turn::Claimed`] already.
-    pub(super) const fn new(shared: Arc<Shared>, id: MessageId) -> Self {
-        Self { shared, id }
+    /// Takes over the turn of a message that is [`Turn::Claimed`] already, and was `before`.
+    pub(super) const fn new(shared: Arc<Shared>, id: MessageId, before: Turn) -> Self {
+        Self { shared, id, before }
+    }
+
+    /// Returns the message's id.
+    pub(super) const fn id(&self) -> MessageId {
+        self.id
     }
 }
 
@@ -152,21 +214,27 @@ impl Drop for Hold {
         let mut index = self.shared.index();
         // Settled, set aside or gone: then the turn is somebody else's.
         if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
-            let now = Timestamp::now();
-            index.turn(self.id, Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now)));
+            let turn = match self.before {
+                Turn::Due(_) | Turn::Claimed => {
+                    let now = Timestamp::now();
+                    Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
+                }
+                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+            };
+            index.turn(self.id, turn);
             drop(index);
             self.shared.due.notify_one();
         }
     }
 }
 
-/// Waits for the message that is due next and reads its envelope.
-pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
+/// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
+pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
         let now = Timestamp::now();
-        match shared.take_due(now) {
+        match shared.take_due(now, &has_room) {
             Next::Message(id) => {
-                let hold = Hold::new(Arc::clone(shared), id);
+                let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
                 match load(hold).await {
                     Ok(claim) => return claim,
                     Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
@@ -186,6 +254,16 @@ pub(super) async fn next(shared: &Arc<Shared>) -> Claim {
             Next::Nothing => shared.due.notified().await,
         }
     }
+}
+
+/// Gives a message back untouched; it is due at once, by `way`.
+pub(super) fn put_back(claim: &Claim, way: Way) {
+    let shared = &claim.hold.shared;
+    let mut index = shared.index();
+    index.steer(claim.id(), way);
+    index.turn(claim.id(), Turn::Due(claim.accepted_at));
+    drop(index);
+    shared.due.notify_one();
 }
 
 /// Reads envelope, end of the body and state of a message in hand.
@@ -216,6 +294,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         payload: Arc::new(payload),
         body_starts,
         parts: entry.parts.len(),
+        carried: Carried::Body,
     })
 }
 
@@ -227,32 +306,40 @@ pub(super) async fn settle(
 ) -> Result<(), StoreError> {
     let now = Timestamp::now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
-    let is_open = |progress: &&Progress| progress.standing == Standing::Pending;
-    let pending = claim.progress.iter().filter(is_open).count() as u32;
-    let payload =
-        if pending == 0 { Vec::new() } else { content::encode_progress(&claim.progress)? };
+    let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
+    let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));
+    let is_over = pending == 0 && captured == 0;
+    let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
+    let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
         Fate::Deferred(delay) => Some(delay),
-        Fate::Delivered | Fate::Failed => None,
+        Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
-    let delay = delays.max().unwrap_or(UNSETTLED);
+    // Who was not asked, while others were, waits for room in another way and for nothing else.
+    let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
+    let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let attempts = claim.attempts.saturating_add(1);
+    // To keep a message is no attempt at sending it.
+    let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);
+    let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {
         tokio::time::sleep(pause).await;
         let (answer, answered) = oneshot::channel();
-        let what = if pending == 0 {
+        let what = if is_over {
             What::Tombstone { answer }
         } else {
-            What::State { pending, attempts, due_at, answer }
+            What::State { pending, attempts, due_at, stay, answer }
         };
         let order = Order::new(claim.hold.id, what, payload.clone());
         result = order::place(orders, order, answered).await;
         // The writer itself sees to it that a message that is done stays so.
-        if pending == 0 || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
+        if is_over || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
             break;
         }
+    }
+    if result.is_ok() && pending == 0 && captured > 0 {
+        claim.hold.shared.captured.notify_one();
     }
     result
 }

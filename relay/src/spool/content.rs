@@ -26,6 +26,8 @@ pub enum Standing {
     Delivered,
     /// Given up.
     Failed,
+    /// Kept instead of sent.
+    Captured,
 }
 
 /// What was last heard about a recipient.
@@ -46,12 +48,18 @@ pub struct Progress {
     pub standing: Standing,
     /// What was last heard; none before the first attempt.
     pub last: Option<LastReply>,
+    /// When the sender was last told that the recipient waits, UTC; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
 }
 
 impl Progress {
     /// Returns where all recipients of `envelope` stand before the first attempt.
     pub fn start(envelope: &Envelope) -> Vec<Self> {
-        vec![Self { standing: Standing::Pending, last: None }; envelope.recipients.len()]
+        vec![
+            Self { standing: Standing::Pending, last: None, told: None };
+            envelope.recipients.len()
+        ]
     }
 }
 
@@ -72,6 +80,7 @@ pub fn enter(
             Fate::Delivered => Standing::Delivered,
             Fate::Deferred(_) => Standing::Pending,
             Fate::Failed => Standing::Failed,
+            Fate::Captured => Standing::Captured,
         };
         let (next_hop, reply) = (clip(&outcome.next_hop), clip(&outcome.reply));
         progress.last = Some(LastReply { at: now, next_hop, reply });
@@ -92,10 +101,8 @@ pub fn encode_progress(progress: &[Progress]) -> Result<Vec<u8>, StoreError> {
     if bytes.len() <= PAYLOAD_MAX as usize {
         return Ok(bytes);
     }
-    let silent: Vec<_> = progress
-        .iter()
-        .map(|progress| Progress { standing: progress.standing, last: None })
-        .collect();
+    let silent: Vec<_> =
+        progress.iter().map(|progress| Progress { last: None, ..progress.clone() }).collect();
     encode(&silent)
 }
 
@@ -233,6 +240,16 @@ mod tests {
         message.sender = ReversePath::Mailbox(longest[0].clone());
         message.recipients = longest;
         assert!(encode_envelope(&message).is_ok());
+    }
+
+    #[test]
+    fn a_state_from_before_the_sender_could_be_told_is_read_as_untold() {
+        let old = br#"[{"standing":"pending","last":null}]"#;
+        assert_eq!(decode_progress(old, &envelope("a")).unwrap(), Progress::start(&envelope("a")));
+        let told = Some(Timestamp::UNIX_EPOCH);
+        let state = [Progress { standing: Standing::Pending, last: None, told }];
+        let written = encode_progress(&state).unwrap();
+        assert_eq!(decode_progress(&written, &envelope("a")).unwrap(), state);
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::Disk;
+use super::label::{Label, Stay};
 use super::order::Order;
 use super::record::{HEADER, Header, Kind};
 use super::segment::{Depth, Found, Head, START, Scan, SegmentId};
-use super::share::Owner;
 use super::simulated::{Dice, Simulated};
-use super::simulation::{Model, start};
+use super::simulation::{Known, Model, start, stay};
 use super::*;
 
 /// What was promised when the log had grown this far.
-type Promises = BTreeMap<(SegmentId, u32), BTreeMap<MessageId, (Vec<u8>, u32)>>;
+type Promises = BTreeMap<(SegmentId, u32), BTreeMap<MessageId, Known>>;
 
 /// Fills a log with messages long and short, states and tombstones; closes it in order.
 pub(super) fn scenario() -> (Model, Promises) {
@@ -23,7 +23,7 @@ pub(super) fn scenario() -> (Model, Promises) {
         for step in [None, settled] {
             let order = match step {
                 None => model.put(length, &mut dice).unwrap(),
-                Some(id) => model.settle(MessageId(id), id == 2),
+                Some(id) => model.settle(MessageId(id), (id == 2).then_some(Stay::Held)),
             };
             model.run(vec![order]);
             let active = model.committer.active.as_ref().unwrap();
@@ -38,7 +38,7 @@ pub(super) fn scenario() -> (Model, Promises) {
 
 /// What can be read after damage, and whether damage was named.
 pub(super) struct Outcome {
-    pub sound: BTreeMap<MessageId, (Vec<u8>, u32)>,
+    pub sound: BTreeMap<MessageId, Known>,
     pub is_named: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn reopen(disk: &Simulated) -> Outcome {
         };
         match body() {
             Ok(body) if entry.turn != index::Turn::Damaged => {
-                sound.insert(id, (body, entry.attempts));
+                sound.insert(id, (body, entry.attempts, stay(entry.turn)));
             }
             Ok(_) | Err(StoreError::Damaged(_)) => is_named = true,
             Err(problem) => panic!("{problem}"),
@@ -89,10 +89,10 @@ fn a_log_cut_off_anywhere_holds_what_was_flushed_before_and_nothing_half() {
         let flushed = promises.range(..=(last, cut as u32)).next_back();
         let expected = flushed.map(|(_, promised)| promised.clone()).unwrap_or_default();
         for (id, known) in &expected {
-            let (body, attempts) = &found[id];
+            let (body, attempts, _) = &found[id];
             assert!(*body == known.0 && *attempts >= known.1, "{id} cut at {cut}");
         }
-        for (id, (body, _)) in &found {
+        for (id, (body, ..)) in &found {
             assert!(promises.values().any(|p| p.get(id).is_some_and(|k| k.0 == *body)), "{id}");
         }
         let surplus: BTreeSet<_> = found.keys().filter(|id| !expected.contains_key(id)).collect();
@@ -115,7 +115,7 @@ fn every_octet_that_changes_is_named_or_does_no_harm() {
         let after = reopen(&disk);
         assert!(after.is_named || after.sound == model.promised, "octet {place}");
         named += usize::from(after.is_named);
-        for (id, (body, _)) in &after.sound {
+        for (id, (body, ..)) in &after.sound {
             if let Some(known) = model.promised.get(id) {
                 assert!(*body == known.0, "{id} is read wrong, octet {place}");
             }
@@ -131,7 +131,13 @@ fn a_record_inside_a_body_is_not_found_when_the_header_before_it_is_damaged() {
     let mut model = Model::new(Simulated::new(3));
     let forged = Header {
         id: MessageId(666),
-        kind: Kind::Message { parts: 0, size_bytes: 0, accepted_at: 0, owner: Owner::NOBODY },
+        kind: Kind::Message {
+            parts: 0,
+            size_bytes: 0,
+            accepted_at: 0,
+            delay_s: 0,
+            label: Label::default(),
+        },
         length: 0,
         payload_crc: 0,
         confirmed: 0,

@@ -10,6 +10,7 @@ use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::content;
+use crate::spool::label::{Label, Way};
 use crate::spool::order::{self, Command, Order, Parts, What};
 use crate::spool::segment::Location;
 use crate::spool::share::Owner;
@@ -21,7 +22,9 @@ use crate::spool::shared::{Purpose, Shared};
 pub struct Draft {
     id: MessageId,
     purpose: Purpose,
-    owner: Owner,
+    label: Label,
+    /// Not before this; none: at once.
+    hold_until: Option<Timestamp>,
     shared: Arc<Shared>,
     orders: mpsc::Sender<Command>,
     /// The payload of the message record: the envelope, then the octets that came last.
@@ -31,7 +34,7 @@ pub struct Draft {
     parts: Parts,
     /// The part that is being written.
     in_flight: Option<oneshot::Receiver<Result<Location, StoreError>>>,
-    sent: u32,
+    sent: u16,
     failure: Option<StoreError>,
 }
 
@@ -57,7 +60,12 @@ impl Draft {
         Ok(Self {
             id: shared.next_id(),
             purpose,
-            owner,
+            label: Label {
+                owner,
+                way: Way::NONE,
+                priority: envelope.terms.priority.unwrap_or_default().into(),
+            },
+            hold_until: envelope.terms.hold_until,
             orders,
             envelope_length: payload.len(),
             payload,
@@ -74,6 +82,13 @@ impl Draft {
     #[must_use]
     pub const fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// Says which way the message goes first, so that it waits for room there.
+    #[must_use]
+    pub const fn toward(mut self, way: Way) -> Self {
+        self.label.way = way;
+        self
     }
 
     /// Adds octets to the end of the body: lines that end in CRLF.
@@ -113,7 +128,7 @@ impl Draft {
     }
 
     /// Makes the message ours: when this returns, envelope and body are on disk and flushed, and
-    /// the message is due.
+    /// the message is due, or will be when the client wished (RFC 4865).
     ///
     /// If the future is dropped before it returns, the message may have become ours or not.
     ///
@@ -150,8 +165,10 @@ impl Draft {
         }
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (self.size_bytes, Timestamp::now());
-        let owner = self.owner;
-        let what = What::Message { parts, size_bytes, accepted_at, owner, fingerprint, answer };
+        let due_at = self.hold_until.map_or(accepted_at, |until| until.max(accepted_at));
+        let label = self.label;
+        let what =
+            What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint, answer };
         let order = Order::new(self.id, what, std::mem::take(&mut self.payload));
         order::place(&self.orders, order, answered).await?;
         Ok(self.id)
@@ -170,9 +187,10 @@ impl Draft {
         self.shared.admit(self.purpose)?;
         let (answer, answered) = oneshot::channel();
         let body = self.payload.split_off(self.envelope_length);
-        let order = Order::new(self.id, What::Part { number: self.sent, answer }, body);
+        let order = Order::new(self.id, What::Part { number: self.sent.into(), answer }, body);
         self.orders.send(Command::Write(order)).await.map_err(|_| StoreError::Closed)?;
         self.in_flight = Some(answered);
+        // The record of the message counts its parts in 16 bits.
         self.sent = self.sent.checked_add(1).ok_or(StoreError::TooLarge)?;
         Ok(())
     }

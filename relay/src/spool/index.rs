@@ -9,10 +9,12 @@ use jiff::Timestamp;
 
 use crate::mail::message::MessageId;
 use crate::spool::agenda::Agenda;
+use crate::spool::captured::Captured;
 use crate::spool::disk::{Disk, File};
+use crate::spool::label::{Job, Label, Stay, Way};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, START, SegmentId};
-use crate::spool::share::{Owner, Shares};
+use crate::spool::share::Shares;
 
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -26,6 +28,21 @@ pub enum Turn {
     Claimed,
     /// A part of it failed its check: it stays where it is until somebody decides.
     Damaged,
+    /// An operator holds it; released, it is due then.
+    Held(Timestamp),
+    /// It is kept instead of sent, until its retention ends.
+    Captured,
+}
+
+impl Turn {
+    /// Returns whose turn it is with a message whose state record says this.
+    pub const fn after(stay: Stay, due_at: Timestamp) -> Self {
+        match stay {
+            Stay::Waiting => Self::Due(due_at),
+            Stay::Held => Self::Held(due_at),
+            Stay::Captured => Self::Captured,
+        }
+    }
 }
 
 /// A message on disk.
@@ -45,8 +62,8 @@ pub struct Entry {
     pub attempts: u32,
     /// The octets of the body.
     pub size_bytes: u64,
-    /// Whose share it takes of.
-    pub owner: Owner,
+    /// Whose share it takes of, and where it stands among others.
+    pub label: Label,
     /// When its commit was asked for.
     pub accepted_at: Timestamp,
     /// Whose turn it is.
@@ -54,6 +71,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns what the agenda sorts the message by.
+    pub const fn job(&self) -> Job {
+        Job { label: self.label, size_bytes: self.size_bytes }
+    }
+
     /// Returns all records that the message is made of.
     pub fn locations(&self) -> impl Iterator<Item = Location> {
         self.parts.iter().copied().chain([self.message]).chain(self.state)
@@ -162,6 +184,10 @@ pub struct Index {
     pub shares: Shares,
     /// How many messages are set aside.
     pub damaged: usize,
+    /// How many messages operators hold.
+    pub held: usize,
+    /// The messages that are kept instead of sent.
+    pub captured: Captured,
     /// A segment is emptied when no more octets than this would be copied.
     worthwhile_bytes: u64,
     /// Segments that somebody asked to be emptied, worthwhile or not.
@@ -175,11 +201,13 @@ impl Index {
         Self {
             entries: BTreeMap::new(),
             segments: BTreeMap::new(),
-            agenda: Agenda::default(),
+            agenda: Agenda::at(Timestamp::now()),
             ripe: BTreeSet::new(),
             body_bytes: 0,
             shares: Shares::default(),
             damaged: 0,
+            held: 0,
+            captured: Captured::default(),
             worthwhile_bytes: u64::from(segment_bytes) / 4,
             hurried: BTreeSet::new(),
             open_files: 0,
@@ -248,43 +276,62 @@ impl Index {
         first <= last && self.segments.range(first..=last).any(|(segment, _)| *segment != own)
     }
 
-    /// Takes a message in and puts it on the agenda.
+    /// Takes a message in and gives it its turn.
     pub fn insert(&mut self, id: MessageId, entry: Entry) {
-        if let Turn::Due(due_at) = entry.turn {
-            self.agenda.schedule(id, due_at);
-        }
         self.body_bytes += entry.size_bytes;
-        self.shares.add(entry.owner, entry.size_bytes);
-        self.damaged += usize::from(entry.turn == Turn::Damaged);
+        self.count_in(id, entry.turn, entry.job());
         self.entries.insert(id, entry);
     }
 
     /// Gives the turn of a message to somebody else; nothing happens if it is gone.
     pub fn turn(&mut self, id: MessageId, turn: Turn) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Turn::Due(due_at) = entry.turn {
-            self.agenda.cancel(id, due_at);
+        let (before, job) = (std::mem::replace(&mut entry.turn, turn), entry.job());
+        self.count_out(id, before, job);
+        self.count_in(id, turn, job);
+    }
+
+    /// Sends a message another way from now on; nothing happens unless it is claimed.
+    pub fn steer(&mut self, id: MessageId, way: Way) {
+        let entry = self.entries.get_mut(&id);
+        if let Some(entry) = entry.filter(|entry| entry.turn == Turn::Claimed) {
+            entry.label.way = way;
         }
-        if let Turn::Due(due_at) = turn {
-            self.agenda.schedule(id, due_at);
-        }
-        self.damaged -= usize::from(entry.turn == Turn::Damaged);
-        self.damaged += usize::from(turn == Turn::Damaged);
-        entry.turn = turn;
     }
 
     /// Takes a message out and counts its records out.
     pub fn remove(&mut self, id: MessageId) {
         let Some(entry) = self.entries.remove(&id) else { return };
-        if let Turn::Due(due_at) = entry.turn {
-            self.agenda.cancel(id, due_at);
-        }
+        self.count_out(id, entry.turn, entry.job());
         self.body_bytes = self.body_bytes.saturating_sub(entry.size_bytes);
-        self.shares.remove(entry.owner, entry.size_bytes);
-        self.damaged -= usize::from(entry.turn == Turn::Damaged);
         for location in entry.locations() {
             self.release(location);
         }
+    }
+
+    /// Enters a message where its turn says.
+    fn count_in(&mut self, id: MessageId, turn: Turn, job: Job) {
+        match turn {
+            Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
+            Turn::Claimed => {}
+            Turn::Damaged => self.damaged += 1,
+            Turn::Held(_) => self.held += 1,
+            // It takes of no login's share: what is captured makes room by itself.
+            Turn::Captured => return self.captured.add(id, job.size_bytes),
+        }
+        self.shares.add(job.label.owner, job.size_bytes);
+    }
+
+    /// Takes back what [`Self::count_in`] did.
+    fn count_out(&mut self, id: MessageId, turn: Turn, job: Job) {
+        match turn {
+            Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
+            Turn::Claimed => {}
+            Turn::Damaged => self.damaged -= 1,
+            Turn::Held(_) => self.held -= 1,
+            Turn::Captured => return self.captured.remove(id, job.size_bytes),
+        }
+        self.shares.remove(job.label.owner, job.size_bytes);
     }
 
     /// Returns the open file and the marker of a segment.

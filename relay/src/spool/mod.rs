@@ -9,29 +9,35 @@
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
 //! repeats  submissions that may come again     recall    those of before the start
-//! share    how much each login takes
+//! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches and flushes
 //! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
-//! queue    what operators see and do           check     whether all can be read
-//! mend     what is done about damage           look      a folder that is not changed
-//! found    what reading a log brings to light
+//! queue    what operators see and do            holding   hold and release
+//! captured what is kept instead of sent        listing   looking through the queue in slices
+//! check    whether all can be read             mend      what is done about damage
+//! look     a folder that is not changed        found     what reading a log brings to light
 //! ```
 //!
-//! Not here: when to try again (`policy::retry`), whom to tell (`mail::bounce`).
+//! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
 
 mod agenda;
 mod batch;
+mod captured;
 mod check;
 mod claim;
 mod compact;
 mod content;
 mod disk;
 mod draft;
+mod error;
 mod failure;
 mod found;
+mod holding;
 mod index;
+mod label;
+mod listing;
 mod look;
 mod mend;
 mod order;
@@ -80,9 +86,12 @@ pub use claim::{BodyReader, Claim};
 pub use compact::Compacted;
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
+pub use error::StoreError;
 pub use found::Fault;
+pub use label::Way;
+pub use listing::{Filter, Finding, Page, Stretch};
 pub use mend::{GivenUp, Mended, mend};
-pub use queue::{Details, Filter, Page, Place, Status, Summary};
+pub use queue::{Details, Piece, Place, Status, Summary};
 pub use repeats::Repeats;
 
 use disk::{Disk, Folder};
@@ -96,66 +105,6 @@ use writer::Committer;
 const SEGMENT: u32 = 64 << 20;
 /// The part of a body that a draft keeps in memory, octets.
 const PART: usize = 256 << 10;
-
-/// Why the spool did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room, or there are too many messages: 452 4.3.1.
-    #[error("the spool is full")]
-    Full,
-    /// The messages of this login take the share of one login already: 452 4.3.1, for it alone.
-    #[error("the login's share of the spool is used up")]
-    ShareUsed,
-    /// The disk failed: 451 4.3.0.
-    #[error("the spool's disk failed: {0}")]
-    Failed(String),
-    /// What was written is not what is read.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// The same submission was accepted before, under this id, and its client may not know.
-    #[error("the same submission was accepted as {0}")]
-    Repeat(MessageId),
-    /// There is no such message.
-    #[error("no such message")]
-    Gone,
-    /// An attempt is being made right now.
-    #[error("the message is being delivered right now")]
-    Claimed,
-    /// The envelope is longer than a record may be.
-    #[error("the envelope is too large")]
-    TooLarge,
-    /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 1: use a newer one")]
-    Newer {
-        /// The format found.
-        found: u32,
-    },
-    /// Another process has the spool open.
-    #[error("another process has the spool open")]
-    Locked,
-    /// The spool is being closed.
-    #[error("the spool is being closed")]
-    Closed,
-}
-
-impl StoreError {
-    fn writing(problem: &io::Error) -> Self {
-        match problem.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Failed(problem.to_string()),
-        }
-    }
-
-    /// A bad sector and a short file are damage; lack of memory or descriptors passes.
-    fn reading(problem: io::Error) -> Self {
-        let is_bad = problem.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-        if is_bad || problem.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Damaged(problem.to_string())
-        } else {
-            Self::Failed(problem.to_string())
-        }
-    }
-}
 
 /// An open spool. Dropping it ends the writer; drafts and claims that are left fail from then on.
 #[derive(Debug)]
@@ -232,19 +181,39 @@ impl Spool {
         self.shared.repeats().forget(id);
     }
 
-    /// Waits until a message is due and takes it; the one that is due the longest comes first.
+    /// Waits until a message is due and takes it, whichever way it goes; see [`Spool::claim_for`].
+    pub async fn claim(&self) -> Claim {
+        self.claim_for(|_| true).await
+    }
+
+    /// Waits until a message is due whose way has room, and takes it.
+    ///
+    /// In each way logins take turns by what they send, in octets; of one login the highest
+    /// priority comes first, then what is due the longest. `has_room` is asked again after
+    /// [`Spool::look_again`], and must be quick; [`Way::NONE`] is asked about too.
     ///
     /// A message has one claim at a time. Messages that fail their check on the way are set
     /// aside and reported. Dropping the future loses nothing.
-    pub async fn claim(&self) -> Claim {
-        claim::next(&self.shared).await
+    pub async fn claim_for(&self, has_room: impl Fn(Way) -> bool) -> Claim {
+        claim::next(&self.shared, has_room).await
+    }
+
+    /// Says that a way has got room: whoever waits for a claim looks again.
+    pub fn look_again(&self) {
+        self.shared.due.notify_one();
+    }
+
+    /// Gives a claimed message back untouched: it is due, and goes by `way` next.
+    pub fn put_back(&self, claim: Claim, way: Way) {
+        claim::put_back(&claim, way);
     }
 
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`, or 60 s if
-    /// there is none. When nobody is open it is gone and its space is given back.
+    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
+    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors
     ///
@@ -256,13 +225,6 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
-    /// Lists messages, oldest first: at most `limit` of those that `filter` admits.
-    ///
-    /// One call looks at 10,000 messages at most; [`Page::next`] says where to go on.
-    pub async fn list(&self, filter: &Filter, limit: usize) -> Page {
-        queue::list(&self.shared, filter, limit).await
-    }
-
     /// Shows everything about a message but its body.
     ///
     /// # Errors
@@ -272,18 +234,65 @@ impl Spool {
         queue::show(&self.shared, id).await
     }
 
-    /// Makes a message due now, also one that was set aside; a restart forgets it.
+    /// Makes a message due now, also one that was set aside or that its client wished to leave
+    /// later; a restart forgets it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Gone`], [`StoreError::Claimed`].
+    /// [`StoreError::Gone`], [`StoreError::Claimed`], [`StoreError::Held`], [`StoreError::Captured`].
     pub fn retry(&self, id: MessageId) -> Result<(), StoreError> {
         queue::retry(&self.shared, id)
     }
 
-    /// Makes all waiting messages due now and returns how many there are.
+    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
     pub fn retry_all(&self) -> usize {
-        queue::retry_all(&self.shared)
+        listing::retry_all(&self.shared)
+    }
+
+    /// Holds a message: no attempt is made until it is released. When this returns that is flushed.
+    /// One that is held already stays so.
+    ///
+    /// Calls share flushes: whoever holds many makes many at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Claimed`] while an attempt is being made; [`StoreError::Captured`];
+    /// [`StoreError::Gone`]; [`StoreError::Damaged`] also if it is set aside; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it waits as before.
+    pub async fn hold(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::hold(&self.shared, &self.orders, id).await
+    }
+
+    /// Releases a message that is held: it is due when it would have been. When this returns that
+    /// is flushed. One that is not held stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Captured`]; [`StoreError::Gone`]; [`StoreError::Damaged`]; [`StoreError::Full`]
+    /// and [`StoreError::Failed`]: it is still held.
+    pub async fn release(&self, id: MessageId) -> Result<(), StoreError> {
+        holding::release(&self.shared, &self.orders, id).await
+    }
+
+    /// Drops captured messages whose retention has ended at `now`, oldest first: those accepted `keep`
+    /// ago, those beyond its size, and beyond a quarter of all messages that are kept at a time.
+    ///
+    /// Returns how many those were, and when the next one's time is over; none: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::remove`].
+    pub async fn retire(
+        &self,
+        now: Timestamp,
+        retention: &config::Capture,
+    ) -> Result<(usize, Option<Timestamp>), StoreError> {
+        captured::retire(&self.shared, &self.orders, now, retention).await
+    }
+
+    /// Waits until a message is captured; one that was since the last call counts.
+    pub async fn captured(&self) {
+        self.shared.captured.notified().await;
     }
 
     /// Removes a message; when this returns that is flushed.

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
+use crate::spool::label::{Label, Stay};
 use crate::spool::segment::Location;
-use crate::spool::share::Owner;
 use crate::spool::shared::Shared;
 
 /// How many orders may wait for the writer; whoever comes then waits to be let in.
@@ -52,13 +52,14 @@ pub enum What {
         parts: Parts,
         size_bytes: u64,
         accepted_at: Timestamp,
-        owner: Owner,
+        due_at: Timestamp,
+        label: Label,
         /// What it is known by if it comes again; none for the relay's own reports.
         fingerprint: Option<Fingerprint>,
         answer: Answer<()>,
     },
-    /// What an attempt came to: answered when it is flushed.
-    State { pending: u32, attempts: u32, due_at: Timestamp, answer: Answer<()> },
+    /// What an attempt came to, or that the message is held: answered when it is flushed.
+    State { pending: u32, attempts: u32, due_at: Timestamp, stay: Stay, answer: Answer<()> },
     /// The end of a message: answered when it is flushed.
     Tombstone { answer: Answer<()> },
 }

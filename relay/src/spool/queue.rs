@@ -1,6 +1,5 @@
 //! What an operator sees and does: list, show, retry, remove, and how the spool fares.
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,52 +12,12 @@ use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::claim::Hold;
 use crate::spool::content::{self, Progress};
-use crate::spool::index::{Entry, Standing, Turn};
+use crate::spool::index::{Entry, Index, Standing, Turn};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::Shared;
 
-/// The most messages that one call of `list` looks at.
-const LOOKED_AT: usize = 10_000;
 /// The most octets of a name in a summary: recipients beyond this many are counted only.
 const RECIPIENTS_SHOWN: usize = 16;
-
-/// Which messages are asked for; none of the fields narrows nothing. All compare without case.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Filter {
-    /// Part of the sender.
-    pub sender: Option<String>,
-    /// Part of a recipient.
-    pub recipient: Option<String>,
-    /// The whole domain of a recipient.
-    pub domain: Option<String>,
-    /// The login.
-    pub login: Option<String>,
-    /// Goes on behind this id.
-    pub after: Option<MessageId>,
-}
-
-impl Filter {
-    fn is_open(&self) -> bool {
-        let Self { sender, recipient, domain, login, after: _ } = self;
-        sender.is_none() && recipient.is_none() && domain.is_none() && login.is_none()
-    }
-
-    fn admits(&self, envelope: &Envelope) -> bool {
-        let holds = |whole: &str, part: &Option<String>| {
-            let whole = whole.to_ascii_lowercase();
-            part.as_ref().is_none_or(|part| whole.contains(&part.to_ascii_lowercase()))
-        };
-        let is = |whole: &str, name: &Option<String>| {
-            name.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(whole))
-        };
-        holds(&envelope.sender.to_string(), &self.sender)
-            && is(envelope.login.as_deref().unwrap_or(""), &self.login)
-            && envelope.recipients.iter().any(|recipient| {
-                holds(recipient.as_str(), &self.recipient) && is(recipient.domain(), &self.domain)
-            })
-    }
-}
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +29,10 @@ pub enum Place {
     Claimed,
     /// A part of it failed its check; `retry` looks again, `remove` gives it up.
     Damaged,
+    /// An operator holds it; released, it goes on.
+    Held,
+    /// It is kept instead of sent, until its retention ends.
+    Captured,
 }
 
 /// A message in a listing.
@@ -81,7 +44,7 @@ pub struct Summary {
     pub place: Place,
     /// When it became ours.
     pub accepted_at: Timestamp,
-    /// When it is due; none unless it waits.
+    /// When it is due, or will be once it is released; none unless it waits or is held.
     pub due_at: Option<Timestamp>,
     /// Attempts made.
     pub attempts: u32,
@@ -95,15 +58,6 @@ pub struct Summary {
     pub pending: u32,
 }
 
-/// A part of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// Oldest first.
-    pub messages: Vec<Summary>,
-    /// Where to go on ([`Filter::after`]); none at the end.
-    pub next: Option<MessageId>,
-}
-
 /// Everything about one message but its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
@@ -115,6 +69,15 @@ pub struct Details {
     pub progress: Vec<Progress>,
 }
 
+/// A piece of a message's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// At most 256 KiB and what of a record is left.
+    pub octets: Vec<u8>,
+    /// The number of the next one; none at the end.
+    pub next: Option<usize>,
+}
+
 /// How the spool fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -122,6 +85,12 @@ pub struct Status {
     pub messages: usize,
     /// Of these, set aside because a part failed its check.
     pub damaged: usize,
+    /// Of these, held by an operator.
+    pub held: usize,
+    /// Of these, captured.
+    pub captured: usize,
+    /// The octets of the bodies of captured messages.
+    pub captured_bytes: u64,
     /// The octets of their bodies.
     pub body_bytes: u64,
     /// The octets of the log.
@@ -140,12 +109,22 @@ pub struct Status {
     pub flushes: u64,
 }
 
-fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary {
-    let (place, due_at) = match entry.turn {
-        Turn::Due(due_at) => (Place::Waiting, Some(due_at)),
-        Turn::Claimed => (Place::Claimed, None),
-        Turn::Damaged => (Place::Damaged, None),
-    };
+impl Place {
+    /// Returns where a message stands whose turn it is, and when it is due.
+    pub(super) const fn of(turn: Turn) -> (Self, Option<Timestamp>) {
+        match turn {
+            Turn::Due(due_at) => (Self::Waiting, Some(due_at)),
+            Turn::Claimed => (Self::Claimed, None),
+            Turn::Damaged => (Self::Damaged, None),
+            Turn::Held(due_at) => (Self::Held, Some(due_at)),
+            Turn::Captured => (Self::Captured, None),
+        }
+    }
+}
+
+/// Returns the line of a message in a listing.
+pub(super) fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary {
+    let (place, due_at) = Place::of(entry.turn);
     let recipients = envelope.map_or(&[][..], |envelope| &envelope.recipients);
     Summary {
         id,
@@ -160,38 +139,9 @@ fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary
     }
 }
 
-async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
+pub(super) async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelope, StoreError> {
     let (_, payload) = shared.read(|index| index.entries.get(&id).map(|e| e.message)).await?;
     Ok(content::decode_message(&payload)?.0)
-}
-
-/// Lists at most `limit` messages that `filter` admits.
-pub(super) async fn list(shared: &Shared, filter: &Filter, limit: usize) -> Page {
-    let mut messages = Vec::new();
-    let mut last = filter.after;
-    for _ in 0..LOOKED_AT {
-        if messages.len() >= limit {
-            return Page { messages, next: last };
-        }
-        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = {
-            let index = shared.index();
-            index.entries.range((from, Bound::Unbounded)).next().map(|(id, e)| (*id, e.clone()))
-        };
-        let Some((id, entry)) = next else { return Page { messages, next: None } };
-        last = Some(id);
-        match envelope_of(shared, id).await {
-            Ok(envelope) if filter.admits(&envelope) => {
-                messages.push(summary(id, &entry, Some(&envelope)));
-            }
-            // What cannot be read is listed unless something about it was asked for.
-            Err(StoreError::Damaged(_) | StoreError::Failed(_)) if filter.is_open() => {
-                messages.push(summary(id, &entry, None));
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Page { messages, next: last }
 }
 
 /// Shows one message.
@@ -207,32 +157,38 @@ pub(super) async fn show(shared: &Shared, id: MessageId) -> Result<Details, Stor
     Ok(Details { summary: summary(id, &entry, Some(&envelope)), envelope, progress })
 }
 
+/// Reads a piece of a message's text.
+pub(super) async fn read_piece(
+    shared: &Shared,
+    id: MessageId,
+    number: usize,
+) -> Result<Piece, StoreError> {
+    let parts = shared.index().entries.get(&id).ok_or(StoreError::Gone)?.parts.len();
+    let find = |index: &Index| {
+        let entry = index.entries.get(&id)?;
+        entry.parts.iter().copied().chain([entry.message]).nth(number)
+    };
+    let (_, mut octets) = shared.read(find).await?;
+    if number == parts {
+        let (_, body_starts) = content::decode_message(&octets)?;
+        octets.drain(..body_starts);
+    }
+    Ok(Piece { octets, next: (number < parts).then_some(number + 1) })
+}
+
 /// Makes one waiting message due now.
 pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     let mut index = shared.index();
-    let entry = index.entries.get(&id).ok_or(StoreError::Gone)?;
-    if entry.turn == Turn::Claimed {
-        return Err(StoreError::Claimed);
+    match index.entries.get(&id).ok_or(StoreError::Gone)?.turn {
+        Turn::Due(_) | Turn::Damaged => {}
+        Turn::Claimed => return Err(StoreError::Claimed),
+        Turn::Held(_) => return Err(StoreError::Held),
+        Turn::Captured => return Err(StoreError::Captured),
     }
     index.turn(id, Turn::Due(Timestamp::now()));
     drop(index);
     shared.due.notify_one();
     Ok(())
-}
-
-/// Makes all waiting messages due now; returns how many.
-pub(super) fn retry_all(shared: &Shared) -> usize {
-    let mut index = shared.index();
-    let waits = |entry: &Entry| matches!(entry.turn, Turn::Due(_));
-    let waiting: Vec<_> =
-        index.entries.iter().filter(|(_, entry)| waits(entry)).map(|(id, _)| *id).collect();
-    let now = Timestamp::now();
-    for id in &waiting {
-        index.turn(*id, Turn::Due(now));
-    }
-    drop(index);
-    shared.due.notify_one();
-    waiting.len()
 }
 
 /// Removes a message that nobody has in hand.
@@ -251,7 +207,7 @@ pub(super) async fn remove(
         turn
     };
     // If the tombstone cannot be written, the message gets another turn.
-    let _hold = Hold::new(Arc::clone(shared), id);
+    let _hold = Hold::new(Arc::clone(shared), id, before);
     let (answer, answered) = oneshot::channel();
     let order = Order::new(id, What::Tombstone { answer }, Vec::new());
     let result = order::place(orders, order, answered).await;
@@ -269,6 +225,9 @@ pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
     Ok(Status {
         messages: index.entries.len(),
         damaged: index.damaged,
+        held: index.held,
+        captured: index.captured.count(),
+        captured_bytes: index.captured.body_bytes(),
         body_bytes: index.body_bytes,
         log_bytes: index.log_bytes(),
         segments: index.segments.len(),

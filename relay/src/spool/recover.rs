@@ -21,10 +21,10 @@ use crate::spool::batch::Promise;
 use crate::spool::disk::{Disk, File};
 use crate::spool::found::{Care, Fault, Recovered, Sums};
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
+use crate::spool::label::{Label, Stay};
 use crate::spool::recall::Recall;
 use crate::spool::record::{Header, Kind};
 use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
-use crate::spool::share::Owner;
 
 /// The most damaged stretches that are named one by one.
 const NAMED: usize = 64;
@@ -68,6 +68,7 @@ struct State {
     pending: u32,
     attempts: u32,
     due_at: i64,
+    stay: Stay,
 }
 
 /// A stretch that failed its check.
@@ -215,12 +216,12 @@ impl Replay {
                 self.parts.entry(id).or_default().insert(number, location);
             }
             Kind::Message { .. } => {
-                let entry = entry(location, header, Turn::Claimed);
+                let entry = entry(location, header);
                 self.recall.message(id, location, entry.accepted_at);
                 self.messages.entry(id).and_modify(|old| old.message = location).or_insert(entry);
             }
-            Kind::State { pending, attempts, due_at } => {
-                self.states.insert(id, State { location, pending, attempts, due_at });
+            Kind::State { pending, attempts, due_at, stay } => {
+                self.states.insert(id, State { location, pending, attempts, due_at, stay });
             }
             Kind::Tombstone { .. } => {
                 self.recall.bury(id, promise(header));
@@ -250,7 +251,7 @@ impl Replay {
             self.last_id = self.last_id.max(header.id.0);
             if matches!(header.kind, Kind::Message { .. }) {
                 let location = Location { segment, offset, length };
-                let entry = entry(location, &header, Turn::Damaged);
+                let entry = Entry { turn: Turn::Damaged, ..entry(location, &header) };
                 if let Vacant(place) = self.messages.entry(header.id) {
                     place.insert(entry);
                     lost_bytes = u64::from(length);
@@ -284,15 +285,15 @@ impl Replay {
             }
             entry.parts = parts.into_values().collect();
             entry.pending = 0;
-            let mut due_at = entry.accepted_at;
+            let mut turn = entry.turn;
             if let Some(state) = self.states.remove(&id) {
                 (entry.pending, entry.attempts) = (state.pending, state.attempts);
                 entry.state = Some(state.location);
-                due_at = time(state.due_at);
+                turn = Turn::after(state.stay, time(state.due_at));
             }
             entry.first = self.firsts.get(&id).copied().unwrap_or(entry.message.segment);
             if entry.turn != Turn::Damaged {
-                entry.turn = if is_complete { Turn::Due(due_at) } else { Turn::Damaged };
+                entry.turn = if is_complete { turn } else { Turn::Damaged };
                 if !is_complete {
                     let problem = "parts of the body are missing".to_owned();
                     self.damage(id.to_string(), problem, Some(id));
@@ -326,13 +327,13 @@ const fn promise(header: &Header) -> Promise {
 }
 
 /// Makes the entry of a message; `pending` holds the number of its parts until all are found.
-fn entry(message: Location, header: &Header, turn: Turn) -> Entry {
-    let (parts, size_bytes, accepted_at, owner) = match header.kind {
-        Kind::Message { parts, size_bytes, accepted_at, owner } => {
-            (parts, size_bytes, accepted_at, owner)
+fn entry(message: Location, header: &Header) -> Entry {
+    let (parts, size_bytes, accepted_at, delay_s, label) = match header.kind {
+        Kind::Message { parts, size_bytes, accepted_at, delay_s, label } => {
+            (parts, size_bytes, accepted_at, delay_s, label)
         }
         Kind::Part { .. } | Kind::State { .. } | Kind::Tombstone { .. } | Kind::Mark => {
-            (0, 0, 0, Owner::NOBODY)
+            (0, 0, 0, 0, Label::default())
         }
     };
     Entry {
@@ -340,12 +341,12 @@ fn entry(message: Location, header: &Header, turn: Turn) -> Entry {
         parts: Box::default(),
         state: None,
         first: message.segment,
-        pending: parts,
+        pending: parts.into(),
         attempts: 0,
         size_bytes,
-        owner,
+        label,
         accepted_at: time(accepted_at),
-        turn,
+        turn: Turn::Due(time(accepted_at.saturating_add(i64::from(delay_s) * 1_000_000))),
     }
 }
 

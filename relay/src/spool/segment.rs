@@ -282,26 +282,48 @@ pub fn read_from_memory(
     is_read.then(|| check(bytes, marker, location))
 }
 
+/// Reads the first `octets` of the record at `location`, its header included, and returns what of the payload
+/// is among them; all of it if they are more. Only the header is checked.
+pub fn read_start(
+    file: &dyn File,
+    marker: Marker,
+    location: Location,
+    octets: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![0; octets.min(location.length as usize)];
+    file.read_at(&mut bytes, u64::from(location.offset)).map_err(StoreError::reading)?;
+    check_header(&bytes, marker, location)?;
+    bytes.drain(..HEADER);
+    Ok(bytes)
+}
+
 /// Checks the record that was read from `location`.
 fn check(
     mut bytes: Vec<u8>,
     marker: Marker,
     location: Location,
 ) -> Result<(Header, Vec<u8>), StoreError> {
-    let damaged = |problem: &str| {
-        let (segment, offset) = (location.segment.file_name(), location.offset);
-        StoreError::Damaged(format!("{segment} at {offset}: {problem}"))
-    };
-    let header = bytes.first_chunk().map(|bytes| Header::decode(bytes, marker));
-    let Some(Ok(header)) = header else {
-        return Err(damaged("the header fails its check"));
-    };
-    if header.record_length() != location.length {
-        return Err(damaged("another record lies there"));
-    }
+    let header = check_header(&bytes, marker, location)?;
     bytes.drain(..HEADER);
     if crc32c::crc32c(&bytes) != header.payload_crc {
-        return Err(damaged("the payload fails its check"));
+        return Err(damaged(location, "the payload fails its check"));
     }
     Ok((header, bytes))
+}
+
+/// Checks the header of the record that was read from `location`.
+fn check_header(bytes: &[u8], marker: Marker, location: Location) -> Result<Header, StoreError> {
+    let header = bytes.first_chunk().map(|bytes| Header::decode(bytes, marker));
+    let Some(Ok(header)) = header else {
+        return Err(damaged(location, "the header fails its check"));
+    };
+    if header.record_length() != location.length {
+        return Err(damaged(location, "another record lies there"));
+    }
+    Ok(header)
+}
+
+fn damaged(location: Location, problem: &str) -> StoreError {
+    let (segment, offset) = (location.segment.file_name(), location.offset);
+    StoreError::Damaged(format!("{segment} at {offset}: {problem}"))
 }

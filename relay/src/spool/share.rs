@@ -10,7 +10,7 @@ use std::collections::HashMap;
 const PARTS: u64 = 4;
 
 /// The mark of a login on its messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u16);
 
 impl Owner {

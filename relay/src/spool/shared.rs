@@ -13,6 +13,7 @@ use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
 use crate::spool::index::{Index, Turn};
+use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
 use crate::spool::repeats::Repeats;
 use crate::spool::segment::{self, Location};
@@ -56,6 +57,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Woken when the agenda got something that may be due.
     pub due: Notify,
+    /// Woken when a message was captured.
+    pub captured: Notify,
     /// Flushes made so far.
     pub flushes: AtomicU64,
     /// Messages committed so far.
@@ -99,6 +102,7 @@ impl Shared {
             disk,
             settings,
             due: Notify::new(),
+            captured: Notify::new(),
             flushes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
@@ -187,16 +191,16 @@ impl Shared {
         if admitted { Ok(()) } else { Err(StoreError::ShareUsed) }
     }
 
-    /// Takes the message that is due the longest at `now`.
-    pub fn take_due(&self, now: Timestamp) -> Next {
+    /// Takes the message whose turn it is at `now`, of the ways that have room.
+    pub fn take_due(&self, now: Timestamp, has_room: impl Fn(Way) -> bool) -> Next {
         let mut index = self.index();
-        let Some(id) = index.agenda.take_due(now) else {
+        let Some(id) = index.agenda.take_due(now, has_room) else {
             return index.agenda.next_due().map_or(Next::Nothing, Next::At);
         };
         if let Some(entry) = index.entries.get_mut(&id) {
             entry.turn = Turn::Claimed;
         }
-        if index.agenda.next_due().is_some_and(|due_at| due_at <= now) {
+        if index.agenda.has_due() {
             // The writer wakes one for a whole batch; whoever is woken wakes the next.
             self.due.notify_one();
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use super::label::{Label, Stay};
 use super::order::{Order, Parts, What};
 use super::samples::envelope;
 use super::share::Owner;
@@ -22,8 +23,8 @@ const UNCONFIRMED: usize = 12;
 
 type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
 
-/// What is known of a message: its body, and how many attempts were settled.
-type Known = (Vec<u8>, u32);
+/// What is known of a message: its body, how many attempts were settled, and what it waits for.
+pub(super) type Known = (Vec<u8>, u32, Stay);
 
 /// A spool without a thread, and what its users know of it.
 pub(super) struct Model {
@@ -68,30 +69,33 @@ impl Model {
         payload.extend_from_slice(&body[split..]);
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (length as u64, Timestamp::UNIX_EPOCH);
-        let owner = Owner::of(Some("app"));
-        let fingerprint = Some(print(id));
+        let label = Label { owner: Owner::of(Some("app")), ..Label::default() };
+        let (due_at, fingerprint) = (accepted_at, Some(print(id)));
         content::sign(&mut payload, print(id));
         self.refused.insert(id);
-        let what = What::Message { parts, size_bytes, accepted_at, owner, fingerprint, answer };
-        Some((Order::new(id, what, payload), Waiting { id, becomes: Some((body, 0)), answered }))
+        let what =
+            What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint, answer };
+        Some((
+            Order::new(id, what, payload),
+            Waiting { id, becomes: Some((body, 0, Stay::Waiting)), answered },
+        ))
     }
 
-    /// Settles an attempt of a promised message: open still, or gone.
-    pub fn settle(&mut self, id: MessageId, stays: bool) -> (Order, Waiting) {
-        let (body, attempts) = self.promised.remove(&id).unwrap();
+    /// Settles an attempt of a promised message: it stays for this, or is gone.
+    pub fn settle(&mut self, id: MessageId, stays: Option<Stay>) -> (Order, Waiting) {
+        let (body, attempts, stay) = self.promised.remove(&id).unwrap();
         let (answer, answered) = oneshot::channel();
         let attempts = attempts + 1;
         let due_at = Timestamp::UNIX_EPOCH;
-        let what = if stays {
-            What::State { pending: 1, attempts, due_at, answer }
-        } else {
-            What::Tombstone { answer }
+        let what = match stays {
+            Some(stay) => What::State { pending: 1, attempts, due_at, stay, answer },
+            None => What::Tombstone { answer },
         };
         // Whatever the answer will be: until then either may be.
-        self.open.insert(id, (body.clone(), attempts));
-        let becomes = stays.then_some((body, attempts));
+        self.open.insert(id, (body.clone(), attempts, stays.unwrap_or(stay)));
         // A tombstone says nothing but that.
-        let payload = if stays { vec![b'x'; 40] } else { Vec::new() };
+        let payload = if stays.is_some() { vec![b'x'; 40] } else { Vec::new() };
+        let becomes = stays.map(|stay| (body, attempts, stay));
         (Order::new(id, what, payload), Waiting { id, becomes, answered })
     }
 
@@ -155,13 +159,13 @@ impl Model {
         for (id, known) in &self.promised {
             assert_eq!(found.get(id), Some(known), "{id} was promised");
         }
-        for (id, (body, attempts)) in found {
+        for (id, (body, attempts, stay)) in found {
             assert!(!self.gone.contains(&id), "{id} came back");
             if !self.promised.contains_key(&id) {
-                let (known, most) = self.open.get(&id).expect("somebody wrote it");
+                let (known, most, _) = self.open.get(&id).expect("somebody wrote it");
                 assert!(body == *known, "{id} is half");
                 assert!(attempts <= *most, "{id}");
-                self.promised.insert(id, (body, attempts));
+                self.promised.insert(id, (body, attempts, stay));
             }
         }
         for (id, _) in std::mem::take(&mut self.open) {
@@ -250,9 +254,18 @@ pub(super) fn read_all(shared: &Shared) -> BTreeMap<MessageId, Known> {
         let payload = read(entry.message).unwrap();
         body.extend(&payload[content::decode_message(&payload).unwrap().1..]);
         assert_eq!(body.len() as u64, entry.size_bytes);
-        found.insert(*id, (body, entry.attempts));
+        found.insert(*id, (body, entry.attempts, stay(entry.turn)));
     }
     found
+}
+
+/// Returns what a message with this turn waits for.
+pub(super) fn stay(turn: index::Turn) -> Stay {
+    match turn {
+        index::Turn::Held(_) => Stay::Held,
+        index::Turn::Captured => Stay::Captured,
+        index::Turn::Due(_) | index::Turn::Claimed | index::Turn::Damaged => Stay::Waiting,
+    }
 }
 
 /// Runs one seed: batches of everything, trouble now and then, several losses of power.
@@ -273,8 +286,12 @@ fn run(seed: u64, troubles: &[Weather]) -> usize {
                 let ids: Vec<_> = model.promised.keys().copied().collect();
                 let pick = dice.roll(ids.len() as u64 + 1) as usize;
                 match (dice.roll(5), ids.get(pick)) {
-                    (0..=1, Some(id)) => batch.push(model.settle(*id, false)),
-                    (2, Some(id)) => batch.push(model.settle(*id, true)),
+                    (0..=1, Some(id)) => batch.push(model.settle(*id, None)),
+                    (2, Some(id)) => {
+                        let stay = [Stay::Waiting, Stay::Held, Stay::Captured];
+                        let stay = stay[dice.roll(3) as usize];
+                        batch.push(model.settle(*id, Some(stay)));
+                    }
                     (_, _) => {
                         let length = dice.roll(600) as usize;
                         batch.extend(model.put(length, &mut dice));
@@ -342,7 +359,7 @@ fn space_is_given_back_although_one_old_message_stays() {
         let new = model.put(500, &mut dice).unwrap();
         let id = new.1.id;
         model.run(vec![new]);
-        let end = model.settle(id, false);
+        let end = model.settle(id, None);
         model.run(vec![end]);
     }
     model.do_chores();

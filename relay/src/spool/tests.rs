@@ -1,5 +1,7 @@
 //! The spool as its users see it, on a real folder.
 
+mod staying;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -251,16 +253,18 @@ async fn operators_list_find_and_remove() {
     for name in ["ann", "bob", "Anna"] {
         ids.push(spool.draft(envelope(name)).unwrap().commit().await.unwrap());
     }
-    let first = spool.list(&Filter::default(), 2).await;
+    let from_start = Stretch::default();
+    let first = spool.list(Filter::default(), from_start, 2).await.unwrap();
     assert_eq!(first.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids[..2]);
-    let rest = spool.list(&Filter { after: first.next, ..Filter::default() }, 2).await;
+    let rest = spool.list(Filter::default(), first.next.unwrap(), 2).await.unwrap();
     assert_eq!(rest.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids[2..]);
     assert_eq!(rest.next, None);
-    let found = spool.list(&Filter { sender: Some("ann".into()), ..Filter::default() }, 9).await;
+    let ann = Filter { sender: Some("ann".into()), ..Filter::default() };
+    let found = spool.list(ann, from_start, 9).await.unwrap();
     assert_eq!(found.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
     assert_eq!(found.messages[0].place, Place::Waiting);
     let elsewhere = Filter { domain: Some("example.org".into()), ..Filter::default() };
-    assert_eq!(spool.list(&elsewhere, 9).await.messages, []);
+    assert_eq!(spool.list(elsewhere, from_start, 9).await.unwrap().messages, []);
     spool.remove(ids[0]).await.unwrap();
     assert_eq!(spool.remove(ids[0]).await, Err(StoreError::Gone));
     assert_eq!(spool.retry(ids[0]), Err(StoreError::Gone));
@@ -283,7 +287,7 @@ async fn a_damaged_message_is_set_aside_and_the_others_go_on() {
     let named = home.events();
     assert!(matches!(&named[..], [Event::SpoolDamaged { place, .. }] if *place == bad.to_string()));
     assert!(matches!(spool.show(bad).await, Err(StoreError::Damaged(_))));
-    let page = spool.list(&Filter::default(), 9).await;
+    let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
     assert_eq!(page.messages[0].place, Place::Damaged);
     spool.remove(bad).await.unwrap();
     assert_eq!(spool.status().unwrap().damaged, 0);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::mail::message::MessageId;
@@ -236,7 +237,7 @@ impl Committer {
         let entry = index.entries.get(&order.id);
         match &order.what {
             What::Part { number, .. } => Ok(Kind::Part { number: *number }),
-            What::Message { parts, size_bytes, accepted_at, owner, .. } => {
+            What::Message { parts, size_bytes, accepted_at, due_at, label, .. } => {
                 let is_lost = |part: &Location| {
                     let tally = index.segments.get(&part.segment);
                     tally.is_none_or(|tally| tally.standing == Standing::Failed)
@@ -245,18 +246,21 @@ impl Committer {
                     let problem = "a part of the message may not be on disk";
                     return Err(StoreError::Failed(problem.to_owned()));
                 }
+                let parts = u16::try_from(parts.locations().len());
                 Ok(Kind::Message {
-                    parts: parts.locations().len() as u32,
+                    parts: parts.map_err(|_| StoreError::TooLarge)?,
                     size_bytes: *size_bytes,
                     accepted_at: accepted_at.as_microsecond(),
-                    owner: *owner,
+                    delay_s: delay_s(*accepted_at, *due_at),
+                    label: *label,
                 })
             }
-            What::State { pending, attempts, due_at, .. } => entry
+            What::State { pending, attempts, due_at, stay, .. } => entry
                 .map(|_| Kind::State {
                     pending: *pending,
                     attempts: *attempts,
                     due_at: due_at.as_microsecond(),
+                    stay: *stay,
                 })
                 .ok_or(StoreError::Gone),
             What::Tombstone { .. } => {
@@ -329,6 +333,12 @@ impl Committer {
             }
         }
     }
+}
+
+/// Returns for how long a message is held back at first, whole seconds: never too short.
+fn delay_s(accepted_at: Timestamp, due_at: Timestamp) -> u32 {
+    let micros = due_at.as_microsecond().saturating_sub(accepted_at.as_microsecond());
+    u32::try_from(micros.max(0).cast_unsigned().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// Lets those who were just answered bring their next order before the flush begins; only if

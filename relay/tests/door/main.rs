@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use client::Client;
 use relay::config::{self, Config, ListenerTls};
 use relay::event::Event;
+use relay::history::{Fact, History, Line};
 use relay::journal::Journal;
 use relay::net::conduct::Conduct;
 use relay::net::inbound::{Door, serve};
@@ -65,7 +66,7 @@ impl House {
         let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).unwrap();
         std::fs::write(&config.tls.certificate, made.cert.pem()).unwrap();
         std::fs::write(&config.tls.key, made.signing_key.serialize_pem()).unwrap();
-        let journal = Journal::memory();
+        let journal = Journal::memory().with_history(history(&folder));
         let users = path(&folder, "users.toml");
         let password = users::add(&users, "joe", Password::Made).unwrap().unwrap();
         let spool = Spool::open(&config.spool, |event| panic!("{event:?}")).unwrap();
@@ -122,6 +123,12 @@ impl House {
     }
 }
 
+fn history(folder: &TempDir) -> History {
+    let keep = Duration::from_secs(24 * 3600);
+    let config = config::History { path: path(folder, "history"), keep, size_bytes: 1 << 30 };
+    History::open(&config, |_| {}).unwrap()
+}
+
 fn config() -> Config {
     Config::parse(include_str!("../session/sallyport.toml")).unwrap()
 }
@@ -172,6 +179,16 @@ async fn a_message_goes_through_starttls_and_login_into_the_spool() {
     assert!(!received.contains("joe") && !received.contains("a@"), "no login: {received}");
     let events = house.journal.take();
     assert!(matches!(&events[..], [Event::Accepted { recipients: 1, .. }]), "{events:?}");
+    let kept = house.journal.history().search(claim.id(), None).await.unwrap().unwrap().lines;
+    let [Line { fact: Fact::Received { came, envelope, size_bytes }, at, .. }] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    assert_eq!(**envelope, *claim.envelope());
+    assert_eq!((came.peer, came.mechanism.as_deref()), (CLIENT, Some("PLAIN")));
+    assert_eq!(came.tls.as_deref(), Some("TLSv1.3, TLS13_AES_256_GCM_SHA384"));
+    assert_eq!(*size_bytes, MESSAGE.len() as u64 - 1, "a dot was taken off");
+    let times = [Some(came.accepted_at), came.secured_at, came.logged_in_at, Some(*at)];
+    assert!(times.is_sorted(), "{times:?}");
     drop(house.folder);
 }
 

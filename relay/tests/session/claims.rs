@@ -1,23 +1,33 @@
 //! Claims about every input, not about one: a session never panics, never waits for ever, and never
 //! says or holds more than its bounds.
 
-use crate::desk::{Desk, JOE};
+use crate::desk::{Desk, JOE, plain};
 use proptest::prelude::*;
 use relay::event::Event;
 use relay::mail::envelope::Body;
 use relay::session::{TlsStart, Xclient};
 use relay::smtp::address::ReversePath;
+use relay::smtp::extension::Extensions;
 
 /// The most that one line, or one piece of a message, can make a session say: an answer to EHLO.
 const SAID_PER_LINE: usize = 300;
 
 fn ready() -> Desk {
-    let mut desk = Desk::new(crate::desk::config(""), TlsStart::Starttls);
+    ready_as("joe")
+}
+
+fn ready_as(login: &str) -> Desk {
+    let config = crate::desk::config("");
+    let mut desk = Desk::with(config, TlsStart::Starttls, |facts| {
+        if login == "few" {
+            facts.extensions = Extensions::ALL;
+        }
+    });
     desk.send(b"EHLO client.example.net\r\n", usize::MAX);
     desk.send(b"STARTTLS\r\n", usize::MAX);
     desk.secured();
     desk.send(b"EHLO client.example.net\r\n", usize::MAX);
-    desk.send(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), usize::MAX);
+    desk.send(format!("AUTH PLAIN {}\r\n", plain(login)).as_bytes(), usize::MAX);
     assert!(desk.sent.ends_with("235 2.7.0 Authentication succeeded\r\n"), "{}", desk.sent);
     desk.sent.clear();
     desk
@@ -73,6 +83,39 @@ fn the_envelope_says_what_the_body_is_whatever_was_declared() {
             let desk = deliver_as(parameters, &message, step);
             assert_eq!(desk.stored[0].0.body, body, "{text} {parameters}");
         }
+    }
+}
+
+#[test]
+fn mail_in_utf8_is_traced_as_such_and_kept_to_the_octet() {
+    let mut desk = ready_as("few");
+    let group = "MAIL FROM:<joe@example.net> SMTPUTF8\r\n\
+                 RCPT TO:<d\u{fc}@example.com>\r\nDATA\r\n";
+    desk.send(group.as_bytes(), usize::MAX);
+    desk.send("From: J\u{f6} <joe@example.net>\r\n\r\nhi\r\n.\r\n".as_bytes(), 3);
+    let (envelope, stored) = &desk.stored[0];
+    let stored = std::str::from_utf8(stored).unwrap();
+    assert!(stored.contains("\r\n\tby relay.example.net with UTF8SMTPSA id "), "{stored}");
+    assert!(stored.ends_with("From: J\u{f6} <joe@example.net>\r\n\r\nhi\r\n"), "{stored}");
+    assert_eq!((envelope.body, envelope.recipients[0].local()), (Body::EightBit, "d\u{fc}"));
+}
+
+#[test]
+fn the_envelope_has_the_priority_that_the_policy_grants() {
+    for (login, parameters, priority) in [
+        ("few", "", Some(2)),
+        ("few", " MT-PRIORITY=9", Some(2)),
+        ("few", " MT-PRIORITY=-4", Some(-4)),
+        ("joe", "", None),
+    ] {
+        let mut desk = ready_as(login);
+        let group = format!(
+            "MAIL FROM:<joe@example.net>{parameters}\r\nRCPT TO:<a@example.com>\r\nDATA\r\n"
+        );
+        desk.send(group.as_bytes(), usize::MAX);
+        desk.send(b"From: joe@example.net\r\n\r\nhi\r\n.\r\n", usize::MAX);
+        let given = desk.stored[0].0.terms.priority.map(i8::from);
+        assert_eq!(given, priority, "{login} {parameters}");
     }
 }
 

@@ -41,7 +41,9 @@ fn read_lines(pieces: &[&[u8]], awaited: Awaited) -> Vec<Result<Vec<u8>, LineErr
 
 /// The slow and obvious reading of one line, its line feed included.
 fn slow_line(line: &[u8], limit: usize) -> Result<Vec<u8>, LineError> {
-    let announces = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
+    let begins =
+        |word: &[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let announces = begins(b"BDAT");
     match line {
         [text @ .., b'\r', b'\n']
             if announces
@@ -55,6 +57,7 @@ fn slow_line(line: &[u8], limit: usize) -> Result<Vec<u8>, LineError> {
             }
             Ok(text.to_vec())
         }
+        [.., b'\r', b'\n'] if begins(b"AUTH ") => Err(LineError::ResponseTooLong),
         [.., b'\r', b'\n'] => Err(LineError::TooLong),
         _ => Err(LineError::BareLineFeed),
     }

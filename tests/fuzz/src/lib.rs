@@ -12,6 +12,7 @@
 //! parameters  what MAIL and RCPT say behind the path
 //! body        the end of a message, and the octets before it
 //! header      header sections, as they come and as they travel on
+//! convert     8-bit and binary messages, made 7-bit
 //! ```
 //!
 //! Not here: what one known input must do, which is for dialogues and tables.
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod convert;
 mod cut;
 #[path = "../../../relay/tests/session/desk.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the desk of the session's own tests")]
@@ -40,7 +42,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "session", claim: session::goes_alike_however_it_is_cut },
     Target { name: "sasl", claim: sasl::ends_in_step },
     Target { name: "line", claim: cut::lines_are_those_of_the_slow_reading },
@@ -48,6 +50,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "parameters", claim: parameters::mean_the_same_in_any_order },
     Target { name: "body", claim: cut::a_body_is_that_of_the_slow_reading },
     Target { name: "header", claim: message::a_section_travels_on_whole },
+    Target { name: "convert", claim: convert::is_seven_bit_and_reads_the_same },
 ];
 
 impl Target {

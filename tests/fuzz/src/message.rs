@@ -5,6 +5,7 @@ use relay::mail::header::{
     Collected, HeaderCollector, HeaderFault, HeaderLimits, HeaderSection, Trace,
 };
 use relay::mail::message::MessageId;
+use relay::smtp::address::Charset;
 
 use crate::cut::{lengths, pieces};
 
@@ -34,7 +35,9 @@ fn collect(
     for piece in pieces {
         match collector.push(piece) {
             Collected::More => before += piece.len(),
-            Collected::Complete(place) => return Some((collector.read(), before + place)),
+            Collected::Complete(place) => {
+                return Some((collector.read(Charset::Utf8), before + place));
+            }
             Collected::TooLarge => return Some((Err(HeaderFault::TooLarge), 0)),
         }
     }

@@ -255,7 +255,7 @@ impl Keeper {
             self.restore_tables();
             return Err(told(&error));
         }
-        self.pending.restart = left_out.map(str::to_owned);
+        self.pending.restart = left_out;
         if let Some(problem) = self.pending.restart.clone() {
             self.trouble(&problem);
         }

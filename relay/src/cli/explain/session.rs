@@ -76,6 +76,8 @@ struct Spoken {
     quota: Option<String>,
     sessions: Option<usize>,
     route: Option<String>,
+    priority: Option<i8>,
+    capture: Option<bool>,
 }
 
 /// Whether a sender or a recipient is permitted.
@@ -86,6 +88,8 @@ struct Answer {
     why: Option<String>,
     /// Where the mail goes next.
     route: Option<String>,
+    /// Whether the mail is kept instead of sent.
+    captured: bool,
     /// Who was asked about, or who the postmaster is.
     #[serde(rename = "address")]
     about: String,
@@ -103,7 +107,7 @@ impl Permitted {
             sender: asked.sender.as_ref().map(|sender| {
                 let why = check_sender(config, client, sender).err().map(|why| why.to_string());
                 let about = sender.mailbox().map_or_else(|| "<>".to_owned(), ToString::to_string);
-                Answer { permitted: why.is_none(), why, route: None, about }
+                Answer { permitted: why.is_none(), why, route: None, captured: false, about }
             }),
             recipient: asked.recipient.clone().map(|recipient| {
                 let about = match &recipient {
@@ -112,8 +116,10 @@ impl Permitted {
                 };
                 let way = way_to(config, client, recipient);
                 let why = way.as_ref().err().map(ToString::to_string);
-                let route = way.ok().map(|(_, route)| route.name.clone());
-                Answer { permitted: why.is_none(), why, route, about }
+                let route = way.ok().map(|(_, route)| route);
+                let captured = route.is_some_and(|route| permit.captures(route));
+                let route = route.map(|route| route.name.clone());
+                Answer { permitted: why.is_none(), why, route, captured, about }
             }),
             message_size_bytes: limits.message_size_bytes,
             recipients_per_message: limits.recipients,
@@ -164,6 +170,8 @@ impl Spoken {
             quota: policy.quota.map(|quota| quota.to_string()),
             sessions: policy.sessions,
             route: policy.route.clone(),
+            priority: policy.priority.map(i8::from),
+            capture: policy.capture,
         }
     }
 
@@ -177,22 +185,31 @@ impl Spoken {
         let amounts: Vec<_> = amounts.map(|amount| format!(", {amount} recipients")).collect();
         let sessions = self.sessions.map(|most| format!(", {most} sessions at a time"));
         let route = self.route.as_ref().map(|route| format!(", by route {route}"));
+        let capture = match self.capture {
+            Some(true) => ", and its mail is captured",
+            Some(false) => ", and its mail is sent",
+            None => "",
+        };
+        let priority = self.priority.map(|most| format!(", with a priority of at most {most}"));
         format!(
-            "Its {} may send as {}{}{}{}{}.",
+            "Its {} may send as {}{}{}{}{}{}{}.",
             self.who,
             nobody(&self.senders),
             to.unwrap_or_default(),
             amounts.concat(),
             sessions.unwrap_or_default(),
-            route.unwrap_or_default()
+            route.unwrap_or_default(),
+            priority.unwrap_or_default(),
+            capture
         )
     }
 }
 
 impl Answer {
     fn sentence(&self, how: &str) -> String {
-        let Self { about, route, why, .. } = self;
-        let route = route.as_ref().map(|route| format!(", by route {route}")).unwrap_or_default();
+        let Self { about, route, captured, why, .. } = self;
+        let by = if *captured { "captured instead of sent by route" } else { "by route" };
+        let route = route.as_ref().map(|route| format!(", {by} {route}")).unwrap_or_default();
         match why {
             None => format!("It may send {how} {about}{route}."),
             Some(why) => format!("It may not send {how} {about}: {why}."),
@@ -219,7 +236,7 @@ mod tests {
             [[policy]]\ntag = \"web\"\nsenders = [\"@example.net\", \"<>\"]\nrate = \"600/min\"\n\
             quota = \"20000/d\"\nexpire = \"36h\"\n\
             [[policy]]\nlogin = \"app\"\nsenders = [\"news@example.net\"]\n\
-            recipients = [\"@example.com\"]\nroute = \"slow\"\nmessage-size = \"1MiB\"\nsessions = 7\n\
+            recipients = [\"@example.com\"]\nroute = \"slow\"\npriority = -2\nmessage-size = \"1MiB\"\nsessions = 7\n\
             [[route]]\nname = \"slow\"\nhosts = [\"mx.example.com:25\"]\n";
         Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"))
     }
@@ -239,7 +256,7 @@ mod tests {
             Permitted::of(&config(), Some("web"), &asked).sentences(),
             [
                 "Its login app may send as news@example.net to @example.com, 7 sessions at a time, \
-                 by route slow.",
+                 by route slow, with a priority of at most -2.",
                 "Its tag web may send as @example.net, <>, 600/min recipients, 20000/d recipients.",
                 "It may send as news@example.net.",
                 "It may send to a@example.com, by route slow.",
@@ -286,6 +303,39 @@ mod tests {
             assert_eq!(why(&permitted.recipient).as_deref(), recipient_why, "{row}");
             let is_permitted = permitted.sender.map(|answer| answer.permitted);
             assert_eq!(is_permitted, Some(sender_why.is_none()), "{row}");
+        }
+    }
+
+    #[test]
+    fn mail_that_would_be_captured_is_told() {
+        let text = "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n\
+            [gate]\ninterfaces = [\"eth0\"]\n[[listener]]\naddress = \"[::]:2525\"\n\
+            [[policy]]\ntag = \"web\"\nsenders = [\"*\"]\n\
+            [[policy]]\nlogin = \"app\"\nsenders = [\"*\"]\ncapture = true\n\
+            [[route]]\nname = \"slow\"\ndefault = true\nhosts = [\"mx.example.com:25\"]\n\
+            [[route]]\nname = \"kept\"\ndomains = [\"example.org\"]\ncapture = true\n";
+        let config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        for (login, to, words) in [
+            (None, "a@example.com", "It may send to a@example.com, by route slow."),
+            (
+                None,
+                "a@example.org",
+                "It may send to a@example.org, captured instead of sent by route kept.",
+            ),
+            (
+                Some("app"),
+                "a@example.com",
+                "It may send to a@example.com, captured instead of sent by route slow.",
+            ),
+            (
+                Some("app"),
+                "a@example.com",
+                "Its login app may send as *, and its mail is captured.",
+            ),
+        ] {
+            let asked = asked(login, "b@example.net", to);
+            let said = Permitted::of(&config, Some("web"), &asked).sentences();
+            assert!(said.iter().any(|line| line == words), "{words}: {said:?}");
         }
     }
 

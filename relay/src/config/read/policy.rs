@@ -1,5 +1,6 @@
 //! `[[policy]]`: every key and its bounds.
 
+use super::route::check_waits;
 use super::{GIB, KIB, NAME_MAX, SECOND, TAG_MAX, size};
 use crate::config::raw::{Presence, Table};
 use crate::config::{Policy, RECIPIENTS_MAX, Who, unit};
@@ -16,11 +17,21 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
     let recipients_per_message =
         table.optional("recipients-per-message", unit::count(1..=RECIPIENTS_MAX)).map(size);
     let sessions = table.optional("sessions", unit::count(1..=100_000)).map(size);
+    let retry_after = table.optional_list("retry-after", unit::duration);
     let expire = table.optional("expire", unit::duration);
+    let delay_report = table.optional("delay-report", unit::duration);
     let route = table.optional("route", unit::short(NAME_MAX));
+    let priority = table.optional("priority", unit::priority);
+    let capture = table.optional("capture", unit::truth);
     let auto_ban = table.optional("auto-ban", unit::truth);
     if login.is_some() && auto_ban.is_some() {
         table.report("auto-ban", "a ban shuts out a source, not a login: write it for a tag");
+    }
+    if let Some(waits) = &retry_after {
+        check_waits(table, "retry-after", waits);
+        if waits.is_empty() {
+            table.report("retry-after", "name at least one wait, or leave the key out");
+        }
     }
     if expire.is_some_and(|expire| expire < SECOND) {
         table.report("expire", "mail lives at least a second");
@@ -42,8 +53,12 @@ pub(super) fn policy(table: &Table<'_>) -> Option<Policy> {
         message_size_bytes,
         recipients_per_message,
         sessions,
+        retry_after,
         expire,
+        delay_report,
         route,
+        priority,
+        capture,
         auto_ban,
     })
 }

@@ -1,8 +1,13 @@
-//! `[[route]]` and `[retry]`.
+//! `[[route]]`, `[capture]` and `[retry]`.
 
-use super::{DAY, MINUTE, NAME_MAX, SECOND, size, unit};
+use std::time::Duration;
+
+use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{Retry, Route, RouteLogin, RouteTls};
+use crate::config::{Capture, Retry, Route, RouteLogin, RouteTls};
+
+/// The most waits between attempts that are named.
+const WAITS_MAX: usize = 100;
 
 /// Reads a `[[route]]`.
 pub(super) fn route(table: &Table<'_>) -> Option<Route> {
@@ -18,10 +23,13 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         user.zip(password_file).map(|(user, password_file)| RouteLogin { user, password_file })
     });
     let name = table.required("name", unit::short(NAME_MAX));
+    let capture = table.or("capture", false, unit::truth);
+    let presence = if capture { Presence::Optional } else { Presence::Required };
     Some(Route {
         default: table.or("default", false, unit::truth),
         domains: table.list("domains", Presence::Optional, unit::domain),
-        hosts: table.list("hosts", Presence::Required, unit::next_hop),
+        capture,
+        hosts: table.list("hosts", presence, unit::next_hop),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
         login: login.flatten(),
@@ -29,6 +37,16 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         timeout: table.or("timeout", 5 * MINUTE, unit::duration),
         name: name?,
     })
+}
+
+/// Reads `[capture]`.
+pub(super) fn capture(table: &Table<'_>) -> Capture {
+    let capture = Capture {
+        keep: table.or("keep", 7 * DAY, unit::duration),
+        size_bytes: table.or("size", GIB, unit::size(MIB..=1 << 40)),
+    };
+    table.finish();
+    capture
 }
 
 /// Reads `[retry]`.
@@ -39,10 +57,20 @@ pub(super) fn retry(table: &Table<'_>) -> Retry {
     } else {
         written
     };
-    let retry = Retry { after, expire: table.or("expire", 5 * DAY, unit::duration) };
-    if retry.after.iter().any(|wait| *wait < SECOND) {
-        table.report("after", "a wait is at least a second");
-    }
+    let expire = table.or("expire", 5 * DAY, unit::duration);
+    let delay_report = table.or("delay-report", 4 * HOUR, unit::duration);
+    let retry = Retry { after, expire, delay_report };
+    check_waits(table, "after", &retry.after);
     table.finish();
     retry
+}
+
+/// Checks the waits between attempts.
+pub(super) fn check_waits(table: &Table<'_>, key: &str, waits: &[Duration]) {
+    if waits.iter().any(|wait| *wait < SECOND) {
+        table.report(key, "a wait is at least a second");
+    }
+    if waits.len() > WAITS_MAX {
+        table.report(key, &format!("at most {WAITS_MAX} waits are named; the last one repeats"));
+    }
 }

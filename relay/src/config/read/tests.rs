@@ -115,6 +115,7 @@ fn each_problem_is_named_with_place_and_remedy() {
         ("[[gate.allow]]\ntag = \"t\"", "line 3, column 1: gate.allow.cidr: this key is required"),
         ("[limits]\nidle = \"5x\"", "line 4, column 8: limits.idle: \"5x\" is no duration"),
         ("[limits]\nmessage-size = \"1TiB\"", "column 16: limits.message-size: expected a size"),
+        ("[history]\nkeep = \"12h\"", "line 4, column 8: history.keep: write 1d or more, or 0d"),
         ("[limits]\nerrors = 0", "limits.errors: 0 is not within 1 to 1000"),
         (
             "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients = [\"<>\"]",
@@ -127,6 +128,14 @@ fn each_problem_is_named_with_place_and_remedy() {
         (
             "[[policy]]\ntag = \"t\"\nsenders = []\nexpire = \"0s\"",
             "line 6, column 10: policy.expire: mail lives at least a second",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nretry-after = []",
+            "line 6, column 15: policy.retry-after: name at least one wait",
+        ),
+        (
+            "[[policy]]\ntag = \"t\"\nsenders = []\nretry-after = [\"1m\", \"1ms\"]",
+            "policy.retry-after: a wait is at least a second",
         ),
         (
             "[[policy]]\ntag = \"t\"\nsenders = []\nrecipients-per-message = 3001",
@@ -152,6 +161,15 @@ fn each_problem_is_named_with_place_and_remedy() {
             "[[listener]]\naddress = \"[::]:465\"\nclient-certificates = \"required\"",
             "line 5, column 23: listener.client-certificates: name the authority that signs them",
         ),
+        (
+            "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"\nkey-file = \"/k\"\n\
+             [[dkim]]\ndomain = \"A.example\"\nselector = \"S\"\nkey-file = \"/k\"",
+            "line 9, column 12: dkim.selector: \"s\" of a.example is named twice",
+        ),
+        (
+            "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"\nkey-file = \"k.pem\"",
+            "line 6, column 12: dkim.key-file: expected an absolute path",
+        ),
         ("[[tls.also]]\ncertificate = \"/c\"", "tls.also.key: this key is required"),
         (
             "[[listener]]\naddress = \"[::]:465\"\nproxy = [\"192.0.2.8/24\"]",
@@ -160,6 +178,10 @@ fn each_problem_is_named_with_place_and_remedy() {
         (
             "[[listener]]\naddress = \"[::]:465\"\nxclient = [\"::1\", \"::/0\"]",
             "line 5, column 11: listener.xclient: everybody could choose the address",
+        ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = []\ndomains = [\"192.0.2.1\"]",
+            "line 6, column 12: route.domains: expected a domain name",
         ),
         ("hostname = \"twice.example.net\"", "line 3, column 1: duplicate key"),
         ("[gate", "line 3, column"),

@@ -2,6 +2,7 @@
 
 mod driven;
 mod foreign;
+mod held;
 mod misbehaviour;
 
 use driven::{Driven, parcel, ready, terms};

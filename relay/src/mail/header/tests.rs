@@ -18,7 +18,7 @@ fn trace() -> Trace<'static> {
 }
 
 fn read(section: &str) -> Result<HeaderSection, HeaderFault> {
-    HeaderSection::read(section.as_bytes().to_vec(), LIMITS)
+    HeaderSection::read(section.as_bytes().to_vec(), LIMITS, Charset::Ascii)
 }
 
 fn travels_as(section: &str) -> String {
@@ -66,6 +66,16 @@ fn the_authors_are_all_addresses_of_from_and_sender() {
         let found: Vec<String> = section.authors().map(ToString::to_string).collect();
         assert_eq!(found, *authors);
     }
+}
+
+#[test]
+fn authors_are_read_in_utf8_where_they_may_be() {
+    let section = "From: J\u{f6}rg <j\u{f6}@b\u{fc}cher.example>\r\n";
+    let read = |charset| HeaderSection::read(section.as_bytes().to_vec(), LIMITS, charset);
+    assert_eq!(read(Charset::Ascii).map(drop), Err(HeaderFault::From));
+    let section = read(Charset::Utf8).unwrap();
+    let found: Vec<_> = section.authors().map(ToString::to_string).collect();
+    assert_eq!(found, ["j\u{f6}@b\u{fc}cher.example"]);
 }
 
 #[test]

@@ -11,10 +11,12 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::Door;
 use super::stream::Stream;
+use super::tale::Tale;
 use crate::config::ClientCertificates;
 use crate::mail::envelope::Envelope;
 use crate::mail::fingerprint::Fingerprint;
 use crate::net::sessions::{Place, Signal};
+use crate::net::way::way_of;
 use crate::policy::permit::{Client, Permit};
 use crate::session::{Action, Ahead, Proof, Room, Session, StoreFailure, Verdict, Wanted};
 use crate::spool::{Draft, StoreError};
@@ -32,6 +34,7 @@ pub(super) struct Connection<'a> {
     certificates: ClientCertificates,
     door: &'a Door,
     draft: Option<Draft>,
+    tale: Tale,
     out: String,
 }
 
@@ -50,10 +53,11 @@ impl<'a> Connection<'a> {
         place: Place,
         certificates: ClientCertificates,
         door: &'a Door,
+        tale: Tale,
     ) -> Self {
         let (stream, signal) = (Stream::Clear(socket), place.signal());
         let (draft, out) = (None, String::new());
-        Self { stream, session, place, signal, certificates, door, draft, out }
+        Self { stream, session, place, signal, certificates, door, draft, tale, out }
     }
 
     /// Serves the client to the end. What a session does now and then is boxed while it does it: an
@@ -108,6 +112,7 @@ impl<'a> Connection<'a> {
             Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),
             Action::Amend(envelope) => {
+                self.tale.begun(&envelope);
                 if let Some(draft) = &mut self.draft {
                     draft.amend(&envelope);
                 }
@@ -115,7 +120,10 @@ impl<'a> Connection<'a> {
             Action::Append(octets) => self.append(&octets).await,
             Action::Commit(fingerprint) => self.commit(fingerprint).await?,
             Action::Abandon => self.draft = None,
-            Action::Report(event) => self.door.journal.write(event),
+            Action::Report(event) => {
+                self.tale.heard(&event);
+                self.door.journal.write(event);
+            }
             Action::Offended(offence) => self.door.conduct.offended(self.place.source(), offence),
             Action::Send(_) | Action::Confirmed(_) | Action::Close => {}
         }
@@ -133,7 +141,9 @@ impl<'a> Connection<'a> {
         let handshake = self.meanwhile(stream.secure(config)).await;
         self.stream = stream;
         if let Came::Done(made) = handshake {
-            self.session.secured(made?, Instant::now());
+            let channel = made?;
+            self.tale.secured(&channel.description);
+            self.session.secured(channel, Instant::now());
         }
         Ok(())
     }
@@ -152,6 +162,9 @@ impl<'a> Connection<'a> {
         let (door, source) = (self.door, self.place.source());
         if let Came::Done(verdict) = self.meanwhile(door.logins.verify(source, proof)).await {
             let verdict = self.seated(verdict);
+            if matches!(verdict, Verdict::Granted(_)) {
+                self.tale.logged_in(self.session.mechanism());
+            }
             // What follows in the same piece is the login's already.
             self.session.set_room(self.room());
             self.session.verified(verdict, Instant::now());
@@ -171,7 +184,9 @@ impl<'a> Connection<'a> {
     }
 
     fn begin(&mut self, envelope: Envelope) {
-        match self.door.spool.draft(envelope) {
+        self.tale.begun(&envelope);
+        let way = way_of(&self.door.config, &envelope);
+        match self.door.spool.draft(envelope).map(|draft| draft.toward(way)) {
             Ok(draft) => {
                 self.session.begun(draft.id(), Instant::now());
                 self.draft = Some(draft);
@@ -302,6 +317,8 @@ fn failure(error: &StoreError) -> StoreFailure {
         | StoreError::TooLarge
         | StoreError::Newer { .. }
         | StoreError::Locked
+        | StoreError::Held
+        | StoreError::Captured
         | StoreError::Closed => StoreFailure::Failed,
     }
 }

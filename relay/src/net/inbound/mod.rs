@@ -3,6 +3,7 @@
 mod connection;
 mod proxied;
 mod stream;
+mod tale;
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::config::{Config, Listener, ListenerTls};
 use crate::delivery;
 use crate::event::Event;
+use crate::history::Came;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::login::Logins;
@@ -30,6 +32,7 @@ use crate::spool::Spool;
 
 use connection::Connection;
 use proxied::NoHeader;
+use tale::Tale;
 
 /// How long the loop waits when the process has no descriptor or memory for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -146,7 +149,7 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
                 return;
             }
             let front = Arc::clone(front);
-            let caller = Caller { peer, tag };
+            let caller = Caller { peer, tag, accepted_at: Timestamp::now() };
             tokio::spawn(async move { attend(socket, caller, place, &front).await });
         }
         Err(why) => turn_away(&socket, why, front),
@@ -160,10 +163,25 @@ fn tagged(tag: Option<&str>, config: &Config) -> Option<Tagged> {
     Some(Tagged { tag: tag.to_owned(), most })
 }
 
-/// Who is at the other end of a connection, and the tag of the entry that admitted it.
+/// Who is at the other end of a connection, the tag of the entry that admitted it, and since when.
 struct Caller {
     peer: IpAddr,
     tag: Option<String>,
+    accepted_at: Timestamp,
+}
+
+impl Caller {
+    fn came(&self, listener: &Listener) -> Came {
+        Came {
+            accepted_at: self.accepted_at,
+            listener: listener.address,
+            peer: self.peer,
+            secured_at: None,
+            tls: None,
+            logged_in_at: None,
+            mechanism: None,
+        }
+    }
 }
 
 async fn attend(mut socket: TcpStream, caller: Caller, mut place: Place, front: &Front) {
@@ -178,10 +196,11 @@ async fn attend(mut socket: TcpStream, caller: Caller, mut place: Place, front: 
     }
     // A reply is one write: waiting for more of it would only cost a round trip.
     let _ = socket.set_nodelay(true);
+    let tale = Tale::new(front.door.journal.history(), caller.came(&front.listener));
     let session = session(caller, place.source(), front);
     // An error is the client's going away, which is no event; its draft goes with it.
     let certificates = front.listener.client_certificates;
-    let connection = Connection::new(socket, session, place, certificates, &front.door);
+    let connection = Connection::new(socket, session, place, certificates, &front.door, tale);
     let _ = Box::new(connection).run().await;
 }
 
@@ -214,7 +233,7 @@ fn names(networks: &[IpNetwork], address: IpAddr) -> bool {
 }
 
 /// Begins a session for the client at `source`.
-fn session(Caller { peer, tag }: Caller, source: IpAddr, front: &Front) -> Session {
+fn session(Caller { peer, tag, .. }: Caller, source: IpAddr, front: &Front) -> Session {
     let Front { listener, door, .. } = front;
     let tls = match (listener.tls, &door.tls) {
         (ListenerTls::Implicit, _) => TlsStart::Implicit,

@@ -9,7 +9,7 @@ mod shown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{CommonState, ServerConfig};
 
 use crate::config::{self, ClientCertificates, Config};
 use crate::event::Event;
@@ -103,9 +103,9 @@ fn load(files: &config::Tls, journal: &Journal) -> Result<Modes, TlsError> {
     Ok(modes)
 }
 
-/// Returns protocol version and cipher suite of a connection, as trace headers show them.
+/// Returns protocol version and cipher suite of a connection from either end, as trace headers show them.
 #[must_use]
-pub fn describe(connection: &ServerConnection) -> String {
+pub fn describe(connection: &CommonState) -> String {
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

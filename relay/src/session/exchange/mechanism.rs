@@ -71,6 +71,11 @@ const MECHANISMS: [(&str, Mechanism, &[Registered]); 9] = [
     ("LOGIN", Mechanism::Login, &[LOGIN]),
 ];
 
+/// Returns the name of a mechanism, as we write it, if there is one of this name.
+pub(in crate::session) fn known(name: &str) -> Option<&'static str> {
+    MECHANISMS.iter().find(|(known, _, _)| *known == name).map(|(known, _, _)| *known)
+}
+
 impl Mechanism {
     /// Returns the mechanism of this name, upper case, if a session with these means offers it.
     pub(super) fn named(name: &str, means: &Means) -> Option<Self> {

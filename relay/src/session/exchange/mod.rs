@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::policy::credential::StoredKeys;
 pub use mechanism::Tokens;
 use mechanism::{Binding, Mechanism};
-pub(super) use mechanism::{Means, offered};
+pub(super) use mechanism::{Means, known, offered};
 pub use proof::{Credentials, Proof, Token, TokenMechanism, Wanted};
 use scram::{ClientFirst, Offers, ScramFault};
 use server::{Next, Server, Shown, Told};
@@ -292,6 +292,10 @@ fn prove(mechanism: Mechanism, shown: Shown, means: Means) -> Result<Proof, Exch
     match mechanism {
         Mechanism::Plain | Mechanism::Login => {
             let (login, password) = (login.ok_or(missing)?, password.ok_or(missing)?);
+            // RFC 4616, section 2: UTF-8. No stored password could be meant by anything else.
+            if std::str::from_utf8(&password).is_err() {
+                return Err(missing);
+            }
             Ok(Proof::Password(Credentials { login, password, acts_as }))
         }
         Mechanism::External => Ok(Proof::Certificate { names: means.names, acts_as }),

@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::config::RouteTls;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::login::Credentials;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::terms::{Terms, Timeouts};
-use crate::delivery::transaction::Parcel;
-use crate::mail::envelope::Body;
+use crate::mail::envelope::{self, Body};
 use crate::smtp::address::ReversePath;
 
+/// The time of day of every attempt; only differences matter.
+pub(super) const TODAY: Timestamp = Timestamp::UNIX_EPOCH;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const TIMEOUTS: Timeouts = Timeouts {
     reply: Duration::from_secs(300),
@@ -45,6 +48,7 @@ pub(super) fn parcel(recipients: &str, body: Body) -> Parcel {
             .collect(),
         body,
         size_bytes: 8,
+        terms: envelope::Terms::default(),
     }
 }
 
@@ -80,6 +84,10 @@ impl Driven {
                 Action::Secure => self.secures += 1,
                 Action::Ready => self.ready += 1,
                 Action::ReadBody => self.read_body += 1,
+                Action::GoOn => {
+                    self.attempt.sent(self.now);
+                    self.attempt.go_on(self.now);
+                }
                 Action::Settle(judged) => self.judged.push(judged),
                 Action::Close(end) => self.end = Some(end),
             }
@@ -96,7 +104,7 @@ impl Driven {
     pub(super) fn begin(&mut self, parcel: Parcel) -> &mut Self {
         assert!(self.ready > 0, "begin follows Ready; the attempt ended {:?}", self.end);
         self.ready -= 1;
-        self.attempt.begin(parcel, self.now);
+        self.attempt.begin(parcel, TODAY, self.now);
         self.obey();
         self
     }
@@ -121,6 +129,7 @@ impl Driven {
             Ruling::Failed => 'f',
             Ruling::Elsewhere => 'e',
             Ruling::Held => 'h',
+            Ruling::Captured => 'c',
         };
         self.judged.last().map(|judged| judged.iter().map(letter).collect()).unwrap_or_default()
     }

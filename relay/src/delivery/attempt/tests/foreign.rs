@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::driven::{Driven, parcel, ready, terms};
 use crate::config::RouteTls;
 use crate::delivery::action::End;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::mail::envelope::Body;
 
@@ -14,7 +15,7 @@ fn run(octets: &[u8], piece: usize) -> (Vec<u8>, Vec<Vec<Judged>>, Option<End>) 
     let mut driven = Driven::new(terms(RouteTls::None, None));
     for byte in octets.chunks(piece) {
         if driven.ready > 0 && driven.end.is_none() {
-            driven.begin(parcel("a b", Body::SevenBit));
+            driven.begin(Parcel { size_bytes: 4, ..parcel("a b", Body::SevenBit) });
         }
         driven.attempt.receive(byte, driven.now);
         driven.obey();
@@ -30,8 +31,9 @@ fn run(octets: &[u8], piece: usize) -> (Vec<u8>, Vec<Vec<Judged>>, Option<End>) 
 
 fn hop_octets() -> impl Strategy<Value = Vec<u8>> {
     let code = prop::sample::select(vec!["220", "250", "354", "421", "451", "530", "550", "552"]);
-    let line = (code, prop::sample::select(vec![" ok\r\n", "-ok\r\n", " PIPELINING\n"]))
-        .prop_map(|(code, rest)| format!("{code}{rest}").into_bytes());
+    let line =
+        (code, prop::sample::select(vec![" ok\r\n", "-ok\r\n", " PIPELINING\n", "-CHUNKING\n"]))
+            .prop_map(|(code, rest)| format!("{code}{rest}").into_bytes());
     let noise = prop::collection::vec(any::<u8>(), 0..4);
     prop::collection::vec(prop_oneof![9 => line, 1 => noise], 0..24).prop_map(|all| all.concat())
 }

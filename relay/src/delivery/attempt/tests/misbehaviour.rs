@@ -3,13 +3,16 @@
 use super::driven::{Driven, SECOND, TIMEOUTS, parcel, ready, terms};
 use crate::config::RouteTls;
 use crate::delivery::action::End;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::terms::Terms;
 use crate::mail::envelope::Body;
+use crate::smtp::answer::{ANSWER_LINE_MAX, ANSWER_LINES_MAX};
+use crate::smtp::parameter::RequireTls;
 use crate::smtp::reply::Enhanced;
 
 /// Next hops that misbehave: the name | what EHLO offers | the lines they send, flight by flight |
-/// what becomes of recipients a, b, c | whether we said DATA | in what state that leaves the
-/// connection. Rulings: delivered, waits, failed, elsewhere, held.
+/// what becomes of recipients a, b, c | whether we said DATA or BDAT | in what state that leaves the
+/// connection. Rulings: delivered, waits, failed, elsewhere, held. The message is one line.
 const MISBEHAVIOURS: &str = "
 all is well               | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > 250 ok    | ddd | data | usable
 one recipient later       | PIPELINING | 250 ok, 250 ok, 451 no, 250 ok > 354 go > 250 ok    | dwd | data | usable
@@ -40,6 +43,37 @@ a login wanted at RCPT    | SIZE       | 250 ok > 535 login                     
 codes differ              | SIZE       | 250-ok, 550 no                                      | eee | -    | closed
 codes differ at the end   | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > 250-ok, 550 no | www | data | closed
 not SMTP at all           | SIZE       | HTTP/1.1 400 Bad Request                            | eee | -    | closed
+354 to MAIL               | SIZE       | 354 go                                              | eee | -    | closed
+354 to RCPT               | SIZE       | 250 ok > 354 go                                     | eee | -    | closed
+a code below 200          | SIZE       | 199 ok                                              | eee | -    | closed
+a code above 599          | SIZE       | 600 ok                                              | eee | -    | closed
+half a code               | SIZE       | 25                                                  | eee | -    | closed
+554 to MAIL               | SIZE       | 554 no > 250 reset                                  | fff | -    | usable
+421 at RSET               | SIZE       | 451 no > 421 bye                                    | www | -    | closed
+lost at RCPT              | SIZE       | 250 ok > 550 no > LOST                              | fee | -    | closed
+lost at RSET              | SIZE       | 451 no > LOST                                       | www | -    | closed
+silent at RCPT            | PIPELINING | 250 ok, 250 ok > SILENT                             | eee | -    | closed
+silent at DATA            | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > SILENT             | eee | data | closed
+silent at RSET            | SIZE       | 451 no > SILENT                                     | www | -    | closed
+one answer too many       | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok, 250 ok              | eee | -    | closed
+354 before DATA and after | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok, 354 go, 354 go      | eee | -    | closed
+answers of many lines     | SIZE       | 250-a, 250 ok > 251-a, 251 b > 250-a, 250-, 250 > 250 ok > 354-a, 354 go > 250-a, 250 b | ddd | data | usable
+a code after a control    | SIZE       | \x07250 ok                                          | eee | -    | closed
+8-bit and NUL in words    | PIPELINING | 250 \u{fc}, 250 \0, 250 \x1b[2J, 250 ok > 354 go > 250 \u{fc} | ddd | data | usable
+too many recipients       | PIPELINING | 250 ok, 250 ok, 250 ok, 452 4.5.3 enough > 354 go > 250 ok | ddw | data | usable
+a chunk taken             | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > 250 ok    | ddd | bdat | usable
+a chunk for those left    | PIPELINING,CHUNKING | 250 ok, 250 ok, 550 no, 450 no > 250 ok    | dfw | bdat | usable
+no chunk for nobody       | PIPELINING,CHUNKING | 250 ok, 550 no, 550 no, 450 no > 250 reset | ffw | -    | usable
+a chunk, one by one       | CHUNKING   | 250 ok > 250 ok > 250 ok > 250 ok > 250 ok          | ddd | bdat | usable
+a chunk refused           | PIPELINING,CHUNKING | 250 ok, 250 ok, 550 no, 250 ok > 554 no > 250 reset | fff | bdat | usable
+a chunk not now           | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > 452 no > 250 reset | www | bdat | usable
+BDAT hidden               | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > 500 what, 500 what | eee | bdat | closed
+421 after the chunk       | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > 421 bye   | eee | bdat | closed
+nonsense after the chunk  | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go    | www | bdat | closed
+lost after the chunk      | PIPELINING,CHUNKING | 250 ok, 250 ok, 550 no, 250 ok > LOST      | wfw | bdat | closed
+silent after the chunk    | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok > SILENT    | www | bdat | closed
+taken before the chunk    | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok, 250 ok     | eee | -    | closed
+refused before the chunk  | PIPELINING,CHUNKING | 250 ok, 250 ok, 250 ok, 250 ok, 552 no     | fff | -    | closed
 bye right after the 250   | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > 250 ok, 421 bye | ddd | data | closed
 ";
 
@@ -49,7 +83,7 @@ fn every_misbehaviour_gets_its_ruling() {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let [name, keywords, flights, rulings, data, left] = cells[..] else { panic!("{row}") };
         let mut driven = ready(keywords);
-        driven.begin(parcel("a b c", Body::SevenBit));
+        driven.begin(Parcel { size_bytes: 3, ..parcel("a b c", Body::SevenBit) });
         for flight in flights.split(" > ") {
             match flight {
                 "LOST" => driven.attempt.lost("connection reset"),
@@ -72,19 +106,37 @@ fn every_misbehaviour_gets_its_ruling() {
         };
         assert_eq!((driven.rulings().as_str(), found), (rulings, left), "{name}");
         assert_eq!(driven.judged.len(), 1, "{name}: settled once");
-        assert_eq!(driven.take_sent().contains("DATA\r\n"), data == "data", "{name}");
+        let sent = driven.take_sent();
+        assert_eq!(sent.contains("DATA\r\n"), data == "data", "{name}: {sent}");
+        assert_eq!(sent.contains("BDAT 3 LAST\r\nx\r\n"), data == "bdat", "{name}: {sent}");
+    }
+}
+
+#[test]
+fn an_answer_without_end_ends_the_connection() {
+    let line = "x".repeat(ANSWER_LINE_MAX + 1);
+    let lines = "250-x\r\n".repeat(ANSWER_LINES_MAX + 1);
+    for (name, octets) in [("one line", line), ("many lines", lines)] {
+        let mut driven = ready("SIZE");
+        driven.begin(parcel("a", Body::SevenBit)).hop(&octets);
+        assert_eq!(driven.rulings(), "e", "{name}");
+        assert!(matches!(driven.end, Some(End::Unfit(_))), "{name}");
     }
 }
 
 #[test]
 fn what_the_offer_rules_out_fails_without_a_word() {
     let rows = [
-        ("8-bit mail to a 7-bit hop", "PIPELINING", Body::EightBit, Enhanced(5, 6, 3)),
-        ("a message above SIZE", "SIZE 7", Body::SevenBit, Enhanced(5, 3, 4)),
+        ("TLS in the clear", "REQUIRETLS", Enhanced(5, 7, 10)),
+        ("a message above SIZE", "SIZE 7", Enhanced(5, 3, 4)),
     ];
-    for (name, keywords, body, status) in rows {
+    for (name, keywords, status) in rows {
         let mut driven = ready(keywords);
-        driven.begin(parcel("a b", body));
+        let mut parcel = parcel("a b", Body::SevenBit);
+        if keywords == "REQUIRETLS" {
+            parcel.terms.require_tls = Some(RequireTls);
+        }
+        driven.begin(parcel);
         assert_eq!((driven.take_sent().as_str(), driven.rulings().as_str()), ("", "ff"), "{name}");
         assert_eq!(driven.judged[0][0].status, Some(status), "{name}");
         assert_eq!(driven.ready, 1, "{name}: the connection stays");

@@ -1,0 +1,225 @@
+//! What operators do with mail over the relay's control socket: look, change, trace.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::task::JoinSet;
+
+use crate::control::caller::{Caller, Right};
+use crate::control::server::Said;
+use crate::control::wire::{Changed, Left, Meant, Text, Which};
+use crate::event::Event;
+use crate::history::{Act, Cursor, Fact};
+use crate::journal::Journal;
+use crate::mail::message::MessageId;
+use crate::spool::{Filter, Place, Spool, StoreError, Stretch};
+
+/// The most messages that one answer lists.
+const LISTED_MAX: usize = 1000;
+/// The most messages that one question by filter changes.
+const CHANGED_MAX: usize = 1000;
+/// How many messages are changed at a time: they share a flush, and leave room for clients' mail beside them.
+const AT_ONCE: usize = 128;
+
+/// The mail, for a caller who may see and change it.
+pub(super) struct Mailroom<'a> {
+    spool: &'a Arc<Spool>,
+    journal: &'a Journal,
+    uid: u32,
+}
+
+impl<'a> Mailroom<'a> {
+    /// Lets in whoever may see and change mail; `deed` is what he wants to do there.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says who may.
+    pub(super) fn enter(
+        spool: &'a Arc<Spool>,
+        journal: &'a Journal,
+        caller: Caller,
+        deed: &str,
+    ) -> Result<Self, String> {
+        let Caller { uid, right } = caller;
+        match right {
+            Right::Change => Ok(Self { spool, journal, uid }),
+            Right::Look | Right::Relay => Err(format!(
+                "uid {uid} may not {deed}: root and the members of gate.admin-group may"
+            )),
+        }
+    }
+
+    /// Lists a part of the queue.
+    pub(super) async fn list(
+        &self,
+        filter: Filter,
+        stretch: Stretch,
+        limit: usize,
+    ) -> Result<Said, String> {
+        let page = self.spool.list(filter, stretch, limit.clamp(1, LISTED_MAX)).await;
+        Said::of(&page.map_err(|error| error.to_string())?)
+    }
+
+    /// Shows one message.
+    pub(super) async fn show(&self, id: MessageId) -> Result<Said, String> {
+        Said::of(&self.spool.show(id).await.map_err(|error| words(id, &error))?)
+    }
+
+    /// Gives a piece of a message's text. Who reads mail is written down.
+    pub(super) async fn read(&self, id: MessageId, number: usize) -> Result<Said, String> {
+        let piece = self.spool.read_piece(id, number).await.map_err(|error| words(id, &error))?;
+        if number == 0 {
+            self.journal.history().enter(id, Fact::Read { uid: self.uid });
+        }
+        Said::of(&Text { base64: STANDARD.encode(piece.octets), next: piece.next })
+    }
+
+    /// Counts the messages of a part of the queue that a change would be for.
+    pub(super) async fn count(
+        &self,
+        act: Act,
+        filter: Filter,
+        stretch: Stretch,
+    ) -> Result<Said, String> {
+        let found = self.spool.find(meant(act, filter), stretch, usize::MAX).await;
+        let found = found.map_err(|error| error.to_string())?;
+        Said::of(&Meant { messages: found.ids.len(), next: found.next })
+    }
+
+    /// Changes messages: those named, or those of a part of the queue.
+    pub(super) async fn change(&self, act: Act, which: Which) -> Result<Said, String> {
+        let (ids, next) = match which {
+            Which::Ids(ids) => (ids, None),
+            Which::Meant { filter, stretch } => {
+                let found = self.spool.find(meant(act, filter), stretch, CHANGED_MAX).await;
+                let found = found.map_err(|error| error.to_string())?;
+                (found.ids, Some(found.next))
+            }
+        };
+        let mut changed = Changed { next: next.flatten(), ..Changed::default() };
+        for some in ids.chunks(AT_ONCE) {
+            for (id, result) in self.change_together(act, some).await {
+                match result {
+                    Ok(()) => changed.done += 1,
+                    // It was delivered before it could be changed: that is not what was asked for by name.
+                    Err(StoreError::Gone) if next.is_some() => {}
+                    Err(error) if concerns_all(&error) => return Err(words(id, &error)),
+                    Err(error) => changed.left.push(Left { id, why: words(id, &error) }),
+                }
+            }
+        }
+        if changed.done > 0 && act != Act::Drop {
+            let (act, messages) = (act.done(), changed.done);
+            self.journal.write(Event::QueueChanged { act, messages, uid: self.uid });
+        }
+        Said::of(&changed)
+    }
+
+    /// Changes some messages at a time, and writes down by whom.
+    async fn change_together(
+        &self,
+        act: Act,
+        ids: &[MessageId],
+    ) -> Vec<(MessageId, Result<(), StoreError>)> {
+        let mut changing = JoinSet::new();
+        for id in ids.iter().copied() {
+            let spool = Arc::clone(self.spool);
+            changing.spawn(async move { (id, change(&spool, act, id).await) });
+        }
+        let mut results = Vec::new();
+        while let Some(result) = changing.join_next().await {
+            let Ok((id, result)) = result else { continue };
+            if result.is_ok() {
+                self.journal.history().enter(id, Fact::Operated { act, uid: self.uid });
+                if act == Act::Drop {
+                    self.journal.write(Event::Dropped { id, uid: self.uid });
+                }
+            }
+            results.push((id, result));
+        }
+        results.sort_by_key(|(id, _)| *id);
+        results
+    }
+
+    /// Tells what is kept of the life of a message: a part of it.
+    pub(super) async fn trace(&self, id: MessageId, from: Option<Cursor>) -> Result<Said, String> {
+        let found = self.journal.history().search(id, from).await.ok_or(
+            "no history is kept: [history] keep is 0d, or its folder could not be used when the \
+             relay started (the journal says why)",
+        )?;
+        Said::of(&found.map_err(|error| format!("the history cannot be read: {error}"))?)
+    }
+}
+
+async fn change(spool: &Spool, act: Act, id: MessageId) -> Result<(), StoreError> {
+    match act {
+        Act::Retry => spool.retry(id),
+        Act::Hold => spool.hold(id).await,
+        Act::Release => spool.release(id).await,
+        Act::Drop => spool.remove(id).await,
+    }
+}
+
+/// Returns the filter of an act: where it names no place, only those places count where there is something
+/// to be done.
+fn meant(act: Act, mut filter: Filter) -> Filter {
+    if filter.places.is_empty() {
+        filter.places = match act {
+            Act::Retry | Act::Hold => vec![Place::Waiting],
+            Act::Release => vec![Place::Held],
+            Act::Drop => Vec::new(),
+        };
+    }
+    filter
+}
+
+/// Tells whether the next message will fare no better.
+const fn concerns_all(error: &StoreError) -> bool {
+    match error {
+        StoreError::Full
+        | StoreError::Failed(_)
+        | StoreError::Newer { .. }
+        | StoreError::Locked
+        | StoreError::Closed => true,
+        StoreError::ShareUsed
+        | StoreError::Damaged(_)
+        | StoreError::Gone
+        | StoreError::Claimed
+        | StoreError::Held
+        | StoreError::Captured
+        | StoreError::Repeat(_)
+        | StoreError::TooLarge => false,
+    }
+}
+
+/// Says why something cannot be done with a message, and what to do.
+fn words(id: MessageId, error: &StoreError) -> String {
+    match error {
+        StoreError::Gone => format!(
+            "{id}: no such message in the spool: it was delivered, returned or dropped (`sallyport trace \
+             {id}` tells), or the id is mistyped"
+        ),
+        StoreError::Claimed => {
+            format!("{id}: it is being delivered right now: try again in a moment")
+        }
+        StoreError::Held => {
+            format!("{id}: it is held: `sallyport queue release {id}` lets it go on")
+        }
+        StoreError::Captured => format!(
+            "{id}: it is captured, so it is kept and never sent: `sallyport queue drop {id}` removes it"
+        ),
+        StoreError::Damaged(problem) => format!(
+            "{id}: it cannot be read ({problem}): `sallyport queue retry {id}` tries again, `sallyport \
+             queue drop {id}` gives it up"
+        ),
+        StoreError::Repeat(_)
+        | StoreError::Full
+        | StoreError::ShareUsed
+        | StoreError::Failed(_)
+        | StoreError::TooLarge
+        | StoreError::Newer { .. }
+        | StoreError::Locked
+        | StoreError::Closed => format!("{id}: {error}"),
+    }
+}

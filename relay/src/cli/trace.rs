@@ -1,0 +1,56 @@
+//! `sallyport trace`: the life of one message as a story, from the lines that the history kept.
+
+mod story;
+
+use crate::config::Config;
+use crate::control::client::{AskError, ask};
+use crate::control::wire::RelayRequest;
+use crate::history::{self, Cursor, Found, Line};
+use crate::mail::message::MessageId;
+
+use super::print::{self, Output};
+
+/// Tells the life of a message: asks the relay, or reads the files if that does not run.
+///
+/// # Errors
+///
+/// If nothing is known of the message, no history is kept, or the caller may not read it.
+pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<()> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut from = None;
+    loop {
+        let Found { lines: found, next } = part(config, id, from)?;
+        lines.extend(found);
+        match next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    if !lines.iter().any(|line| line.id == Some(id)) {
+        let days = config.history.keep.as_secs() / (24 * 3600);
+        anyhow::bail!(
+            "{id}: nothing is known of such a message: it is older than {days} days, or the id is mistyped"
+        );
+    }
+    // Two who tell of one moment may have come to the buffer the other way round.
+    lines.sort_by_key(|line| line.at);
+    match output {
+        Output::Json => print::json(&lines),
+        Output::Text => story::tell(id, &lines),
+    }
+    Ok(())
+}
+
+fn part(config: &Config, id: MessageId, from: Option<Cursor>) -> anyhow::Result<Found> {
+    match ask(&config.relay.socket, "relay", &RelayRequest::Trace { id, from }) {
+        Ok(found) => Ok(found),
+        Err(stopped @ AskError::NotRunning { .. }) => {
+            let folder = &config.history.path;
+            history::search(folder, id, from).map_err(|error| {
+                let folder = folder.display();
+                anyhow::anyhow!("{stopped}; its history in {folder} cannot be read either: {error}")
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,234 @@
+//! The lines of a message as rows: when, how long after the row before, what.
+
+use jiff::Timestamp;
+
+use crate::cli::print;
+use crate::history::{Act, Became, Came, Fact, Line, Told};
+use crate::mail::envelope::Envelope;
+use crate::mail::message::MessageId;
+use crate::smtp::address::Address;
+
+/// The most addresses that a row names; `--json` has all.
+const ADDRESSES_SHOWN: usize = 5;
+
+/// Prints the story of a message.
+pub(super) fn tell(id: MessageId, lines: &[Line]) {
+    let rows = rows(lines);
+    print::say(format!("message {id}"));
+    print::table(["TIME", "AFTER", "WHAT"], &rows);
+}
+
+/// A row before its time is written.
+struct Moment {
+    at: Timestamp,
+    what: String,
+}
+
+fn rows(lines: &[Line]) -> Vec<[String; 3]> {
+    let mut moments: Vec<Moment> = lines.iter().flat_map(moments).collect();
+    moments.sort_by_key(|moment| moment.at);
+    let mut before = None;
+    let row = |Moment { at, what }| {
+        let after = before.map_or_else(String::new, |before| difference(before, at));
+        before = Some(at);
+        [format!("{at:.3}"), after, what]
+    };
+    moments.into_iter().map(row).collect()
+}
+
+/// Returns the time between two moments: to the millisecond below a minute, else to the second.
+fn difference(before: Timestamp, at: Timestamp) -> String {
+    let passed = at.duration_since(before);
+    let (seconds, millis) = (passed.as_secs(), passed.subsec_millis());
+    match seconds {
+        ..60 => format!("+{seconds}.{millis:03}s"),
+        60..3600 => format!("+{}m{:02}s", seconds / 60, seconds % 60),
+        3600.. => format!("+{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn moments(line: &Line) -> Vec<Moment> {
+    let now = |what: String| vec![Moment { at: line.at, what }];
+    match &line.fact {
+        Fact::Received { came, envelope, size_bytes } => {
+            received(line.at, came, envelope, *size_bytes)
+        }
+        Fact::Report { about } => now(format!("written by the relay: a report about {about}")),
+        Fact::Reported { report } => {
+            now(format!("a report about it went into the spool: {report}"))
+        }
+        Fact::Carried { route, next_hop, tls, began_at } => {
+            let tls = tls.as_deref().unwrap_or("in the clear");
+            let what = format!("route {route}: spoken to {next_hop}, {tls}");
+            vec![Moment { at: *began_at, what }]
+        }
+        Fact::Attempted { number, began_at, results, open } => {
+            let mut moments =
+                vec![Moment { at: *began_at, what: format!("attempt {number} began") }];
+            moments.extend(results.iter().map(|told| Moment { at: line.at, what: result(told) }));
+            let end = match open {
+                0 => "nobody is open any more: the message has left the spool".to_owned(),
+                open => format!("attempt {number} ended, {} open", recipients(*open)),
+            };
+            moments.push(Moment { at: line.at, what: end });
+            moments
+        }
+        Fact::Operated { act, uid } => now(operated(*act, *uid)),
+        Fact::Read { uid } => now(format!("its text was read by uid {uid}")),
+        Fact::Missed { lines } => {
+            now(format!("(before this {lines} lines about this or other messages found no room)"))
+        }
+    }
+}
+
+fn received(at: Timestamp, came: &Came, envelope: &Envelope, size_bytes: u64) -> Vec<Moment> {
+    let source = envelope.source.unwrap_or(came.peer);
+    let through =
+        if source == came.peer { String::new() } else { format!(" through {}", came.peer) };
+    let tag = envelope.tag.as_ref().map(|tag| format!(", tag {tag}")).unwrap_or_default();
+    let mut moments = vec![Moment {
+        at: came.accepted_at,
+        what: format!(
+            "{source}{through} connected to {}{tag} (its SYN passed the gate before that)",
+            came.listener
+        ),
+    }];
+    if let (Some(at), Some(tls)) = (came.secured_at, &came.tls) {
+        moments.push(Moment { at, what: format!("TLS handshake done: {tls}") });
+    }
+    if let (Some(at), Some(login)) = (came.logged_in_at, &envelope.login) {
+        let by = came.mechanism.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        moments.push(Moment { at, what: format!("logged in as {login}{by}") });
+    }
+    let (sender, to) = (&envelope.sender, addresses(&envelope.recipients));
+    let what = format!("its message begins, from <{sender}> to {to}");
+    moments.push(Moment { at: envelope.received_at, what });
+    let what = format!("{size_bytes} octets are on disk: 250");
+    moments.push(Moment { at, what });
+    moments
+}
+
+fn result(told: &Told) -> String {
+    let Told { route, next_hop, became, retry_in_ms, reply, recipients } = told;
+    let became = match became {
+        Became::Delivered => "delivered",
+        Became::Deferred => "deferred",
+        Became::Failed => "failed",
+        Became::Captured => "captured",
+    };
+    let again = retry_in_ms.map(|ms| format!(", again in {}s", ms / 1000)).unwrap_or_default();
+    let by = match (next_hop.as_str(), route.as_str()) {
+        ("", "") => String::new(),
+        ("", route) => format!(" on route {route}"),
+        (next_hop, route) => format!(" by {next_hop} on route {route}"),
+    };
+    format!("{} {became}{by}{again}: {reply}", addresses(recipients))
+}
+
+fn operated(act: Act, uid: u32) -> String {
+    format!("{} by uid {uid}", act.done())
+}
+
+fn recipients(count: usize) -> String {
+    if count == 1 { "1 recipient is".to_owned() } else { format!("{count} recipients are") }
+}
+
+fn addresses(all: &[Address]) -> String {
+    let mut shown: Vec<String> =
+        all.iter().take(ADDRESSES_SHOWN).map(|address| format!("<{address}>")).collect();
+    if all.len() > ADDRESSES_SHOWN {
+        shown.push(format!("{} more", all.len() - ADDRESSES_SHOWN));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::envelope::{Body, Terms};
+    use crate::smtp::address::ReversePath;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-01-02T03:04:{text}Z").parse().unwrap()
+    }
+
+    fn line(text: &str, fact: Fact) -> Line {
+        Line { id: Some(MessageId(1)), at: at(text), fact }
+    }
+
+    #[test]
+    fn the_life_of_a_message_is_told_in_its_order_with_the_time_between() {
+        let envelope = Envelope {
+            sender: ReversePath::Null,
+            recipients: (0..7).map(|n| format!("r{n}@example.com").parse().unwrap()).collect(),
+            body: Body::SevenBit,
+            login: Some("app".into()),
+            tag: Some("billing".into()),
+            source: Some("192.0.2.1".parse().unwrap()),
+            received_at: at("05.3"),
+            terms: Terms::default(),
+        };
+        let came = Came {
+            accepted_at: at("05"),
+            listener: "[::]:2525".parse().unwrap(),
+            peer: "192.0.2.8".parse().unwrap(),
+            secured_at: Some(at("05.1")),
+            tls: Some("TLSv1.3".into()),
+            logged_in_at: Some(at("05.2")),
+            mechanism: Some("PLAIN".into()),
+        };
+        let told = Told {
+            route: "smarthost".into(),
+            next_hop: "mx:25".into(),
+            became: Became::Deferred,
+            retry_in_ms: Some(60_000),
+            reply: "450 later".into(),
+            recipients: envelope.recipients[..1].to_vec(),
+        };
+        let attempted =
+            Fact::Attempted { number: 1, began_at: at("06"), results: vec![told], open: 1 };
+        let lines = [
+            line("05.4", Fact::Received { came, envelope: Box::new(envelope), size_bytes: 9 }),
+            line("08", attempted),
+            line(
+                "09",
+                Fact::Carried {
+                    route: "smarthost".into(),
+                    next_hop: "mx:25".into(),
+                    tls: None,
+                    began_at: at("07"),
+                },
+            ),
+            line("59.5", Fact::Operated { act: Act::Drop, uid: 0 }),
+        ];
+        let told: Vec<String> = rows(&lines).iter().map(|row| row[1..].join(" ")).collect();
+        assert_eq!(
+            told,
+            [
+                " 192.0.2.1 through 192.0.2.8 connected to [::]:2525, tag billing (its SYN passed \
+                 the gate before that)",
+                "+0.100s TLS handshake done: TLSv1.3",
+                "+0.100s logged in as app by PLAIN",
+                "+0.100s its message begins, from <> to <r0@example.com>, <r1@example.com>, \
+                 <r2@example.com>, <r3@example.com>, <r4@example.com>, 2 more",
+                "+0.100s 9 octets are on disk: 250",
+                "+0.600s attempt 1 began",
+                "+1.000s route smarthost: spoken to mx:25, in the clear",
+                "+1.000s <r0@example.com> deferred by mx:25 on route smarthost, again in 60s: 450 \
+                 later",
+                "+0.000s attempt 1 ended, 1 recipient is open",
+                "+51.500s dropped by uid 0",
+            ]
+        );
+        assert_eq!(rows(&lines)[0][0], "2026-01-02T03:04:05.000Z");
+    }
+
+    #[test]
+    fn a_long_time_is_told_in_minutes_or_hours() {
+        let start = Timestamp::UNIX_EPOCH;
+        for (seconds, shown) in [(59, "+59.000s"), (61, "+1m01s"), (7260, "+2h01m")] {
+            let at = start.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+            assert_eq!(difference(start, at), shown);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Messages that are kept instead of sent, oldest first, until their retention ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config;
+use crate::mail::message::MessageId;
+use crate::spool::StoreError;
+use crate::spool::claim::Hold;
+use crate::spool::index::{Entry, Index, Turn};
+use crate::spool::order::{Command, Order, What};
+use crate::spool::shared::Shared;
+
+/// The share of all messages that may be captured: one part in this many.
+const PARTS: usize = 4;
+/// The most messages that are dropped together: they share flushes, and nobody waits long for them.
+const TOGETHER: usize = 256;
+
+/// For how long captured messages are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// For how long.
+    pub keep: Duration,
+    /// The octets of all bodies.
+    pub size_bytes: u64,
+    /// How many.
+    pub messages: usize,
+}
+
+/// The captured messages and what they take.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// Ids rise with the time: the first is the oldest.
+    ids: BTreeSet<MessageId>,
+    body_bytes: u64,
+}
+
+impl Captured {
+    /// Counts a message in.
+    pub fn add(&mut self, id: MessageId, size_bytes: u64) {
+        self.ids.insert(id);
+        self.body_bytes += size_bytes;
+    }
+
+    /// Counts a message out that was counted in with the same size.
+    pub fn remove(&mut self, id: MessageId, size_bytes: u64) {
+        if self.ids.remove(&id) {
+            self.body_bytes -= size_bytes;
+        }
+    }
+
+    /// Returns how many there are.
+    pub fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Returns the octets of their bodies.
+    pub const fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Returns the oldest messages, at most `most`, whose retention has ended at `now`, and when the
+    /// next one's time is over.
+    fn over(
+        &self,
+        entries: &BTreeMap<MessageId, Entry>,
+        now: Timestamp,
+        retention: Retention,
+        most: usize,
+    ) -> (Vec<MessageId>, Option<Timestamp>) {
+        let (mut over, mut bytes, mut left) = (Vec::new(), self.body_bytes, self.ids.len());
+        for (id, entry) in self.ids.iter().filter_map(|id| Some((*id, entries.get(id)?))) {
+            let ends_at = entry.accepted_at.saturating_add(retention.keep);
+            let ends_at = ends_at.unwrap_or(Timestamp::MAX);
+            let fits = bytes <= retention.size_bytes && left <= retention.messages;
+            if over.len() == most || (fits && ends_at > now) {
+                return (over, Some(ends_at));
+            }
+            over.push(id);
+            (bytes, left) = (bytes.saturating_sub(entry.size_bytes), left - 1);
+        }
+        (over, None)
+    }
+}
+
+/// Drops what is over; see [`Spool::retire`](super::Spool::retire).
+pub(super) async fn retire(
+    shared: &Arc<Shared>,
+    orders: &mpsc::Sender<Command>,
+    now: Timestamp,
+    capture: &config::Capture,
+) -> Result<(usize, Option<Timestamp>), StoreError> {
+    let messages = (shared.settings.messages / PARTS).max(1);
+    let retention = Retention { keep: capture.keep, size_bytes: capture.size_bytes, messages };
+    let mut dropped = 0;
+    loop {
+        let (over, next) = take(&mut shared.index(), now, retention);
+        if over.is_empty() {
+            return Ok((dropped, next));
+        }
+        // If a tombstone cannot be written, its message stays captured.
+        let hold = |id| Hold::new(Arc::clone(shared), id, Turn::Captured);
+        let holds: Vec<_> = over.into_iter().map(hold).collect();
+        let mut answers = Vec::with_capacity(holds.len());
+        for hold in &holds {
+            let (answer, answered) = oneshot::channel();
+            let order = Order::new(hold.id(), What::Tombstone { answer }, Vec::new());
+            orders.send(Command::Write(order)).await.map_err(|_| StoreError::Closed)?;
+            answers.push(answered);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| StoreError::Closed)??;
+            dropped += 1;
+        }
+    }
+}
+
+/// Takes the turns of messages that are over.
+fn take(
+    index: &mut Index,
+    now: Timestamp,
+    retention: Retention,
+) -> (Vec<MessageId>, Option<Timestamp>) {
+    let (over, next) = index.captured.over(&index.entries, now, retention, TOGETHER);
+    for id in &over {
+        index.turn(*id, Turn::Claimed);
+    }
+    (over, next)
+}

@@ -1,0 +1,88 @@
+//! Messages that an operator holds: no attempt is made until they are released. Both is written
+//! down, so that a restart changes nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::mail::message::MessageId;
+use crate::spool::StoreError;
+use crate::spool::claim::Hold;
+use crate::spool::content::{self, Progress};
+use crate::spool::index::Turn;
+use crate::spool::label::Stay;
+use crate::spool::order::{self, Command, Order, What};
+use crate::spool::queue::envelope_of;
+use crate::spool::shared::Shared;
+
+/// Holds a message; see [`Spool::hold`](super::Spool::hold).
+pub(super) async fn hold(
+    shared: &Arc<Shared>,
+    orders: &mpsc::Sender<Command>,
+    id: MessageId,
+) -> Result<(), StoreError> {
+    let (due_at, hold) = {
+        let mut index = shared.index();
+        let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
+        let due_at = match turn {
+            Turn::Due(due_at) => due_at,
+            Turn::Held(_) => return Ok(()),
+            Turn::Claimed => return Err(StoreError::Claimed),
+            Turn::Captured => return Err(StoreError::Captured),
+            Turn::Damaged => {
+                return Err(StoreError::Damaged("the message is set aside already".to_owned()));
+            }
+        };
+        index.turn(id, Turn::Claimed);
+        (due_at, Hold::new(Arc::clone(shared), id, turn))
+    };
+    write(shared, orders, hold, due_at, Stay::Held).await
+}
+
+/// Releases a message; see [`Spool::release`](super::Spool::release).
+pub(super) async fn release(
+    shared: &Arc<Shared>,
+    orders: &mpsc::Sender<Command>,
+    id: MessageId,
+) -> Result<(), StoreError> {
+    let (due_at, hold) = {
+        let mut index = shared.index();
+        let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
+        let due_at = match turn {
+            Turn::Held(due_at) => due_at,
+            Turn::Captured => return Err(StoreError::Captured),
+            Turn::Due(_) | Turn::Claimed | Turn::Damaged => return Ok(()),
+        };
+        index.turn(id, Turn::Claimed);
+        (due_at, Hold::new(Arc::clone(shared), id, turn))
+    };
+    write(shared, orders, hold, due_at, Stay::Waiting).await
+}
+
+/// Writes a state record that changes nothing but what the message waits for. If that fails, `hold`
+/// gives the turn back to whose it was.
+async fn write(
+    shared: &Arc<Shared>,
+    orders: &mpsc::Sender<Command>,
+    hold: Hold,
+    due_at: Timestamp,
+    stay: Stay,
+) -> Result<(), StoreError> {
+    let id = hold.id();
+    let (attempts, pending) = {
+        let index = shared.index();
+        let entry = index.entries.get(&id).ok_or(StoreError::Gone)?;
+        (entry.attempts, entry.state.map(|_| entry.pending))
+    };
+    let (payload, pending) = if let Some(pending) = pending {
+        let (_, state) = shared.read(|index| index.entries.get(&id)?.state).await?;
+        (state, pending)
+    } else {
+        let start = Progress::start(&envelope_of(shared, id).await?);
+        (content::encode_progress(&start)?, start.len() as u32)
+    };
+    let (answer, answered) = oneshot::channel();
+    let what = What::State { pending, attempts, due_at, stay, answer };
+    order::place(orders, Order::new(id, what, payload), answered).await
+}

@@ -1,0 +1,185 @@
+//! Operators' hands on mail, on the whole product: the queue's verbs, and the life of a message.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+use relay::demo::next_hop::wait_for;
+use relay::demo::stage::{CLIENT, Stage};
+use relay::demo::steps::session;
+use serde_json::Value;
+use tests::need;
+use tests::world::World;
+
+/// Checks that a verb was refused and returns what it said.
+fn refusal(output: &Output) -> Result<String> {
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Runs a verb that must be refused and returns what it said.
+fn refused(stage: &Stage, words: &[&str]) -> Result<String> {
+    let mut command = stage.program(words);
+    refusal(&stage.relay.within(|| command.output())??)
+}
+
+/// Sends a message and returns its id.
+fn send(stage: &Stage, from: &str, to: &str) -> Result<String> {
+    let mut client = session(stage, CLIENT)?;
+    let text = format!("From: {from}\r\nSubject: hello\r\n\r\nfrom {from}\r\n");
+    let answer = client.send(from, to, text.as_bytes())?;
+    client.say("QUIT", 221)?;
+    let last = answer.lines.last().and_then(|line| line.split_whitespace().last());
+    Ok(last.context("an id in the answer")?.to_owned())
+}
+
+/// A world whose next hop nobody serves: mail stays.
+fn stuck() -> Result<World> {
+    let mut world = World::set()?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = fs::read_to_string(&file)?;
+    let (before, after) = text.split_once("hosts = [\"").context("a route")?;
+    let (_, after) = after.split_once("\"]").context("its hosts")?;
+    fs::write(&file, format!("{before}hosts = [\"127.0.0.1:9\"]{after}"))?;
+    world.stage.start()?;
+    Ok(world)
+}
+
+fn ids(stage: &Stage, words: &[&str]) -> Result<Vec<String>> {
+    let listing = stage.listing(words)?;
+    let messages = listing.as_array().context("a list")?;
+    Ok(messages.iter().filter_map(|message| message["id"].as_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn messages_are_found_held_released_shown_and_dropped() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = stuck()?;
+    let stage = &world.stage;
+    let first = send(stage, "a@example.net", "x@example.com")?;
+    let second = send(stage, "b@example.net", "y@example.org")?;
+    let third = send(stage, "c@example.net", "z@example.org")?;
+    wait_for("the first attempts to end", || {
+        let waiting = stage.listing(&["queue", "list", "--place", "waiting"]).ok()?;
+        let tried = |message: &&Value| message["attempts"] == 1;
+        (waiting.as_array()?.iter().filter(tried).count() == 3).then_some(())
+    })?;
+    assert_eq!(ids(stage, &["queue", "list", "--sender", "B@"])?, [second.as_str()]);
+    assert_eq!(
+        ids(stage, &["queue", "list", "--domain", "example.org", "--tag", "demo"])?.len(),
+        2
+    );
+    assert_eq!(ids(stage, &["queue", "list", "--older", "1h"])?, [""; 0]);
+    assert!(stage.command(&["queue", "list", "--limit", "2"])?.contains("… and more"));
+    assert!(!stage.command(&["queue", "list", "--limit", "3"])?.contains("… and more"));
+
+    let told = stage.command(&["queue", "hold", "--domain", "example.org", "--dry-run"])?;
+    assert_eq!(told, "2 messages would be held; nothing was done\n");
+    let told = stage.command(&["queue", "hold", "--domain", "example.org"])?;
+    assert_eq!(told, "2 messages held\n");
+    assert_eq!(ids(stage, &["queue", "list", "--place", "held"])?, [second.as_str(), &third]);
+    let words = refused(stage, &["queue", "retry", &second])?;
+    assert!(words.contains(&format!("sallyport queue release {second}")), "{words}");
+    assert_eq!(stage.command(&["queue", "release", "--all"])?, "2 messages released\n");
+
+    let text = stage.command(&["queue", "show", &first, "--body"])?;
+    assert_eq!(text.split_once("\r\n\r\n").context("a body")?.1, "from a@example.net\r\n");
+    let headers = stage.command(&["queue", "show", &first, "--headers"])?;
+    assert!(
+        headers.starts_with("Received: ") && headers.ends_with("Subject: hello\r\n"),
+        "{headers}"
+    );
+
+    assert_eq!(stage.command(&["queue", "drop", "--sender", "c@"])?, "1 message dropped\n");
+    assert_eq!(stage.command(&["queue", "drop", &first, &second])?, "2 messages dropped\n");
+    let words = refused(stage, &["queue", "drop", &first])?;
+    assert!(words.contains(&format!("`sallyport trace {first}` tells")), "{words}");
+    let life = stage.command(&["trace", &second])?;
+    let mut from = 0;
+    for step in ["attempt 1 ended", "held by uid 0", "released by uid 0", "dropped by uid 0"] {
+        from += life[from..].find(step).with_context(|| format!("{step} in {life}"))?;
+    }
+    assert!(stage.command(&["trace", &first])?.contains("its text was read by uid 0"));
+    Ok(())
+}
+
+#[test]
+fn the_life_of_a_message_is_told_from_the_connection_to_the_reply_also_when_the_relay_is_down()
+-> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::serving()?;
+    let id = send(&world.stage, "billing@example.net", "customer@example.com")?;
+    world.stage.hop.next_message()?;
+    let life = wait_for("the message to be settled", || {
+        let life = world.stage.command(&["trace", &id]).ok()?;
+        life.contains("left the spool").then_some(life)
+    })?;
+    let mut from = 0;
+    for step in [
+        &format!("{CLIENT} connected to ") as &str,
+        ", tag demo",
+        "TLS handshake done: TLSv1.3",
+        "logged in as ",
+        " by PLAIN",
+        "from <billing@example.net> to <customer@example.com>",
+        " octets are on disk: 250",
+        "attempt 1 began",
+        "route next-hop: spoken to ",
+        "TLSv1.3",
+        "<customer@example.com> delivered by ",
+        "the message has left the spool",
+    ] {
+        from += life[from..].find(step).with_context(|| format!("{step} in {life}"))?;
+    }
+    let raw = world.stage.listing(&["trace", &id])?;
+    let facts: Vec<&str> =
+        raw.as_array().context("a list")?.iter().filter_map(|line| line["fact"].as_str()).collect();
+    assert_eq!(facts, ["received", "carried", "attempted"]);
+    assert_eq!(raw[0]["envelope"]["recipients"][0], "customer@example.com");
+
+    world.stage.stop()?;
+    assert_eq!(world.stage.command(&["trace", &id])?, life, "read from the files");
+    let words = refused(&world.stage, &["trace", "0000000000001"])?;
+    assert!(words.contains("nothing is known of such a message"), "{words}");
+    let folder = world.folder.path().join("history");
+    assert_eq!(fs::metadata(&folder)?.permissions().mode() & 0o777, 0o700);
+    for file in fs::read_dir(folder)? {
+        assert_eq!(file?.metadata()?.permissions().mode() & 0o777, 0o600);
+    }
+    Ok(())
+}
+
+#[test]
+fn who_may_not_see_mail_is_told_who_may() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    // Where the checkout lies others may not pass.
+    let program = world.folder.path().join("sallyport");
+    fs::copy(tests::world::program()?, &program)?;
+    let id = "0000000000001";
+    for (words, deed) in [
+        (&["queue", "list"][..], "may not see mail"),
+        (&["queue", "show", id], "may not see mail"),
+        (&["queue", "show", id, "--body"], "may not read mail"),
+        (&["queue", "hold", "--all", "--dry-run"], "may not see mail"),
+        (&["queue", "retry", "--all"], "may not change mail"),
+        (&["queue", "drop", id], "may not change mail"),
+        (&["trace", id], "may not see the life of a message"),
+    ] {
+        let mut command = Command::new(&program);
+        command.arg("--config").arg(world.folder.path().join("sallyport.toml")).args(words);
+        command.uid(4_000_000).gid(4_000_000);
+        let said = refusal(&world.stage.relay.within(|| command.output())??)?;
+        let wanted = format!("uid 4000000 {deed}: root and the members of gate.admin-group may");
+        assert!(said.contains(&wanted), "{words:?}: {said}");
+    }
+    Ok(())
+}
