@@ -119,6 +119,9 @@ pub enum Event {
         recipients: usize,
         size_bytes: u64,
     },
+    /// A message came again, since its client had not heard that it was accepted: it is known, and
+    /// nothing was stored.
+    Repeated { id: MessageId, source: IpAddr, login: Option<String> },
     /// A next hop took the message for some recipients.
     Delivered { id: MessageId, domain: String, route: String, next_hop: String, reply: String },
     /// Recipients wait for another attempt.
@@ -211,6 +214,7 @@ impl Event {
             | Self::Offender { .. }
             | Self::Unbanned { .. }
             | Self::Accepted { .. }
+            | Self::Repeated { .. }
             | Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }

@@ -63,6 +63,11 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
             RelayRequest::QueueCount { act, filter, stretch } => {
                 self.mail(caller, "see mail")?.count(act, filter, stretch).await
             }
+            RelayRequest::SpoolCompact => {
+                require(caller, Right::Change)?;
+                let compacted = self.spool.compact().await.map_err(|error| error.to_string())?;
+                Said::of(&compacted)
+            }
             RelayRequest::QueueChange { act, which } => {
                 self.mail(caller, "change mail")?.change(act, which).await
             }

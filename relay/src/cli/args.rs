@@ -3,6 +3,7 @@
 mod gate;
 mod queue;
 mod route;
+mod spool;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::mail::message::MessageId;
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
 pub use queue::{Choice, QueueVerb, TextChoice, Which};
 pub use route::RouteVerb;
+pub use spool::SpoolVerb;
 
 /// A mail relay behind a gate in the kernel.
 ///
@@ -114,6 +116,9 @@ pub enum Verb {
     /// Look at the routes, suspend or resume them.
     #[command(subcommand)]
     Route(RouteVerb),
+    /// Check the log of messages, mend it, give its space back.
+    #[command(subcommand)]
+    Spool(SpoolVerb),
     /// Tell the life of a message: how it came, every attempt, what the next hops said, what operators did.
     #[command(after_help = "Example:\n  sallyport trace 06G3T7K9Q2M4X")]
     Trace {

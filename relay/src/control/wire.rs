@@ -65,6 +65,8 @@ pub enum RelayRequest {
         /// Which piece, counted from 0.
         number: usize,
     },
+    /// Give space back now. Answer: [`crate::spool::Compacted`].
+    SpoolCompact,
     /// Count the messages that [`RelayRequest::QueueChange`] would be for. Answer: [`Meant`].
     QueueCount {
         /// What would be done.
