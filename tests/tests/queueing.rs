@@ -12,6 +12,7 @@ use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
+use relay::net::routes::Routes;
 use relay::spool::{Filter, Place, Spool, StoreError, Stretch, Way};
 use tempfile::TempDir;
 use tests::peer::{Manners, Peer, Seen};
@@ -73,7 +74,8 @@ impl Relay {
     fn deliver(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
         let (stop, stopped) = watch::channel(false);
         let (spool, config) = (Arc::clone(&self.spool), Arc::clone(&self.config));
-        let run = outbound::run(spool, config, self.journal.clone(), stopped);
+        let routes = Routes::new(&config, &self.journal, &Arc::default());
+        let run = outbound::run(spool, config, routes, self.journal.clone(), stopped);
         (stop, tokio::spawn(run))
     }
 }

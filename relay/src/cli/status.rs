@@ -116,6 +116,7 @@ fn look(config: &Config) -> Whole {
                         .to_owned(),
                 );
             }
+            problems.extend(relay.troubled.iter().cloned());
             if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
                 problems.push(format!("clients are not accepted ({})", relay.guard));
                 health = Health::NotServing;

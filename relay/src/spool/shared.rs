@@ -15,6 +15,7 @@ use crate::spool::disk::{Disk, File, Space};
 use crate::spool::index::{Index, Turn};
 use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
+use crate::spool::repeats::Repeats;
 use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
 
@@ -65,6 +66,7 @@ pub struct Shared {
     /// The writer is to end.
     pub is_closing: AtomicBool,
     index: Mutex<Index>,
+    repeats: Mutex<Repeats>,
     last_id: AtomicU64,
     space: Mutex<Option<(Instant, Space)>>,
     report: Box<dyn Fn(Event) + Send + Sync>,
@@ -105,6 +107,7 @@ impl Shared {
             commits: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
             index: Mutex::new(index),
+            repeats: Mutex::default(),
             last_id: AtomicU64::new(last_id),
             space: Mutex::new(None),
             report: Box::new(report),
@@ -114,6 +117,11 @@ impl Shared {
     /// Locks the index; never held over a read, write or wait.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks what is known of repeats; never held over a read, write or wait, nor with the index.
+    pub fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something about the spool.

@@ -21,7 +21,7 @@ pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 /// A next hop that never says a word.
 const SILENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2600);
 /// nobody's number on every Linux.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 /// How long a connection is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Product {
     /// The password of [`LOGIN`].
     pub password: String,
-    folder: PathBuf,
+    /// Where everything of it lies.
+    pub folder: PathBuf,
     program: PathBuf,
     relay: Option<Child>,
     /// Its kernel takes connections, nobody ever reads from them.
