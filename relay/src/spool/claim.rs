@@ -216,7 +216,7 @@ impl Drop for Hold {
         if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
             let turn = match self.before {
                 Turn::Due(_) | Turn::Claimed => {
-                    let now = Timestamp::now();
+                    let now = self.shared.now();
                     Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
                 }
                 before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
@@ -231,7 +231,7 @@ impl Drop for Hold {
 /// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
 pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
-        let now = Timestamp::now();
+        let now = shared.now();
         match shared.take_due(now, &has_room) {
             Next::Message(id) => {
                 let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
@@ -304,7 +304,7 @@ pub(super) async fn settle(
     mut claim: Claim,
     outcomes: &[Outcome],
 ) -> Result<(), StoreError> {
-    let now = Timestamp::now();
+    let now = claim.hold.shared.now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
     let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
     let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));

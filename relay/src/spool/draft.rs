@@ -143,7 +143,7 @@ impl Draft {
         }
         let parts = std::mem::replace(&mut self.parts, Parts::new(Arc::clone(&self.shared)));
         let (answer, answered) = oneshot::channel();
-        let (size_bytes, accepted_at) = (self.size_bytes, Timestamp::now());
+        let (size_bytes, accepted_at) = (self.size_bytes, self.shared.now());
         let due_at = self.hold_until.map_or(accepted_at, |until| until.max(accepted_at));
         let label = self.label;
         let what = What::Message { parts, size_bytes, accepted_at, due_at, label, answer };

@@ -115,6 +115,7 @@ impl Spool {
             messages: config.messages,
             segment_bytes: SEGMENT,
             part_bytes: PART,
+            clock: Timestamp::now,
         };
         Self::open_on(Arc::new(folder), settings, report)
     }
@@ -297,7 +298,7 @@ fn recovered(
     report: impl Fn(Event) + Send + Sync + 'static,
 ) -> Result<Committer, StoreError> {
     let found = recover::recover(disk.as_ref(), settings.segment_bytes)?;
-    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+    let now = u64::try_from((settings.clock)().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
     for event in found.events {

@@ -185,7 +185,7 @@ pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
         Turn::Held(_) => return Err(StoreError::Held),
         Turn::Captured => return Err(StoreError::Captured),
     }
-    index.turn(id, Turn::Due(Timestamp::now()));
+    index.turn(id, Turn::Due(shared.now()));
     drop(index);
     shared.due.notify_one();
     Ok(())

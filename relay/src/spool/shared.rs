@@ -37,6 +37,8 @@ pub struct Settings {
     pub segment_bytes: u32,
     /// The part of a body that a draft keeps in memory, octets.
     pub part_bytes: usize,
+    /// The wall clock, UTC.
+    pub clock: fn() -> Timestamp,
 }
 
 /// Whose message it is decides how far the disk may be filled.
@@ -116,6 +118,11 @@ impl Shared {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the time, UTC.
+    pub fn now(&self) -> Timestamp {
+        (self.settings.clock)()
+    }
+
     /// Says something about the spool.
     pub fn say(&self, event: Event) {
         (self.report)(event);
@@ -127,7 +134,7 @@ impl Shared {
     /// restarts, and one that was shown but never committed is not used again after a crash. If
     /// the clock was set back, the ids on disk and in the heads of segments still are lower.
     pub fn next_id(&self) -> MessageId {
-        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+        let now = u64::try_from(self.now().as_microsecond()).unwrap_or(0);
         let next = |last: u64| now.max(last.saturating_add(1));
         let before = self
             .last_id

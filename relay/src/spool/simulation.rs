@@ -14,8 +14,13 @@ use super::simulated::{Dice, Simulated, Weather};
 use super::*;
 
 /// Small segments, so that a short run makes, empties and removes many.
-pub(super) const SETTINGS: Settings =
-    Settings { reserve_bytes: 0, messages: 10_000, segment_bytes: 6000, part_bytes: 200 };
+pub(super) const SETTINGS: Settings = Settings {
+    reserve_bytes: 0,
+    messages: 10_000,
+    segment_bytes: 6000,
+    part_bytes: 200,
+    clock: Timestamp::now,
+};
 
 type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
 
