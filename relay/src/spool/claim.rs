@@ -215,11 +215,12 @@ impl Drop for Hold {
         // Settled, set aside or gone: then the turn is somebody else's.
         if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
             let turn = match self.before {
-                Turn::Due(_) | Turn::Claimed => {
+                Turn::Claimed => {
                     let now = self.shared.now();
                     Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
                 }
-                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+                // Whoever had it was no attempt: it waits as before.
+                before @ (Turn::Due(_) | Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
             };
             index.turn(self.id, turn);
             drop(index);

@@ -51,6 +51,8 @@ mod simulated;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unmanned;
 
 use std::io;
 use std::sync::Arc;
