@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
-use crate::spool::index::{Index, Turn};
+use crate::spool::index::{Index, Ticket, Turn};
 use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
 use crate::spool::segment::{self, Location};
@@ -81,8 +81,8 @@ impl fmt::Debug for Shared {
 /// What there is to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// This message; its turn is [`Turn::Claimed`] now.
-    Message(MessageId),
+    /// This message; its turn is that of this ticket now.
+    Message(MessageId, Ticket),
     /// Nothing before then.
     At(Timestamp),
     /// Nothing.
@@ -196,14 +196,15 @@ impl Shared {
         let Some(id) = index.agenda.take_due(now, has_room) else {
             return index.agenda.next_due().map_or(Next::Nothing, Next::At);
         };
+        let ticket = index.ticket();
         if let Some(entry) = index.entries.get_mut(&id) {
-            entry.turn = Turn::Claimed;
+            entry.turn = Turn::Claimed(ticket);
         }
         if index.agenda.has_due() {
             // The writer wakes one for a whole batch; whoever is woken wakes the next.
             self.due.notify_one();
         }
-        Next::Message(id)
+        Next::Message(id, ticket)
     }
 
     /// Sets a message aside: a part of it cannot be read.

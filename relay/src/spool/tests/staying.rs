@@ -80,6 +80,31 @@ async fn a_message_that_could_not_be_held_is_due_as_before() {
 }
 
 #[tokio::test]
+async fn whoever_is_late_to_let_go_takes_the_turn_from_nobody() {
+    let disk = Simulated::new(1);
+    let (spool, hand) = Spool::unmanned(&disk, Timestamp::now, |_| {}).unwrap();
+    let tried = async {
+        let id = put(&spool, b"x\r\n").await;
+        spool.hold(id).await.unwrap();
+        let mut release = Box::pin(spool.release(id));
+        // Released, and claimed before the operator hears of it.
+        let claim = tokio::select! {
+            biased;
+            claim = spool.claim() => claim,
+            _ = &mut release => panic!("it is claimed first"),
+        };
+        release.await.unwrap();
+        assert_eq!(spool.hold(id).await, Err(StoreError::Claimed));
+        claim
+    };
+    let claim = tokio::select! {
+        () = hand.work(|| Duration::ZERO) => panic!("the power is on"),
+        claim = tried => claim,
+    };
+    assert_eq!(claim.attempts(), 0);
+}
+
+#[tokio::test]
 async fn the_highest_priority_of_a_login_comes_first_also_after_a_restart() {
     let home = Home::new();
     let spool = home.open();
