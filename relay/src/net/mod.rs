@@ -10,6 +10,8 @@ mod route_login;
 mod stamp;
 pub mod tls_client;
 mod way;
+#[cfg(test)]
+mod world;
 pub mod inbound;
 pub mod login;
 pub mod sessions;

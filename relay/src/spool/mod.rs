@@ -46,13 +46,13 @@ mod damage;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod unmanned;
+pub(crate) mod unmanned;
 
 use std::io;
 use std::sync::Arc;

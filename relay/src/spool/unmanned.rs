@@ -1,4 +1,5 @@
-//! A spool on a simulated disk whose writer is led by a test instead of a thread.
+//! A spool on a simulated disk whose writer is led by a test instead of a thread, and what only a
+//! test may look at.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::index::Turn;
 use super::order::{Command, QUEUE};
 use super::shared::Settings;
 use super::simulated::Simulated;
 use super::simulation::SETTINGS;
 use super::writer::Committer;
-use super::{Spool, StoreError, recovered};
+use super::{Claim, Place, Spool, StoreError, recovered};
 use crate::event::Event;
+use crate::mail::message::MessageId;
 
 /// The writer of a spool, without a thread.
 #[derive(Debug)]
@@ -60,5 +63,25 @@ impl Spool {
         let (orders, commands) = mpsc::channel(QUEUE);
         let hand = Hand { committer, commands, disk: disk.clone() };
         Ok((Self { shared, orders, writer: None }, hand))
+    }
+
+    /// Returns where every message stands, the oldest first.
+    pub(crate) fn places(&self) -> Vec<(MessageId, Place)> {
+        let index = self.shared.index();
+        index.entries.iter().map(|(id, entry)| (*id, Place::of(entry.turn).0)).collect()
+    }
+
+    /// Returns a message of the same login that goes the same way, is due and is more urgent than one
+    /// that was just claimed.
+    pub(crate) fn passed_over(&self, claim: &Claim) -> Option<MessageId> {
+        let now = self.shared.now();
+        let index = self.shared.index();
+        let own = index.entries.get(&claim.id())?.label;
+        let is_before = |(_, entry): &(&MessageId, &super::index::Entry)| {
+            matches!(entry.turn, Turn::Due(at) if at <= now)
+                && (entry.label.owner, entry.label.way) == (own.owner, own.way)
+                && entry.label.priority > own.priority
+        };
+        index.entries.iter().find(is_before).map(|(id, _)| *id)
     }
 }
