@@ -119,6 +119,9 @@ pub enum Event {
         recipients: usize,
         size_bytes: u64,
     },
+    /// A message came again, since its client had not heard that it was accepted: it is known, and
+    /// nothing was stored.
+    Repeated { id: MessageId, source: IpAddr, login: Option<String> },
     /// A next hop took the message for some recipients.
     Delivered { id: MessageId, domain: String, route: String, next_hop: String, reply: String },
     /// Recipients wait for another attempt.
@@ -144,6 +147,19 @@ pub enum Event {
     BounceDropped { id: MessageId, reason: String },
     /// A route cannot be used until somebody acts.
     RouteSuspended { route: String, reason: String },
+    /// An operator suspended a route: its mail waits.
+    RouteHeld { route: String, note: Option<String>, uid: u32 },
+    /// A suspended route is used again; `uid` asked for it, or its login worked.
+    RouteResumed { route: String, uid: Option<u32> },
+    /// A host of a route failed and is passed by.
+    HostDown { route: String, host: String, reason: String },
+    /// A host of a route is used again.
+    HostUp {
+        route: String,
+        host: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
     /// A next hop took our login and did not prove that it knows our password: it may be somebody
     /// else. At most one an hour and route.
     NextHopUnproved { route: String, next_hop: String, reason: String },
@@ -184,6 +200,7 @@ impl Event {
             | Self::SpikeGrew { .. }
             | Self::SpikeClosed { .. }
             | Self::LoginFailed { .. }
+            | Self::HostDown { .. }
             | Self::RouteUnverified { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
@@ -197,12 +214,16 @@ impl Event {
             | Self::Offender { .. }
             | Self::Unbanned { .. }
             | Self::Accepted { .. }
+            | Self::Repeated { .. }
             | Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::Captured { .. }
             | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
+            | Self::RouteHeld { .. }
+            | Self::RouteResumed { .. }
+            | Self::HostUp { .. }
             | Self::QueueChanged { .. }
             | Self::Notified { .. }
             | Self::Dropped { .. }

@@ -9,7 +9,7 @@ use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
-use relay::cli::{config, explain, gate, operate, queue, status, tls, trace, user};
+use relay::cli::{config, explain, gate, operate, queue, route, spool, status, tls, trace, user};
 use relay::journal::{Format, Journal};
 
 fn main() -> ExitCode {
@@ -48,6 +48,8 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Verb::User(verb) => user::user(&load()?, verb)?,
         Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,
+        Verb::Route(verb) => route::route(&load()?.relay.socket, verb)?,
+        Verb::Spool(verb) => return Ok(spool::spool(&load()?, &verb)?),
         Verb::Trace { id, output } => trace::trace(&load()?, id, output.form())?,
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
         Verb::Demo => return relay::demo::run(),

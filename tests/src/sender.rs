@@ -11,6 +11,7 @@ use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
+use relay::net::routes::Routes;
 use relay::smtp::address::ReversePath;
 use relay::spool::Spool;
 use tempfile::TempDir;
@@ -62,7 +63,8 @@ impl Relay {
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).expect("the test relay works"));
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(config.clone());
-        let run = outbound::run(Arc::clone(&spool), shared, journal.clone(), stopped);
+        let routes = Routes::new(&config, &journal, &Arc::default());
+        let run = outbound::run(Arc::clone(&spool), shared, routes, journal.clone(), stopped);
         Self { folder, config, spool, journal, stop, running: tokio::spawn(run) }
     }
 

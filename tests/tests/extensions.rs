@@ -12,6 +12,7 @@ use relay::event::Event;
 use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms, Wish};
 use relay::net::outbound;
+use relay::net::routes::Routes;
 use relay::smtp::address::{Address, ReversePath};
 use relay::smtp::parameter::{Notify, Priority, Return};
 use relay::spool::Spool;
@@ -48,7 +49,9 @@ impl Relay {
         let journal = Journal::memory();
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
         let (stop, stopped) = watch::channel(false);
-        let run = outbound::run(Arc::clone(&spool), Arc::new(config), journal.clone(), stopped);
+        let routes = Routes::new(&config, &journal, &Arc::default());
+        let config = Arc::new(config);
+        let run = outbound::run(Arc::clone(&spool), config, routes, journal.clone(), stopped);
         Self { _folder: folder, spool, journal, stop, running: tokio::spawn(run) }
     }
 

@@ -18,6 +18,7 @@ use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
+use relay::net::routes::Routes;
 use relay::smtp::address::ReversePath;
 use relay::spool::Spool;
 use tempfile::TempDir;
@@ -56,7 +57,9 @@ impl Relay {
         let journal = Journal::memory();
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).expect("the test relay works"));
         let (stop, stopped) = watch::channel(false);
-        let run = outbound::run(Arc::clone(&spool), Arc::new(config), journal.clone(), stopped);
+        let routes = Routes::new(&config, &journal, &Arc::default());
+        let config = Arc::new(config);
+        let run = outbound::run(Arc::clone(&spool), config, routes, journal.clone(), stopped);
         Self { folder, spool, journal, stop, running: tokio::spawn(run) }
     }
 

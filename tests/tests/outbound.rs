@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "outbound/routes.rs"]
+mod routes;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
+use relay::net::register::Register;
+use relay::net::routes::Routes;
 use relay::smtp::address::ReversePath;
 use relay::spool::Spool;
 use tempfile::TempDir;
@@ -28,6 +33,7 @@ const BODY: &[u8] = b"Subject: hello\r\n\r\n.a dot, \xc3\xbc and\r\n.\r\nno comm
 struct Relay {
     folder: TempDir,
     spool: Arc<Spool>,
+    routes: Arc<Routes>,
     journal: Journal,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
@@ -41,8 +47,11 @@ impl Relay {
         let journal = Journal::memory();
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).expect("the test relay works"));
         let (stop, stopped) = watch::channel(false);
-        let run = outbound::run(Arc::clone(&spool), Arc::new(config), journal.clone(), stopped);
-        Self { folder, spool, journal, stop, running: tokio::spawn(run) }
+        let register = Register::open(&config.spool.path).expect("the test relay works");
+        let routes = Routes::new(&config, &journal, &Arc::new(register));
+        let (own, config) = (Arc::clone(&routes), Arc::new(config));
+        let run = outbound::run(Arc::clone(&spool), config, own, journal.clone(), stopped);
+        Self { folder, spool, routes, journal, stop, running: tokio::spawn(run) }
     }
 
     fn password_file(&self) -> PathBuf {
@@ -353,7 +362,7 @@ async fn mail_leaves_in_the_clear_over_loopback_only() {
         config.routes[0].tls = RouteTls::None;
         config.routes[0].login = None;
         // 192.0.2.1 is nobody's address (RFC 5737): it is refused before it is dialled.
-        config.routes[0].hosts[0].host = "192.0.2.1".into();
+        config.routes[0].hosts[0].hop.host = "192.0.2.1".into();
     });
     let id = relay.submit("s@example.net", &["a@example.com"]).await;
     settled(&relay, id).await;

@@ -12,7 +12,8 @@ use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
 use relay::net::outbound;
-use relay::spool::{Filter, Place, Spool, Stretch, Way};
+use relay::net::routes::Routes;
+use relay::spool::{Filter, Place, Spool, StoreError, Stretch, Way};
 use tempfile::TempDir;
 use tests::peer::{Manners, Peer, Seen};
 use tokio::net::TcpListener;
@@ -73,7 +74,8 @@ impl Relay {
     fn deliver(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
         let (stop, stopped) = watch::channel(false);
         let (spool, config) = (Arc::clone(&self.spool), Arc::clone(&self.config));
-        let run = outbound::run(spool, config, self.journal.clone(), stopped);
+        let routes = Routes::new(&config, &self.journal, &Arc::default());
+        let run = outbound::run(spool, config, routes, self.journal.clone(), stopped);
         (stop, tokio::spawn(run))
     }
 }
@@ -172,17 +174,18 @@ async fn captured_mail_beyond_its_size_is_dropped_while_the_relay_runs() {
     let first = relay.submit(&["a@kept.example"], Way::NONE).await;
     captured(&relay, 1).await;
     relay.submit_body(&["a@kept.example"], &vec![b'x'; 1 << 20], Way::NONE).await;
-    let gone = async {
-        while relay.spool.show(first).await.is_ok() {
+    let told = async {
+        let mut events = Vec::new();
+        while !events.contains(&Event::CaptureEnded { messages: 1 }) {
             tokio::task::yield_now().await;
+            events.extend(relay.journal.take());
         }
-        captured(&relay, 1).await;
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("dropped in time");
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("dropped in time");
+    assert_eq!(relay.spool.show(first).await, Err(StoreError::Gone));
     stop.send(true).unwrap();
     running.await.unwrap();
-    let events = relay.journal.take();
-    assert!(events.contains(&Event::CaptureEnded { messages: 1 }), "{events:?}");
+    assert_eq!(relay.spool.status().unwrap().captured, 1, "the newer one stays");
 }
 
 /// Waits until so many messages are captured.

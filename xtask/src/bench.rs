@@ -19,6 +19,8 @@ pub enum Bench {
     Gate,
     /// The relay, beside Postfix.
     Smtp,
+    /// The spool, alone and behind the relay.
+    Spool,
 }
 
 impl Bench {
@@ -27,6 +29,7 @@ impl Bench {
         match self {
             Self::Gate => "bench_gate",
             Self::Smtp => "bench_smtp",
+            Self::Spool => "bench_spool",
         }
     }
 
@@ -34,7 +37,7 @@ impl Bench {
     const fn needs(self) -> &'static str {
         match self {
             Self::Gate => "network namespaces and XDP need root",
-            Self::Smtp => "a network namespace and Postfix's master need root",
+            Self::Smtp | Self::Spool => "a network namespace and Postfix's master need root",
         }
     }
 }

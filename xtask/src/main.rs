@@ -39,6 +39,9 @@ usage: cargo xtask <task>
   bench smtp [--install] [FOLDER]
                     what the relay takes, beside Postfix in the same run: tables, smtp.json
                     and smtp.svg in FOLDER, which should be on the disk to be measured
+  bench spool [--install] [FOLDER]
+                    what the spool takes: alone, behind sessions beside Postfix, and with a
+                    million messages; tables, spool.json and spool.svg in FOLDER
   fuzz [TARGET] [--for 60s], fuzz --runs 2000
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
                     for that long, or with so many inputs from a seed that does not change;
@@ -71,6 +74,7 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["test", "--install"] => test::test(Tools::Install),
         ["bench", "gate", rest @ ..] => measure(Bench::Gate, rest),
         ["bench", "smtp", rest @ ..] => measure(Bench::Smtp, rest),
+        ["bench", "spool", rest @ ..] => measure(Bench::Spool, rest),
         ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
         ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::time(time)?),
         ["fuzz", "--runs", number] => fuzz::fuzz(None, fuzz::runs(number)?),

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::mailroom::Mailroom;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus};
 use crate::journal::Journal;
+use crate::net::routes::{RouteState, Routes, Standing};
 use crate::spool::Spool;
+
+/// The longest remark about a suspension, octets.
+const NOTE_MAX: usize = 256;
 
 /// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
 /// takes a restart, or why all stays as it was.
@@ -18,6 +22,8 @@ pub(super) type Reloading = oneshot::Sender<Result<Option<String>, String>>;
 /// The relay's side of the control socket.
 pub(super) struct Desk<F> {
     pub spool: Arc<Spool>,
+    /// Those of the configuration in force.
+    pub routes: watch::Receiver<Arc<Routes>>,
     pub journal: Journal,
     /// Tells how the sessions are.
     pub front: F,
@@ -57,17 +63,48 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
             RelayRequest::QueueCount { act, filter, stretch } => {
                 self.mail(caller, "see mail")?.count(act, filter, stretch).await
             }
+            RelayRequest::SpoolCompact => {
+                require(caller, Right::Change)?;
+                let compacted = self.spool.compact().await.map_err(|error| error.to_string())?;
+                Said::of(&compacted)
+            }
             RelayRequest::QueueChange { act, which } => {
                 self.mail(caller, "change mail")?.change(act, which).await
             }
             RelayRequest::Trace { id, from } => {
                 self.mail(caller, "see the life of a message")?.trace(id, from).await
             }
+            RelayRequest::RouteList => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().list())
+            }
+            RelayRequest::RouteSuspend { route, note } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().suspend(&route, remark(note)?, caller.uid).await?)
+            }
+            RelayRequest::RouteResume { route } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.routes().resume(&route, &self.spool, caller.uid).await?)
+            }
         }
     }
 }
 
+/// Checks a remark about a suspension.
+fn remark(note: Option<String>) -> Result<Option<String>, String> {
+    match note {
+        Some(note) if note.len() > NOTE_MAX || note.contains(char::is_control) => {
+            Err(format!("a note has at most {NOTE_MAX} octets and no control characters"))
+        }
+        note => Ok(note),
+    }
+}
+
 impl<F: Fn() -> Front> Desk<F> {
+    fn routes(&self) -> Arc<Routes> {
+        self.routes.borrow().clone()
+    }
+
     /// Lets in whoever may do this with mail.
     fn mail(&self, caller: Caller, deed: &str) -> Result<Mailroom<'_>, String> {
         Mailroom::enter(&self.spool, &self.journal, caller, deed)
@@ -88,6 +125,88 @@ impl<F: Fn() -> Front> Desk<F> {
             guard: front.guard.to_owned(),
             sessions: front.sessions,
             spool: self.spool.status().ok(),
+            troubled: self.troubled(),
         }
+    }
+
+    /// Returns what keeps mail from leaving, a sentence a route. Hosts are not named to everybody who
+    /// may ask for the status, nor are their words.
+    fn troubled(&self) -> Vec<String> {
+        let states = self.routes().list();
+        let sentence = |state: &RouteState| match state.standing {
+            Standing::Up => None,
+            Standing::Degraded => Some("a host is down"),
+            Standing::Down => Some("it is down: no host can be used"),
+            Standing::LoginRefused => Some("our login was refused, its mail waits"),
+            Standing::Suspended => Some("it is suspended, its mail waits"),
+        };
+        let named = |state: &RouteState| {
+            sentence(state).map(|words| format!("route {}: {words}", state.name))
+        };
+        states.iter().filter_map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::net::register::Register;
+
+    const OPERATOR: Caller = Caller { uid: 0, right: Right::Change };
+    const ANYBODY: Caller = Caller { uid: 4_000_004, right: Right::Look };
+
+    fn desk(folder: &std::path::Path) -> Desk<impl Fn() -> Front + Send + Sync + 'static> {
+        let text = format!(
+            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+             [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
+             [tls]\ncertificate = '/c'\nkey = '/k'\n[spool]\npath = '{}'\n\
+             [[route]]\nname = 'smarthost'\nhosts = ['smtp.example.net:587']\n",
+            folder.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
+        let register = Arc::new(Register::open(folder).unwrap());
+        let journal = Journal::memory();
+        let routes = watch::Sender::new(Routes::new(&config, &journal, &register)).subscribe();
+        let front = || Front { serving: true, guard: "guarded", sessions: 0 };
+        Desk { spool, routes, journal, front, reload: mpsc::channel(1).0 }
+    }
+
+    fn suspend(note: &str) -> RelayRequest {
+        RelayRequest::RouteSuspend { route: "smarthost".into(), note: Some(note.into()) }
+    }
+
+    #[tokio::test]
+    async fn an_operator_suspends_a_route_and_everybody_is_told_that_but_not_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        assert!(desk.status().troubled.is_empty());
+        desk.answer(suspend("they move"), Vec::new(), OPERATOR).await.unwrap();
+        let said = desk.answer(RelayRequest::Status, Vec::new(), ANYBODY).await.unwrap();
+        let status: RelayStatus = serde_json::from_slice(said.json()).unwrap();
+        assert_eq!(status.troubled, ["route smarthost: it is suspended, its mail waits"]);
+        let said = desk.answer(RelayRequest::RouteList, Vec::new(), OPERATOR).await.unwrap();
+        let routes: Vec<RouteState> = serde_json::from_slice(said.json()).unwrap();
+        assert_eq!(routes[0].reason.as_deref(), Some("suspended by uid 0: they move"));
+        let resume = RelayRequest::RouteResume { route: "smarthost".into() };
+        desk.answer(resume, Vec::new(), OPERATOR).await.unwrap();
+        assert!(desk.status().troubled.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_neither_stops_routes_nor_sees_their_hosts() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        let resume = RelayRequest::RouteResume { route: "smarthost".into() };
+        for request in [suspend("x"), resume, RelayRequest::RouteList] {
+            let refusal = desk.answer(request, Vec::new(), ANYBODY).await.unwrap_err();
+            assert!(refusal.contains("uid 4000004"), "{refusal}");
+        }
+        for note in ["a\nb", &"x".repeat(NOTE_MAX + 1)] {
+            let refusal = desk.answer(suspend(note), Vec::new(), OPERATOR).await.unwrap_err();
+            assert!(refusal.starts_with("a note has at most 256 octets"), "{refusal}");
+        }
+        assert!(desk.status().troubled.is_empty());
     }
 }

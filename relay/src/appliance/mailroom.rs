@@ -188,6 +188,7 @@ const fn concerns_all(error: &StoreError) -> bool {
         | StoreError::Claimed
         | StoreError::Held
         | StoreError::Captured
+        | StoreError::Repeat(_)
         | StoreError::TooLarge => false,
     }
 }
@@ -212,7 +213,8 @@ fn words(id: MessageId, error: &StoreError) -> String {
             "{id}: it cannot be read ({problem}): `sallyport queue retry {id}` tries again, `sallyport \
              queue drop {id}` gives it up"
         ),
-        StoreError::Full
+        StoreError::Repeat(_)
+        | StoreError::Full
         | StoreError::ShareUsed
         | StoreError::Failed(_)
         | StoreError::TooLarge

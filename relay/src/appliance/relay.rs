@@ -31,6 +31,8 @@ use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::outbound;
+use crate::net::register::Register;
+use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
 use crate::net::signing::Keys;
 use crate::net::tls::ServerTls;
@@ -96,6 +98,8 @@ struct Relay {
     guarded: JoinSet<()>,
     /// Those of the others.
     open: JoinSet<()>,
+    register: Arc<Register>,
+    routes: watch::Sender<Arc<Routes>>,
     delivering: Delivering,
 }
 
@@ -106,9 +110,15 @@ struct Delivering {
 }
 
 impl Delivering {
-    fn start(spool: &Arc<Spool>, config: &Arc<Config>, journal: &Journal) -> Self {
+    fn start(
+        spool: &Arc<Spool>,
+        config: &Arc<Config>,
+        routes: &Arc<Routes>,
+        journal: &Journal,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let run = outbound::run(spool.clone(), config.clone(), journal.clone(), stopped);
+        let (spool, config, routes) = (spool.clone(), config.clone(), routes.clone());
+        let run = outbound::run(spool, config, routes, journal.clone(), stopped);
         Self { stop, task: tokio::spawn(run) }
     }
 
@@ -136,7 +146,10 @@ impl Relay {
         let logins = Logins::start(&config.relay.users, journal.clone(), conduct.clone())?;
         logins.trust(config.oauth.as_ref()).context("the keys that [oauth] names")?;
         let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
-        let delivering = Delivering::start(&spool, &config, journal);
+        let register = Register::open(&config.spool.path).context("what routes are suspended")?;
+        let register = Arc::new(register);
+        let routes = Routes::new(&config, journal, &register);
+        let delivering = Delivering::start(&spool, &config, &routes, journal);
         Ok(Self {
             file: file.into(),
             journal: journal.clone(),
@@ -149,6 +162,8 @@ impl Relay {
             listening: Vec::new(),
             guarded: JoinSet::new(),
             open: JoinSet::new(),
+            register,
+            routes: watch::Sender::new(routes),
             delivering,
             spool,
             config,
@@ -192,7 +207,8 @@ impl Relay {
             let guard = watched.guard();
             Front { serving: guard.serves(), guard: guard.words(), sessions: sessions.count() }
         };
-        let desk = Desk { spool: self.spool.clone(), journal: self.journal.clone(), front, reload };
+        let (spool, journal) = (self.spool.clone(), self.journal.clone());
+        let desk = Desk { spool, routes: self.routes.subscribe(), journal, front, reload };
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
         let trust = Trust {
@@ -317,7 +333,9 @@ impl Relay {
         self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
-        let next = Delivering::start(&self.spool, &self.config, &self.journal);
+        let routes = Routes::new(&self.config, &self.journal, &self.register);
+        let next = Delivering::start(&self.spool, &self.config, &routes, &self.journal);
+        self.routes.send_replace(routes);
         tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();

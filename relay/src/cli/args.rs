@@ -2,6 +2,8 @@
 
 mod gate;
 mod queue;
+mod route;
+mod spool;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,6 +18,8 @@ use crate::mail::message::MessageId;
 
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
 pub use queue::{Choice, QueueVerb, TextChoice, Which};
+pub use route::RouteVerb;
+pub use spool::SpoolVerb;
 
 /// A mail relay behind a gate in the kernel.
 ///
@@ -109,6 +113,12 @@ pub enum Verb {
     /// Look at the messages in the spool, retry, hold, release or drop them.
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Look at the routes, suspend or resume them.
+    #[command(subcommand)]
+    Route(RouteVerb),
+    /// Check the log of messages, mend it, give its space back.
+    #[command(subcommand)]
+    Spool(SpoolVerb),
     /// Tell the life of a message: how it came, every attempt, what the next hops said, what operators did.
     #[command(after_help = "Example:\n  sallyport trace 06G3T7K9Q2M4X")]
     Trace {

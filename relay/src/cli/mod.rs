@@ -7,6 +7,8 @@ pub mod gate;
 pub mod operate;
 pub mod print;
 pub mod queue;
+pub mod route;
+pub mod spool;
 pub mod status;
 pub mod tls;
 pub mod trace;

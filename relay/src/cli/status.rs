@@ -11,6 +11,7 @@ use crate::control::client::ask;
 use crate::control::wire::{
     Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker, UNGUARDED,
 };
+use crate::spool;
 
 /// How well the appliance serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,6 +116,7 @@ fn look(config: &Config) -> Whole {
                         .to_owned(),
                 );
             }
+            problems.extend(relay.troubled.iter().cloned());
             if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
                 problems.push(format!("clients are not accepted ({})", relay.guard));
                 health = Health::NotServing;
@@ -216,6 +218,16 @@ fn spike_line(spike: &Spike) -> String {
     )
 }
 
+/// Tells of messages that wait for somebody, or for the end of their retention.
+fn staying(spool: &spool::Status) -> Option<String> {
+    let captured = format!("captured ({} KiB)", spool.captured_bytes / 1024);
+    let rows =
+        [(spool.held, "held"), (spool.captured, captured.as_str()), (spool.damaged, "damaged")];
+    let named = rows.into_iter().filter(|(count, _)| *count > 0);
+    let named: Vec<_> = named.map(|(count, name)| format!("{count} {name}")).collect();
+    (!named.is_empty()).then(|| format!("          of these {}", named.join(", ")))
+}
+
 fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
     lines.push(format!(
         "relay     {}; {}; {} sessions; pid {}",
@@ -234,4 +246,34 @@ fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
             spool.flushes
         )
     }));
+    lines.extend(relay.spool.as_ref().and_then(staying));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_leave_by_itself_is_named() {
+        let empty = spool::Status {
+            messages: 9,
+            damaged: 0,
+            held: 0,
+            captured: 0,
+            captured_bytes: 0,
+            body_bytes: 0,
+            log_bytes: 0,
+            segments: 1,
+            troubled_segments: 0,
+            free_bytes: 0,
+            reserve_bytes: 0,
+            commits: 0,
+            flushes: 0,
+        };
+        assert_eq!(staying(&empty), None);
+        let some =
+            spool::Status { held: 2, captured: 3, captured_bytes: 2048, damaged: 1, ..empty };
+        let line = "          of these 2 held, 3 captured (2 KiB), 1 damaged";
+        assert_eq!(staying(&some).as_deref(), Some(line));
+    }
 }

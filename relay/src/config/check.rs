@@ -9,13 +9,16 @@ use ipnetwork::IpNetwork;
 
 use super::raw::Table;
 use super::read::Section;
-use super::{Allow, Gate, Listener, Policy, Route, RouteTls, Who};
+use super::{Allow, Gate, Listener, NextHop, Policy, Route, RouteTls, Who};
 use security::security;
 
 /// The most interfaces that are guarded.
 const INTERFACES_MAX: usize = 64;
 /// The most networks whose word is taken for who a client is, for each key.
 const BELIEVED_MAX: usize = 64;
+
+/// The most next hops of a route.
+const HOSTS_MAX: usize = 64;
 
 /// Checks `[gate]` and its entries.
 pub(super) fn gate(table: &Table<'_>, gate: &Gate, allow: &[Section<'_, Allow>]) {
@@ -103,11 +106,20 @@ pub(super) fn routes(routes: &[Section<'_, Route>]) {
             table
                 .report("hosts", "a route that captures sends nothing: take away hosts or capture");
         }
+        if route.hosts.len() > HOSTS_MAX {
+            table.report("hosts", &format!("a route has at most {HOSTS_MAX} next hops"));
+        }
+        for (place, host) in route.hosts.iter().enumerate() {
+            if route.hosts[..place].iter().any(|other| other.hop == host.hop) {
+                let NextHop { host, port } = &host.hop;
+                table.report("hosts", &format!("{host}:{port} is named twice: give it a weight"));
+            }
+        }
         if route.tls == RouteTls::None {
-            for hop in route.hosts.iter().filter(|hop| !is_loopback(&hop.host)) {
+            for host in route.hosts.iter().filter(|host| !is_loopback(&host.hop.host)) {
                 let message = format!(
                     "mail goes to {} in the clear: only a next hop on loopback may have no TLS",
-                    hop.host
+                    host.hop.host
                 );
                 table.report("tls", &message);
             }

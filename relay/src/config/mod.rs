@@ -24,7 +24,7 @@ pub use dkim::Dkim;
 pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
-pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteTls};
+pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteHost, RouteTls};
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;

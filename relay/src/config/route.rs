@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::RouteLogin;
+use super::{Rate, RouteLogin};
 
 /// `[[route]]`: where mail goes next.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +20,8 @@ pub struct Route {
     pub domains: Vec<String>,
     /// Whether its mail is kept instead of sent: then it has no next hop.
     pub capture: bool,
-    /// Next hops in order of preference, each a host and a port; at least one.
-    pub hosts: Vec<NextHop>,
+    /// Its next hops; 1 to 64, or none where its mail is kept.
+    pub hosts: Vec<RouteHost>,
     /// How the connection is secured.
     pub tls: RouteTls,
     /// PEM file of the authorities that may sign the next hop's certificate; none: the public ones.
@@ -34,10 +34,23 @@ pub struct Route {
     pub certificate: Option<RouteCertificate>,
     /// The login at the next hop.
     pub login: Option<RouteLogin>,
-    /// Connections at a time.
+    /// Connections at a time, over all hosts.
     pub connections: usize,
+    /// Messages that are handed on per time, with a burst of a second's worth; none: no limit.
+    pub rate: Option<Rate>,
     /// How long the next hop may take for a reply, but for the reply to the final dot.
     pub timeout: Duration,
+}
+
+/// One of the hosts of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHost {
+    /// Where it is.
+    pub hop: NextHop,
+    /// Its place in the order of preference: lower comes first, equal is a group.
+    pub order: u32,
+    /// Its share of the mail within its group: 1 to 1000.
+    pub weight: u32,
 }
 
 /// A host to hand mail to.

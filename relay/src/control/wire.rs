@@ -65,6 +65,8 @@ pub enum RelayRequest {
         /// Which piece, counted from 0.
         number: usize,
     },
+    /// Give space back now. Answer: [`crate::spool::Compacted`].
+    SpoolCompact,
     /// Count the messages that [`RelayRequest::QueueChange`] would be for. Answer: [`Meant`].
     QueueCount {
         /// What would be done.
@@ -90,6 +92,20 @@ pub enum RelayRequest {
         #[serde(default)]
         from: Option<Cursor>,
     },
+    /// List the routes. Answer: [`crate::net::routes::RouteState`] of each.
+    RouteList,
+    /// Suspend a route: its mail waits. Answer: nothing.
+    RouteSuspend {
+        /// Its name.
+        route: String,
+        /// A remark for people.
+        note: Option<String>,
+    },
+    /// End the suspension of a route. Answer: how many of its messages are due now; none: all messages.
+    RouteResume {
+        /// Its name.
+        route: String,
+    },
 }
 
 /// The word of [`RelayStatus::guard`] where nothing guards the listeners.
@@ -108,6 +124,9 @@ pub struct RelayStatus {
     pub sessions: usize,
     /// How the spool fares; none if the operating system does not tell.
     pub spool: Option<Status>,
+    /// What keeps mail from leaving, a sentence a route.
+    #[serde(default)]
+    pub troubled: Vec<String>,
 }
 
 /// An answer: what was asked for, or why not.

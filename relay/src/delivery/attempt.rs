@@ -19,6 +19,7 @@ use super::login::{Credentials, Fresh};
 use super::offer::Offer;
 use super::ruling::{Asked, Meaning, meaning};
 use super::terms::{Terms, Timeouts};
+use super::throttle::{Demand, demand};
 use super::transaction::Step;
 use crate::config::RouteTls;
 use crate::smtp::answer::{Answer, AnswerReader, Class, printable};
@@ -40,6 +41,7 @@ pub struct Attempt {
     actions: VecDeque<Action>,
     outgoing: Outgoing,
     deadline: Instant,
+    demand: Demand,
 }
 
 impl Attempt {
@@ -69,6 +71,7 @@ impl Attempt {
             actions,
             outgoing: Outgoing::Sent,
             deadline: now + timeouts.reply,
+            demand: Demand::default(),
         }
     }
 
@@ -81,6 +84,11 @@ impl Attempt {
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Returns what the next hop asked of our pace since this was asked last.
+    pub fn take_demand(&mut self) -> Demand {
+        mem::take(&mut self.demand)
     }
 
     /// Tells whether the connection is of no use any more; what there is left to do says
@@ -161,6 +169,9 @@ impl Attempt {
     }
 
     fn answered(&mut self, answer: &Answer, now: Instant) {
+        if let Some(asked) = self.stage.asked() {
+            self.demand = self.demand.max(demand(asked, answer));
+        }
         match mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Banner => {
                 if self.granted(Asked::Banner, answer) {

@@ -1,10 +1,7 @@
-//! Whether a route can be used now: its failures are remembered, so that a thousand messages do
-//! not each find out for themselves.
+//! Whether a route can be used now: a refused login is remembered, so that a thousand messages do
+//! not each find out for themselves. What concerns one host is in [`super::pool`].
 
 use std::time::{Duration, Instant};
-
-/// How long a route is left alone after none of its hosts could be used.
-pub const DOWN: Duration = Duration::from_secs(10);
 
 /// How long a route is left alone after its login was refused for the first time; every further
 /// refusal doubles it, up to [`SUSPENDED_MAX`].
@@ -22,15 +19,10 @@ pub enum Health {
     /// It can be used, as far as we know.
     #[default]
     Up,
-    /// None of its hosts could be used.
-    Down {
-        /// When it is tried again.
-        until: Instant,
-        /// What was wrong.
-        reason: String,
-    },
     /// Its login was refused.
     Suspended {
+        /// Since when.
+        since: Instant,
         /// When the login is tried again.
         until: Instant,
         /// How long it was suspended for.
@@ -47,8 +39,6 @@ pub enum Health {
 pub enum Use {
     /// Go ahead.
     Try,
-    /// Wait on the normal schedule, for this reason.
-    Defer(String),
     /// Wait this long, however old it is, for this reason.
     Hold(Duration, String),
 }
@@ -59,24 +49,12 @@ impl Health {
     #[must_use]
     pub fn check(&self, now: Instant, password: Option<Fingerprint>) -> Use {
         match self {
-            Self::Down { until, reason } if now < *until => Use::Defer(reason.clone()),
             Self::Suspended { until, reason, refused, .. }
                 if now < *until && password.is_none_or(|now| now == *refused) =>
             {
                 Use::Hold(*until - now, reason.clone())
             }
-            Self::Up | Self::Down { .. } | Self::Suspended { .. } => Use::Try,
-        }
-    }
-
-    /// Returns the state after all hosts were found of no use. A suspension is not forgotten.
-    #[must_use]
-    pub fn down(self, now: Instant, reason: &str) -> Self {
-        match self {
-            Self::Up | Self::Down { .. } => {
-                Self::Down { until: now + DOWN, reason: reason.to_owned() }
-            }
-            Self::Suspended { .. } => self,
+            Self::Up | Self::Suspended { .. } => Use::Try,
         }
     }
 
@@ -86,16 +64,16 @@ impl Health {
     /// under way; they change nothing.
     #[must_use]
     pub fn suspended(self, now: Instant, reason: &str, refused: Fingerprint) -> Self {
-        let wait = match &self {
+        let (since, wait) = match &self {
             Self::Suspended { until, refused: earlier, .. }
                 if now < *until && *earlier == refused =>
             {
                 return self;
             }
-            Self::Suspended { wait, .. } => (*wait * 2).min(SUSPENDED_MAX),
-            Self::Up | Self::Down { .. } => SUSPENDED,
+            Self::Suspended { since, wait, .. } => (*since, (*wait * 2).min(SUSPENDED_MAX)),
+            Self::Up => (now, SUSPENDED),
         };
-        Self::Suspended { until: now + wait, wait, reason: reason.to_owned(), refused }
+        Self::Suspended { since, until: now + wait, wait, reason: reason.to_owned(), refused }
     }
 }
 
@@ -105,14 +83,6 @@ mod tests {
 
     const OLD: Fingerprint = [1; 32];
     const NEW: Fingerprint = [2; 32];
-
-    #[test]
-    fn a_route_that_is_down_is_left_alone_for_a_while_and_then_tried() {
-        let now = Instant::now();
-        let health = Health::default().down(now, "refused");
-        assert_eq!(health.check(now, None), Use::Defer("refused".into()));
-        assert_eq!(health.check(now + DOWN, None), Use::Try);
-    }
 
     #[test]
     fn a_suspension_doubles_with_every_refused_try_and_not_with_the_connections_of_one_try() {
@@ -133,11 +103,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_password_ends_a_suspension_at_once_and_being_down_does_not() {
+    fn a_new_password_ends_a_suspension_at_once() {
         let now = Instant::now();
         let health = Health::default().suspended(now, "535", OLD);
         assert_eq!(health.check(now, Some(NEW)), Use::Try);
         assert_eq!(health.check(now, None), Use::Hold(SUSPENDED, "535".into()));
-        assert_eq!(health.clone().down(now, "x"), health);
     }
 }

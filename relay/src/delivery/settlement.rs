@@ -51,7 +51,8 @@ pub struct Leg {
     pub next_hop: String,
     /// A ruling for every recipient of the load.
     pub judged: Vec<Judged>,
-    /// How long held recipients wait; none: [`health::SUSPENDED`].
+    /// How long recipients wait that are held, or put off because the next hop asked for less; none:
+    /// [`health::SUSPENDED`], or the normal schedule.
     pub hold: Option<Duration>,
 }
 
@@ -182,7 +183,7 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
                     let left = left.filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
                     let ends_at = facts.since.saturating_add(facts.retry.expire).ok();
                     let news = is_late(facts, &judged.recipient).then_some(News::Late(ends_at));
-                    (Fate::Deferred(wait.min(left)), news)
+                    (Fate::Deferred(hold.unwrap_or(wait).min(left)), news)
                 }
             }
         }

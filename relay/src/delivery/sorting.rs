@@ -77,6 +77,7 @@ mod tests {
             certificate: None,
             login: None,
             connections: 1,
+            rate: None,
             timeout: Duration::from_secs(1),
         }
     }

@@ -90,3 +90,19 @@ impl Terms {
         *self == Self::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::parameter::{RequireTls, Utf8};
+
+    /// In JSON a unit is `null`, as nothing is.
+    #[test]
+    fn what_was_given_is_still_given_when_the_envelope_is_read_again() {
+        let terms = Terms { utf8: Some(Utf8), require_tls: Some(RequireTls), ..Terms::default() };
+        let written = serde_json::to_string(&terms).unwrap();
+        assert_eq!(serde_json::from_str::<Terms>(&written).unwrap(), terms, "{written}");
+        let nothing = serde_json::to_string(&Terms::default()).unwrap();
+        assert_eq!(serde_json::from_str::<Terms>(&nothing).unwrap(), Terms::default());
+    }
+}

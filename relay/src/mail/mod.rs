@@ -6,6 +6,7 @@
 pub mod convert;
 pub mod dkim;
 pub mod envelope;
+pub mod fingerprint;
 pub mod header;
 pub mod message;
 pub mod outcome;

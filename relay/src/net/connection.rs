@@ -1,18 +1,20 @@
 //! The loop around one [`Attempt`]: moves octets, does what the actions say.
 
-use std::io;
+mod stream;
+
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
-use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
+
+use stream::{Direction, Moved, Outgoing, Stream};
 
 use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
@@ -21,6 +23,7 @@ use crate::delivery::attempt::Attempt;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
+use crate::delivery::throttle::Demand;
 use crate::spool::BodyReader;
 
 /// The most octets of a body that are sent under one deadline.
@@ -36,6 +39,22 @@ pub(super) struct Connection {
     outgoing: Outgoing,
 }
 
+/// What one message over a connection came to.
+pub(super) struct Carried {
+    pub judged: Vec<Judged>,
+    pub left: Left,
+    /// What the next hop asked of our pace.
+    pub demand: Demand,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub end: End,
+    /// What the next hop asked of our pace.
+    pub demand: Demand,
+}
+
 /// What is left of a connection when its message is settled.
 pub(super) enum Left {
     /// The next message can begin.
@@ -46,35 +65,21 @@ pub(super) enum Left {
     Closed(End),
 }
 
+impl Left {
+    /// Returns how it ended; none if it did not.
+    pub(super) const fn end(&self) -> Option<&End> {
+        match self {
+            Self::Ready(_) | Self::Busy(_) => None,
+            Self::Closed(end) => Some(end),
+        }
+    }
+}
+
 /// What a driver learns while it moves octets.
 enum Turn {
     Ready,
     Settled(Vec<Judged>),
     Closed(End),
-}
-
-enum Stream {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    /// Given up: no octet passes any more.
-    Gone,
-}
-
-/// What is to be sent, and how far that has got.
-enum Outgoing {
-    Nothing,
-    Octets {
-        octets: Zeroizing<Vec<u8>>,
-        sent: usize,
-    },
-    /// All is written and may lie in a buffer of TLS.
-    Unflushed,
-}
-
-enum Moved {
-    Read(usize),
-    Wrote(usize),
-    Flushed,
 }
 
 /// A body on its way.
@@ -95,16 +100,11 @@ impl Connection {
         host: NextHop,
         tls: Option<TlsClient>,
         terms: Terms,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, Ended> {
         let attempt = Attempt::new(terms, Instant::now());
         let stream = Stream::Clear(stream);
         let new = Self { attempt, stream, host, tls, outgoing: Outgoing::Nothing };
         new.rest().await
-    }
-
-    /// Returns the host that it leads to.
-    pub(super) const fn host(&self) -> &NextHop {
-        &self.host
     }
 
     /// Returns version and cipher suite of its TLS, and whether nobody was proved by it; none in the
@@ -118,34 +118,35 @@ impl Connection {
 
     /// Carries one message up to its rulings, in as many transactions as the next hop wants for its
     /// recipients. Those that there was no transaction for any more have no ruling.
-    pub(super) async fn carry(
-        mut self,
-        mut parcel: Parcel,
-        body: BodyReader,
-    ) -> (Vec<Judged>, Left) {
-        let mut all = Vec::new();
+    pub(super) async fn carry(mut self, mut parcel: Parcel, body: BodyReader) -> Carried {
+        let (mut all, mut most) = (Vec::new(), Demand::AsBefore);
         loop {
             let rest = parcel.split_off(self.attempt.room());
-            let (judged, left) = self.transact(parcel, body.clone()).await;
+            let Carried { judged, left, demand } = self.transact(parcel, body.clone()).await;
             all.extend(judged);
+            most = most.max(demand);
             match (rest, left) {
                 (Some(rest), Left::Ready(connection)) => (self, parcel) = (connection, rest),
-                (_, left) => return (all, left),
+                (_, left) => return Carried { judged: all, left, demand: most },
             }
         }
     }
 
     /// Carries one transaction up to its rulings.
-    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> Carried {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
         self.attempt.begin(parcel, Timestamp::now(), Instant::now());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
                 Turn::Ready => {}
-                Turn::Closed(end) => return (Vec::new(), Left::Closed(end)),
+                Turn::Closed(end) => {
+                    let (judged, demand) = (Vec::new(), self.attempt.take_demand());
+                    return Carried { judged, left: Left::Closed(end), demand };
+                }
             }
         };
+        let demand = self.attempt.take_demand();
         let left = match self.attempt.next_action() {
             Some(Action::Ready) => Left::Ready(self),
             Some(Action::Close(end)) => Left::Closed(end),
@@ -155,7 +156,7 @@ impl Connection {
             }
             None => Left::Busy(self),
         };
-        (judged, left)
+        Carried { judged, left, demand }
     }
 
     /// Leads the connection to where the next message can begin.
@@ -163,12 +164,14 @@ impl Connection {
     /// # Errors
     ///
     /// How it ended instead.
-    pub(super) async fn rest(mut self) -> Result<Self, End> {
+    pub(super) async fn rest(mut self) -> Result<Self, Ended> {
         loop {
             match self.turn(&mut None).await {
                 Turn::Ready => return Ok(self),
                 Turn::Settled(_) => {}
-                Turn::Closed(end) => return Err(end),
+                Turn::Closed(end) => {
+                    return Err(Ended { end, demand: self.attempt.take_demand() });
+                }
             }
         }
     }
@@ -306,93 +309,5 @@ impl Connection {
     fn lost(&mut self, words: &str) {
         self.stream = Stream::Gone;
         self.attempt.lost(words);
-    }
-}
-
-impl Outgoing {
-    fn advance(&mut self, count: usize) {
-        if let Self::Octets { octets, sent } = self {
-            *sent += count;
-            if *sent >= octets.len() {
-                *self = Self::Unflushed;
-            }
-        }
-    }
-}
-
-/// Which way octets were to move when it failed.
-enum Direction {
-    In,
-    Out,
-}
-
-impl Stream {
-    /// Writes, flushes or reads, in this order: an answer that is read was not given before the
-    /// octets it answers had left us.
-    fn poll_move(
-        &mut self,
-        context: &mut Context<'_>,
-        outgoing: &Outgoing,
-        incoming: &mut [u8],
-    ) -> Poll<Result<Moved, (Direction, io::Error)>> {
-        let out = match outgoing {
-            Outgoing::Octets { octets, sent } => {
-                Pin::new(&mut *self).poll_write(context, &octets[*sent..]).map_ok(Moved::Wrote)
-            }
-            Outgoing::Unflushed => {
-                Pin::new(&mut *self).poll_flush(context).map_ok(|()| Moved::Flushed)
-            }
-            Outgoing::Nothing => Poll::Pending,
-        };
-        if let Poll::Ready(out) = out {
-            return Poll::Ready(out.map_err(|error| (Direction::Out, error)));
-        }
-        let mut buffer = ReadBuf::new(incoming);
-        let read = Pin::new(self).poll_read(context, &mut buffer);
-        read.map_ok(|()| Moved::Read(buffer.filled().len())).map_err(|error| (Direction::In, error))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
     }
 }

@@ -1,45 +1,41 @@
-//! One route at work: its connections, used again and again, and what is known of its health.
+//! One route at work: its connections, used again and again, over the hosts that
+//! `delivery::traffic` chooses.
 
-use std::net::SocketAddr;
+mod listing;
+mod opening;
+mod refusal;
+mod slot;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
-use super::connection::{Connection, Left};
+use super::connection::{Carried, Connection, Ended, Left};
+use super::register::Register;
+use super::reporting::random;
 use super::route_login::Login;
-use super::tls_client::{TlsClient, Trust};
-use crate::config::{NextHop, Route, RouteTls};
+use super::tls_client::Trust;
+use crate::config::{Config, NextHop, Route};
 use crate::delivery::action::End;
-use crate::delivery::health::{self, Health, Use};
-use crate::delivery::login::Credentials;
+use crate::delivery::addresses::Addresses;
+use crate::delivery::health::{Health, Use};
 use crate::delivery::parcel::Parcel;
-use crate::delivery::ruling::Ruling;
+use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::Leg;
-use crate::delivery::terms::{Terms, Timeouts};
+use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Traffic};
 use crate::delivery::trip::{Trip, name};
-use crate::event::Event;
 use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
 
-/// How long an open connection waits for another message.
-const IDLE: Duration = Duration::from_secs(5);
-/// How many messages a connection carries: enough to make its handshake cheap, few enough to come
-/// back to a better host soon.
-const MESSAGES: u32 = 100;
-/// For the answer to the final dot (RFC 5321, section 4.5.3.2.6).
-const FINAL_DOT: Duration = Duration::from_secs(600);
-/// For the answer to QUIT.
-const QUIT: Duration = Duration::from_secs(5);
-/// How long a connection to one address may take to be made, and a name to be looked up.
-const CONNECT: Duration = Duration::from_secs(30);
-/// The most addresses of one host that are tried.
-const ADDRESSES_MAX: usize = 16;
+pub use listing::{HostState, RouteState, Standing};
+use slot::Slot;
+
 /// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
 /// wait here in the order of their coming, and not in the spool, where logins take turns.
 const TICKETS: usize = 2;
@@ -49,24 +45,71 @@ pub(super) struct Lane {
     route: Route,
     hostname: String,
     journal: Journal,
-    permits: Arc<Semaphore>,
+    register: Arc<Register>,
     tickets: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    is_closed: AtomicBool,
+    /// Tells one of those who wait for a place that something has moved: it takes one, or passes the
+    /// word on.
+    moved: Notify,
+    /// Tells all who sleep that the lane was closed, or its operator said something.
+    stirred: Notify,
+    traffic: Mutex<Traffic>,
+    /// Connections that wait for a message, the oldest first, each with its host.
+    idle: Mutex<Vec<(usize, Connection)>>,
+    /// What is known of the addresses of every host.
+    addresses: Mutex<Vec<Addresses>>,
     health: Mutex<Health>,
     trust: Arc<Trust>,
     /// None: the route has no login.
     login: Option<Arc<Login>>,
 }
 
+/// What a message does next.
+enum Turn {
+    /// It goes to a host.
+    Go(Slot),
+    /// It comes back after this time, for this reason.
+    Later(Duration, &'static str),
+    /// No host is left; these are down.
+    Nobody(Vec<(usize, String)>),
+    /// The route is suspended by its operator, or the lane is closed.
+    Stopped,
+}
+
+/// A message under way along the lane.
+struct Passage<'a> {
+    claim: &'a Claim,
+    trip: Trip,
+    errand: Errand,
+    /// Whether a waiting connection may carry it: not after one was closed under it.
+    kept: Kept,
+    /// How long the last host that asked for less is left alone.
+    pause: Option<Duration>,
+    is_begun: bool,
+}
+
 impl Lane {
-    pub(super) fn new(route: Route, hostname: &str, journal: Journal) -> Arc<Self> {
+    pub(super) fn new(
+        route: Route,
+        config: &Config,
+        journal: Journal,
+        register: Arc<Register>,
+    ) -> Arc<Self> {
         let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
+        let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
+        let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
+        let traffic = Traffic::new(hosts, most, route.rate, Instant::now());
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(route.connections)),
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
+            traffic: Mutex::new(traffic),
+            addresses: Mutex::new(vec![Addresses::default(); route.hosts.len()]),
             route,
-            hostname: hostname.to_owned(),
+            hostname: config.hostname.clone(),
             journal,
+            register,
+            is_closed: AtomicBool::new(false),
+            moved: Notify::new(),
+            stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::default(),
             trust,
@@ -74,151 +117,239 @@ impl Lane {
         })
     }
 
-    /// Tells whether there is room for one more message.
+    /// Tells whether there is room for one more message; there is none while the route is suspended
+    /// by its operator.
     pub(super) fn has_room(&self) -> bool {
-        self.tickets.available_permits() > 0
+        self.tickets.available_permits() > 0 && !self.register.is_suspended(&self.route.name)
     }
 
     /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
     pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.has_room() {
+            return None;
+        }
         Arc::clone(&self.tickets).try_acquire_owned().ok()
     }
 
     /// Takes no more messages; those under way go on.
     pub(super) fn close(&self) {
-        self.permits.close();
+        self.is_closed.store(true, Ordering::Release);
         self.tickets.close();
+        self.wake();
+    }
+
+    /// Lets messages that wait look again: the operator said something.
+    pub(super) fn wake(&self) {
+        self.moved.notify_waiters();
+        self.stirred.notify_waiters();
+    }
+
+    /// Has everything tried again that is left alone: a refused login, hosts that are down.
+    pub(super) fn hurry(&self) {
+        *lock(&self.health) = Health::Up;
+        lock(&self.traffic).hurry(Instant::now());
+        self.wake();
     }
 
     /// Ends connections that have been idle for too long.
     pub(super) fn reap(&self, now: Instant) {
-        let stale: Vec<_> =
-            lock(&self.idle).extract_if(.., |connection| connection.is_stale(now)).collect();
-        for connection in stale {
+        let is_stale = |(_, connection): &mut (usize, Connection)| connection.is_stale(now);
+        let stale: Vec<_> = lock(&self.idle).extract_if(.., is_stale).collect();
+        for (_, connection) in stale {
             tokio::spawn(connection.quit());
         }
     }
 
-    /// Carries a message to `recipients`: over a waiting connection, or over a new one to the first
-    /// host that takes it. Returns what every host that was asked decided; nothing when the lane
-    /// is closed.
+    /// Carries a message to `recipients` over the first host that takes it. Returns what every
+    /// host that was asked decided; nothing when the lane is closed or suspended before.
     pub(super) async fn carry(
         self: &Arc<Self>,
         claim: &Claim,
         recipients: Vec<Address>,
     ) -> Vec<Leg> {
-        let Ok(mut permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return Vec::new();
-        };
         let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
-        let mut trip = Trip::new(&self.route.name, parcel);
-        match self.usable().await {
-            Use::Try => {}
-            Use::Defer(reason) => return trip.end_with(Ruling::Deferred, None, &reason),
-            Use::Hold(wait, reason) => return trip.end_with(Ruling::Held, Some(wait), &reason),
-        }
-        while let Some(connection) = self.take_idle() {
-            match self.carry_over(connection, &mut trip, claim, permit).await {
-                Some(back) if !trip.is_over() => permit = back,
-                Some(_) | None => return trip.end(),
+        let mut passage = Passage {
+            claim,
+            trip: Trip::new(&self.route.name, parcel),
+            errand: Errand::default(),
+            kept: Kept::Again,
+            pause: None,
+            is_begun: false,
+        };
+        loop {
+            if let Use::Hold(wait, reason) = self.usable().await {
+                self.register.hold(&self.route.name, claim.id());
+                return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
             }
-        }
-        self.carry_anew(trip, claim, permit).await
-    }
-
-    /// Tries the hosts of the route in their order until every recipient has a ruling.
-    async fn carry_anew(
-        self: &Arc<Self>,
-        mut trip: Trip,
-        claim: &Claim,
-        mut permit: OwnedSemaphorePermit,
-    ) -> Vec<Leg> {
-        let mut opened = 0;
-        for host in &self.route.hosts {
-            match self.open(host).await {
-                Ok(connection) => {
-                    opened += 1;
-                    match self.carry_over(connection, &mut trip, claim, permit).await {
-                        Some(back) if !trip.is_over() => permit = back,
-                        Some(_) | None => return trip.end(),
+            match self.turn(&mut passage.errand).await {
+                Turn::Go(slot) => {
+                    passage.is_begun = true;
+                    self.visit(slot, &mut passage).await;
+                    if passage.trip.is_over() {
+                        return passage.trip.end();
                     }
                 }
-                Err(End::LoginRefused(words)) => {
-                    let (wait, reason) = self.suspend(host, &words).await;
-                    return trip.end_with(Ruling::Held, Some(wait), &reason);
+                Turn::Later(wait, reason) => {
+                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
                 }
-                Err(End::Unfit(words)) => trip.blame(host, &words),
-                Err(End::Unproved(words)) => {
-                    if let Some(login) = &self.login {
-                        login.tell_unproved(&name(host), &words);
+                Turn::Nobody(down) => {
+                    for (host, words) in down {
+                        passage.trip.blame(self.hop(host), &words);
                     }
-                    trip.blame(host, &words);
+                    let reason = passage.trip.reason();
+                    return passage.trip.end_with(Ruling::Deferred, passage.pause, &reason);
                 }
-                Err(End::Finished) => trip.blame(host, "closed before the first message"),
+                Turn::Stopped if passage.is_begun => return passage.trip.end(),
+                Turn::Stopped => {
+                    if self.register.is_suspended(&self.route.name) {
+                        self.register.hold(&self.route.name, claim.id());
+                    }
+                    return Vec::new();
+                }
             }
         }
-        if opened == 0 {
-            let mut health = lock(&self.health);
-            *health = std::mem::take(&mut *health).down(Instant::now(), &trip.reason());
-        }
-        trip.end()
     }
 
-    /// Carries what is left of `trip` over one connection. Gives the permit back if the connection
-    /// holds it no longer.
-    async fn carry_over(
-        self: &Arc<Self>,
-        connection: Connection,
-        trip: &mut Trip,
-        claim: &Claim,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<OwnedSemaphorePermit> {
-        let host = connection.host().clone();
-        self.tell_carried(&connection, claim);
-        let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
-        let (permit, hold) = match left {
+    /// Waits for what a message does next.
+    async fn turn(self: &Arc<Self>, errand: &mut Errand) -> Turn {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            // Before the look, so that nothing is missed that happens after it.
+            moved.as_mut().enable();
+            if self.is_stopped() {
+                return Turn::Stopped;
+            }
+            let choice = lock(&self.traffic).choose(Instant::now(), random(), errand);
+            match choice {
+                Choice::Go(place) => {
+                    let begun = place.begun();
+                    let slot = Slot::new(Arc::clone(self), place);
+                    return if self.sleep_until(begun).await {
+                        Turn::Go(slot)
+                    } else {
+                        Turn::Stopped
+                    };
+                }
+                Choice::Wait(None) => moved.await,
+                Choice::Wait(Some(until)) => {
+                    let _ = timeout_at(until.into(), moved).await;
+                }
+                // The word that this one leaves unused is another's.
+                Choice::Later(wait, reason) => {
+                    self.moved.notify_one();
+                    return Turn::Later(wait, reason);
+                }
+                Choice::Nobody(down) => {
+                    self.moved.notify_one();
+                    return Turn::Nobody(down);
+                }
+            }
+        }
+    }
+
+    /// Sleeps; tells whether messages may still leave.
+    async fn sleep_until(&self, until: Instant) -> bool {
+        loop {
+            let mut stirred = std::pin::pin!(self.stirred.notified());
+            stirred.as_mut().enable();
+            if self.is_stopped() {
+                return false;
+            }
+            if Instant::now() >= until || timeout_at(until.into(), stirred).await.is_err() {
+                return !self.is_stopped();
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire) || self.register.is_suspended(&self.route.name)
+    }
+
+    /// Carries what is left of a message to one host.
+    async fn visit(self: &Arc<Self>, mut slot: Slot, passage: &mut Passage<'_>) {
+        let host = slot.host();
+        let waiting = match passage.kept {
+            Kept::Again => self.take_idle(host),
+            Kept::New => None,
+        };
+        let (connection, kept) = match waiting {
+            Some(connection) => (connection, Kept::Again),
+            None => match self.open(host).await {
+                Ok(connection) => (connection, Kept::New),
+                Err(ended) => return self.missed(slot, ended, passage).await,
+            },
+        };
+        self.tell_carried(host, &connection, passage.claim);
+        let Carried { judged, left, demand } =
+            connection.carry(passage.trip.parcel(), passage.claim.body()).await;
+        let outcome = Outcome::of(&judged, left.end(), demand, kept);
+        let pause = slot.learn(&outcome);
+        passage.pause = pause.or(passage.pause);
+        match outcome {
+            Outcome::Stale => passage.kept = Kept::New,
+            // Who has no ruling yet found no room on this connection: another one may have it.
+            Outcome::Carried | Outcome::PutOff if !is_sent_on(&judged) => {}
+            Outcome::Carried
+            | Outcome::PutOff
+            | Outcome::Throttled
+            | Outcome::Failed(_)
+            | Outcome::Lost(_)
+            | Outcome::Nothing => slot.give_up(&mut passage.errand),
+        }
+        let hold = match left {
             Left::Ready(connection) => {
-                lock(&self.idle).push(connection);
-                (Some(permit), None)
+                lock(&self.idle).push((host, connection));
+                pause
             }
             Left::Busy(connection) => {
-                self.park(connection, permit);
-                (None, None)
+                park(connection, slot);
+                pause
             }
             Left::Closed(End::LoginRefused(words)) => {
-                (None, Some(self.suspend(&host, &words).await.0))
+                Some(self.suspend(self.hop(host), &words).await.0)
             }
-            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => (Some(permit), None),
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => pause,
         };
-        trip.enter(&host, judged, hold);
-        permit
+        passage.trip.enter(self.hop(host), judged, hold);
     }
 
     /// Tells the history over which connection a message goes.
-    fn tell_carried(&self, connection: &Connection, claim: &Claim) {
+    fn tell_carried(&self, host: usize, connection: &Connection, claim: &Claim) {
         let history = self.journal.history();
         if history.is_kept() {
-            let (route, next_hop) = (self.route.name.clone(), name(connection.host()));
+            let (route, next_hop) = (self.route.name.clone(), name(self.hop(host)));
             let (tls, began_at) = (connection.tls_words(), Timestamp::now());
             history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
         }
     }
 
-    /// Leads a connection to its next message while the last one is settled already.
-    fn park(self: &Arc<Self>, connection: Connection, permit: OwnedSemaphorePermit) {
-        let lane = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Ok(connection) = connection.rest().await {
-                lock(&lane.idle).push(connection);
+    /// Enters that no connection could be made.
+    async fn missed(&self, mut slot: Slot, ended: Ended, passage: &mut Passage<'_>) {
+        let hop = self.hop(slot.host());
+        let outcome = Outcome::of(&[], Some(&ended.end), ended.demand, Kept::New);
+        passage.pause = slot.learn(&outcome).or(passage.pause);
+        slot.give_up(&mut passage.errand);
+        match &ended.end {
+            // The loop ends with it: the route is suspended now.
+            End::LoginRefused(words) => {
+                self.suspend(hop, words).await;
             }
-            drop(permit);
-        });
+            End::Unfit(words) => passage.trip.blame(hop, words),
+            End::Unproved(words) => {
+                if let Some(login) = &self.login {
+                    login.tell_unproved(&name(hop), words);
+                }
+                passage.trip.blame(hop, words);
+            }
+            End::Finished => passage.trip.blame(hop, "closed before the first message"),
+        }
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, host: usize) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = lock(&self.idle);
-        while let Some(mut connection) = idle.pop() {
+        while let Some(place) = idle.iter().rposition(|(of, _)| *of == host) {
+            let (_, mut connection) = idle.remove(place);
             if !connection.is_stale(now) && connection.is_alive() {
                 return Some(connection);
             }
@@ -226,117 +357,24 @@ impl Lane {
         None
     }
 
-    /// Decides whether the route can be used now.
-    async fn usable(&self) -> Use {
-        let now = Instant::now();
-        let health = lock(&self.health).clone();
-        let password = match (&health, &self.login) {
-            (Health::Suspended { .. }, Some(login)) => login.fingerprint().await,
-            (Health::Suspended { .. }, None) | (Health::Up | Health::Down { .. }, _) => None,
-        };
-        health.check(now, password)
-    }
-
-    /// Remembers that `host` refused our login; returns how long the route is left alone, and why.
-    async fn suspend(&self, host: &NextHop, words: &str) -> (Duration, String) {
-        let refused = match &self.login {
-            Some(login) => login.fingerprint().await,
-            None => None,
-        };
-        let reason = format!("the login at {} was refused: {words}", name(host));
-        let now = Instant::now();
-        let mut health = lock(&self.health);
-        let before = std::mem::take(&mut *health);
-        *health = before.clone().suspended(now, &reason, refused.unwrap_or_default());
-        if *health != before {
-            let route = self.route.name.clone();
-            self.journal.write(Event::RouteSuspended { route, reason: reason.clone() });
-        }
-        match health.check(now, refused) {
-            Use::Hold(wait, _) => (wait, reason),
-            Use::Try | Use::Defer(_) => (health::SUSPENDED, reason),
-        }
-    }
-
-    /// Opens a connection to `host`. A login that is refused is tried once more if there are other
-    /// credentials by now: a token may have ended before its time.
-    async fn open(&self, host: &NextHop) -> Result<Connection, End> {
-        let Some(login) = &self.login else { return self.open_with(host, None).await };
-        let credentials = login.credentials().await?;
-        match self.open_with(host, Some(credentials.clone())).await {
-            Err(End::LoginRefused(words)) => match login.others(&credentials).await? {
-                Some(others) => self.open_with(host, Some(others)).await,
-                None => Err(End::LoginRefused(words)),
-            },
-            opened => opened,
-        }
-    }
-
-    /// Opens a connection to `host`, all of whose addresses are tried in order (RFC 5321, section
-    /// 5.1).
-    async fn open_with(
-        &self,
-        host: &NextHop,
-        credentials: Option<Credentials>,
-    ) -> Result<Connection, End> {
-        let tls = match self.route.tls {
-            RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
-                Some(self.trust.now().await.map_err(End::Unfit)?)
-            }
-            RouteTls::None => None,
-        };
-        let mut problem = End::Unfit("the name has no address".to_owned());
-        for address in look_up(host).await.map_err(End::Unfit)? {
-            match self.open_at(address, host, tls.clone(), credentials.clone()).await {
-                Ok(connection) => {
-                    *lock(&self.health) = Health::Up;
-                    return Ok(connection);
-                }
-                Err(end @ (End::LoginRefused(_) | End::Unproved(_))) => return Err(end),
-                Err(end @ (End::Unfit(_) | End::Finished)) => problem = end,
-            }
-        }
-        Err(problem)
-    }
-
-    async fn open_at(
-        &self,
-        address: SocketAddr,
-        host: &NextHop,
-        tls: Option<TlsClient>,
-        credentials: Option<Credentials>,
-    ) -> Result<Connection, End> {
-        if self.route.tls == RouteTls::None && !address.ip().to_canonical().is_loopback() {
-            return Err(End::Unfit(format!(
-                "{address} is not loopback, and the route has `tls = \"none\"`"
-            )));
-        }
-        let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(stream) => stream.map_err(|error| End::Unfit(format!("{address}: {error}")))?,
-            Err(_) => return Err(End::Unfit(format!("{address}: no connection in time"))),
-        };
-        // Commands are written whole: holding back a small one only makes it late.
-        stream.set_nodelay(true).map_err(|error| End::Unfit(error.to_string()))?;
-        let timeouts =
-            Timeouts { reply: self.route.timeout, final_dot: FINAL_DOT, idle: IDLE, quit: QUIT };
-        let terms = Terms {
-            hostname: self.hostname.clone(),
-            tls: self.route.tls,
-            credentials,
-            timeouts,
-            messages: MESSAGES,
-        };
-        Connection::open(stream, host.clone(), tls, terms).await
+    fn hop(&self, host: usize) -> &NextHop {
+        &self.route.hosts[host].hop
     }
 }
 
-/// Looks up the addresses of `host`, at most [`ADDRESSES_MAX`].
-async fn look_up(host: &NextHop) -> Result<Vec<SocketAddr>, String> {
-    match timeout(CONNECT, lookup_host((host.host.as_str(), host.port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.take(ADDRESSES_MAX).collect()),
-        Ok(Err(error)) => Err(format!("the name cannot be looked up: {error}")),
-        Err(_) => Err("the name cannot be looked up in time".to_owned()),
-    }
+/// Tells whether a host sent a recipient elsewhere.
+fn is_sent_on(judged: &[Judged]) -> bool {
+    judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere)
+}
+
+/// Leads a connection to its next message while the last one is settled already.
+fn park(connection: Connection, slot: Slot) {
+    tokio::spawn(async move {
+        if let Ok(connection) = connection.rest().await {
+            lock(&slot.lane().idle).push((slot.host(), connection));
+        }
+        drop(slot);
+    });
 }
 
 /// A lock that is never held across an await and protects no invariant between two fields.

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::capture;
 use super::lane::Lane;
 use super::reporting;
+use super::routes::Routes;
 use super::signing::Keys;
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
@@ -42,8 +43,8 @@ struct Outbound {
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
-    lanes: HashMap<String, Arc<Lane>>,
-    /// The same by their marks, which two may share.
+    routes: Arc<Routes>,
+    /// The lanes by their marks, which two may share.
     ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
 
@@ -75,23 +76,19 @@ struct Loads {
     waits_for: Option<Way>,
 }
 
-/// Delivers mail until `stop` turns true or its sender is gone; then lets what is under way come to
-/// its end, for at most 30 s.
+/// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender
+/// is gone; then lets what is under way come to its end, for at most 30 s.
 ///
 /// Dropping the future is safe too: claims that are not settled become due again.
 pub async fn run(
     spool: Arc<Spool>,
     config: Arc<Config>,
+    routes: Arc<Routes>,
     journal: Journal,
     mut stop: watch::Receiver<bool>,
 ) {
-    let lane = |route: &crate::config::Route| {
-        let lane = Lane::new(route.clone(), &config.hostname, journal.clone());
-        (route.name.clone(), lane)
-    };
-    let lanes: HashMap<_, _> = config.routes.iter().map(lane).collect();
     let mut ways: HashMap<Way, Vec<_>> = HashMap::new();
-    for (name, lane) in &lanes {
+    for (name, lane) in routes.named() {
         ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
     }
     let keys = Keys::load(&config);
@@ -99,7 +96,7 @@ pub async fn run(
         let problem = format!("{problem}; the mail that it should sign waits");
         journal.write(Event::Trouble { room: "net", problem });
     }
-    let outbound = Arc::new(Outbound { keys, spool, config, journal, lanes, ways });
+    let outbound = Arc::new(Outbound { keys, spool, config, journal, routes, ways });
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -107,7 +104,7 @@ pub async fn run(
         () = capture::retire(&outbound.spool, &outbound.config.capture, &outbound.journal) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    outbound.lanes.values().for_each(|lane| lane.close());
+    outbound.routes.lanes().for_each(Lane::close);
     let drained = timeout(DRAIN, async { while carriers.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         carriers.shutdown().await;
@@ -144,7 +141,7 @@ async fn reap(outbound: &Outbound) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        outbound.lanes.values().for_each(|lane| lane.reap(Instant::now()));
+        outbound.routes.lanes().for_each(|lane| lane.reap(Instant::now()));
     }
 }
 
@@ -152,6 +149,7 @@ async fn reap(outbound: &Outbound) {
 /// Recipients without a leg, whose lane was closed or had no room, stay open.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    // What is not sent needs no signature.
     if !loads.is_empty()
         && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
     {
@@ -225,7 +223,7 @@ impl Outbound {
         let mut berths: HashMap<&str, Option<Arc<Berth>>> = HashMap::new();
         let (mut loads, mut waits_for) = (Vec::new(), None);
         for sorting::Load { route, recipients } in sorted {
-            let lane = &self.lanes[&route.name];
+            let Some(lane) = self.routes.lane(&route.name) else { continue };
             let berth = berths.entry(&route.name).or_insert_with(|| {
                 let (ticket, spool) = (lane.try_admit()?, Arc::clone(&self.spool));
                 Some(Arc::new(Berth { ticket: Some(ticket), spool }))

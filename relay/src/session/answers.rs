@@ -87,37 +87,43 @@ impl Session {
     /// The draft is open and has this id.
     pub fn begun(&mut self, id: MessageId, now: Instant) {
         self.now = now;
-        match std::mem::replace(&mut self.state, State::Commands) {
-            State::Opening(Opening { envelope, chunk }) => {
-                let by = if chunk.is_some() { By::Bdat } else { By::Data };
-                let incoming = Incoming::new(id, envelope, by, &self.limits, now);
-                let incoming = Box::new(incoming);
-                if let Some(chunk) = chunk {
-                    self.begin_chunk(incoming, chunk);
-                } else {
-                    self.enter(State::Body(incoming), now);
-                    self.say(replies::go_ahead());
-                }
+        let opening = match std::mem::replace(&mut self.state, State::Commands) {
+            State::Opening(opening) => *opening,
+            state => {
+                self.state = state;
+                return;
             }
-            state => self.state = state,
+        };
+        let Opening { envelope, arguments, chunk } = opening;
+        let by = if chunk.is_some() { By::Bdat } else { By::Data };
+        let incoming = Incoming::new(id, envelope, arguments, by, &self.limits, now);
+        let incoming = Box::new(incoming);
+        if let Some(chunk) = chunk {
+            self.begin_chunk(incoming, chunk);
+        } else {
+            self.enter(State::Body(incoming), now);
+            self.say(replies::go_ahead());
         }
     }
 
     /// The draft could not be opened: the transaction is over.
     pub fn refused(&mut self, failure: StoreFailure, now: Instant) {
         self.now = now;
-        match std::mem::replace(&mut self.state, State::Commands) {
-            State::Opening(Opening { chunk: None, .. }) => {
+        let opening = match std::mem::replace(&mut self.state, State::Commands) {
+            State::Opening(opening) => opening,
+            state => {
+                self.state = state;
+                return;
+            }
+        };
+        match opening.chunk {
+            None => {
                 self.enter(State::Commands, now);
                 self.say(replies::store(failure));
-                self.end_transaction();
             }
-            State::Opening(Opening { chunk: Some(chunk), .. }) => {
-                self.skip(chunk, replies::store(failure), Blame::Nobody);
-                self.end_transaction();
-            }
-            state => self.state = state,
+            Some(chunk) => self.skip(chunk, replies::store(failure), Blame::Nobody),
         }
+        self.end_transaction();
     }
 
     /// The message is on disk, or it is not. Only the id makes a 250.
@@ -134,12 +140,30 @@ impl Session {
                     recipients,
                     size_bytes,
                 }));
-                self.misdeeds.forgive();
-                self.say(replies::stored(id));
+                self.accepted(id);
             }
             Err(failure) => self.say(replies::store(failure)),
         }
         self.end_transaction();
+    }
+
+    /// The message came again and is known: it was stored under `id` before, and nothing of it now.
+    pub fn repeated(&mut self, id: MessageId, now: Instant) {
+        if !matches!(self.state, State::Storing { .. }) {
+            return;
+        }
+        self.enter(State::Commands, now);
+        let (source, login) = (self.facts.source, self.login.clone());
+        self.actions.push_back(Action::Report(Event::Repeated { id, source, login }));
+        self.accepted(id);
+        self.end_transaction();
+    }
+
+    /// Says that a message is ours; whether that is heard is known by the next command.
+    fn accepted(&mut self, id: MessageId) {
+        self.misdeeds.forgive();
+        self.receipts.owe(id);
+        self.say(replies::stored(id));
     }
 
     /// The process is about to end: an idle session is closed at once, one with a transaction when

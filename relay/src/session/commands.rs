@@ -58,6 +58,9 @@ impl Session {
         let taken = before - input.len();
         self.input.drain(..taken);
         let Some(line) = line else { return false };
+        if let Some(id) = self.receipts.command(self.input.len()) {
+            self.actions.push_back(Action::Confirmed(id));
+        }
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),
             (Ok(line), _) => self.obey(&line),
@@ -102,7 +105,7 @@ impl Session {
             (Err(error), _) if verb == Verb::Bdat => self.close(replies::chunk_lost(error)),
             (_, Err(phrase)) if self.is_excused(verb) => self.say(phrase),
             (_, Err(phrase)) => self.object(phrase),
-            (Ok(command), Ok(())) => self.run(command),
+            (Ok(command), Ok(())) => self.run(command, rest),
             (Err(error @ ArgumentError::SourceRoute), Ok(())) => {
                 self.say(replies::argument(verb, error));
             }
@@ -117,14 +120,14 @@ impl Session {
             && self.blame == Blame::Nobody
     }
 
-    fn run(&mut self, command: Command) {
+    fn run(&mut self, command: Command, argument: &[u8]) {
         match command {
             Command::Ehlo(name) => self.hello(Hello::Extended(name)),
             Command::Helo(name) => self.hello(Hello::Plain(name)),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_deref()),
-            Command::Mail { sender, parameters } => self.mail(sender, parameters),
-            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters),
+            Command::Mail { sender, parameters } => self.mail(sender, parameters, argument),
+            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters, argument),
             Command::Data => self.data(),
             Command::Bdat(chunk) => self.bdat(chunk, Ok(())),
             Command::Rset => {
@@ -282,7 +285,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, sender: ReversePath, mut parameters: MailParameters) {
+    fn mail(&mut self, sender: ReversePath, mut parameters: MailParameters, argument: &[u8]) {
         if self.outlook == Outlook::Leaving {
             return self.close(replies::SHUTTING_DOWN);
         }
@@ -304,7 +307,7 @@ impl Session {
         // A priority that is not permitted is lowered (RFC 6710, section 4.1).
         let permit = Permit::of(&self.facts.config, self.client());
         parameters.priority = permit.priority(parameters.priority);
-        match Transaction::new(sender, parameters, self.wall_clock()) {
+        match Transaction::new(sender, parameters, argument, self.wall_clock()) {
             Ok(transaction) => {
                 self.blame = Blame::Client;
                 self.transaction = Some(transaction);
@@ -315,7 +318,7 @@ impl Session {
         }
     }
 
-    fn rcpt(&mut self, recipient: Recipient, parameters: RcptParameters) {
+    fn rcpt(&mut self, recipient: Recipient, parameters: RcptParameters, argument: &[u8]) {
         let limit = self.limits().recipients;
         if !parameters.is_empty() && matches!(self.hello, Some(Hello::Plain(_))) {
             return self.object(replies::EXTENSION_NOT_OFFERED);
@@ -337,7 +340,7 @@ impl Session {
         } else if let Err(exceeded) = self.facts.rates.take(self.client(), self.now) {
             replies::exceeded(exceeded)
         } else {
-            transaction.add(recipient, parameters);
+            transaction.add(recipient, parameters, argument);
             self.stage = Stage::Recipients;
             replies::RECIPIENT_OK.into()
         };

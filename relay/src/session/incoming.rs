@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::config::Limits;
 use crate::mail::envelope::{Body, Envelope};
+use crate::mail::fingerprint::{Arguments, Fingerprint, Text};
 use crate::mail::header::{Collected, HeaderCollector, HeaderFault, HeaderLimits, HeaderSection};
 use crate::mail::message::MessageId;
 use crate::smtp::body::{BodyFault, BodyReader, Ended, Octets};
@@ -24,6 +25,9 @@ pub(super) struct Incoming {
     reader: Reader,
     phase: Phase,
     size_limit: u64,
+    arguments: Arguments,
+    /// What has come, before anything of ours is added.
+    text: Text,
 }
 
 /// How the message comes.
@@ -88,6 +92,7 @@ impl Incoming {
     pub(super) fn new(
         id: MessageId,
         envelope: Envelope,
+        arguments: Arguments,
         by: By,
         limits: &Limits,
         began: Instant,
@@ -111,6 +116,8 @@ impl Incoming {
             reader,
             phase: Phase::Header(HeaderCollector::new(header)),
             size_limit: limits.message_size_bytes,
+            arguments,
+            text: Text::default(),
         }
     }
 
@@ -120,6 +127,11 @@ impl Incoming {
             Reader::Dotted(reader) => reader.size_bytes(),
             Reader::Chunked(reader) => reader.size_bytes(),
         }
+    }
+
+    /// Returns what the submission is known by, once the whole message has come.
+    pub(super) fn into_fingerprint(self) -> Fingerprint {
+        self.text.finish(self.envelope.login.as_deref(), self.arguments)
     }
 
     /// Returns why the message is refused, if that is known before its end.
@@ -151,6 +163,9 @@ impl Incoming {
                 }
             }
         };
+        if !was_refused {
+            self.text.add(&text);
+        }
         let whole = matches!(ended, Some(Ok(_)));
         let mut append = self.advance(text, whole, judge);
         match ended {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::mail::envelope::{Body, Envelope};
+use crate::mail::fingerprint::Arguments;
 use crate::mail::header::{HeaderSection, Trace};
 use crate::mail::message::MessageId;
 use crate::policy::relaying::check_sender;
@@ -21,6 +22,7 @@ use super::{Action, Hello, Session, State, replies};
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) envelope: Envelope,
+    pub(super) arguments: Arguments,
     /// The chunk whose octets come next; none: the message comes by DATA.
     pub(super) chunk: Option<Chunk>,
 }
@@ -81,14 +83,15 @@ impl Session {
         let Some(transaction) = self.transaction.take() else {
             return self.object(replies::MAIL_FIRST);
         };
-        let envelope = transaction.into_envelope(Origin {
+        let (envelope, arguments) = transaction.into_envelope(Origin {
             login: self.login.clone(),
             tag: self.facts.tag.clone(),
             source: self.facts.source,
             at: self.wall_clock(),
         });
         self.actions.push_back(Action::Begin(envelope.clone()));
-        self.enter(State::Opening(Opening { envelope, chunk }), self.now);
+        let opening = Opening { envelope, arguments, chunk };
+        self.enter(State::Opening(Box::new(opening)), self.now);
     }
 
     pub(super) fn begin_chunk(&mut self, mut incoming: Box<Incoming>, chunk: Chunk) {
@@ -209,7 +212,7 @@ impl Session {
             }
             End::Whole { size_bytes } => {
                 let recipients = incoming.envelope.recipients.len();
-                self.actions.push_back(Action::Commit);
+                self.actions.push_back(Action::Commit(incoming.into_fingerprint()));
                 self.enter(State::Storing { recipients, size_bytes }, self.now);
             }
         }

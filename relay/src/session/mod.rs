@@ -9,6 +9,7 @@
 //! incoming     the message itself
 //! told         what a session is told besides octets
 //! limits       what a client may do wrong, and how long it may take
+//! receipt      whether a client has heard that its message is ours
 //! replies      every text that we say
 //! commands     what each command does
 //! answers      what happens when the driver has done what it was told
@@ -25,6 +26,7 @@ mod exchange;
 mod incoming;
 mod limits;
 mod message;
+mod receipt;
 mod replies;
 mod stage;
 mod told;
@@ -41,6 +43,8 @@ use jiff::Timestamp;
 use crate::config::{Config, Limits};
 use crate::event::Event;
 use crate::mail::envelope::Envelope;
+use crate::mail::fingerprint::Fingerprint;
+use crate::mail::message::MessageId;
 use crate::policy::conduct::Offence;
 use crate::policy::permit::{Client, Permit};
 use crate::policy::rate::Rates;
@@ -53,8 +57,9 @@ use exchange::{Exchange, Means, Signing};
 use incoming::Incoming;
 use limits::{Answer, Misdeeds};
 use message::{Blame, Chunked, Opening, Skipping};
+use receipt::Receipts;
 use stage::Stage;
-pub use told::{Channel, Room, StoreFailure, TlsStart, Verdict};
+pub use told::{Ahead, Channel, Room, StoreFailure, TlsStart, Verdict};
 use transaction::Transaction;
 use xclient::Announced;
 pub use xclient::Xclient;
@@ -108,8 +113,11 @@ pub enum Action {
     Amend(Envelope),
     /// Append octets to the draft.
     Append(Vec<u8>),
-    /// Make the draft a message; answer with [`Session::stored`].
-    Commit,
+    /// Make the draft a message, unless it is a repeat by this; answer with [`Session::stored`] or
+    /// [`Session::repeated`].
+    Commit(Fingerprint),
+    /// The client has heard that this message is ours: the same again is another one.
+    Confirmed(MessageId),
     /// Throw the draft away.
     Abandon,
     /// Write an event.
@@ -136,7 +144,7 @@ enum State {
     /// A proof is being checked.
     Verifying(Next),
     /// A draft is being opened.
-    Opening(Opening),
+    Opening(Box<Opening>),
     /// The message is being received.
     Body(Box<Incoming>),
     /// A chunk of the message is being received.
@@ -204,6 +212,7 @@ pub struct Session {
     input: VecDeque<u8>,
     actions: VecDeque<Action>,
     misdeeds: Misdeeds,
+    receipts: Receipts,
     room: Room,
     outlook: Outlook,
     began: Instant,
@@ -245,6 +254,7 @@ impl Session {
             input: VecDeque::new(),
             actions,
             misdeeds: Misdeeds::default(),
+            receipts: Receipts::default(),
             room: Room::Enough,
             outlook: Outlook::Staying,
             began: now,
@@ -259,6 +269,7 @@ impl Session {
         self.now = now;
         if !matches!(self.state, State::Closed) {
             self.input.extend(input);
+            self.receipts.receive(input.len());
         }
     }
 
@@ -293,6 +304,11 @@ impl Session {
     /// Tells whether the spool takes messages, before a piece of input is handed over.
     pub const fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    /// Tells, before [`Action::Commit`] is answered, whether the client sends ahead.
+    pub const fn set_ahead(&mut self, ahead: Ahead) {
+        self.receipts.set_ahead(ahead);
     }
 
     /// Returns by which mechanism the client has proved its identity, or last tried to.

@@ -56,3 +56,13 @@ pub enum Room {
     /// The messages of this login take the share of one login already.
     ShareUsed,
 }
+
+/// Whether a client had sent more already when its message was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ahead {
+    /// It waits for the answer.
+    #[default]
+    Nothing,
+    /// Octets of it have arrived that nobody has read yet.
+    Something,
+}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::mail::envelope::{Body, Deadline, Envelope, Terms, Wish};
+use crate::mail::fingerprint::Arguments;
 use crate::smtp::address::{Address, Charset, ReversePath};
 use crate::smtp::parameter::{HOLD_MAX, Hold, MailParameters, RcptParameters};
 
@@ -15,6 +16,7 @@ pub(super) struct Transaction {
     body: Body,
     recipients: Vec<Address>,
     terms: Terms,
+    arguments: Arguments,
 }
 
 /// The message would be held for longer than a message is held here: 501 5.5.4 (RFC 4865,
@@ -32,10 +34,11 @@ pub(super) struct Origin {
 }
 
 impl Transaction {
-    /// Begins a transaction at the wall clock's `now`.
+    /// Begins a transaction at the wall clock's `now`, with what the `argument` of MAIL says.
     pub(super) fn new(
         sender: ReversePath,
         parameters: MailParameters,
+        argument: &[u8],
         now: Timestamp,
     ) -> Result<Self, HeldTooLong> {
         let longest = now.saturating_add(HOLD_MAX).unwrap_or(Timestamp::MAX);
@@ -61,7 +64,8 @@ impl Transaction {
             wishes: Vec::new(),
         };
         let body = parameters.body.unwrap_or_default();
-        Ok(Self { sender, body, recipients: Vec::new(), terms })
+        let arguments = Arguments::of_mail(argument);
+        Ok(Self { sender, body, recipients: Vec::new(), terms, arguments })
     }
 
     /// Returns what the body was declared to be.
@@ -80,8 +84,8 @@ impl Transaction {
     }
 
     /// Adds a recipient; one that is there already is not added twice, and keeps the wishes that
-    /// it came with first.
-    pub(super) fn add(&mut self, recipient: Address, parameters: RcptParameters) {
+    /// it came with first. `argument` is that of RCPT.
+    pub(super) fn add(&mut self, recipient: Address, parameters: RcptParameters, argument: &[u8]) {
         if self.recipients.contains(&recipient) {
             return;
         }
@@ -90,10 +94,12 @@ impl Transaction {
             self.terms.wishes.push(Wish { recipient: recipient.clone(), notify, original });
         }
         self.recipients.push(recipient);
+        self.arguments.add(argument);
     }
 
-    pub(super) fn into_envelope(self, origin: Origin) -> Envelope {
-        Envelope {
+    /// Returns the envelope, and what MAIL and RCPT said octet by octet.
+    pub(super) fn into_envelope(self, origin: Origin) -> (Envelope, Arguments) {
+        let envelope = Envelope {
             sender: self.sender,
             recipients: self.recipients,
             body: self.body,
@@ -102,6 +108,7 @@ impl Transaction {
             source: Some(origin.source),
             received_at: origin.at,
             terms: self.terms,
-        }
+        };
+        (envelope, self.arguments)
     }
 }

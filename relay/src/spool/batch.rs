@@ -1,5 +1,8 @@
 //! Records that go into the log together, and what changes in the index once they are there.
 
+use std::collections::HashMap;
+
+use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::compact::Copied;
 use crate::spool::index::{Entry, Index, Turn};
@@ -14,6 +17,10 @@ pub struct Batch {
     pub placed: Vec<(Order, Kind, Location)>,
     /// Records that were copied out of a segment that is being emptied.
     pub copied: Vec<Copied>,
+    /// Submissions of this batch, by what they are known by.
+    pub submitted: HashMap<Fingerprint, MessageId>,
+    /// Submissions that came again while the first is in this batch, and the id of that.
+    pub repeated: Vec<(Order, MessageId)>,
     /// Something did not fit into the segment: it is sealed after this batch.
     pub is_full: bool,
     /// How many burials it begins with.
@@ -31,8 +38,29 @@ pub struct Burial {
     pub first: SegmentId,
     /// The highest.
     pub last: SegmentId,
+    /// Whether the message was ever promised.
+    pub promise: Promise,
     /// Who waits for its tombstone.
     pub answer: Option<Answer<()>>,
+}
+
+/// Whether somebody was told that a message is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// It was ours, and its end was asked for.
+    Made,
+    /// It was refused: when it comes again it is a new one.
+    Refused,
+}
+
+impl Promise {
+    /// Returns what the tombstone says of it.
+    pub const fn payload(self) -> &'static [u8] {
+        match self {
+            Self::Made => b"",
+            Self::Refused => b"refused",
+        }
+    }
 }
 
 impl Batch {
@@ -58,7 +86,7 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
             }
             None
         }
-        What::Message { parts, size_bytes, accepted_at, due_at, label, answer } => {
+        What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint: _, answer } => {
             let parts = parts.into_locations().into_boxed_slice();
             let segments = parts.iter().map(|part| part.segment).chain([location.segment]);
             let first = segments.min().unwrap_or(location.segment);

@@ -6,20 +6,30 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::batch::Batch;
+use crate::spool::content;
 use crate::spool::index::{Index, Standing};
+use crate::spool::order::{Answer, Command};
 use crate::spool::record::{Header, Kind};
 use crate::spool::segment::{self, Depth, Found, Location, Scan, SegmentId};
+use crate::spool::shared::Shared;
 use crate::spool::writer::Committer;
 
 /// The most octets copied with a batch while somebody waits for it, and while nobody does.
 const SLICE: (usize, usize) = (256 << 10, 2 << 20);
 /// The most records looked at with a batch.
 const RECORDS: usize = 4096;
+
+/// How long whoever asks for space waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A segment that is being emptied.
 #[derive(Debug)]
@@ -75,7 +85,56 @@ fn counts(index: &mut Index, location: Location, header: &Header) -> bool {
     place_of(index, header.id, header.kind).is_some_and(|place| *place == location)
 }
 
+/// What giving space back came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// The length of the log before, octets.
+    pub before_bytes: u64,
+    /// The length of the log after.
+    pub after_bytes: u64,
+    /// Whether all was given back that can be; if not, it goes on.
+    pub is_done: bool,
+}
+
+/// Has the writer give back all space that can be had; waits for it, but not for ever.
+///
+/// # Errors
+///
+/// [`StoreError::Failed`] if the disk cannot be written; [`StoreError::Closed`].
+pub(super) async fn compact(
+    shared: &Shared,
+    orders: &mpsc::Sender<Command>,
+) -> Result<Compacted, StoreError> {
+    let before_bytes = shared.index().log_bytes();
+    let (answer, answered) = oneshot::channel();
+    orders.send(Command::Compact(answer)).await.map_err(|_| StoreError::Closed)?;
+    let is_done = match tokio::time::timeout(PATIENCE, answered).await {
+        Ok(answered) => answered.map_err(|_| StoreError::Closed)?.map(|()| true)?,
+        Err(_) => false,
+    };
+    Ok(Compacted { before_bytes, after_bytes: shared.index().log_bytes(), is_done })
+}
+
 impl Committer {
+    /// Seals the segment that is written to and notes all segments in which something is dead, also
+    /// those that are not worth it yet. A segment of copies is not among them, so this comes to an end.
+    pub fn hurry(&mut self, answer: Answer<()>) {
+        self.seal_if_worn();
+        self.shared.index().hurry();
+        self.hurried.push(answer);
+    }
+
+    /// Answers those who wait if nothing is left to give back, or it cannot be done now.
+    pub fn answer_hurried(&mut self) {
+        if self.has_chores() {
+            return;
+        }
+        let problem = || StoreError::Failed("the disk could not be written".to_owned());
+        for answer in self.hurried.drain(..) {
+            drop(answer.send(if self.is_failing { Err(problem()) } else { Ok(()) }));
+        }
+    }
+
     /// Copies a slice of the segment that is being emptied into `batch`.
     pub fn copy(&mut self, batch: &mut Batch, somebody_waits: bool) {
         let budget = if somebody_waits { SLICE.0 } else { SLICE.1 };
@@ -142,8 +201,14 @@ impl Committer {
                 batch.is_full = true;
                 break;
             }
-            let (_, payload) = segment::read(scan.file.as_ref(), scan.marker, from)?;
-            let to = self.append(header.id, header.kind, &payload, header.payload_crc);
+            let (_, mut payload) = segment::read(scan.file.as_ref(), scan.marker, from)?;
+            let mut crc = header.payload_crc;
+            // What is unconfirmed of it stands at the head of the active segment: the copy must not
+            // look like a message that was accepted since.
+            if matches!(header.kind, Kind::Message { .. }) && content::blank(&mut payload) {
+                crc = crc32c::crc32c(&payload);
+            }
+            let to = self.append(header.id, header.kind, &payload, crc);
             copied_bytes += payload.len();
             batch.copied.push(Copied { id: header.id, kind: header.kind, from, to });
             batch.needs_flush = true;

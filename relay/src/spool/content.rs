@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::mail::envelope::Envelope;
+use crate::mail::fingerprint::Fingerprint;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
@@ -132,6 +133,38 @@ pub fn encode_envelope(envelope: &Envelope) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
+/// What comes before the fingerprint in the envelope of a submission: its first member.
+const SIGNED: &[u8] = b"{\"fingerprint\":\"";
+/// Stands there in copies, which are no submissions.
+const NONE: [u8; Fingerprint::WRITTEN] = [b'-'; Fingerprint::WRITTEN];
+/// How many octets of a payload hold the fingerprint, if there is one.
+pub const SIGNATURE: usize = 4 + SIGNED.len() + Fingerprint::WRITTEN;
+
+/// Puts the fingerprint into the payload of a message record, as the first member of its envelope.
+pub fn sign(payload: &mut Vec<u8>, fingerprint: Fingerprint) {
+    // Every envelope has members behind it.
+    let signature = [SIGNED, fingerprint.to_string().as_bytes(), b"\","].concat();
+    let length = u32_at(payload, 0) as usize - 1 + signature.len();
+    payload[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    drop(payload.splice(4..5, signature));
+}
+
+/// Reads the fingerprint out of the first [`SIGNATURE`] octets of a payload; none if it has none.
+pub fn signature(payload: &[u8]) -> Option<Fingerprint> {
+    let signed = payload.get(4..SIGNATURE)?.strip_prefix(SIGNED)?;
+    Fingerprint::read(signed).ok()
+}
+
+/// Takes the fingerprint out of the payload of a message record, whose length stays; returns whether
+/// there was one.
+pub fn blank(payload: &mut [u8]) -> bool {
+    let is_signed = signature(payload).is_some();
+    if is_signed {
+        payload[4 + SIGNED.len()..SIGNATURE].copy_from_slice(&NONE);
+    }
+    is_signed
+}
+
 /// Reads the payload of a message record: the envelope, and where the end of the body begins.
 pub fn decode_message(payload: &[u8]) -> Result<(Envelope, usize), StoreError> {
     let damaged = |problem: String| StoreError::Damaged(format!("the envelope: {problem}"));
@@ -173,6 +206,26 @@ mod tests {
         let (read, body) = decode_message(&payload).unwrap();
         assert_eq!(read, envelope("a"));
         assert_eq!(&payload[body..], b"body");
+    }
+
+    #[test]
+    fn a_fingerprint_stands_in_the_envelope_and_is_taken_out_again() {
+        let fingerprint = Fingerprint([0xa5; 32]);
+        let mut payload = encode_envelope(&envelope("a")).unwrap();
+        payload.extend_from_slice(b"body");
+        assert_eq!(signature(&payload), None);
+        assert!(!blank(&mut payload));
+        sign(&mut payload, fingerprint);
+        assert_eq!(signature(&payload[..SIGNATURE]), Some(fingerprint));
+        let check = |payload: &[u8]| {
+            let (read, body) = decode_message(payload).unwrap();
+            assert_eq!((read, &payload[body..]), (envelope("a"), &b"body"[..]));
+        };
+        check(&payload);
+        assert!(blank(&mut payload));
+        check(&payload);
+        assert_eq!(signature(&payload), None);
+        assert!(!blank(&mut payload));
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub struct Space {
     pub total_bytes: u64,
 }
 
+/// Whether a process has a folder open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// None has.
+    Nobody,
+    /// Another one has, and writes.
+    Other,
+}
+
 /// A folder of files.
 pub trait Disk: Send + Sync + Debug {
     /// Lists the names of all files.
@@ -63,8 +72,9 @@ pub trait File: Send + Sync + Debug {
 pub struct Folder {
     path: PathBuf,
     handle: fs::File,
-    /// The lock lasts as long as this is open, also when the process is killed.
-    _lock: fs::File,
+    /// The lock lasts as long as this is open, also when the process is killed; none for one that is
+    /// only looked at.
+    _lock: Option<fs::File>,
 }
 
 impl Folder {
@@ -90,7 +100,27 @@ impl Folder {
             .mode(0o600)
             .open(path.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { path: path.to_owned(), handle, _lock: lock })
+        Ok(Self { path: path.to_owned(), handle, _lock: Some(lock) })
+    }
+
+    /// Opens the folder at `path` to look at it, without its lock.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it is not there; what the operating system says otherwise.
+    pub fn look(path: &Path) -> io::Result<(Self, Use)> {
+        let handle = fs::File::open(path)?;
+        let used = match fs::File::open(path.join(LOCK)) {
+            // Held for a moment only, and shared: another one who looks is no writer.
+            Ok(lock) => match lock.try_lock_shared() {
+                Ok(()) => Use::Nobody,
+                Err(fs::TryLockError::WouldBlock) => Use::Other,
+                Err(fs::TryLockError::Error(problem)) => return Err(problem),
+            },
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Use::Nobody,
+            Err(problem) => return Err(problem),
+        };
+        Ok((Self { path: path.to_owned(), handle, _lock: None }, used))
     }
 }
 

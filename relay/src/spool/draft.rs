@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::mail::envelope::Envelope;
+use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::content;
@@ -134,7 +135,24 @@ impl Draft {
     /// # Errors
     ///
     /// [`StoreError::Full`]: 452 4.3.1. Any other: 451 4.3.0. Nothing of the message is left.
-    pub async fn commit(mut self) -> Result<MessageId, StoreError> {
+    pub async fn commit(self) -> Result<MessageId, StoreError> {
+        self.commit_as(None).await
+    }
+
+    /// Makes the message ours as [`Self::commit`] does, unless it is a repeat: the same submission was
+    /// accepted within a day, and its client may not know.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::commit`]; [`StoreError::Repeat`] with the id of the first.
+    pub async fn commit_once(self, fingerprint: Fingerprint) -> Result<MessageId, StoreError> {
+        self.commit_as(Some(fingerprint)).await
+    }
+
+    async fn commit_as(
+        mut self,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<MessageId, StoreError> {
         if let Err(problem) = self.land_part().await {
             self.fail(problem);
         }
@@ -142,11 +160,15 @@ impl Draft {
             return Err(problem);
         }
         let parts = std::mem::replace(&mut self.parts, Parts::new(Arc::clone(&self.shared)));
+        if let Some(fingerprint) = fingerprint {
+            content::sign(&mut self.payload, fingerprint);
+        }
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (self.size_bytes, self.shared.now());
         let due_at = self.hold_until.map_or(accepted_at, |until| until.max(accepted_at));
         let label = self.label;
-        let what = What::Message { parts, size_bytes, accepted_at, due_at, label, answer };
+        let what =
+            What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint, answer };
         let order = Order::new(self.id, what, std::mem::take(&mut self.payload));
         order::place(&self.orders, order, answered).await?;
         Ok(self.id)

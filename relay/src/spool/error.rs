@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::mail::message::MessageId;
+
 /// Why the spool did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -17,6 +19,9 @@ pub enum StoreError {
     /// What was written is not what is read.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The same submission was accepted before, under this id, and its client may not know.
+    #[error("the same submission was accepted as {0}")]
+    Repeat(MessageId),
     /// There is no such message.
     #[error("no such message")]
     Gone,

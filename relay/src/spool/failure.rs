@@ -8,11 +8,12 @@ use std::io;
 
 use crate::event::Event;
 use crate::spool::StoreError;
-use crate::spool::batch::{Batch, Burial};
+use crate::spool::batch::{Batch, Burial, Promise};
 use crate::spool::index::Standing;
 use crate::spool::order::{Order, What};
 use crate::spool::segment::SegmentId;
-use crate::spool::writer::{Active, Committer};
+use crate::spool::turnover::Active;
+use crate::spool::writer::Committer;
 
 /// The most messages that are remembered until they can be buried.
 const BURIALS: usize = 65_536;
@@ -52,6 +53,9 @@ impl Committer {
                 self.give_up(order, active.id, &error);
             }
         }
+        for (order, _) in batch.repeated {
+            order.refuse(error.clone());
+        }
         let surplus = self.burials.len().saturating_sub(BURIALS);
         self.burials.drain(..surplus);
         again
@@ -74,15 +78,16 @@ impl Committer {
     fn give_up(&mut self, order: Order, last: SegmentId, problem: &StoreError) {
         match order.what {
             What::Message { .. } => {
-                self.burials.push_back(Burial { id: order.id, first: last, last, answer: None });
+                let (id, first, promise) = (order.id, last, Promise::Refused);
+                self.burials.push_back(Burial { id, first, last, promise, answer: None });
                 order.refuse(problem.clone());
             }
             What::Tombstone { answer } => {
                 let mut index = self.shared.index();
                 let first = index.entries.get(&order.id).map_or(last, |entry| entry.first);
                 index.remove(order.id);
-                let answer = Some(answer);
-                self.burials.push_back(Burial { id: order.id, first, last, answer });
+                let (id, promise, answer) = (order.id, Promise::Made, Some(answer));
+                self.burials.push_back(Burial { id, first, last, promise, answer });
             }
             What::Part { .. } | What::State { .. } => order.refuse(problem.clone()),
         }

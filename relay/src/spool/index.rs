@@ -13,7 +13,7 @@ use crate::spool::captured::Captured;
 use crate::spool::disk::{Disk, File};
 use crate::spool::label::{Job, Label, Stay, Way};
 use crate::spool::record::{HEADER, Marker};
-use crate::spool::segment::{Location, SegmentId};
+use crate::spool::segment::{Location, START, SegmentId};
 use crate::spool::share::Shares;
 
 /// The most files kept open for reading.
@@ -147,6 +147,18 @@ impl Tally {
         self.graves = Some((low.min(first), high.max(last)));
     }
 
+    /// Tells whether something in the segment is dead, a part in sixteen at least: less is not worth
+    /// the copying to anybody.
+    pub fn is_worn(&self) -> bool {
+        let written = u64::from(self.size_bytes.saturating_sub(START));
+        self.live_bytes + written / 16 <= written && written > 0
+    }
+
+    /// Tells whether the segment can be emptied if somebody asks for space.
+    fn can_hurry(&self) -> bool {
+        self.standing == Standing::Sealed && self.pins == 0 && self.is_worn()
+    }
+
     /// Tells whether the segment should be emptied, if `worthwhile_bytes` is the most to copy.
     fn is_ripe(&self, worthwhile_bytes: u64) -> bool {
         let tombstones = u64::from(self.tombstones) * HEADER as u64;
@@ -183,6 +195,8 @@ pub struct Index {
     pub captured: Captured,
     /// A segment is emptied when no more octets than this would be copied.
     worthwhile_bytes: u64,
+    /// Segments that somebody asked to be emptied, worthwhile or not.
+    hurried: BTreeSet<SegmentId>,
     open_files: usize,
     tickets: u64,
 }
@@ -201,6 +215,7 @@ impl Index {
             held: 0,
             captured: Captured::default(),
             worthwhile_bytes: u64::from(segment_bytes) / 4,
+            hurried: BTreeSet::new(),
             open_files: 0,
             tickets: 0,
         }
@@ -239,12 +254,27 @@ impl Index {
 
     /// Notes whether the segment should be emptied now.
     pub fn weigh(&mut self, segment: SegmentId) {
-        let ripe = self.segments.get(&segment).is_some_and(|t| t.is_ripe(self.worthwhile_bytes));
+        let hurries = self.hurried.contains(&segment);
+        let is_ripe =
+            |tally: &Tally| tally.is_ripe(self.worthwhile_bytes) || hurries && tally.can_hurry();
+        let ripe = self.segments.get(&segment).is_some_and(is_ripe);
         if ripe {
             self.ripe.insert(segment);
         } else {
             self.ripe.remove(&segment);
         }
+    }
+
+    /// Notes every sealed segment in which something is dead, worthwhile or not.
+    pub fn hurry(&mut self) {
+        let worn = self.segments.iter().filter(|(_, tally)| tally.can_hurry());
+        self.hurried = worn.map(|(segment, _)| *segment).collect();
+        self.ripe.extend(&self.hurried);
+    }
+
+    /// Returns the length of the log, octets.
+    pub fn log_bytes(&self) -> u64 {
+        self.segments.values().map(|tally| u64::from(tally.size_bytes)).sum()
     }
 
     /// Tells whether the tombstone in segment `own` for records from `first` to `last` still

@@ -8,12 +8,16 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes            label     whose, which way, how urgent
-//! order    what is asked of the writer         writer    batches, flushes, failures
+//! order    what is asked of the writer         writer    batches and flushes
+//! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do            holding   hold and release
 //! captured what is kept instead of sent        listing   looking through the queue in slices
+//! check    whether all can be read             mend      what is done about damage
+//! look     a folder that is not changed        found     what reading a log brings to light
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
@@ -21,6 +25,7 @@
 mod agenda;
 mod batch;
 mod captured;
+mod check;
 mod claim;
 mod compact;
 mod content;
@@ -28,21 +33,29 @@ mod disk;
 mod draft;
 mod error;
 mod failure;
+mod found;
 mod holding;
 mod index;
 mod label;
 mod listing;
+mod look;
+mod mend;
 mod order;
 mod queue;
+mod recall;
 mod record;
 mod recover;
+mod repeats;
 mod segment;
 mod share;
 mod shared;
+mod turnover;
 mod writer;
 
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod mended;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -51,6 +64,8 @@ pub(crate) mod simulated;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
 #[cfg(test)]
 pub(crate) mod unmanned;
 
@@ -68,15 +83,21 @@ use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::Outcome;
 
+pub use check::{Report, Segment, check};
 pub use claim::{BodyReader, Claim};
+pub use compact::Compacted;
 pub use content::{LastReply, Progress, Standing};
 pub use draft::Draft;
 pub use error::StoreError;
+pub use found::Fault;
 pub use label::Way;
 pub use listing::{Filter, Finding, Page, Stretch};
+pub use mend::{GivenUp, Mended, mend};
 pub use queue::{Details, Piece, Place, Status, Summary};
+pub use repeats::Repeats;
 
 use disk::{Disk, Folder};
+use found::{Care, Recovered};
 use order::Command;
 use shared::{Settings, Shared};
 use writer::Committer;
@@ -156,6 +177,11 @@ impl Spool {
     /// space.
     pub fn has_room_for(&self, login: Option<&str>) -> Result<(), StoreError> {
         self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
+    }
+
+    /// Notes that a client has heard that its message is ours: the same again is another one.
+    pub fn confirm(&self, id: MessageId) {
+        self.shared.repeats().forget(id);
     }
 
     /// Waits until a message is due and takes it, whichever way it goes; see [`Spool::claim_for`].
@@ -283,6 +309,15 @@ impl Spool {
         queue::remove(&self.shared, &self.orders, id).await
     }
 
+    /// Gives back the space of messages that are gone, all that can be had; waits 30 s at most.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the disk cannot be written; [`StoreError::Closed`].
+    pub async fn compact(&self) -> Result<Compacted, StoreError> {
+        compact::compact(&self.shared, &self.orders).await
+    }
+
     /// Tells how the spool fares.
     ///
     /// # Errors
@@ -299,14 +334,25 @@ fn recovered(
     settings: Settings,
     report: impl Fn(Event) + Send + Sync + 'static,
 ) -> Result<Committer, StoreError> {
-    let found = recover::recover(disk.as_ref(), settings.segment_bytes)?;
+    let found = recover::recover(disk.as_ref(), settings.segment_bytes, Care::Start)?;
+    Ok(prepared(disk, settings, found, report))
+}
+
+/// Prepares the writer with what was found.
+fn prepared(
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    found: Recovered,
+    report: impl Fn(Event) + Send + Sync + 'static,
+) -> Committer {
     let now = u64::try_from((settings.clock)().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
+    *shared.repeats() = found.repeats;
     for event in found.events {
         shared.say(event);
     }
-    Ok(Committer::new(shared, found.next_segment, found.before))
+    Committer::new(shared, found.next_segment, found.before)
 }
 
 impl Drop for Spool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::mail::fingerprint::Fingerprint;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::label::{Label, Stay};
@@ -24,6 +25,8 @@ pub enum Command {
     Write(Order),
     /// Nothing: the writer looks whether the spool is closing.
     Look,
+    /// All space that can be had is to be given back; answered when it is.
+    Compact(Answer<()>),
 }
 
 /// A record to be written.
@@ -51,6 +54,8 @@ pub enum What {
         accepted_at: Timestamp,
         due_at: Timestamp,
         label: Label,
+        /// What it is known by if it comes again; none for the relay's own reports.
+        fingerprint: Option<Fingerprint>,
         answer: Answer<()>,
     },
     /// What an attempt came to, or that the message is held: answered when it is flushed.
@@ -60,6 +65,16 @@ pub enum What {
 }
 
 impl What {
+    /// Returns what a submission is known by, and when it was committed; none for everything else.
+    pub fn submission(&self) -> Option<(Fingerprint, Timestamp)> {
+        match self {
+            Self::Message { fingerprint, accepted_at, .. } => {
+                fingerprint.map(|fingerprint| (fingerprint, *accepted_at))
+            }
+            Self::Part { .. } | Self::State { .. } | Self::Tombstone { .. } => None,
+        }
+    }
+
     /// Tells whether a message becomes ours by it.
     pub const fn is_message(&self) -> bool {
         matches!(self, Self::Message { .. })

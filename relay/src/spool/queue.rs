@@ -224,7 +224,7 @@ pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
         captured: index.captured.count(),
         captured_bytes: index.captured.body_bytes(),
         body_bytes: index.body_bytes,
-        log_bytes: index.segments.values().map(|tally| u64::from(tally.size_bytes)).sum(),
+        log_bytes: index.log_bytes(),
         segments: index.segments.len(),
         troubled_segments: index.segments.values().filter(|t| !is_sound(t.standing)).count(),
         free_bytes: space.free_bytes,

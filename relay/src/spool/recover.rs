@@ -8,6 +8,7 @@
 //! write and its flush. It is flushed before anything is built on it, since the segment that a
 //! copy was made from goes as soon as the copy is known.
 
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,42 +17,30 @@ use jiff::Timestamp;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
+use crate::spool::batch::Promise;
 use crate::spool::disk::{Disk, File};
+use crate::spool::found::{Care, Fault, Recovered, Sums};
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
 use crate::spool::label::{Label, Stay};
+use crate::spool::recall::Recall;
 use crate::spool::record::{Header, Kind};
 use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
 
 /// The most damaged stretches that are named one by one.
 const NAMED: usize = 64;
 
-/// What was found.
-#[derive(Debug)]
-pub struct Recovered {
-    /// All messages and segments.
-    pub index: Index,
-    /// The number of the next segment.
-    pub next_segment: SegmentId,
-    /// The segment written to last, and up to where it is sound.
-    pub before: (SegmentId, u32),
-    /// The highest id known.
-    pub last_id: u64,
-    /// What there is to say about damage.
-    pub events: Vec<Event>,
-}
-
 /// Reads all segments of `disk`.
 ///
 /// # Errors
 ///
 /// [`StoreError::Newer`]; [`StoreError::Failed`] if the disk cannot be read at all.
-pub fn recover(disk: &dyn Disk, segment_bytes: u32) -> Result<Recovered, StoreError> {
+pub fn recover(disk: &dyn Disk, segment_bytes: u32, care: Care) -> Result<Recovered, StoreError> {
     let names = disk.list().map_err(StoreError::reading)?;
     let numbers = names.iter().filter_map(|name| SegmentId::of_any(name));
     let next_segment = SegmentId(numbers.max().map_or(0, |highest| highest.0) + 1);
     let mut segments: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file(name)).collect();
     segments.sort_unstable();
-    let mut replay = Replay::new(segment_bytes);
+    let mut replay = Replay::new(segment_bytes, care);
     let mut found = Vec::with_capacity(segments.len());
     for number in segments {
         found.extend(replay.open(disk, number)?);
@@ -61,7 +50,7 @@ pub fn recover(disk: &dyn Disk, segment_bytes: u32) -> Result<Recovered, StoreEr
     for segment in found {
         replay.take_segment(&segment, confirmed.get(&segment.head.number).copied())?;
     }
-    Ok(replay.finish(next_segment))
+    Ok(replay.finish(disk, next_segment))
 }
 
 /// A segment whose head is sound.
@@ -100,14 +89,18 @@ struct Replay {
     firsts: HashMap<MessageId, SegmentId>,
     /// Up to where each segment is known to have been flushed.
     confirmed: HashMap<SegmentId, u32>,
+    recall: Recall,
     last_id: u64,
     before: (SegmentId, u32),
     events: Vec<Event>,
+    faults: Vec<Fault>,
     unnamed: usize,
+    sums: BTreeMap<SegmentId, Sums>,
+    care: Care,
 }
 
 impl Replay {
-    fn new(segment_bytes: u32) -> Self {
+    fn new(segment_bytes: u32, care: Care) -> Self {
         Self {
             index: Index::new(segment_bytes),
             messages: BTreeMap::new(),
@@ -115,10 +108,14 @@ impl Replay {
             parts: HashMap::new(),
             firsts: HashMap::new(),
             confirmed: HashMap::new(),
+            recall: Recall::default(),
             last_id: 0,
             before: (SegmentId(0), 0),
             events: Vec::new(),
+            faults: Vec::new(),
             unnamed: 0,
+            sums: BTreeMap::new(),
+            care,
         }
     }
 
@@ -135,7 +132,8 @@ impl Replay {
             return Ok(Some(Segment { head, file, size }));
         }
         if size > START.into() {
-            self.damage(name.clone(), "no copy of its head passes the check; set aside".to_owned());
+            let problem = "no copy of its head passes the check; set aside".to_owned();
+            self.damage(name.clone(), problem, None);
             disk.rename(&name, &number.damaged_name()).map_err(StoreError::reading)?;
         } else {
             // The head is flushed before the first record: nothing was ever promised here.
@@ -152,18 +150,26 @@ impl Replay {
     ) -> Result<(), StoreError> {
         let Segment { head, file, size } = segment;
         let is_whole = confirmed.is_some_and(|confirmed| confirmed == *size);
-        let depth = if is_whole { Depth::Headers } else { Depth::Payloads };
+        let depth = match self.care {
+            Care::Start if is_whole => Depth::Headers,
+            Care::Start | Care::All => Depth::Payloads,
+        };
         let mut confirmed = confirmed.unwrap_or(0);
         let flushed = if is_whole { Ok(()) } else { file.flush() };
         let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
+        let mut sums = Sums::default();
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
+        if head.repeats_bytes == 0 {
+            self.recall.begin(None);
+        }
         self.index.segments.insert(head.number, Tally::new(head.marker, Standing::Sealed, START));
         while let Some(found) = scan.next(depth)? {
             match found {
                 Found::Record(location, header) => {
                     confirmed = confirmed.max(header.confirmed);
                     tally.size_bytes = location.offset + location.length;
+                    sums.records += u64::from(location.length);
                     if let Kind::Tombstone { first, last } = header.kind {
                         tally.bury(first, last);
                         buried.insert(header.id);
@@ -193,8 +199,10 @@ impl Replay {
             tally.standing = Standing::Damaged;
         }
         for damage in damages {
-            self.take_damage(head.number, damage, &buried);
+            sums.damaged += u64::from(damage.length);
+            sums.lost += self.take_damage(head.number, damage, &buried);
         }
+        self.sums.insert(head.number, sums);
         self.index.segments.insert(head.number, tally);
         Ok(())
     }
@@ -209,40 +217,54 @@ impl Replay {
             }
             Kind::Message { .. } => {
                 let entry = entry(location, header);
+                self.recall.message(id, location, entry.accepted_at);
                 self.messages.entry(id).and_modify(|old| old.message = location).or_insert(entry);
             }
             Kind::State { pending, attempts, due_at, stay } => {
                 self.states.insert(id, State { location, pending, attempts, due_at, stay });
             }
             Kind::Tombstone { .. } => {
+                self.recall.bury(id, promise(header));
                 self.messages.remove(&id);
                 self.states.remove(&id);
                 self.parts.remove(&id);
                 self.firsts.remove(&id);
             }
-            Kind::Mark => {}
+            Kind::Mark => self.recall.begin((header.length > 0).then_some(location)),
         }
     }
 
-    /// Names a damaged stretch. A message whose content failed its check is kept, set aside.
-    fn take_damage(&mut self, segment: SegmentId, damage: Damage, buried: &HashSet<MessageId>) {
+    /// Names a damaged stretch. A message whose content failed its check is kept, set aside: returns
+    /// the octets of its record.
+    fn take_damage(
+        &mut self,
+        segment: SegmentId,
+        damage: Damage,
+        buried: &HashSet<MessageId>,
+    ) -> u64 {
         let Damage { offset, length, problem, header } = damage;
         let mut problem = format!("{length} octets at {offset}: {problem}");
+        let (mut lost_bytes, mut message) = (0, None);
         if let Some(header) = header.filter(|header| !buried.contains(&header.id)) {
+            message = Some(header.id);
             problem = format!("{problem} (message {})", header.id);
             self.last_id = self.last_id.max(header.id.0);
             if matches!(header.kind, Kind::Message { .. }) {
                 let location = Location { segment, offset, length };
                 let entry = Entry { turn: Turn::Damaged, ..entry(location, &header) };
-                self.messages.entry(header.id).or_insert(entry);
+                if let Vacant(place) = self.messages.entry(header.id) {
+                    place.insert(entry);
+                    lost_bytes = u64::from(length);
+                }
             }
         }
-        self.damage(segment.file_name(), problem);
+        self.damage(segment.file_name(), problem, message);
+        lost_bytes
     }
 
-    fn damage(&mut self, place: String, problem: String) {
-        if self.events.len() < NAMED {
-            self.events.push(Event::SpoolDamaged { place, problem });
+    fn damage(&mut self, place: String, problem: String, message: Option<MessageId>) {
+        if self.faults.len() < NAMED {
+            self.faults.push(Fault { place, problem, message });
         } else {
             self.unnamed += 1;
         }
@@ -253,7 +275,7 @@ impl Replay {
     }
 
     /// Puts the records of each message together and counts what counts.
-    fn finish(mut self, next_segment: SegmentId) -> Recovered {
+    fn finish(mut self, disk: &dyn Disk, next_segment: SegmentId) -> Recovered {
         for (id, mut entry) in std::mem::take(&mut self.messages) {
             let parts = self.parts.remove(&id).unwrap_or_default();
             let is_complete = parts.keys().copied().eq(0..entry.pending);
@@ -273,7 +295,8 @@ impl Replay {
             if entry.turn != Turn::Damaged {
                 entry.turn = if is_complete { turn } else { Turn::Damaged };
                 if !is_complete {
-                    self.damage(id.to_string(), "parts of the body are missing".to_owned());
+                    let problem = "parts of the body are missing".to_owned();
+                    self.damage(id.to_string(), problem, Some(id));
                 }
             }
             for location in entry.locations() {
@@ -285,13 +308,22 @@ impl Replay {
         for segment in segments {
             self.index.weigh(segment);
         }
+        for Fault { place, problem, message: _ } in self.faults.iter().cloned() {
+            self.events.push(Event::SpoolDamaged { place, problem });
+        }
         if self.unnamed > 0 {
             let problem = format!("{} more damaged stretches", self.unnamed);
             self.events.push(Event::SpoolDamaged { place: "the spool".to_owned(), problem });
         }
-        let Self { index, last_id, before, events, .. } = self;
-        Recovered { index, next_segment, before, last_id, events }
+        let repeats = self.recall.finish(&mut self.index, disk);
+        let Self { index, last_id, before, events, faults, unnamed, sums, .. } = self;
+        Recovered { index, repeats, next_segment, before, last_id, events, faults, unnamed, sums }
     }
+}
+
+/// Reads from the length of a tombstone's payload whether its message was ever promised.
+const fn promise(header: &Header) -> Promise {
+    if header.length == 0 { Promise::Made } else { Promise::Refused }
 }
 
 /// Makes the entry of a message; `pending` holds the number of its parts until all are found.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0    head (64 octets)      magic, version, number, marker, next id, what is confirmed of the
-//! 512  the same head again   segment before it, checksum
+//! 512  the same head again   segment before it, how much is unconfirmed, checksum
 //! 1024 records
 //! ```
 
@@ -76,6 +76,9 @@ pub struct Head {
     pub before: SegmentId,
     /// Up to where that one was flushed.
     pub confirmed_before: u32,
+    /// The length of the list of unconfirmed submissions in the record behind the head, octets; 0:
+    /// there is no such record, and all were confirmed.
+    pub repeats_bytes: u32,
 }
 
 impl Head {
@@ -89,6 +92,7 @@ impl Head {
         head[24..32].copy_from_slice(&self.next_id.to_le_bytes());
         head[32..36].copy_from_slice(&self.before.0.to_le_bytes());
         head[36..40].copy_from_slice(&self.confirmed_before.to_le_bytes());
+        head[40..44].copy_from_slice(&self.repeats_bytes.to_le_bytes());
         let crc = crc32c::crc32c(&head[..60]);
         head[60..64].copy_from_slice(&crc.to_le_bytes());
         let mut bytes = [0; START as usize];
@@ -116,8 +120,15 @@ impl Head {
                 let mut marker = Marker::default();
                 marker.copy_from_slice(&copy[16..24]);
                 let (next_id, before) = (u64_at(copy, 24), SegmentId(u32_at(copy, 32)));
-                let confirmed_before = u32_at(copy, 36);
-                return Ok(Some(Self { number, marker, next_id, before, confirmed_before }));
+                let (confirmed_before, repeats_bytes) = (u32_at(copy, 36), u32_at(copy, 40));
+                return Ok(Some(Self {
+                    number,
+                    marker,
+                    next_id,
+                    before,
+                    confirmed_before,
+                    repeats_bytes,
+                }));
             }
         }
         Ok(None)

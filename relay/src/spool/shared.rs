@@ -15,6 +15,7 @@ use crate::spool::disk::{Disk, File, Space};
 use crate::spool::index::{Index, Ticket, Turn};
 use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
+use crate::spool::repeats::Repeats;
 use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
 
@@ -67,6 +68,7 @@ pub struct Shared {
     /// The writer is to end.
     pub is_closing: AtomicBool,
     index: Mutex<Index>,
+    repeats: Mutex<Repeats>,
     last_id: AtomicU64,
     space: Mutex<Option<(Instant, Space)>>,
     report: Box<dyn Fn(Event) + Send + Sync>,
@@ -107,6 +109,7 @@ impl Shared {
             commits: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
             index: Mutex::new(index),
+            repeats: Mutex::default(),
             last_id: AtomicU64::new(last_id),
             space: Mutex::new(None),
             report: Box::new(report),
@@ -121,6 +124,11 @@ impl Shared {
     /// Returns the time, UTC.
     pub fn now(&self) -> Timestamp {
         (self.settings.clock)()
+    }
+
+    /// Locks what is known of repeats; never held over a read, write or wait, nor with the index.
+    pub fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something about the spool.

@@ -12,6 +12,7 @@ use super::samples::envelope;
 use super::share::Owner;
 use super::simulated::{Dice, Simulated, Weather};
 use super::*;
+use crate::mail::fingerprint::Fingerprint;
 
 /// Small segments, so that a short run makes, empties and removes many.
 pub(super) const SETTINGS: Settings = Settings {
@@ -21,6 +22,9 @@ pub(super) const SETTINGS: Settings = Settings {
     part_bytes: 200,
     clock: Timestamp::now,
 };
+
+/// The most messages that are unconfirmed at a time.
+const UNCONFIRMED: usize = 12;
 
 type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
 
@@ -38,6 +42,10 @@ pub(super) struct Model {
     open: BTreeMap<MessageId, Known>,
     /// Gone for good.
     gone: BTreeSet<MessageId>,
+    /// Promised at some time, and nobody knows whether their clients were told.
+    unconfirmed: BTreeSet<MessageId>,
+    /// Never promised: if they come again they are new.
+    refused: BTreeSet<MessageId>,
     next: u64,
 }
 
@@ -45,7 +53,8 @@ impl Model {
     pub fn new(disk: Simulated) -> Self {
         let (committer, events) = start(&disk);
         let (promised, open) = (BTreeMap::new(), BTreeMap::new());
-        Self { disk, committer, events, promised, open, gone: BTreeSet::new(), next: 1 }
+        let (gone, unconfirmed, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { disk, committer, events, promised, open, gone, unconfirmed, refused, next: 1 }
     }
 
     /// Appends a message of `length` octets, its first part apart if it is long.
@@ -66,8 +75,11 @@ impl Model {
         let (answer, answered) = oneshot::channel();
         let (size_bytes, accepted_at) = (length as u64, Timestamp::UNIX_EPOCH);
         let label = Label { owner: Owner::of(Some("app")), ..Label::default() };
-        let due_at = accepted_at;
-        let what = What::Message { parts, size_bytes, accepted_at, due_at, label, answer };
+        let (due_at, fingerprint) = (accepted_at, Some(print(id)));
+        content::sign(&mut payload, print(id));
+        self.refused.insert(id);
+        let what =
+            What::Message { parts, size_bytes, accepted_at, due_at, label, fingerprint, answer };
         Some((
             Order::new(id, what, payload),
             Waiting { id, becomes: Some((body, 0, Stay::Waiting)), answered },
@@ -86,8 +98,10 @@ impl Model {
         };
         // Whatever the answer will be: until then either may be.
         self.open.insert(id, (body.clone(), attempts, stays.unwrap_or(stay)));
+        // A tombstone says nothing but that.
+        let payload = if stays.is_some() { vec![b'x'; 40] } else { Vec::new() };
         let becomes = stays.map(|stay| (body, attempts, stay));
-        (Order::new(id, what, vec![b'x'; 40]), Waiting { id, becomes, answered })
+        (Order::new(id, what, payload), Waiting { id, becomes, answered })
     }
 
     pub fn commit(&mut self, orders: Vec<Order>) {
@@ -101,13 +115,46 @@ impl Model {
         for Waiting { id, becomes, mut answered } in waiting {
             let was_promised = self.open.remove(&id);
             match (answered.try_recv().expect("every order is answered"), becomes) {
-                (Ok(()), Some(known)) => drop(self.promised.insert(id, known)),
+                (Ok(()), Some(known)) => {
+                    self.promised.insert(id, known);
+                    if self.refused.remove(&id) {
+                        self.tell(id);
+                    }
+                }
                 (Ok(()), None) => drop(self.gone.insert(id)),
                 (Err(_), becomes) => {
                     let known = was_promised.or(becomes).expect("a message has a body");
                     self.open.insert(id, known);
                 }
             }
+        }
+    }
+
+    /// Tells a client that its message is ours; one in three confirms it, and so does the one that
+    /// waited the longest if many did not: their list must be short beside a segment.
+    fn tell(&mut self, id: MessageId) {
+        if id.0.is_multiple_of(3) {
+            self.committer.shared.repeats().forget(id);
+        } else {
+            self.unconfirmed.insert(id);
+        }
+        if self.unconfirmed.len() > UNCONFIRMED
+            && let Some(oldest) = self.unconfirmed.pop_first()
+        {
+            self.committer.shared.repeats().forget(oldest);
+        }
+    }
+
+    /// Checks that what was not confirmed is known if it comes again, and what was refused is not.
+    fn check_repeats(&mut self) {
+        let repeats = self.committer.shared.repeats();
+        let first = |id: MessageId| repeats.first(print(id), Timestamp::UNIX_EPOCH);
+        for id in &self.unconfirmed {
+            assert_eq!(first(*id), Some(*id), "{id} comes again");
+        }
+        self.refused.retain(|id| !self.promised.contains_key(id));
+        for id in &self.refused {
+            assert_eq!(first(*id), None, "{id} was refused");
         }
     }
 
@@ -153,6 +200,7 @@ impl Model {
         self.committer = committer;
         self.events = events;
         self.check();
+        self.check_repeats();
         let is_damage = |event: &&Event| matches!(event, Event::SpoolDamaged { .. });
         assert_eq!(self.events.lock().unwrap().iter().find(is_damage), None);
     }
@@ -173,6 +221,12 @@ impl Model {
             self.open.extract_if(.., |id, _| !index.entries.contains_key(id)).map(|(id, _)| id),
         );
     }
+}
+
+fn print(id: MessageId) -> Fingerprint {
+    let mut octets = [0; 32];
+    octets[..8].copy_from_slice(&id.0.to_le_bytes());
+    Fingerprint(octets)
 }
 
 pub(super) struct Waiting {

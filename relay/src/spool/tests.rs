@@ -292,3 +292,35 @@ async fn a_damaged_message_is_set_aside_and_the_others_go_on() {
     spool.remove(bad).await.unwrap();
     assert_eq!(spool.status().unwrap().damaged, 0);
 }
+
+#[tokio::test]
+async fn space_is_given_back_at_once_if_somebody_asks() {
+    let home = Home::new();
+    let spool = home.open();
+    let mut kept = Vec::new();
+    for number in 0..90 {
+        let id = put(&spool, &vec![b'x'; PART * 4]).await;
+        if number % 3 == 0 {
+            kept.push(id);
+        } else {
+            spool.remove(id).await.unwrap();
+        }
+    }
+    // Two thirds are dead: no file is emptied by itself while a quarter of it counts.
+    let before = spool.status().unwrap();
+    let done = spool.compact().await.unwrap();
+    let after = spool.status().unwrap();
+    assert!(done.is_done);
+    assert_eq!((done.before_bytes, done.after_bytes), (before.log_bytes, after.log_bytes));
+    assert!(after.log_bytes < before.log_bytes / 2, "{before:?} {after:?}");
+    assert!(after.log_bytes < after.body_bytes + after.body_bytes / 8, "{after:?}");
+    let again = spool.compact().await.unwrap();
+    assert_eq!(again.before_bytes, again.after_bytes, "there is nothing more to be had");
+    drop(spool);
+    let spool = home.open();
+    for id in kept {
+        assert_eq!(claim_now(&spool).await.unwrap().id(), id);
+    }
+    assert!(check(&home.config().path).unwrap().is_sound());
+    assert_eq!(home.events(), []);
+}

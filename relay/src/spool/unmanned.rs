@@ -35,7 +35,7 @@ impl Hand {
             if !self.committer.has_chores() {
                 match self.commands.recv().await {
                     Some(Command::Write(order)) => orders.push_back(order),
-                    Some(Command::Look) | None => return,
+                    Some(Command::Look | Command::Compact(_)) | None => return,
                 }
             }
             tokio::time::sleep(pause()).await;

@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
-use crate::spool::batch::{Batch, Burial};
+use crate::spool::batch::{Batch, Burial, Promise};
 use crate::spool::compact::Compaction;
-use crate::spool::disk::File;
-use crate::spool::index::{Standing, Tally};
-use crate::spool::order::{Command, Order, QUEUE, What};
-use crate::spool::record::{HEADER, Header, Kind, Marker};
-use crate::spool::segment::{Head, Location, START, SegmentId};
+use crate::spool::index::Standing;
+use crate::spool::order::{Answer, Command, Order, QUEUE, What};
+use crate::spool::record::{HEADER, Header, Kind};
+use crate::spool::segment::{Location, SegmentId};
 use crate::spool::shared::Shared;
+use crate::spool::turnover::Active;
 
 /// The memory that the writer keeps between two batches, octets.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -28,19 +28,6 @@ const BUFFER_KEPT: usize = 4 << 20;
 const QUIET_YIELDS: u32 = 16;
 /// No more time than this is given to those who may come: an eighth of a flush.
 const GIVING_WAY: Duration = Duration::from_micros(50);
-
-/// The segment that records are appended to.
-#[derive(Debug)]
-pub struct Active {
-    /// Its number.
-    pub id: SegmentId,
-    file: Arc<dyn File>,
-    marker: Marker,
-    /// Where the next record goes.
-    pub end: u32,
-    /// Everything before this was flushed.
-    pub confirmed: u32,
-}
 
 /// Writes batches of orders and keeps the index true. It does not wait for anything but the disk,
 /// so that a simulated disk and a seed make a run that can be repeated.
@@ -52,13 +39,16 @@ pub struct Committer {
     pub compaction: Option<Compaction>,
     /// The segment written to.
     pub active: Option<Active>,
-    next: SegmentId,
+    /// The number of the next segment.
+    pub next: SegmentId,
     /// The segment written to last, and up to where it was flushed.
     pub before: (SegmentId, u32),
     /// Records that are not written yet.
     pub buffer: Vec<u8>,
     /// Messages that must not come back and whose tombstones are not on disk yet.
     pub burials: VecDeque<Burial>,
+    /// Who waits until space was given back.
+    pub hurried: Vec<Answer<()>>,
     /// The last batch failed: chores wait for the next order instead of turning in a circle.
     pub is_failing: bool,
 }
@@ -77,6 +67,7 @@ impl Committer {
             before,
             buffer: Vec::new(),
             burials: VecDeque::new(),
+            hurried: Vec::new(),
             is_failing: false,
         }
     }
@@ -101,22 +92,14 @@ impl Committer {
                 match command {
                     Command::Write(order) => orders.push_back(order),
                     Command::Look => {}
+                    Command::Compact(answer) => self.hurry(answer),
                 }
             }
             self.commit(orders);
+            self.answer_hurried();
             if self.shared.is_closing.load(Ordering::Acquire) {
                 return self.mark();
             }
-        }
-    }
-
-    /// Says that all before the end was flushed. If the mark is lost, the end may be torn: no
-    /// harm, so it is not flushed.
-    pub fn mark(&mut self) {
-        let Some(active) = self.active.as_ref().filter(|a| a.end == a.confirmed) else { return };
-        if active.end > START {
-            self.append(MessageId(0), Kind::Mark, &[], 0);
-            drop(self.write(&Batch::default()));
         }
     }
 
@@ -157,7 +140,9 @@ impl Committer {
                 }
                 return (again, problem);
             }
-            let mut batch = Batch::default();
+            // What is unconfirmed stands at the head of a new segment, on disk before an older one goes.
+            let needs_flush = !self.buffer.is_empty();
+            let mut batch = Batch { needs_flush, ..Batch::default() };
             self.bury(&mut batch);
             self.copy(&mut batch, !orders.is_empty());
             while let Some(order) = orders.pop_front() {
@@ -186,43 +171,13 @@ impl Committer {
         (again, last_problem)
     }
 
-    /// Makes a segment if there is none to write to. Its head and its name are flushed before any
-    /// record is written.
-    fn begin_segment(&mut self) -> io::Result<()> {
-        if self.active.is_some() {
-            return Ok(());
-        }
-        let number = self.next;
-        let next = number.0.checked_add(1).ok_or_else(|| io::Error::other("no number is left"))?;
-        // A number is used once, also if making the segment fails half-way.
-        self.next = SegmentId(next);
-        let mut marker = Marker::default();
-        aws_lc_rs::rand::fill(&mut marker).map_err(|_| io::Error::other("no random numbers"))?;
-        let (before, confirmed_before) = self.before;
-        let next_id = self.shared.id_mark();
-        let head = Head { number, marker, next_id, before, confirmed_before };
-        let disk = Arc::clone(&self.shared.disk);
-        let file = disk.create(&number.file_name())?;
-        let made = file.write_at(&head.encode(), 0).and_then(|()| file.flush());
-        if let Err(problem) = made.and_then(|()| disk.flush_folder()) {
-            // Without records it is nothing; recovery removes it if this cannot.
-            drop(disk.remove(&number.file_name()));
-            return Err(problem);
-        }
-        let mut tally = Tally::new(marker, Standing::Active, START);
-        tally.file = Some(Arc::clone(&file));
-        self.shared.index().segments.insert(number, tally);
-        self.active = Some(Active { id: number, file, marker, end: START, confirmed: START });
-        Ok(())
-    }
-
     /// Tells whether a record with a payload of `length` octets goes into the active segment. An
     /// empty segment takes any.
     pub fn fits(&self, length: usize) -> bool {
         let Some(active) = &self.active else { return true };
         let end = active.end as usize + self.buffer.len();
         let after = end + HEADER + length;
-        end == START as usize || after <= self.shared.settings.segment_bytes as usize
+        end == active.begin as usize || after <= self.shared.settings.segment_bytes as usize
     }
 
     /// Puts a record behind the others; returns where it will lie.
@@ -239,12 +194,14 @@ impl Committer {
     /// Writes the tombstones that are due since something failed.
     fn bury(&mut self, batch: &mut Batch) {
         for place in 0..self.burials.len() {
-            if !self.fits(0) {
+            if !self.fits(Promise::Refused.payload().len()) {
                 batch.is_full = true;
                 break;
             }
-            let Burial { id, first, last, .. } = self.burials[place];
-            self.append(id, Kind::Tombstone { first, last }, &[], 0);
+            let Burial { id, first, last, promise, .. } = self.burials[place];
+            let payload = promise.payload();
+            let crc = crc32c::crc32c(payload);
+            self.append(id, Kind::Tombstone { first, last }, payload, crc);
             batch.burials += 1;
             batch.needs_flush = true;
         }
@@ -252,11 +209,24 @@ impl Committer {
 
     /// Puts one order into the batch, or refuses it.
     fn place(&mut self, batch: &mut Batch, order: Order) {
+        let submission = order.what.submission();
+        if let Some((fingerprint, at)) = submission {
+            if let Some(first) = batch.submitted.get(&fingerprint) {
+                return batch.repeated.push((order, *first));
+            }
+            let first = self.shared.repeats().first(fingerprint, at);
+            if let Some(first) = first {
+                return order.refuse(StoreError::Repeat(first));
+            }
+        }
         let kind = match self.kind(&order) {
             Ok(kind) => kind,
             Err(problem) => return order.refuse(problem),
         };
         batch.needs_flush |= !matches!(kind, Kind::Part { .. });
+        if let Some((fingerprint, _)) = submission {
+            batch.submitted.insert(fingerprint, order.id);
+        }
         let location = self.append(order.id, kind, &order.payload, order.payload_crc);
         batch.placed.push((order, kind, location));
     }
@@ -302,7 +272,7 @@ impl Committer {
     }
 
     /// Writes the batch and, if somebody's promise depends on it, flushes.
-    fn write(&mut self, batch: &Batch) -> io::Result<()> {
+    pub fn write(&mut self, batch: &Batch) -> io::Result<()> {
         let Some(active) = &mut self.active else { return Ok(()) };
         if !self.buffer.is_empty() {
             active.file.write_at(&self.buffer, u64::from(active.end))?;
@@ -318,31 +288,15 @@ impl Committer {
         Ok(())
     }
 
-    /// Closes the active segment: parts that nobody waited for are flushed too, since nothing of
-    /// it is flushed later.
-    fn seal(&mut self) {
-        let Some(active) = self.active.take() else { return };
-        if active.end > active.confirmed
-            && let Err(problem) = active.file.flush()
-        {
-            self.fail(&active, &problem);
-            return;
-        }
-        self.before = (active.id, active.end);
-        let mut index = self.shared.index();
-        if let Some(tally) = index.segments.get_mut(&active.id) {
-            tally.standing = Standing::Sealed;
-        }
-        index.weigh(active.id);
-    }
-
     /// Enters a batch that is on disk into the index, then answers.
-    fn settle(&mut self, batch: Batch) {
+    fn settle(&mut self, mut batch: Batch) {
         let Some(active) = &self.active else { return };
         let (own, end) = (active.id, active.end);
         let is_message = |(order, _, _): &&(Order, Kind, Location)| order.what.is_message();
         let committed = batch.placed.iter().filter(is_message).count() as u64;
         self.shared.commits.fetch_add(committed, Ordering::Relaxed);
+        self.remember(&batch);
+        let repeated = std::mem::take(&mut batch.repeated);
         let buried: Vec<_> = self.burials.drain(..batch.burials).collect();
         let mut answers = {
             let mut index = self.shared.index();
@@ -361,7 +315,23 @@ impl Committer {
         for answer in answers {
             drop(answer.send(Ok(())));
         }
+        for (order, first) in repeated {
+            order.refuse(StoreError::Repeat(first));
+        }
         self.finish_compaction();
+    }
+
+    /// Remembers the submissions of a batch, before anybody is told that they are ours.
+    fn remember(&self, batch: &Batch) {
+        if batch.submitted.is_empty() {
+            return;
+        }
+        let mut repeats = self.shared.repeats();
+        for (order, _, _) in &batch.placed {
+            if let Some((fingerprint, at)) = order.what.submission() {
+                repeats.remember(order.id, fingerprint, at);
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod proxied;
+mod repeats;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};

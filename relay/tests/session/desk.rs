@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use relay::config::Config;
 use relay::event::Event;
 use relay::mail::envelope::Envelope;
+use relay::mail::fingerprint::Fingerprint;
 use relay::mail::message::MessageId;
 use relay::policy::conduct::Offence;
 use relay::policy::credential::{Hash, Keys, StoredKeys};
@@ -17,6 +18,7 @@ use relay::session::{
     Action, Channel, Facts, Proof, Room, Session, StoreFailure, TlsStart, Tokens, Verdict, Xclient,
 };
 use relay::smtp::extension::Extensions;
+use relay::spool::Repeats;
 
 /// NUL joe NUL secret.
 pub const JOE: &str = "AGpvZQBzZWNyZXQ=";
@@ -61,8 +63,12 @@ pub struct Desk {
     pub source: Option<IpAddr>,
     /// Whether there is no place for a session that counts for another address.
     pub crowded: bool,
+    /// Messages that the session says were heard of.
+    pub confirmed: Vec<MessageId>,
+    /// What the store knows of messages that may come again; none: it takes all for new ones.
+    pub repeats: Option<Repeats>,
     draft: Option<(Envelope, Vec<u8>)>,
-    next_id: u64,
+    pub next_id: u64,
 }
 
 /// Returns the configuration of the desk, with limits changed: lines like `errors = 4`. The ranges
@@ -128,6 +134,8 @@ impl Desk {
             closed: false,
             source: None,
             crowded: false,
+            confirmed: Vec::new(),
+            repeats: None,
             draft: None,
             next_id: 1,
         }
@@ -207,7 +215,8 @@ impl Desk {
                 Action::Append(octets) => {
                     self.draft.as_mut().expect("a draft").1.extend_from_slice(&octets);
                 }
-                Action::Commit => self.commit(),
+                Action::Commit(fingerprint) => self.commit(fingerprint),
+                Action::Confirmed(id) => self.confirm(id),
                 Action::Abandon => self.draft = None,
                 Action::Report(event) => self.events.push(event),
                 Action::Offended(offence) => self.offences.push(offence),
@@ -216,12 +225,28 @@ impl Desk {
         }
     }
 
-    fn commit(&mut self) {
+    fn confirm(&mut self, id: MessageId) {
+        self.confirmed.push(id);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.forget(id);
+        }
+    }
+
+    fn commit(&mut self, fingerprint: Fingerprint) {
         let draft = self.draft.take().expect("a draft");
+        let (id, at) = (MessageId(self.next_id - 1), draft.0.received_at);
+        if let Some(repeats) = &mut self.repeats {
+            if let Some(first) = repeats.first(fingerprint, at) {
+                return self.session.repeated(first, self.now);
+            }
+            if self.store == Store::Works {
+                repeats.remember(id, fingerprint, at);
+            }
+        }
         let result = match self.store {
             Store::Works => {
                 self.stored.push(draft);
-                Ok(MessageId(self.next_id - 1))
+                Ok(id)
             }
             Store::Full | Store::FillsUp => Err(StoreFailure::Full),
             Store::Fails => Err(StoreFailure::Failed),

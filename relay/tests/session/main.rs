@@ -7,4 +7,5 @@ mod claims;
 mod conduct;
 mod desk;
 mod dialogues;
+mod repeats;
 mod stages;

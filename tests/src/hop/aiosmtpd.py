@@ -59,6 +59,7 @@ async def main():
         hostname=NAME,
         tls_context=context,
         authenticator=knows,
+        enable_SMTPUTF8=True,
         data_size_limit=int(SIZE),
         loop=loop,
     )

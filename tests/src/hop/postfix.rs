@@ -14,7 +14,7 @@ pub const POSTFIX: Software = Software {
     tools: &["postfix", "saslpasswd2", "sasl-plain"],
     recipient: "X-Original-To",
     connected: "]: connect from unknown[{}]",
-    marks: &[" bdat="],
+    marks: &[" bdat=", "sasl_method=SCRAM-SHA-512"],
     prepare,
 };
 
@@ -98,7 +98,8 @@ fn keep_password(site: &Site) -> Result<()> {
     use std::io::Write as _;
     let database = site.folder.join("etc/sasldb2");
     let text = format!(
-        "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN\nsasldb_path: {}\n",
+        "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n\
+         mech_list: PLAIN SCRAM-SHA-256 SCRAM-SHA-512\nsasldb_path: {}\n",
         database.display()
     );
     fs::write(site.folder.join("etc/sasl/smtpd.conf"), text)?;

@@ -1,11 +1,17 @@
 //! `[[route]]`, `[capture]` and `[retry]`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::login::login;
-use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, unit};
+use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, small, unit};
 use crate::config::raw::{Presence, Table};
-use crate::config::{Capture, Retry, Route, RouteCertificate, RouteTls};
+use crate::config::{Capture, NextHop, Retry, Route, RouteCertificate, RouteHost, RouteTls};
+
+/// The highest order and the highest weight of a next hop.
+const SHARE_MAX: u64 = 1000;
 
 /// The most waits between attempts that are named.
 const WAITS_MAX: usize = 100;
@@ -31,17 +37,55 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         default: table.or("default", false, unit::truth),
         domains: table.list("domains", Presence::Optional, unit::domain),
         capture,
-        hosts: table.list("hosts", presence, unit::next_hop),
+        hosts: hosts(table, presence),
         tls: table.or("tls", RouteTls::Required, unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
         server_name: table.optional("server-name", unit::server_name),
         pins: table.list("pin", Presence::Optional, unit::pin),
         certificate,
         login: login.flatten(),
+        rate: table.optional("rate", unit::rate),
         connections: size(table.or("connections", 10, unit::count(1..=1000))),
         timeout: table.or("timeout", 5 * MINUTE, unit::duration),
         name: name?,
     })
+}
+
+/// Reads the next hops of a route. One whose order is not written has its place in the list.
+fn hosts(table: &Table<'_>, presence: Presence) -> Vec<RouteHost> {
+    let written = table.list("hosts", presence, host);
+    let placed = (1..).zip(written).map(|(place, (hop, order, weight))| RouteHost {
+        hop,
+        order: order.unwrap_or(place),
+        weight: weight.unwrap_or(1),
+    });
+    placed.collect()
+}
+
+/// A next hop with its order and its weight, where they are written.
+type WrittenHost = (NextHop, Option<u32>, Option<u32>);
+
+/// Reads one of `hosts`: `"host:port"`, or a table with `host`, and `order` and `weight` if it has
+/// them.
+fn host<'a>(value: &'a DeValue<'a>) -> Result<WrittenHost, Cow<'static, str>> {
+    let Some(table) = value.as_table() else {
+        return unit::next_hop(value).map(|hop| (hop, None, None));
+    };
+    let of = |key: &str| {
+        let entry = table.iter().find(|(name, _)| name.get_ref() == key);
+        entry.map(|(_, value)| value.get_ref())
+    };
+    let number = |key: &str| {
+        let read = |value| unit::count(1..=SHARE_MAX)(value).map(small);
+        of(key).map(read).transpose().map_err(|problem| Cow::from(format!("{key}: {problem}")))
+    };
+    let unknown = table.keys().find(|key| !["host", "order", "weight"].contains(&&**key.get_ref()));
+    if let Some(key) = unknown {
+        return Err(format!("{}: no such key; it may have order and weight", key.get_ref()).into());
+    }
+    let wanted = "a next hop needs a host, as in { host = \"smtp.example.net:587\", weight = 3 }";
+    let hop = unit::next_hop(of("host").ok_or(wanted)?)?;
+    Ok((hop, number("order")?, number("weight")?))
 }
 
 /// Reads `[capture]`.

@@ -154,6 +154,26 @@ fn each_problem_is_named_with_place_and_remedy() {
         ),
         ("[[route]]\nname = \"r\"\nhosts = [\"h\"]", "route.hosts: expected a host and a port"),
         (
+            "[[route]]\nname = \"r\"\nhosts = [\"a.example:25\", { weight = 2 }]",
+            "line 5, column 26: route.hosts: a next hop needs a host, as in { host = ",
+        ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = [{ host = \"a.example:25\", wieght = 2 }]",
+            "route.hosts: wieght: no such key; it may have order and weight",
+        ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = [{ host = \"a.example:25\", weight = 0 }]",
+            "route.hosts: weight: 0 is not within 1 to 1000",
+        ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = [\"a.example:25\", \"A.example:25\"]",
+            "line 5, column 9: route.hosts: a.example:25 is named twice",
+        ),
+        (
+            "[[route]]\nname = \"r\"\nhosts = [\"a.example:25\"]\nrate = \"fast\"",
+            "line 6, column 8: route.rate: expected a rate",
+        ),
+        (
             "[[route]]\nname = \"r\"\nhosts = [\"smtp.example.net:25\"]\ntls = \"none\"",
             "line 6, column 7: route.tls: mail goes to smtp.example.net in the clear",
         ),
@@ -191,6 +211,22 @@ fn each_problem_is_named_with_place_and_remedy() {
         assert!(problems.iter().any(|p| p.contains(expected)), "{extra}: {problems:#?}");
     }
     assert_eq!(problems(gate), Vec::<String>::new());
+}
+
+#[test]
+fn a_next_hop_without_an_order_has_its_place_in_the_list() {
+    let text = "[[route]]\nname = \"r\"\nhosts = [\"a.example:25\", { host = \"b.example:25\" }, \
+                { host = \"c.example:25\", order = 2, weight = 7 }, \"d.example:25\"]\n";
+    let text = format!(
+        "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n\
+         [gate]\ninterfaces = [\"eth0\"]\n[[listener]]\naddress = \"[::]:2525\"\n{text}"
+    );
+    let config = Config::parse(&text).unwrap();
+    let hosts = config.routes[0].hosts.iter();
+    let shown: Vec<_> = hosts.map(|host| (&*host.hop.host, host.order, host.weight)).collect();
+    let expected = [("a.example", 1, 1), ("b.example", 2, 1), ("c.example", 2, 7)];
+    assert_eq!(shown[..3], expected);
+    assert_eq!(shown[3], ("d.example", 4, 1));
 }
 
 #[test]

@@ -64,6 +64,18 @@ impl Stage {
         }
     }
 
+    /// Returns what is asked here, whose answer can ask for less; none if nothing is.
+    pub(super) const fn asked(&self) -> Option<Asked> {
+        match self {
+            Self::Banner => Some(Asked::Banner),
+            Self::Hello(_) => Some(Asked::Hello),
+            Self::Starttls => Some(Asked::Starttls),
+            Self::Auth(_) => Some(Asked::Auth),
+            Self::Transaction(transaction) => Some(transaction.asked()),
+            Self::Securing(_) | Self::Ready | Self::Reset | Self::Quit | Self::Closed => None,
+        }
+    }
+
     /// Returns the words for people: what was waited for in vain.
     pub(super) const fn awaited(&self) -> &'static str {
         match self {

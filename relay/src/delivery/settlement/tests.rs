@@ -37,6 +37,17 @@ fn envelope(terms: Terms, judged: &[Judged]) -> Envelope {
 /// Settles an attempt that ended at this age of the message; `told` is the age at which the sender
 /// heard that its recipients wait.
 fn settle(age: Duration, told: Option<Duration>, terms: Terms, judged: Vec<Judged>) -> Settlement {
+    settle_held(age, told, terms, judged, None)
+}
+
+/// As [`settle`], where the next hop asked for a pause, or the route is held.
+fn settle_held(
+    age: Duration,
+    told: Option<Duration>,
+    terms: Terms,
+    judged: Vec<Judged>,
+    hold: Option<Duration>,
+) -> Settlement {
     let retry = Retry { after: vec![HOUR], expire: 5 * DAY, delay_report: 4 * HOUR };
     let envelope = envelope(terms, &judged);
     let facts = Facts {
@@ -54,7 +65,7 @@ fn settle(age: Duration, told: Option<Duration>, terms: Terms, judged: Vec<Judge
         remote: Some("mx.example.net".into()),
         next_hop: "mx.example.net:587".into(),
         judged,
-        hold: None,
+        hold,
     };
     Settlement::of(facts, vec![leg])
 }
@@ -238,4 +249,21 @@ fn recipients_of_one_domain_with_one_fate_are_one_event() {
         judged("d@example.com", Ruling::Failed, None),
     ];
     assert_eq!(settle(DAY, None, Terms::default(), rows).events().len(), 3);
+}
+
+#[test]
+fn a_pause_takes_the_place_of_the_schedule_and_does_not_outlive_the_message() {
+    let pause = Duration::from_secs(7);
+    let of = |age, ruling, terms| {
+        let judged = vec![judged("a@example.com", ruling, None)];
+        let settlement = settle_held(age, Some(HOUR), terms, judged, Some(pause));
+        settlement.rows[0].outcome.fate.clone()
+    };
+    for ruling in [Ruling::Deferred, Ruling::Elsewhere] {
+        assert_eq!(of(DAY, ruling, Terms::default()), Fate::Deferred(pause));
+        assert_eq!(of(5 * DAY, ruling, Terms::default()), Fate::Failed, "it has expired");
+    }
+    let second = Duration::from_secs(1);
+    let terms = by(DAY + second, ByMode::Return);
+    assert_eq!(of(DAY, Ruling::Deferred, terms), Fate::Deferred(second), "its time is over then");
 }

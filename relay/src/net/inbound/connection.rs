@@ -14,10 +14,11 @@ use super::stream::Stream;
 use super::tale::Tale;
 use crate::config::ClientCertificates;
 use crate::mail::envelope::Envelope;
+use crate::mail::fingerprint::Fingerprint;
 use crate::net::sessions::{Place, Signal};
 use crate::net::way::way_of;
 use crate::policy::permit::{Client, Permit};
-use crate::session::{Action, Proof, Room, Session, StoreFailure, Verdict, Wanted};
+use crate::session::{Action, Ahead, Proof, Room, Session, StoreFailure, Verdict, Wanted};
 use crate::spool::{Draft, StoreError};
 
 /// Replies are held back up to this many octets while there is input to work on.
@@ -79,6 +80,7 @@ impl<'a> Connection<'a> {
                             self.flush().await?;
                         }
                     }
+                    Action::Confirmed(id) => self.door.spool.confirm(id),
                     action => Box::pin(self.perform(action)).await?,
                 }
             }
@@ -116,14 +118,14 @@ impl<'a> Connection<'a> {
                 }
             }
             Action::Append(octets) => self.append(&octets).await,
-            Action::Commit => self.commit().await?,
+            Action::Commit(fingerprint) => self.commit(fingerprint).await?,
             Action::Abandon => self.draft = None,
             Action::Report(event) => {
                 self.tale.heard(&event);
                 self.door.journal.write(event);
             }
             Action::Offended(offence) => self.door.conduct.offended(self.place.source(), offence),
-            Action::Send(_) | Action::Close => {}
+            Action::Send(_) | Action::Confirmed(_) | Action::Close => {}
         }
         Ok(())
     }
@@ -200,18 +202,24 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// If the wait is broken the client is told nothing, and asks again: it may then be that the
-    /// message is stored twice, but never that it is acknowledged and lost.
-    async fn commit(&mut self) -> io::Result<()> {
+    /// If the wait is broken the client is told nothing, and asks again: it is then told the id that
+    /// the message has.
+    async fn commit(&mut self, fingerprint: Fingerprint) -> io::Result<()> {
         self.flush().await?;
         let result = match self.draft.take() {
-            None => Err(StoreFailure::Failed),
-            Some(draft) => match self.meanwhile(draft.commit()).await {
-                Came::Done(result) => result.map_err(|error| failure(&error)),
+            None => Err(StoreError::Closed),
+            Some(draft) => match self.meanwhile(draft.commit_once(fingerprint)).await {
+                Came::Done(result) => result,
                 Came::Broken => return Ok(()),
             },
         };
-        self.session.stored(result, Instant::now());
+        let ahead = if self.stream.has_unread() { Ahead::Something } else { Ahead::Nothing };
+        self.session.set_ahead(ahead);
+        match result {
+            Ok(id) => self.session.stored(Ok(id), Instant::now()),
+            Err(StoreError::Repeat(first)) => self.session.repeated(first, Instant::now()),
+            Err(error) => self.session.stored(Err(failure(&error)), Instant::now()),
+        }
         Ok(())
     }
 
@@ -302,6 +310,7 @@ fn failure(error: &StoreError) -> StoreFailure {
     match error {
         StoreError::Full | StoreError::ShareUsed => StoreFailure::Full,
         StoreError::Failed(_)
+        | StoreError::Repeat(_)
         | StoreError::Damaged(_)
         | StoreError::Gone
         | StoreError::Claimed

@@ -42,6 +42,12 @@ pub(super) enum Stream {
     Gone,
 }
 
+/// Returns whether octets wait in the kernel: how many of the first one.
+fn arrived(socket: &TcpStream) -> usize {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    rustix::net::recv(socket, &mut [0_u8; 1], flags).map_or(0, |(_, octets)| octets)
+}
+
 fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
@@ -84,8 +90,24 @@ impl Stream {
     /// Returns what has arrived before anybody asked for it; it stays to be read.
     pub(super) fn early_octets(&self) -> usize {
         let Self::Clear(stream) = self else { return 0 };
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        rustix::net::recv(stream, &mut [0_u8; 1], flags).map_or(0, |(_, octets)| octets)
+        arrived(stream)
+    }
+
+    /// Tells whether the client has sent something that nobody has read, under TLS too.
+    pub(super) fn has_unread(&self) -> bool {
+        let socket = match self {
+            Self::Clear(stream) => stream,
+            Self::Secured(stream) => {
+                let (socket, tls) = stream.get_ref();
+                // Octets that were decrypted wait to be taken before more are read.
+                if !tls.wants_read() {
+                    return true;
+                }
+                socket
+            }
+            Self::Gone => return false,
+        };
+        arrived(socket) > 0
     }
 
     /// Makes the handshake and returns what it came to. Dropped before its end, it leaves no

@@ -1,12 +1,17 @@
 //! Gets a token from its issuer (RFC 6749), by a refresh token (section 6) or by the client's own
 //! credentials (section 4.4). One request, one answer; it blocks.
 
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
@@ -21,6 +26,8 @@ use crate::smtp::answer::printable;
 const REQUEST: Duration = Duration::from_secs(30);
 /// The largest answer, octets.
 const ANSWER_MAX: u64 = 64 << 10;
+/// The largest file of authorities, octets.
+const CA_FILE_MAX: u64 = 4 << 20;
 /// How long a token lives whose issuer does not say.
 const UNTOLD: Duration = Duration::from_secs(300);
 /// The longest time that is believed.
@@ -114,7 +121,7 @@ fn agent(issuer: &TokenIssuer) -> Result<Agent, Denied> {
     let roots = match &issuer.ca_file {
         None => RootCerts::WebPki,
         Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| error.to_string());
+            let pem = read(path).map_err(|error| error.to_string());
             let certificates = pem.and_then(|pem| authorities(&pem)).map_err(|problem| {
                 Denied::Away(format!("ca-file {} cannot be read: {problem}", path.display()))
             })?;
@@ -138,9 +145,13 @@ fn agent(issuer: &TokenIssuer) -> Result<Agent, Denied> {
     Ok(config.into())
 }
 
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut pem = Vec::new();
+    fs::File::open(path)?.take(CA_FILE_MAX).read_to_end(&mut pem)?;
+    Ok(pem)
+}
+
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -50,7 +50,8 @@ struct Issued {
     token: Option<Current>,
     /// A refresh token that took the place of the one in the file (RFC 6749, section 6).
     rotated: Option<Rotated>,
-    failed: Option<(Instant, Denied)>,
+    /// Until when it is left alone, with what it was asked, and what it answered.
+    failed: Option<(Instant, Fingerprint, Denied)>,
 }
 
 /// A token in use.
@@ -155,8 +156,9 @@ impl Login {
         {
             return Ok(current.token.clone());
         }
-        if let Some((until, denied)) = &issued.failed
+        if let Some((until, with, denied)) = &issued.failed
             && now < *until
+            && *with == by
         {
             return Err(end(denied.clone()));
         }
@@ -169,7 +171,7 @@ impl Login {
         match got.unwrap_or_else(|error| Err(Denied::Away(error.to_string()))) {
             Ok(grant) => Ok(self.take(&mut issued, issuer, secrets.refresh, by, grant).await),
             Err(denied) => {
-                issued.failed = Some((Instant::now() + PAUSE, denied.clone()));
+                issued.failed = Some((Instant::now() + PAUSE, by, denied.clone()));
                 Err(end(denied))
             }
         }

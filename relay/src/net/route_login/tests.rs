@@ -104,7 +104,7 @@ async fn a_token_is_used_until_shortly_before_its_end_or_until_it_is_refused() {
     // Nobody listens there: whoever asks for a token sees that it was tried.
     let Err(End::Unfit(words)) = login.others(&credentials).await else { panic!("refused") };
     assert!(words.starts_with("https://localhost:1/token cannot be reached"), "{words}");
-    let failed = login.issued.lock().await.failed.clone().map(|(_, denied)| denied);
+    let failed = login.issued.lock().await.failed.clone().map(|(_, _, denied)| denied);
     assert_eq!(failed, Some(Denied::Away(words)), "and is not tried again at once");
     assert_eq!(login.credentials().await, Ok(credentials), "the old one goes on for the others");
 
@@ -118,6 +118,20 @@ async fn a_token_of_other_secrets_is_not_used() {
     let (login, _) = login(&folder, ISSUED, &[("refresh", "r1\n")]);
     grant(&login, "t1", None).await;
     fs::write(folder.path().join("refresh"), "r2\n").unwrap();
+    assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
+}
+
+#[tokio::test]
+async fn a_refusal_of_other_secrets_is_not_held_against_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (login, _) = login(&folder, ISSUED, &[("refresh", "r1\n")]);
+    let by = login.fingerprint().await.unwrap();
+    let refused = Denied::Refused("taken back".to_owned());
+    login.issued.lock().await.failed = Some((Instant::now() + PAUSE, by, refused));
+    let refused = End::LoginRefused("taken back".to_owned());
+    assert_eq!(login.credentials().await, Err(refused));
+    fs::write(folder.path().join("refresh"), "r2\n").unwrap();
+    // It is asked anew, where nobody listens.
     assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
 }
 

@@ -7,12 +7,12 @@ use tokio::time::timeout_at;
 
 use super::clock;
 use super::life::Life;
-use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
+use crate::delivery::throttle::Demand;
 use crate::spool::BodyReader;
 
 /// A connection to a next hop that has said hello and waits for a message.
@@ -20,14 +20,36 @@ pub(super) struct Connection {
     life: Rc<Life>,
     attempt: Attempt,
     stream: DuplexStream,
-    pub(super) host: NextHop,
+}
+
+/// What one message over a connection came to.
+pub(super) struct Carried {
+    pub(super) judged: Vec<Judged>,
+    pub(super) left: Left,
+    pub(super) demand: Demand,
+}
+
+/// How a connection ended, and what the next hop asked of our pace.
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) demand: Demand,
 }
 
 /// What is left of a connection when its message is settled.
 pub(super) enum Left {
     Ready(Connection),
     Busy(Connection),
-    Closed,
+    Closed(End),
+}
+
+impl Left {
+    /// Returns how it ended; none if it did not.
+    pub(super) const fn end(&self) -> Option<&End> {
+        match self {
+            Self::Ready(_) | Self::Busy(_) => None,
+            Self::Closed(end) => Some(end),
+        }
+    }
 }
 
 enum Turn {
@@ -48,60 +70,62 @@ impl Connection {
     pub(super) async fn open(
         life: Rc<Life>,
         stream: DuplexStream,
-        host: NextHop,
         terms: Terms,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, Ended> {
         let attempt = Attempt::new(terms, clock::instant());
-        Self { life, attempt, stream, host }.rest().await
+        Self { life, attempt, stream }.rest().await
     }
 
     /// Carries one message up to its rulings, in as many transactions as the next hop wants.
-    pub(super) async fn carry(
-        mut self,
-        mut parcel: Parcel,
-        body: BodyReader,
-    ) -> (Vec<Judged>, Left) {
-        let mut all = Vec::new();
+    pub(super) async fn carry(mut self, mut parcel: Parcel, body: BodyReader) -> Carried {
+        let (mut all, mut most) = (Vec::new(), Demand::AsBefore);
         loop {
             let rest = parcel.split_off(self.attempt.room());
-            let (judged, left) = self.transact(parcel, body.clone()).await;
+            let Carried { judged, left, demand } = self.transact(parcel, body.clone()).await;
             all.extend(judged);
+            most = most.max(demand);
             match (rest, left) {
                 (Some(rest), Left::Ready(connection)) => (self, parcel) = (connection, rest),
-                (_, left) => return (all, left),
+                (_, left) => return Carried { judged: all, left, demand: most },
             }
         }
     }
 
-    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> (Vec<Judged>, Left) {
+    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> Carried {
         let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
         self.attempt.begin(parcel, clock::now(), clock::instant());
         let judged = loop {
             match self.turn(&mut cargo).await {
                 Turn::Settled(judged) => break judged,
                 Turn::Ready => {}
-                Turn::Closed(_) => return (Vec::new(), Left::Closed),
+                Turn::Closed(end) => {
+                    let (judged, demand) = (Vec::new(), self.attempt.take_demand());
+                    return Carried { judged, left: Left::Closed(end), demand };
+                }
             }
         };
+        let demand = self.attempt.take_demand();
         let left = match self.attempt.next_action() {
             Some(Action::Ready) => Left::Ready(self),
-            Some(Action::Close(_)) => Left::Closed,
+            Some(Action::Close(end)) => Left::Closed(end),
             Some(action) => {
                 self.obey(action, &mut None).await;
                 Left::Busy(self)
             }
             None => Left::Busy(self),
         };
-        (judged, left)
+        Carried { judged, left, demand }
     }
 
     /// Leads the connection to where the next message can begin, or returns how it ended instead.
-    pub(super) async fn rest(mut self) -> Result<Self, End> {
+    pub(super) async fn rest(mut self) -> Result<Self, Ended> {
         loop {
             match self.turn(&mut None).await {
                 Turn::Ready => return Ok(self),
                 Turn::Settled(_) => {}
-                Turn::Closed(end) => return Err(end),
+                Turn::Closed(end) => {
+                    return Err(Ended { end, demand: self.attempt.take_demand() });
+                }
             }
         }
     }

@@ -1,18 +1,21 @@
 //! The loop around one [`Session`], reduced to what `net::inbound` does: no sockets, and a handshake
 //! that is a moment in which nothing is said.
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::time::{sleep, sleep_until, timeout_at};
 
 use super::clock;
 use super::life::Life;
 use crate::delivery;
+use crate::mail::fingerprint::Fingerprint;
 use crate::net::way::way_of;
 use crate::session::{
-    Action, Channel, Facts, Room, Session, StoreFailure, TlsStart, Tokens, Verdict, Xclient,
+    Action, Ahead, Channel, Facts, Room, Session, StoreFailure, TlsStart, Tokens, Verdict, Xclient,
 };
 use crate::spool::{Draft, StoreError};
 
@@ -28,6 +31,8 @@ pub(super) struct Connection {
     session: Session,
     draft: Option<Draft>,
     out: String,
+    /// Read to see whether the client sends ahead.
+    early: Vec<u8>,
 }
 
 /// The connection is of no use any more.
@@ -50,7 +55,7 @@ impl Connection {
             greet_after: Duration::ZERO,
         };
         let session = Session::new(facts, clock::instant());
-        Self { life, stream, session, draft: None, out: String::new() }
+        Self { life, stream, session, draft: None, out: String::new(), early: Vec::new() }
     }
 
     /// Serves the client to the end.
@@ -68,6 +73,12 @@ impl Connection {
             if !self.session.wants_input() {
                 sleep_until(deadline.into()).await;
                 self.session.expire(clock::instant());
+                continue;
+            }
+            if !self.early.is_empty() {
+                let early = std::mem::take(&mut self.early);
+                self.session.set_room(self.room());
+                self.session.receive(&early, clock::instant());
                 continue;
             }
             let mut octets = [0; 700];
@@ -116,7 +127,8 @@ impl Connection {
                 }
             }
             Action::Append(octets) => self.append(&octets).await,
-            Action::Commit => self.commit().await?,
+            Action::Commit(fingerprint) => self.commit(fingerprint).await?,
+            Action::Confirmed(id) => self.life.spool.confirm(id),
             Action::Abandon => self.draft = None,
             Action::Source(_) | Action::Lookup(_) | Action::Report(_) | Action::Offended(_) => {}
         }
@@ -132,21 +144,38 @@ impl Connection {
         }
     }
 
-    async fn commit(&mut self) -> Result<(), Ended> {
+    async fn commit(&mut self, fingerprint: Fingerprint) -> Result<(), Ended> {
         self.flush().await?;
         let deadline = self.session.deadline();
         let result = match self.draft.take() {
-            None => Err(StoreFailure::Failed),
+            None => Err(StoreError::Closed),
             Some(draft) => {
-                let Ok(result) = timeout_at(deadline.into(), draft.commit()).await else {
+                let Ok(result) = timeout_at(deadline.into(), draft.commit_once(fingerprint)).await
+                else {
                     self.session.expire(clock::instant());
                     return Ok(());
                 };
-                result.map_err(|error| failure(&error))
+                result
             }
         };
-        self.session.stored(result, clock::instant());
+        let ahead = if self.has_unread() { Ahead::Something } else { Ahead::Nothing };
+        self.session.set_ahead(ahead);
+        match result {
+            Ok(id) => self.session.stored(Ok(id), clock::instant()),
+            Err(StoreError::Repeat(first)) => self.session.repeated(first, clock::instant()),
+            Err(error) => self.session.stored(Err(failure(&error)), clock::instant()),
+        }
         Ok(())
+    }
+
+    /// Tells whether the client has sent something that nobody has read.
+    fn has_unread(&mut self) -> bool {
+        let (mut octets, mut context) = ([0; 64], Context::from_waker(Waker::noop()));
+        let mut buffer = ReadBuf::new(&mut octets);
+        if Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_ready() {
+            self.early.extend_from_slice(buffer.filled());
+        }
+        !self.early.is_empty()
     }
 
     async fn flush(&mut self) -> Result<(), Ended> {

@@ -1,36 +1,31 @@
-//! The way out, reduced to what `net::outbound` and `net::lane` do: claims, lanes, settlements.
+//! One route at work, reduced to what `net::lane` does: connections over the hosts that
+//! `delivery::traffic` chooses.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use super::clock;
-use super::connection::{Connection, Left};
+use super::connection::{Carried, Connection, Ended, Left};
 use super::life::Life;
 use crate::config::{NextHop, Route};
 use crate::delivery::action::End;
-use crate::delivery::health::{Health, Use};
 use crate::delivery::parcel::Parcel;
-use crate::delivery::ruling::{Judged, Ruling};
-use crate::delivery::settlement::{Facts, Leg, Settlement};
-use crate::delivery::sorting::{self, Sorted};
+use crate::delivery::ruling::Ruling;
+use crate::delivery::settlement::Leg;
 use crate::delivery::terms::{Terms, Timeouts};
+use crate::delivery::throttle::Demand;
+use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Place, Traffic};
 use crate::delivery::trip::Trip;
-use crate::net::reporting;
-use crate::policy::permit::{Client, Permit};
-use crate::policy::relaying::onward;
 use crate::smtp::address::Address;
-use crate::smtp::reply::Enhanced;
-use crate::spool::{Claim, Way};
+use crate::spool::Claim;
 
 /// As in `net::lane`.
 const IDLE: Duration = Duration::from_secs(5);
 const MESSAGES: u32 = 100;
-/// Longer than any next hop of the world that is not slow beyond all measure.
 pub(super) const FINAL_DOT: Duration = Duration::from_secs(600);
 const QUIT: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(30);
@@ -39,108 +34,169 @@ const TICKETS: usize = 2;
 /// One route at work.
 pub(super) struct Lane {
     route: Route,
-    permits: std::sync::Arc<Semaphore>,
-    tickets: Cell<usize>,
-    idle: RefCell<Vec<Connection>>,
-    health: RefCell<Health>,
+    pub(super) tickets: Cell<usize>,
+    moved: Notify,
+    traffic: RefCell<Traffic>,
+    idle: RefCell<Vec<(usize, Connection)>>,
+}
+
+/// A place at one host.
+struct Slot {
+    lane: Rc<Lane>,
+    place: Place,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.lane.traffic.borrow_mut().release(&self.place, clock::instant());
+        self.lane.moved.notify_one();
+    }
+}
+
+impl Slot {
+    fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
+        let now = clock::instant();
+        let verdict = self.lane.traffic.borrow_mut().learn(&mut self.place, outcome, now);
+        match verdict.change {
+            None => self.lane.moved.notify_one(),
+            Some(_) => self.lane.moved.notify_waiters(),
+        }
+        verdict.pause
+    }
+}
+
+/// A message under way along the lane.
+struct Passage<'a> {
+    life: &'a Rc<Life>,
+    claim: &'a Claim,
+    trip: Trip,
+    errand: Errand,
+    kept: Kept,
+    pause: Option<Duration>,
 }
 
 impl Lane {
     pub(super) fn new(route: Route) -> Rc<Self> {
+        let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
+        let most = u32::try_from(route.connections).unwrap();
+        let traffic = Traffic::new(hosts, most, route.rate, clock::instant());
         Rc::new(Self {
-            permits: std::sync::Arc::new(Semaphore::new(route.connections)),
             tickets: Cell::new(route.connections * TICKETS),
-            route,
+            moved: Notify::new(),
+            traffic: RefCell::new(traffic),
             idle: RefCell::default(),
-            health: RefCell::default(),
+            route,
         })
     }
 
-    async fn carry(self: &Rc<Self>, life: &Rc<Life>, claim: &Claim, to: Vec<Address>) -> Vec<Leg> {
-        let mut permit = self.permits.clone().acquire_owned().await.unwrap();
-        let parcel = Parcel::new(claim.envelope(), to, claim.size_bytes());
-        let mut trip = Trip::new(&self.route.name, parcel);
-        let usable = self.health.borrow().check(clock::instant(), None);
-        match usable {
-            Use::Try => {}
-            Use::Defer(reason) => return trip.end_with(Ruling::Deferred, None, &reason),
-            Use::Hold(wait, reason) => return trip.end_with(Ruling::Held, Some(wait), &reason),
-        }
-        while let Some(connection) = self.take_idle() {
-            match self.carry_over(life, connection, &mut trip, claim, permit).await {
-                Some(back) if !trip.is_over() => permit = back,
-                Some(_) | None => return trip.end(),
-            }
-        }
-        let mut opened = 0;
-        for host in &self.route.hosts {
-            match self.open(life, host).await {
-                Ok(connection) => {
-                    opened += 1;
-                    match self.carry_over(life, connection, &mut trip, claim, permit).await {
-                        Some(back) if !trip.is_over() => permit = back,
-                        Some(_) | None => return trip.end(),
-                    }
-                }
-                Err(End::Finished) => trip.blame(host, "closed before the first message"),
-                Err(End::Unfit(words) | End::Unproved(words) | End::LoginRefused(words)) => {
-                    trip.blame(host, &words);
-                }
-            }
-        }
-        if opened == 0 {
-            let health = self.health.take();
-            self.health.replace(health.down(clock::instant(), &trip.reason()));
-        }
-        trip.end()
-    }
-
-    async fn carry_over(
+    pub(super) async fn carry(
         self: &Rc<Self>,
         life: &Rc<Life>,
-        connection: Connection,
-        trip: &mut Trip,
         claim: &Claim,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<OwnedSemaphorePermit> {
-        let host = connection.host.clone();
-        let (judged, left) = connection.carry(trip.parcel(), claim.body()).await;
-        trip.enter(&host, judged, None);
-        match left {
-            Left::Ready(connection) => {
-                self.keep(life, connection);
-                Some(permit)
-            }
-            Left::Busy(connection) => {
-                let (lane, parked) = (Rc::clone(self), Rc::clone(life));
-                life.spawn(async move {
-                    if let Ok(connection) = connection.rest().await {
-                        lane.keep(&parked, connection);
+        to: Vec<Address>,
+    ) -> Vec<Leg> {
+        let parcel = Parcel::new(claim.envelope(), to, claim.size_bytes());
+        let (trip, errand) = (Trip::new(&self.route.name, parcel), Errand::default());
+        let mut passage = Passage { life, claim, trip, errand, kept: Kept::Again, pause: None };
+        loop {
+            let moved = self.moved.notified();
+            let (now, dice) = (clock::instant(), life.world.roll(u64::MAX));
+            let choice = self.traffic.borrow_mut().choose(now, dice, &mut passage.errand);
+            match choice {
+                Choice::Go(place) => {
+                    sleep_until(place.begun().into()).await;
+                    self.visit(Slot { lane: Rc::clone(self), place }, &mut passage).await;
+                    if passage.trip.is_over() {
+                        return passage.trip.end();
                     }
-                    drop(permit);
-                });
-                None
+                }
+                Choice::Wait(None) => moved.await,
+                Choice::Wait(Some(until)) => drop(timeout_at(until.into(), moved).await),
+                Choice::Later(wait, reason) => {
+                    self.moved.notify_one();
+                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
+                }
+                Choice::Nobody(down) => {
+                    self.moved.notify_one();
+                    for (host, words) in down {
+                        passage.trip.blame(self.hop(host), &words);
+                    }
+                    let reason = passage.trip.reason();
+                    return passage.trip.end_with(Ruling::Deferred, passage.pause, &reason);
+                }
             }
-            Left::Closed => Some(permit),
         }
+    }
+
+    /// Carries what is left of a message to one host.
+    async fn visit(self: &Rc<Self>, mut slot: Slot, passage: &mut Passage<'_>) {
+        let host = slot.place.host();
+        let waiting = match passage.kept {
+            Kept::Again => self.take_idle(host),
+            Kept::New => None,
+        };
+        let (connection, kept) = match waiting {
+            Some(connection) => (connection, Kept::Again),
+            None => match self.open(passage.life, host).await {
+                Ok(connection) => (connection, Kept::New),
+                Err(Ended { end, demand }) => {
+                    let outcome = Outcome::of(&[], Some(&end), demand, Kept::New);
+                    passage.pause = slot.learn(&outcome).or(passage.pause);
+                    passage.errand.gave_up(&slot.place);
+                    return passage.trip.blame(self.hop(host), &format!("{end:?}"));
+                }
+            },
+        };
+        let Carried { judged, left, demand } =
+            connection.carry(passage.trip.parcel(), passage.claim.body()).await;
+        let outcome = Outcome::of(&judged, left.end(), demand, kept);
+        let pause = slot.learn(&outcome);
+        passage.pause = pause.or(passage.pause);
+        let is_sent_on = judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere);
+        match outcome {
+            Outcome::Stale => passage.kept = Kept::New,
+            Outcome::Carried | Outcome::PutOff if !is_sent_on => {}
+            Outcome::Carried
+            | Outcome::PutOff
+            | Outcome::Throttled
+            | Outcome::Failed(_)
+            | Outcome::Lost(_)
+            | Outcome::Nothing => passage.errand.gave_up(&slot.place),
+        }
+        match left {
+            Left::Ready(connection) => self.keep(passage.life, host, connection),
+            Left::Busy(connection) => {
+                let life = Rc::clone(passage.life);
+                passage.life.spawn(async move {
+                    if let Ok(connection) = connection.rest().await {
+                        slot.lane.keep(&life, host, connection);
+                    }
+                    drop(slot);
+                });
+            }
+            Left::Closed(_) => {}
+        }
+        passage.trip.enter(self.hop(host), judged, pause);
     }
 
     /// Keeps a connection for the next message, and ends it in order if none comes.
-    fn keep(self: &Rc<Self>, life: &Rc<Life>, connection: Connection) {
-        self.idle.borrow_mut().push(connection);
+    fn keep(self: &Rc<Self>, life: &Life, host: usize, connection: Connection) {
+        self.idle.borrow_mut().push((host, connection));
         let lane = Rc::clone(self);
         life.spawn(async move {
             sleep(IDLE + Duration::from_secs(1)).await;
-            let stale: Vec<_> = lane.idle.borrow_mut().extract_if(.., |c| c.is_stale()).collect();
-            for connection in stale {
+            let is_stale = |(_, connection): &mut (usize, Connection)| connection.is_stale();
+            let stale: Vec<_> = lane.idle.borrow_mut().extract_if(.., is_stale).collect();
+            for (_, connection) in stale {
                 connection.quit().await;
             }
         });
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, host: usize) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(connection) = idle.pop() {
+        while let Some(place) = idle.iter().rposition(|(of, _)| *of == host) {
+            let (_, connection) = idle.remove(place);
             if !connection.is_stale() {
                 return Some(connection);
             }
@@ -148,11 +204,13 @@ impl Lane {
         None
     }
 
-    async fn open(&self, life: &Rc<Life>, host: &NextHop) -> Result<Connection, End> {
+    async fn open(&self, life: &Rc<Life>, host: usize) -> Result<Connection, Ended> {
         life.powered().await;
-        let stream = timeout(CONNECT, life.world.connect(host.port)).await;
-        let refused = || End::Unfit("no connection".to_owned());
-        let stream = stream.ok().flatten().ok_or_else(refused)?;
+        let stream = timeout(CONNECT, life.world.connect(self.hop(host).port)).await;
+        let Some(stream) = stream.ok().flatten() else {
+            let end = End::Unfit("no connection".to_owned());
+            return Err(Ended { end, demand: Demand::AsBefore });
+        };
         let timeouts =
             Timeouts { reply: self.route.timeout, final_dot: FINAL_DOT, idle: IDLE, quit: QUIT };
         let terms = Terms {
@@ -162,137 +220,10 @@ impl Lane {
             timeouts,
             messages: MESSAGES,
         };
-        let connection = Connection::open(Rc::clone(life), stream, host.clone(), terms).await?;
-        self.health.replace(Health::Up);
-        Ok(connection)
+        Connection::open(Rc::clone(life), stream, terms).await
     }
-}
 
-/// Room in a lane, for as long as a message is in memory.
-struct Berth(Rc<Lane>, Rc<Life>);
-
-impl Drop for Berth {
-    fn drop(&mut self) {
-        self.0.tickets.set(self.0.tickets.get() + 1);
-        self.1.spool.look_again();
+    fn hop(&self, host: usize) -> &NextHop {
+        &self.route.hosts[host].hop
     }
-}
-
-/// Claims messages and starts a carrier for each, for ever.
-pub(super) async fn dispatch(life: &Rc<Life>) {
-    let has_room = |way: Way| life.ways.get(&way).is_none_or(|lane| lane.tickets.get() > 0);
-    loop {
-        let claim = life.spool.claim_for(has_room).await;
-        let passed_over = life.spool.passed_over(&claim);
-        let octets = text(life, &claim).await;
-        life.world.ledger().claimed(&claim, &octets, passed_over);
-        let config = &life.world.config;
-        let sorted = sorting::sort(claim.pending(), |to| onward(config, client(&claim), to));
-        let Sorted { loads, captured, stranded } = sorted;
-        assert!(stranded.is_empty(), "the routes never change");
-        let mut legs: Vec<_> = captured.into_iter().map(captured_leg).collect();
-        let (mut berths, mut admitted, mut waits_for) = (Vec::<Berth>::new(), Vec::new(), None);
-        for load in loads {
-            let lane = &life.lanes[&load.route.name];
-            if !berths.iter().any(|berth| Rc::ptr_eq(&berth.0, lane)) {
-                if lane.tickets.get() == 0 {
-                    waits_for = Some(Way::of(&load.route.name));
-                    continue;
-                }
-                lane.tickets.set(lane.tickets.get() - 1);
-                berths.push(Berth(Rc::clone(lane), Rc::clone(life)));
-            }
-            admitted.push((Rc::clone(lane), load.recipients));
-        }
-        match waits_for {
-            Some(way) if admitted.is_empty() && legs.is_empty() => {
-                life.world.ledger().settled(claim.id());
-                life.spool.put_back(claim, way);
-                continue;
-            }
-            Some(way) => claim.steer(way),
-            None => {}
-        }
-        let own = Rc::clone(life);
-        life.spawn(async move {
-            let is_done = claim.pending().is_empty();
-            let trips = admitted.into_iter().map(|(lane, to)| {
-                let (own, claim) = (&own, &claim);
-                async move { lane.carry(own, claim, to).await }
-            });
-            for carried in futures_util::future::join_all(trips).await {
-                legs.extend(carried);
-            }
-            drop(berths);
-            if is_done || !legs.is_empty() {
-                settle(&own, claim, legs).await;
-            }
-        });
-    }
-}
-
-/// Reads the whole message for the ledger, which the relay itself does not do; again and again if the
-/// disk fails.
-async fn text(life: &Life, claim: &Claim) -> Vec<u8> {
-    for _ in 0..1000 {
-        let (mut body, mut octets) = (claim.body(), Vec::new());
-        let read = loop {
-            match body.read_chunk().await {
-                Ok(Some(piece)) => octets.extend(piece),
-                Ok(None) => break true,
-                Err(_) => break false,
-            }
-        };
-        if read {
-            return octets;
-        }
-        life.powered().await;
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{} cannot be read", claim.id());
-}
-
-/// Writes down what became of a message; first the reports about it.
-async fn settle(life: &Rc<Life>, mut claim: Claim, legs: Vec<Leg>) {
-    let (now, config) = (clock::now(), &life.world.config);
-    let retry = Permit::of(config, client(&claim)).retry();
-    let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
-    let released_at = claim.envelope().terms.hold_until.unwrap_or(Timestamp::MIN);
-    let facts = Facts {
-        id: claim.id(),
-        envelope: claim.envelope(),
-        told: &told,
-        retry: &retry,
-        attempts: claim.attempts(),
-        since: claim.accepted_at().max(released_at),
-        now,
-        jitter: life.world.roll(1 << 32) as u32,
-    };
-    let settlement = Settlement::of(facts, legs);
-    let (settlement, reported) =
-        reporting::write(&life.spool, config, &claim, settlement, now).await;
-    life.world.ledger().reported(&reported);
-    claim.told(&settlement.told(), now);
-    let (id, outcomes) = (claim.id(), settlement.into_outcomes());
-    life.world.ledger().given_up(&claim, &outcomes);
-    match life.spool.settle(claim, outcomes).await {
-        Ok(()) => life.world.ledger().settled(id),
-        Err(_) => life.world.ledger().unsettled(id),
-    }
-}
-
-fn captured_leg(load: sorting::Load<'_>) -> Leg {
-    let keep = |to| Judged::by_us(to, Ruling::Captured, Enhanced(2, 0, 0), "captured");
-    Leg {
-        route: load.route.name.clone(),
-        remote: None,
-        next_hop: String::new(),
-        judged: load.recipients.into_iter().map(keep).collect(),
-        hold: None,
-    }
-}
-
-fn client(claim: &Claim) -> Client<'_> {
-    let envelope = claim.envelope();
-    Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
 }

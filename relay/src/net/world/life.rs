@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::lane::Lane;
-use super::{World, clock, inbound, lane, operator};
+use super::{World, clock, inbound, operator, outbound};
 use crate::policy::rate::Rates;
 use crate::spool::simulated::Simulated;
 use crate::spool::{Spool, Way};
@@ -60,7 +60,7 @@ impl Life {
             () = life.dark.notified() => {}
             () = end => {}
             () = accept => {}
-            () = lane::dispatch(&life) => {}
+            () = outbound::dispatch(&life) => {}
             () = operator::work(&life) => {}
         }
         world.open(None);

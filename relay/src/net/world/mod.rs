@@ -7,7 +7,7 @@
 //! letter      what is sent             client    who sends it
 //! life        the relay until the power fails
 //! inbound     the loop around Session  connection  the loop around Attempt
-//! lane        claims, lanes, settlements
+//! lane        hosts and connections   outbound  claims and settlements
 //! hop         who takes it             operator  who meddles
 //! ledger      what everybody was told, and whether it was true
 //! report      reports as a sender reads them
@@ -27,6 +27,7 @@ mod ledger;
 mod letter;
 mod life;
 mod operator;
+mod outbound;
 mod report;
 mod wire;
 

@@ -65,11 +65,45 @@ pub struct MailParameters {
 
 /// The parameter SMTPUTF8 was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Given", into = "Given")]
 pub struct Utf8;
 
 /// The parameter REQUIRETLS was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Given", into = "Given")]
 pub struct RequireTls;
+
+/// How a parameter without a value is stored. In JSON a unit would be `null`, as one that was not
+/// given is, and a promise would be forgotten.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Given {
+    Given,
+}
+
+impl From<Given> for Utf8 {
+    fn from(Given::Given: Given) -> Self {
+        Self
+    }
+}
+
+impl From<Utf8> for Given {
+    fn from(Utf8: Utf8) -> Self {
+        Self::Given
+    }
+}
+
+impl From<Given> for RequireTls {
+    fn from(Given::Given: Given) -> Self {
+        Self
+    }
+}
+
+impl From<RequireTls> for Given {
+    fn from(RequireTls: RequireTls) -> Self {
+        Self::Given
+    }
+}
 
 /// What RCPT says besides the recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use relay::cli::tls::Made;
+use serde::Serialize;
 
-use crate::client::{Client, Handshake, Login, Message};
-use crate::figures::Round;
-use crate::load::{self, Face, Loaded, Target, Work};
-use crate::postfix::{self, Postfix};
-use crate::product::{self, Product, settle_disk};
-use crate::rows::{PRODUCERS, ROWS, Row, To};
-use crate::{LOGIN, Memory, NAME, Start};
+use super::client::{Client, Handshake, Login, Message};
+use super::figures::Round;
+use super::load::{self, Face, Loaded, Target, Work};
+use super::postfix::{self, Postfix};
+use super::product::{self, Product, settle_disk};
+use super::rows::{PRODUCERS, ROWS, Row, To};
+use super::{LOGIN, NAME};
 
 /// How long a queue may take to become empty after a load.
 const DRAIN: Duration = Duration::from_secs(120);
@@ -48,9 +49,34 @@ impl Who {
     }
 }
 
+/// What idle sessions take.
+#[derive(Debug, Serialize)]
+pub struct Memory {
+    /// Whose.
+    pub server: &'static str,
+    /// How far they got.
+    pub sessions: &'static str,
+    /// How many there were.
+    pub count: usize,
+    /// The server before them, bytes.
+    pub alone: u64,
+    /// For each of them, bytes.
+    pub each: f64,
+}
+
+/// Our start after a crash.
+#[derive(Debug, Serialize)]
+pub struct Start {
+    /// Messages in the spool.
+    pub messages: u64,
+    /// Until a client could connect, milliseconds.
+    pub ms: f64,
+}
+
 /// The servers, ready to be measured.
 pub struct Servers {
-    product: Product,
+    /// Ours.
+    pub product: Product,
     postfix: Option<Postfix>,
     ca: String,
 }
@@ -221,6 +247,6 @@ impl Servers {
 
 /// Divides; numbers of this size are exact.
 #[expect(clippy::cast_precision_loss, reason = "bytes and messages are far below 2^52")]
-fn ratio(sum: u64, count: u64) -> f64 {
+pub fn ratio(sum: u64, count: u64) -> f64 {
     sum as f64 / count.max(1) as f64
 }

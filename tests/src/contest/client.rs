@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
@@ -96,6 +97,8 @@ pub struct Message {
     group: Vec<u8>,
     /// The text and the dot that ends it.
     body: Vec<u8>,
+    /// How many were sent: no two are the same, since a repeat is not stored again.
+    sent: AtomicU64,
 }
 
 impl Message {
@@ -105,7 +108,7 @@ impl Message {
             [b"MAIL FROM:<billing@example.net>\r\n", rcpt.as_bytes(), b"DATA\r\n"];
         let mut body =
             b"From: billing@example.net\r\nTo: customer@example.com\r\nSubject: Your bill\r\n\
-            Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bill-4711@example.net>\r\n\r\n"
+            Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bill-0000000000000000@example.net>\r\n\r\n"
                 .to_vec();
         while body.len() < size {
             body.extend_from_slice(
@@ -113,7 +116,17 @@ impl Message {
             );
         }
         body.extend_from_slice(b".\r\n");
-        Self { commands, group: commands.concat(), body }
+        Self { commands, group: commands.concat(), body, sent: AtomicU64::new(0) }
+    }
+
+    /// Returns the text of the next one.
+    fn next(&self) -> Vec<u8> {
+        let number = format!("bill-{:016x}@", self.sent.fetch_add(1, Ordering::Relaxed));
+        let mut body = self.body.clone();
+        if let Some(place) = body.windows(5).position(|octets| octets == b"bill-") {
+            body[place..place + number.len()].copy_from_slice(number.as_bytes());
+        }
+        body
     }
 }
 
@@ -184,7 +197,7 @@ impl Client {
                 }
             }
         }
-        self.say(&message.body, 250).await.context("the final dot")
+        self.say(&message.next(), 250).await.context("the final dot")
     }
 
     /// Ends the session in order.
@@ -272,6 +285,9 @@ mod tests {
         let message = Message::new(4096, "RCPT TO:<a@example.com>\r\n");
         assert!((4096..4200).contains(&message.body.len()));
         assert!(message.body.ends_with(b"\r\n.\r\n"));
+        let (first, second) = (message.next(), message.next());
+        assert_eq!((first.len(), second.len()), (message.body.len(), message.body.len()));
+        assert_ne!(first, second);
         assert!(message.group.ends_with(b"RCPT TO:<a@example.com>\r\nDATA\r\n"));
     }
 }

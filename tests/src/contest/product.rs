@@ -13,15 +13,15 @@ use relay::cli::tls::Made;
 use relay::demo::next_hop::wait_for;
 use serde_json::Value;
 
-use crate::process;
-use crate::{LOGIN, NAME, SINK};
+use super::process;
+use super::{LOGIN, NAME, SINK};
 
 /// Where it listens. The bench has a network of its own, so that no port is taken.
 pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
 /// A next hop that never says a word.
 const SILENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2600);
 /// nobody's number on every Linux.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 /// How long a connection is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Product {
     /// The password of [`LOGIN`].
     pub password: String,
-    folder: PathBuf,
+    /// Where everything of it lies.
+    pub folder: PathBuf,
     program: PathBuf,
     relay: Option<Child>,
     /// Its kernel takes connections, nobody ever reads from them.

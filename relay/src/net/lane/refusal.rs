@@ -1,0 +1,52 @@
+//! What a lane does about a login that was refused.
+
+use std::time::{Duration, Instant};
+
+use super::{Lane, lock};
+use crate::config::NextHop;
+use crate::delivery::health::{self, Health, Use};
+use crate::delivery::trip::name;
+use crate::event::Event;
+
+impl Lane {
+    /// Decides whether the route can be used now.
+    pub(super) async fn usable(&self) -> Use {
+        let now = Instant::now();
+        let health = lock(&self.health).clone();
+        let password = match (&health, &self.login) {
+            (Health::Suspended { .. }, Some(login)) => login.fingerprint().await,
+            (Health::Suspended { .. }, None) | (Health::Up, _) => None,
+        };
+        health.check(now, password)
+    }
+
+    /// Remembers that a host refused our login; returns how long the route is left alone, and why.
+    pub(super) async fn suspend(&self, hop: &NextHop, words: &str) -> (Duration, String) {
+        let refused = match &self.login {
+            Some(login) => login.fingerprint().await,
+            None => None,
+        };
+        let reason = format!("the login at {} was refused: {words}", name(hop));
+        let now = Instant::now();
+        let mut health = lock(&self.health);
+        let before = std::mem::take(&mut *health);
+        *health = before.clone().suspended(now, &reason, refused.unwrap_or_default());
+        if *health != before {
+            let route = self.route.name.clone();
+            self.journal.write(Event::RouteSuspended { route, reason: reason.clone() });
+        }
+        match health.check(now, refused) {
+            Use::Hold(wait, _) => (wait, reason),
+            Use::Try => (health::SUSPENDED, reason),
+        }
+    }
+
+    /// Ends a suspension: the login works.
+    pub(super) fn logged_in(&self) {
+        let before = std::mem::take(&mut *lock(&self.health));
+        if before != Health::Up {
+            let route = self.route.name.clone();
+            self.journal.write(Event::RouteResumed { route, uid: None });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a message holds while it is on its way to a host: a place there, which comes back by itself,
+//! however its way ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Lane, lock};
+use crate::delivery::pool::Change;
+use crate::delivery::traffic::{Errand, Outcome, Place};
+use crate::delivery::trip::name;
+use crate::event::Event;
+
+/// A message's place at one host.
+pub(super) struct Slot {
+    lane: Arc<Lane>,
+    place: Place,
+}
+
+impl Slot {
+    pub(super) const fn new(lane: Arc<Lane>, place: Place) -> Self {
+        Self { lane, place }
+    }
+
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    pub(super) const fn host(&self) -> usize {
+        self.place.host()
+    }
+
+    /// Asks this host no more for the message of `errand`.
+    pub(super) fn give_up(&self, errand: &mut Errand) {
+        errand.gave_up(&self.place);
+    }
+
+    /// Enters what came of it; returns how long the host is to be left alone.
+    pub(super) fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
+        let verdict = lock(&self.lane.traffic).learn(&mut self.place, outcome, Instant::now());
+        let route = self.lane.route.name.clone();
+        let host = name(self.lane.hop(self.host()));
+        match verdict.change {
+            None => self.lane.moved.notify_one(),
+            Some(change) => {
+                self.lane.journal.write(match change {
+                    Change::Down(reason) => Event::HostDown { route, host, reason },
+                    Change::Up(down_for) => Event::HostUp { route, host, down_for },
+                });
+                self.lane.moved.notify_waiters();
+            }
+        }
+        verdict.pause
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        lock(&self.lane.traffic).release(&self.place, Instant::now());
+        self.lane.moved.notify_one();
+    }
+}

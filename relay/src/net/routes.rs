@@ -1,0 +1,113 @@
+//! The routes of one configuration at work, as operators see and stop them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+
+use super::lane::Lane;
+use super::register::{Held, Register, Suspension};
+use crate::config::Config;
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::spool::Spool;
+
+pub use super::lane::{HostState, RouteState, Standing};
+
+/// The routes of one configuration.
+pub struct Routes {
+    /// In the order of the configuration.
+    lanes: Vec<(String, Arc<Lane>)>,
+    register: Arc<Register>,
+    journal: Journal,
+}
+
+impl Routes {
+    /// Puts the routes of `config` to work; what was suspended stays so.
+    #[must_use]
+    pub fn new(config: &Config, journal: &Journal, register: &Arc<Register>) -> Arc<Self> {
+        let lanes = config.routes.iter().map(|route| {
+            let lane = Lane::new(route.clone(), config, journal.clone(), Arc::clone(register));
+            (route.name.clone(), lane)
+        });
+        let (lanes, register) = (lanes.collect(), Arc::clone(register));
+        Arc::new(Self { lanes, register, journal: journal.clone() })
+    }
+
+    pub(super) fn lane(&self, name: &str) -> Option<&Arc<Lane>> {
+        self.lanes.iter().find(|(of, _)| of == name).map(|(_, lane)| lane)
+    }
+
+    pub(super) fn named(&self) -> impl Iterator<Item = &(String, Arc<Lane>)> {
+        self.lanes.iter()
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().map(|(_, lane)| &**lane)
+    }
+
+    /// Returns how every route stands, in the order of the configuration.
+    #[must_use]
+    pub fn list(&self) -> Vec<RouteState> {
+        let (now, time) = (std::time::Instant::now(), Timestamp::now());
+        self.lanes().map(|lane| lane.state(now, time)).collect()
+    }
+
+    /// Suspends a route: its mail waits, untouched, until it is resumed, also over a restart.
+    /// Messages that are under way arrive.
+    ///
+    /// # Errors
+    ///
+    /// There is no such route, or it cannot be written down; a sentence for the operator.
+    pub async fn suspend(&self, name: &str, note: Option<String>, uid: u32) -> Result<(), String> {
+        let lane = self.known(name)?;
+        let (register, since) = (Arc::clone(&self.register), Timestamp::now());
+        let suspension = Suspension { route: name.to_owned(), note: note.clone(), since, uid };
+        let written = spawn_blocking(move || register.suspend(suspension)).await;
+        written.map_err(|error| error.to_string())?.map_err(|error| unwritten(name, &error))?;
+        self.journal.write(Event::RouteHeld { route: name.to_owned(), note, uid });
+        lane.wake();
+        Ok(())
+    }
+
+    /// Ends the suspension of a route, also that by a refused login, and has its mail tried at
+    /// once. Returns how many messages are due for it before their time; none: more than are
+    /// remembered, so that all messages of the spool are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Routes::suspend`].
+    pub async fn resume(
+        &self,
+        name: &str,
+        spool: &Spool,
+        uid: u32,
+    ) -> Result<Option<usize>, String> {
+        let lane = self.known(name)?;
+        let (register, route) = (Arc::clone(&self.register), name.to_owned());
+        let written = spawn_blocking(move || register.resume(&route)).await;
+        written.map_err(|error| error.to_string())?.map_err(|error| unwritten(name, &error))?;
+        self.journal.write(Event::RouteResumed { route: name.to_owned(), uid: Some(uid) });
+        lane.hurry();
+        spool.look_again();
+        Ok(match self.register.take_held(name) {
+            Held::Many => {
+                spool.retry_all();
+                None
+            }
+            // Those that are gone, or on their way already, need no push.
+            Held::These(ids) => Some(ids.iter().filter(|id| spool.retry(**id).is_ok()).count()),
+        })
+    }
+
+    fn known(&self, name: &str) -> Result<&Lane, String> {
+        self.lane(name).map(|lane| &**lane).ok_or_else(|| {
+            let names: Vec<_> = self.lanes.iter().map(|(name, _)| name.as_str()).collect();
+            format!("there is no route \"{name}\"; there are: {}", names.join(", "))
+        })
+    }
+}
+
+fn unwritten(name: &str, error: &std::io::Error) -> String {
+    format!("{name} stays as it was: {error}")
+}
