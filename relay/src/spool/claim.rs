@@ -13,7 +13,7 @@ use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
-use crate::spool::index::Turn;
+use crate::spool::index::{Ticket, Turn};
 use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
@@ -194,13 +194,19 @@ impl BodyReader {
 pub(super) struct Hold {
     shared: Arc<Shared>,
     id: MessageId,
+    ticket: Ticket,
     before: Turn,
 }
 
 impl Hold {
-    /// Takes over the turn of a message that is [`Turn::Claimed`] already, and was `before`.
-    pub(super) const fn new(shared: Arc<Shared>, id: MessageId, before: Turn) -> Self {
-        Self { shared, id, before }
+    /// Takes over the turn of a message that was taken with `ticket`, and was `before`.
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        id: MessageId,
+        ticket: Ticket,
+        before: Turn,
+    ) -> Self {
+        Self { shared, id, ticket, before }
     }
 
     /// Returns the message's id.
@@ -212,14 +218,16 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut index = self.shared.index();
-        // Settled, set aside or gone: then the turn is somebody else's.
-        if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
+        // Settled, set aside or gone: then the turn is somebody else's, and perhaps taken again.
+        let own = Turn::Claimed(self.ticket);
+        if index.entries.get(&self.id).is_some_and(|entry| entry.turn == own) {
             let turn = match self.before {
-                Turn::Due(_) | Turn::Claimed => {
-                    let now = Timestamp::now();
+                Turn::Claimed(_) => {
+                    let now = self.shared.now();
                     Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
                 }
-                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+                // Whoever had it was no attempt: it waits as before.
+                before @ (Turn::Due(_) | Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
             };
             index.turn(self.id, turn);
             drop(index);
@@ -231,10 +239,11 @@ impl Drop for Hold {
 /// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
 pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
-        let now = Timestamp::now();
+        let now = shared.now();
         match shared.take_due(now, &has_room) {
-            Next::Message(id) => {
-                let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
+            Next::Message(id, ticket) => {
+                let before = Turn::Claimed(ticket);
+                let hold = Hold::new(Arc::clone(shared), id, ticket, before);
                 match load(hold).await {
                     Ok(claim) => return claim,
                     Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
@@ -304,7 +313,7 @@ pub(super) async fn settle(
     mut claim: Claim,
     outcomes: &[Outcome],
 ) -> Result<(), StoreError> {
-    let now = Timestamp::now();
+    let now = claim.hold.shared.now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
     let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
     let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));

@@ -19,13 +19,18 @@ use crate::spool::share::Shares;
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
 
+/// What tells one who has a message in hand from the next: no two are equal. Without it whoever is
+/// late to let go would take the turn from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
 /// Whose turn it is with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It is on the agenda.
     Due(Timestamp),
-    /// A [`Claim`](super::Claim) has it.
-    Claimed,
+    /// Whoever got this ticket has it: a [`Claim`](super::Claim), or an operator for a moment.
+    Claimed(Ticket),
     /// A part of it failed its check: it stays where it is until somebody decides.
     Damaged,
     /// An operator holds it; released, it is due then.
@@ -193,6 +198,7 @@ pub struct Index {
     /// Segments that somebody asked to be emptied, worthwhile or not.
     hurried: BTreeSet<SegmentId>,
     open_files: usize,
+    tickets: u64,
 }
 
 impl Index {
@@ -211,6 +217,7 @@ impl Index {
             worthwhile_bytes: u64::from(segment_bytes) / 4,
             hurried: BTreeSet::new(),
             open_files: 0,
+            tickets: 0,
         }
     }
 
@@ -291,10 +298,23 @@ impl Index {
         self.count_in(id, turn, job);
     }
 
+    /// Takes the turn of a message for whoever gets the ticket.
+    pub fn take(&mut self, id: MessageId) -> Ticket {
+        let ticket = self.ticket();
+        self.turn(id, Turn::Claimed(ticket));
+        ticket
+    }
+
+    /// Returns a ticket that nobody has.
+    pub const fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
     /// Sends a message another way from now on; nothing happens unless it is claimed.
     pub fn steer(&mut self, id: MessageId, way: Way) {
         let entry = self.entries.get_mut(&id);
-        if let Some(entry) = entry.filter(|entry| entry.turn == Turn::Claimed) {
+        if let Some(entry) = entry.filter(|entry| matches!(entry.turn, Turn::Claimed(_))) {
             entry.label.way = way;
         }
     }
@@ -313,7 +333,7 @@ impl Index {
     fn count_in(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
             Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
-            Turn::Claimed => {}
+            Turn::Claimed(_) => {}
             Turn::Damaged => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
             // It takes of no login's share: what is captured makes room by itself.
@@ -326,7 +346,7 @@ impl Index {
     fn count_out(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
             Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
-            Turn::Claimed => {}
+            Turn::Claimed(_) => {}
             Turn::Damaged => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,
             Turn::Captured => return self.captured.remove(id, job.size_bytes),

@@ -59,13 +59,15 @@ mod mended;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod twice;
+#[cfg(test)]
+pub(crate) mod unmanned;
 
 use std::io;
 use std::sync::Arc;
@@ -136,6 +138,7 @@ impl Spool {
             messages: config.messages,
             segment_bytes: SEGMENT,
             part_bytes: PART,
+            clock: Timestamp::now,
         };
         Self::open_on(Arc::new(folder), settings, report)
     }
@@ -342,7 +345,7 @@ fn prepared(
     found: Recovered,
     report: impl Fn(Event) + Send + Sync + 'static,
 ) -> Committer {
-    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+    let now = u64::try_from((settings.clock)().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
     *shared.repeats() = found.repeats;
