@@ -150,6 +150,22 @@ impl Traffic {
         Self { most: most.max(1), in_use: 0, pool, hosts, flow }
     }
 
+    /// Tells whether one more message would leave within [`PATIENCE`] when this many are in memory, as
+    /// far as rate and rests decide it. Hosts that are down are no reason to wait here: what cannot
+    /// be carried is put off on its own schedule.
+    #[must_use]
+    pub fn has_turn(&self, now: Instant, in_memory: u32) -> bool {
+        let ahead = in_memory.saturating_sub(self.in_use);
+        let is_soon = |until: Instant| until.saturating_duration_since(now) <= PATIENCE;
+        let open = self.pool.choose(now, 0);
+        let rests = |host: &usize| {
+            let until = self.hosts[*host].pace.paused_until(now);
+            until.is_some_and(|until| !is_soon(until))
+        };
+        self.flow.as_ref().is_none_or(|flow| is_soon(flow.next_behind(now, ahead)))
+            && (open.is_empty() || !open.iter().all(rests))
+    }
+
     /// Decides where a message goes. Equal dice fall equally.
     ///
     /// A better host whose places are all taken is waited for; one that asked for less, or is

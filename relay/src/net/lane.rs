@@ -4,6 +4,7 @@
 mod listing;
 mod opening;
 mod refusal;
+mod room;
 mod slot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout_at;
 
 use super::connection::{Carried, Connection, Ended, Left};
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     journal: Journal,
     register: Arc<Register>,
     tickets: Arc<Semaphore>,
+    /// One message may come in although nothing would leave soon.
+    may_look: AtomicBool,
     is_closed: AtomicBool,
     /// Tells one of those who wait for a place that something has moved: it takes one, or passes the
     /// word on.
@@ -107,6 +110,7 @@ impl Lane {
             hostname: config.hostname.clone(),
             journal,
             register,
+            may_look: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             moved: Notify::new(),
             stirred: Notify::new(),
@@ -115,20 +119,6 @@ impl Lane {
             trust,
             login,
         })
-    }
-
-    /// Tells whether there is room for one more message; there is none while the route is suspended
-    /// by its operator.
-    pub(super) fn has_room(&self) -> bool {
-        self.tickets.available_permits() > 0 && !self.register.is_suspended(&self.route.name)
-    }
-
-    /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
-    pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.has_room() {
-            return None;
-        }
-        Arc::clone(&self.tickets).try_acquire_owned().ok()
     }
 
     /// Takes no more messages; those under way go on.
@@ -190,7 +180,7 @@ impl Lane {
                     }
                 }
                 Turn::Later(wait, reason) => {
-                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
+                    return passage.trip.end_with(Ruling::Postponed, Some(wait), reason);
                 }
                 Turn::Nobody(down) => {
                     for (host, words) in down {

@@ -34,7 +34,7 @@ use crate::spool::{Claim, Spool, Way};
 /// How long messages under way may take to be settled when the relay stops. What is cut off then
 /// is tried again after the start, and may arrive twice.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often idle connections are looked at.
+/// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
 
 /// What every task of the outbound side shares.
@@ -135,13 +135,18 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
     }
 }
 
-/// Ends idle connections, for ever.
+/// Ends idle connections and lets one message look where nothing would leave, for ever.
 async fn reap(outbound: &Outbound) {
     let mut ticks = interval(REAP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        outbound.routes.lanes().for_each(|lane| lane.reap(Instant::now()));
+        for lane in outbound.routes.lanes() {
+            lane.reap(Instant::now());
+            lane.let_look();
+        }
+        // Turns come with time alone, and nobody else says so.
+        outbound.spool.look_again();
     }
 }
 
@@ -285,15 +290,20 @@ impl Outbound {
         }
     }
 
-    /// Returns what the history is told of an attempt, if one is kept.
+    /// Returns what the history is told of an attempt, if one is kept and one was made.
     fn attempted(
         &self,
         claim: &Claim,
         settlement: &Settlement,
         began_at: Timestamp,
     ) -> Option<Fact> {
-        self.journal.history().is_kept().then(|| {
-            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+        let is_tried = |(_, outcome): (&str, &Outcome)| !matches!(outcome.fate, Fate::Postponed(_));
+        let is_told = self.journal.history().is_kept() && settlement.results().any(is_tried);
+        is_told.then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| match outcome.fate {
+                Fate::Delivered | Fate::Failed | Fate::Captured => true,
+                Fate::Deferred(_) | Fate::Postponed(_) => false,
+            };
             let done = settlement.results().filter(done).count();
             Fact::Attempted {
                 number: claim.attempts() + 1,

@@ -153,18 +153,37 @@ async fn a_hop_that_throttles_is_given_a_rest_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_route_whose_rate_is_used_up_hands_nothing_on() {
+async fn a_route_whose_rate_is_used_up_leaves_its_mail_in_the_spool_untried() {
+    const LATER: &str = "the rate of the route is used up";
     let mut peer = Peer::start(Manners::default()).await.unwrap();
     let relay = Relay::start(&[&peer], |config| {
         config.routes[0].rate = Some(Rate { count: 1, per: Duration::from_secs(3600) });
+        config.routes[0].connections = 20;
     });
     submit(&relay).await;
     peer.message().await;
-    let second = submit(&relay).await;
-    settled(&relay, second).await;
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        waiting.push(submit(&relay).await);
+    }
+    let told = async |id: &MessageId| {
+        let details = relay.spool.show(*id).await.unwrap();
+        assert_eq!(details.summary.attempts, 0, "to wait for a turn is no attempt");
+        details.progress[0].last.is_some()
+    };
+    until(async || {
+        for id in &waiting {
+            if told(id).await {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
     let (events, left) = relay.stop().await;
-    assert!(deferred(&events).contains("the rate of the route is used up"), "{events:?}");
-    assert_eq!((count(&events, "Delivered"), left), (1, 1));
+    assert!((1..25).contains(&count(&events, "Deferred")), "a look a second: {events:?}");
+    assert!(deferred(&events).contains(LATER), "{events:?}");
+    assert_eq!((count(&events, "Delivered"), left), (1, 50));
 }
 
 #[tokio::test]

@@ -131,6 +131,47 @@ fn a_rate_gives_turns_and_a_message_needs_one_for_all_its_hosts() {
     assert_eq!(choice, Choice::Later(90 * SECOND, "the rate of the route is used up"));
 }
 
+#[test]
+fn a_rate_has_a_turn_for_those_alone_who_would_leave_soon() {
+    let now = Instant::now();
+    let rate = Rate { count: 2, per: Duration::from_secs(60) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(rate), now);
+    let room =
+        |traffic: &Traffic, now| (0..9).take_while(|more| traffic.has_turn(now, *more)).count();
+    assert_eq!(room(&traffic, now), 3, "at once, in 30 s and in 60 s");
+    let places: Vec<_> = (0..2).map(|_| go(&mut traffic, now, &mut Errand::default())).collect();
+    assert!(traffic.has_turn(now, 2), "who has a place waits for no turn");
+    assert!(!traffic.has_turn(now, 3));
+    assert!(traffic.has_turn(now + 30 * SECOND, 3));
+    places.iter().for_each(|place| traffic.release(place, now));
+    let slow = Rate { count: 100, per: Duration::from_secs(3600) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(slow), now);
+    (0..2).for_each(|_| drop(go(&mut traffic, now, &mut Errand::default())));
+    assert_eq!(room(&traffic, now), 0, "the next turn is in 72 s");
+    assert!(!traffic.has_turn(now + 11 * SECOND, 2) && traffic.has_turn(now + 12 * SECOND, 2));
+}
+
+#[test]
+fn hosts_that_rest_for_long_have_no_turn_and_hosts_that_are_down_are_found_out() {
+    let (mut traffic, mut now) = traffic(&[(1, 1), (2, 1)], 10);
+    let mut pause = Duration::ZERO;
+    while pause <= PATIENCE {
+        assert!(traffic.has_turn(now, 5), "soon enough: {pause:?}");
+        now += pause;
+        pause = send(&mut traffic, now, &Outcome::Throttled).1.pause.unwrap();
+        assert!(traffic.has_turn(now, 5), "the other may be asked");
+        assert_eq!(send(&mut traffic, now, &Outcome::Throttled).0, 1);
+    }
+    assert!(!traffic.has_turn(now, 0), "{pause:?}");
+    traffic.hurry(now);
+    assert!(traffic.has_turn(now, 5));
+    for host in 0..2 {
+        assert_eq!(send(&mut traffic, now, &failed()).0, host);
+    }
+    assert!(matches!(traffic.choose(now, 0, &mut Errand::default()), Choice::Nobody(_)));
+    assert!(traffic.has_turn(now, 5), "each goes back on its own schedule");
+}
+
 /// What a transaction came to, and what that tells.
 type Row<'a> = (&'a str, Vec<Judged>, Option<&'a End>, Demand, Kept, Outcome);
 
