@@ -51,8 +51,8 @@ pub(super) struct Lane {
     /// One message may come in although nothing would leave soon.
     may_look: AtomicBool,
     is_closed: AtomicBool,
-    /// Tells one of those who wait for a place that something has moved: it takes one, or passes the
-    /// word on.
+    /// Tells all who wait for a place that something has moved. One alone might not be the one whom it
+    /// concerns, and the word would be lost on it.
     moved: Notify,
     /// Tells all who sleep that the lane was closed, or its operator said something.
     stirred: Notify,
@@ -224,15 +224,8 @@ impl Lane {
                 Choice::Wait(Some(until)) => {
                     let _ = timeout_at(until.into(), moved).await;
                 }
-                // The word that this one leaves unused is another's.
-                Choice::Later(wait, reason) => {
-                    self.moved.notify_one();
-                    return Turn::Later(wait, reason);
-                }
-                Choice::Nobody(down) => {
-                    self.moved.notify_one();
-                    return Turn::Nobody(down);
-                }
+                Choice::Later(wait, reason) => return Turn::Later(wait, reason),
+                Choice::Nobody(down) => return Turn::Nobody(down),
             }
         }
     }

@@ -39,16 +39,13 @@ impl Slot {
         let verdict = lock(&self.lane.traffic).learn(&mut self.place, outcome, Instant::now());
         let route = self.lane.route.name.clone();
         let host = name(self.lane.hop(self.host()));
-        match verdict.change {
-            None => self.lane.moved.notify_one(),
-            Some(change) => {
-                self.lane.journal.write(match change {
-                    Change::Down(reason) => Event::HostDown { route, host, reason },
-                    Change::Up(down_for) => Event::HostUp { route, host, down_for },
-                });
-                self.lane.moved.notify_waiters();
-            }
+        if let Some(change) = verdict.change {
+            self.lane.journal.write(match change {
+                Change::Down(reason) => Event::HostDown { route, host, reason },
+                Change::Up(down_for) => Event::HostUp { route, host, down_for },
+            });
         }
+        self.lane.moved.notify_waiters();
         verdict.pause
     }
 }
@@ -56,6 +53,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         lock(&self.lane.traffic).release(&self.place, Instant::now());
-        self.lane.moved.notify_one();
+        self.lane.moved.notify_waiters();
     }
 }
