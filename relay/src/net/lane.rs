@@ -220,8 +220,7 @@ impl Lane {
                         Turn::Stopped
                     };
                 }
-                Choice::Wait(None) => moved.await,
-                Choice::Wait(Some(until)) => {
+                Choice::Wait(until) => {
                     let _ = timeout_at(until.into(), moved).await;
                 }
                 Choice::Later(wait, reason) => return Turn::Later(wait, reason),

@@ -61,7 +61,7 @@ fn while_a_lone_host_is_tried_the_others_wait_and_while_it_is_down_they_go_back(
     assert_eq!(traffic.choose(start, 0, &mut errand()), nobody);
     let due = start + super::super::pool::DOWN;
     let probe = go(&mut traffic, due, &mut errand());
-    assert!(matches!(traffic.choose(due, 0, &mut errand()), Choice::Wait(Some(_))));
+    assert!(matches!(traffic.choose(due, 0, &mut errand()), Choice::Wait(_)));
     traffic.release(&probe, due);
     assert_eq!(go(&mut traffic, due, &mut errand()).host(), 0, "the try came to nothing");
 }
@@ -76,9 +76,38 @@ fn a_better_host_that_is_full_is_waited_for_and_its_group_helps_out() {
     }
     let hosts: Vec<_> = places.iter().map(Place::host).collect();
     assert_eq!((hosts.len(), hosts.contains(&2)), (4, false), "two at each of the group");
-    assert_eq!(traffic.choose(now, 0, &mut errand), Choice::Wait(None));
+    assert_eq!(traffic.choose(now, 0, &mut errand), Choice::Wait(now + PATIENCE));
     traffic.release(&places[0], now);
     assert_eq!(go(&mut traffic, now, &mut errand).host(), hosts[0]);
+}
+
+#[test]
+fn a_better_host_that_stays_full_is_not_waited_for_for_ever() {
+    let (mut traffic, start) = traffic(&[(1, 1), (2, 1), (2, 1)], 10);
+    let places: Vec<_> =
+        (0..2).map(|_| go(&mut traffic, start, &mut Errand::default()).host()).collect();
+    assert_eq!(places, [0, 0], "and it hangs");
+    let mut errand = Errand::default();
+    let patience = start + PATIENCE;
+    assert_eq!(traffic.choose(start, 0, &mut errand), Choice::Wait(patience));
+    let just_before = patience - SECOND;
+    assert_eq!(traffic.choose(just_before, 0, &mut errand), Choice::Wait(patience));
+    let other = traffic.choose(just_before, 0, &mut Errand::default());
+    assert_eq!(other, Choice::Wait(just_before + PATIENCE), "each has its own patience");
+    assert_ne!(go(&mut traffic, patience, &mut errand).host(), 0, "another will do");
+}
+
+#[test]
+fn who_waits_at_a_full_host_looks_again_when_another_is_due() {
+    let (mut traffic, start) = traffic(&[(1, 1), (1, 1)], 10);
+    let other = send(&mut traffic, start, &failed()).0;
+    let first = send(&mut traffic, start, &Outcome::Carried).0;
+    while let Choice::Go(place) = traffic.choose(start, 0, &mut Errand::default()) {
+        assert_eq!(place.host(), first);
+    }
+    let due = start + super::super::pool::DOWN;
+    assert_eq!(traffic.choose(start, 0, &mut Errand::default()), Choice::Wait(due));
+    assert_eq!(go(&mut traffic, due, &mut Errand::default()).host(), other);
 }
 
 #[test]
@@ -100,7 +129,7 @@ fn a_lone_host_that_asks_for_less_is_waited_for_in_memory_or_in_the_spool() {
         pause = send(&mut traffic, now, &Outcome::Throttled).1.pause.unwrap();
         let choice = traffic.choose(now, 0, &mut Errand::default());
         if pause <= PATIENCE {
-            assert_eq!(choice, Choice::Wait(Some(now + pause)));
+            assert_eq!(choice, Choice::Wait(now + pause));
         } else {
             let reason = "the next hop asked us to send less";
             assert_eq!(choice, Choice::Later(pause, reason));
