@@ -271,6 +271,14 @@ impl Traffic {
         Verdict { change, pause }
     }
 
+    /// Tells whether a place is of use still: its host may have failed, or asked for less, since it
+    /// was given.
+    #[must_use]
+    pub fn is_good(&self, place: &Place, now: Instant) -> bool {
+        let is_up = matches!(self.pool.condition(place.host), Condition::Up { .. });
+        (place.is_probe || is_up) && self.hosts[place.host].pace.paused_until(now).is_none()
+    }
+
     /// Takes a place back.
     pub fn release(&mut self, place: &Place, now: Instant) {
         if place.is_probe {

@@ -214,11 +214,12 @@ impl Lane {
                 Choice::Go(place) => {
                     let begun = place.begun();
                     let slot = Slot::new(Arc::clone(self), place);
-                    return if self.sleep_until(begun).await {
-                        Turn::Go(slot)
-                    } else {
-                        Turn::Stopped
-                    };
+                    if !self.sleep_until(begun).await {
+                        return Turn::Stopped;
+                    }
+                    if slot.is_good() {
+                        return Turn::Go(slot);
+                    }
                 }
                 Choice::Wait(until) => {
                     let _ = timeout_at(until.into(), moved).await;

@@ -161,6 +161,28 @@ fn a_rate_gives_turns_and_a_message_needs_one_for_all_its_hosts() {
 }
 
 #[test]
+fn a_place_that_was_given_before_a_pause_is_no_good_during_it() {
+    let now = Instant::now();
+    let rate = Rate { count: 2, per: Duration::from_secs(60) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(rate), now);
+    let mut first = go(&mut traffic, now, &mut Errand::default());
+    let mut errand = Errand::default();
+    let second = go(&mut traffic, now, &mut errand);
+    assert!(traffic.is_good(&first, now) && traffic.is_good(&second, now));
+    let pause = traffic.learn(&mut first, &Outcome::Throttled, now + 30 * SECOND).pause;
+    let turn = second.begun();
+    assert_eq!((pause, turn), (Some(SECOND), now + 30 * SECOND));
+    assert!(!traffic.is_good(&second, turn));
+    traffic.release(&second, turn);
+    traffic.release(&first, turn);
+    assert_eq!(traffic.choose(turn, 0, &mut errand), Choice::Wait(turn + SECOND));
+    let again = go(&mut traffic, turn + SECOND, &mut errand);
+    assert_eq!(again.begun(), turn + SECOND, "it keeps its turn");
+    traffic.learn(&mut first, &failed(), turn + SECOND);
+    assert!(!traffic.is_good(&again, turn + SECOND), "down");
+}
+
+#[test]
 fn a_rate_has_a_turn_for_those_alone_who_would_leave_soon() {
     let now = Instant::now();
     let rate = Rate { count: 2, per: Duration::from_secs(60) };

@@ -29,6 +29,11 @@ impl Slot {
         self.place.host()
     }
 
+    /// Tells whether the host still takes mail, after a sleep.
+    pub(super) fn is_good(&self) -> bool {
+        lock(&self.lane.traffic).is_good(&self.place, Instant::now())
+    }
+
     /// Asks this host no more for the message of `errand`.
     pub(super) fn give_up(&self, errand: &mut Errand) {
         errand.gave_up(&self.place);
