@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -37,6 +37,10 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
 
+/// Messages in memory that need no lane: they are captured, or no route takes them. Enough that their
+/// outcomes share a flush.
+const WITHOUT_LANE: usize = 256;
+
 /// What every task of the outbound side shares.
 struct Outbound {
     keys: Keys,
@@ -44,6 +48,8 @@ struct Outbound {
     config: Arc<Config>,
     journal: Journal,
     routes: Arc<Routes>,
+    /// Room for messages that need no lane.
+    without_lane: Arc<Semaphore>,
     /// The lanes by their marks, which two may share.
     ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
@@ -96,7 +102,9 @@ pub async fn run(
         let problem = format!("{problem}; the mail that it should sign waits");
         journal.write(Event::Trouble { room: "net", problem });
     }
-    let outbound = Arc::new(Outbound { keys, spool, config, journal, routes, ways });
+    let without_lane = Arc::new(Semaphore::new(WITHOUT_LANE));
+    let outbound = Outbound { keys, spool, config, journal, routes, without_lane, ways };
+    let outbound = Arc::new(outbound);
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -131,6 +139,15 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
             Some(way) => claim.steer(way),
             None => {}
         }
+        if loads.is_empty() {
+            let room = Arc::clone(&outbound.without_lane).acquire_owned().await;
+            let outbound = Arc::clone(outbound);
+            carriers.spawn(async move {
+                outbound.settle(claim, legs, Timestamp::now()).await;
+                drop(room);
+            });
+            continue;
+        }
         carriers.spawn(deliver(Arc::clone(outbound), claim, loads, legs));
     }
 }
@@ -153,12 +170,10 @@ async fn reap(outbound: &Outbound) {
 /// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
 /// Recipients without a leg, whose lane was closed or had no room, stay open.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
-    let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    let began_at = Timestamp::now();
     // What is not sent needs no signature.
-    if !loads.is_empty()
-        && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
-    {
-        let recipients = loads.into_iter().flat_map(|load| load.recipients).collect();
+    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
+        let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
         legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
         return outbound.settle(claim, legs, began_at).await;
     }
@@ -168,17 +183,23 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, berth));
-            legs
+            drop(claim);
+            (legs, berth)
         });
     }
+    // A lane has room again when its part is done; the last one only when the outcome is on disk. So
+    // no message is in memory for which no lane has a berth.
+    let mut last = None;
     while let Some(trip) = trips.join_next().await {
-        legs.extend(trip.unwrap_or_default());
+        if let Ok((more, berth)) = trip {
+            legs.extend(more);
+            last = Some(berth);
+        }
     }
-    // Of a message that was captured and is looked at again nobody is left.
-    if let (Some(claim), true) = (Arc::into_inner(claim), is_done || !legs.is_empty()) {
+    if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
         outbound.settle(claim, legs, began_at).await;
     }
+    drop(last);
 }
 
 /// Rules that mail is kept.

@@ -120,6 +120,18 @@ async fn when_a_try_fails_all_who_waited_for_it_go_back() {
 }
 
 #[tokio::test]
+async fn a_message_counts_as_in_memory_until_its_outcome_is_on_disk() {
+    let instead = vec![("RCPT", "450 4.2.0 later")];
+    let peer = Peer::start(Manners { instead, ..Manners::default() }).await.unwrap();
+    let relay = Relay::start(&[&peer], patient);
+    let id = submit(&relay).await;
+    until(async || state(&relay).in_memory == 1).await;
+    until(async || state(&relay).in_memory == 0).await;
+    assert_eq!(relay.spool.show(id).await.unwrap().summary.attempts, 1);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_hop_that_throttles_is_given_a_rest_and_loses_nothing() {
     let instead = vec![
         (".", "454 Throttling failure: Maximum sending rate exceeded."),
