@@ -32,7 +32,7 @@ use crate::delivery::trip::{Trip, name};
 use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
-use crate::spool::Claim;
+use crate::spool::{Claim, Way};
 
 pub use listing::{HostState, RouteState, Standing};
 use slot::Slot;
@@ -119,6 +119,11 @@ impl Lane {
             trust,
             login,
         })
+    }
+
+    /// Returns the mark of its messages.
+    pub(super) fn way(&self) -> Way {
+        Way::of(&self.route.name)
     }
 
     /// Takes no more messages; those under way go on.

@@ -168,7 +168,8 @@ async fn reap(outbound: &Outbound) {
 }
 
 /// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
-/// Recipients without a leg, whose lane was closed or had no room, stay open.
+/// Recipients without a leg, whose lane was closed or had no room, stay open; a message that was
+/// asked of nobody goes back untouched.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let began_at = Timestamp::now();
     // What is not sent needs no signature.
@@ -184,20 +185,24 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
             drop(claim);
-            (legs, berth)
+            (legs, lane.way(), berth)
         });
     }
     // A lane has room again when its part is done; the last one only when the outcome is on disk. So
     // no message is in memory for which no lane has a berth.
-    let mut last = None;
+    let (mut last, mut stopped) = (None, None);
     while let Some(trip) = trips.join_next().await {
-        if let Ok((more, berth)) = trip {
+        if let Ok((more, way, berth)) = trip {
+            stopped = if more.is_empty() { Some(way) } else { stopped };
             legs.extend(more);
             last = Some(berth);
         }
     }
-    if let (Some(claim), false) = (Arc::into_inner(claim), legs.is_empty()) {
-        outbound.settle(claim, legs, began_at).await;
+    match (Arc::into_inner(claim), stopped) {
+        (Some(claim), Some(way)) if legs.is_empty() => outbound.spool.put_back(claim, way),
+        (Some(claim), _) if !legs.is_empty() => outbound.settle(claim, legs, began_at).await,
+        // A trip that failed with a fault of ours waits a while.
+        (_, _) => {}
     }
     drop(last);
 }

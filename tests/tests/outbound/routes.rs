@@ -2,6 +2,7 @@
 
 use relay::config::{NextHop, Rate, RouteHost};
 use relay::net::routes::{RouteState, Standing};
+use relay::spool::Place;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -214,6 +215,30 @@ async fn a_login_that_was_repaired_is_tried_at_once_when_the_operator_says_so() 
     let (events, left) = relay.stop().await;
     let counts = ["RouteSuspended", "RouteResumed", "Failed"].map(|name| count(&events, name));
     assert_eq!((counts, left), ([1, 1, 0], 0), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_waits_in_memory_when_its_route_is_stopped_is_due_at_once_when_it_goes_on() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let peer = Peer::start(Manners::default()).await.unwrap();
+    let relay = Relay::start(&[&peer], |config| {
+        patient(config);
+        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
+        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
+    });
+    let first = submit(&relay).await;
+    let tried = taken(&silent).await;
+    let second = submit(&relay).await;
+    until(async || state(&relay).in_memory == 2).await;
+    relay.routes.suspend(NAME, None, 7).await.unwrap();
+    until(async || state(&relay).in_memory == 1).await;
+    let summary = relay.spool.show(second).await.unwrap().summary;
+    assert_eq!((summary.attempts, summary.place), (0, Place::Waiting));
+    assert_eq!(summary.due_at, Some(summary.accepted_at), "it lost no time");
+    drop(tried);
+    settled(&relay, first).await;
+    relay.stop().await;
 }
 
 #[tokio::test]
