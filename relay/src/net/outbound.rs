@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::capture;
 use super::lane::Lane;
@@ -31,9 +31,6 @@ use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
 
-/// How long messages under way may take to be settled when the relay stops. What is cut off then
-/// is tried again after the start, and may arrive twice.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -83,9 +80,10 @@ struct Loads {
 }
 
 /// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender
-/// is gone; then lets what is under way come to its end, for at most 30 s.
+/// is gone; then lets what is under way come to its end, which deadlines of its own bring about.
 ///
-/// Dropping the future is safe too: claims that are not settled become due again.
+/// Dropping the future is safe too: claims that are not settled become due again. What is cut off
+/// then may arrive twice.
 pub async fn run(
     spool: Arc<Spool>,
     config: Arc<Config>,
@@ -113,10 +111,7 @@ pub async fn run(
         _ = stop.wait_for(|stop| *stop) => {}
     }
     outbound.routes.lanes().for_each(Lane::close);
-    let drained = timeout(DRAIN, async { while carriers.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        carriers.shutdown().await;
-    }
+    while carriers.join_next().await.is_some() {}
 }
 
 /// Claims messages and starts a carrier for each, for ever.
