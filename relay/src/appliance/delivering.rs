@@ -47,6 +47,13 @@ impl Delivering {
         self.leaving.spawn(async move { drop(former.await) });
     }
 
+    /// Waits until the outbound side ends without being told to, which is a fault of ours, and says
+    /// how. Not to be called again after that.
+    pub(super) async fn failed(&mut self) -> String {
+        let ended = (&mut self.task).await;
+        ended.map_or_else(|fault| fault.to_string(), |()| "it ended".to_owned())
+    }
+
     /// Waits until all that is under way has come to its end.
     pub(super) async fn end(mut self) {
         let _ = self.stop.send(true);
@@ -65,4 +72,18 @@ fn begin(
     let (spool, config, routes) = (spool.clone(), config.clone(), routes.clone());
     let run = outbound::run(spool, config, routes, journal.clone(), stopped);
     (stop, tokio::spawn(run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_that_ends_the_outbound_side_is_noticed() {
+        let (stop, _) = watch::channel(false);
+        let task = tokio::spawn(async { panic!("a fault of ours") });
+        let mut delivering = Delivering { stop, task, leaving: JoinSet::new() };
+        let how = delivering.failed().await;
+        assert!(how.contains("a fault of ours"), "{how}");
+    }
 }

@@ -168,11 +168,23 @@ impl Relay {
                 _ = hup.recv() => drop(self.reload()),
                 Some(asked) = reloads.recv() => drop(asked.send(self.reload())),
                 told = heard(&mut gate) => self.hear(told),
+                how = self.delivering.failed() => return Err(self.broken("delivery", &how)),
                 _ = looks.tick() => {}
+            }
+            if !self.spool.is_written() {
+                return Err(self.broken("the spool's writer", "its thread is gone"));
             }
             self.look();
         }
         Ok(())
+    }
+
+    /// Says that a part has ended without which mail would be taken and go nowhere. Whoever started
+    /// the process starts it anew.
+    fn broken(&self, part: &str, how: &str) -> anyhow::Error {
+        let problem = format!("{part} has ended ({how}): the relay ends too, to be started anew");
+        self.journal.write(Event::Broken { room: "relay", problem: problem.clone() });
+        anyhow::anyhow!(problem)
     }
 
     /// Serves the control socket.
