@@ -321,15 +321,18 @@ pub(super) async fn settle(
     let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
     let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
-        Fate::Deferred(delay) => Some(delay),
+        Fate::Deferred(delay) | Fate::Postponed(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     // Who was not asked, while others were, waits for room in another way and for nothing else.
     let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
     let delay = delays.max().unwrap_or(unasked);
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    // To keep a message is no attempt at sending it.
-    let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);
+    // To keep a message, or to have it wait for its turn, is no attempt at sending it.
+    let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
+        Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
+        Fate::Postponed(_) | Fate::Captured => false,
+    });
     let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {

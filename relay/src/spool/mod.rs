@@ -228,6 +228,13 @@ impl Spool {
         claim::settle(&self.orders, claim, &outcomes).await
     }
 
+    /// Tells whether the writer is at work; it ends before the spool only by a fault of ours. Without it
+    /// nothing is committed or settled any more.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.orders.is_closed()
+    }
+
     /// Shows everything about a message but its body.
     ///
     /// # Errors
