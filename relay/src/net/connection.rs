@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
-use zeroize::Zeroizing;
 
 use stream::{Direction, Moved, Outgoing, Stream};
 
@@ -20,6 +19,7 @@ use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::login::Secret;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
@@ -218,7 +218,7 @@ impl Connection {
 
     async fn obey(&mut self, action: Action, cargo: &mut Option<Cargo>) {
         match action {
-            Action::Send(octets) => self.send(Zeroizing::new(octets)),
+            Action::Send(octets) => self.send(Secret::new(octets)),
             Action::SendSecret(octets) => self.send(octets),
             Action::Derive(derivation) => {
                 let salted = spawn_blocking(move || derivation.run()).await;
@@ -234,7 +234,7 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, octets: Zeroizing<Vec<u8>>) {
+    fn send(&mut self, octets: Secret) {
         self.outgoing = Outgoing::Octets { octets, sent: 0 };
     }
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use zeroize::Zeroizing;
+
+use crate::delivery::login::Secret;
 
 pub(super) enum Stream {
     Clear(TcpStream),
@@ -20,7 +21,7 @@ pub(super) enum Stream {
 pub(super) enum Outgoing {
     Nothing,
     Octets {
-        octets: Zeroizing<Vec<u8>>,
+        octets: Secret,
         sent: usize,
     },
     /// All is written and may lie in a buffer of TLS.
