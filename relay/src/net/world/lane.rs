@@ -49,7 +49,7 @@ struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.lane.traffic.borrow_mut().release(&self.place, clock::instant());
-        self.lane.moved.notify_one();
+        self.lane.moved.notify_waiters();
     }
 }
 
@@ -57,10 +57,7 @@ impl Slot {
     fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
         let now = clock::instant();
         let verdict = self.lane.traffic.borrow_mut().learn(&mut self.place, outcome, now);
-        match verdict.change {
-            None => self.lane.moved.notify_one(),
-            Some(_) => self.lane.moved.notify_waiters(),
-        }
+        self.lane.moved.notify_waiters();
         verdict.pause
     }
 }
@@ -110,14 +107,11 @@ impl Lane {
                         return passage.trip.end();
                     }
                 }
-                Choice::Wait(None) => moved.await,
-                Choice::Wait(Some(until)) => drop(timeout_at(until.into(), moved).await),
+                Choice::Wait(until) => drop(timeout_at(until.into(), moved).await),
                 Choice::Later(wait, reason) => {
-                    self.moved.notify_one();
-                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
+                    return passage.trip.end_with(Ruling::Postponed, Some(wait), reason);
                 }
                 Choice::Nobody(down) => {
-                    self.moved.notify_one();
                     for (host, words) in down {
                         passage.trip.blame(self.hop(host), &words);
                     }
