@@ -162,14 +162,16 @@ pub struct BodyReader {
 }
 
 impl BodyReader {
-    /// Returns the next octets of the body, at most 256 KiB and never empty; none at the end.
+    /// Returns the next octets of the body, never empty; none at the end. What is in the spool comes
+    /// in parts of at most 256 KiB; what was put in front or in place comes first, in one piece of
+    /// whatever length it has.
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(front) = self.front.take() {
+        if let Some(front) = self.front.take().filter(|front| !front.is_empty()) {
             return Ok(Some(front.to_vec()));
         }
         if self.next < self.parts {

@@ -1,7 +1,9 @@
 //! What is done about damage: what is sound is copied on, and files with damage are set aside.
 //!
 //! A message of which something cannot be read leaves the queue, since it can never be sent; what is
-//! left of it is kept in a file. Nothing that is sound is lost, and nothing at all is deleted.
+//! left of it is kept in a file. What is sound goes on, but for one case: a file of which both copies
+//! of the head are lost is set aside whole, with all messages in it. Without the head's marker our
+//! records cannot be told from those that a client wrote into a body. Nothing at all is deleted.
 
 use std::collections::VecDeque;
 use std::io;

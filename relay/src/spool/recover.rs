@@ -132,7 +132,8 @@ impl Replay {
             return Ok(Some(Segment { head, file, size }));
         }
         if size > START.into() {
-            let problem = "no copy of its head passes the check; set aside".to_owned();
+            let problem = "no copy of its head passes the check: it can only be set aside whole";
+            let problem = problem.to_owned();
             self.damage(name.clone(), problem, None);
             disk.rename(&name, &number.damaged_name()).map_err(StoreError::reading)?;
         } else {

@@ -3,6 +3,7 @@
 use super::mime::{Encoding, Part};
 use super::notice::Kind;
 use crate::mail::envelope::{Body, Envelope};
+use crate::smtp::body::TEXT_LINE_MAX;
 use crate::smtp::parameter::{Return, Utf8};
 
 /// The most octets of the original's header section that a report gives back.
@@ -10,9 +11,6 @@ pub const HEADER_MAX: usize = 16 * 1024;
 
 /// The largest message that goes back whole, octets: a report is written in memory.
 pub const FULL_MAX: usize = 1024 * 1024;
-
-/// The longest line of a message without its CRLF, octets (RFC 5322, section 2.1.1).
-pub(super) const LINE_MAX: usize = 998;
 
 /// How much of a message is to be read for a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +106,7 @@ fn header_section(start: &[u8]) -> &[u8] {
 fn has_lines(octets: &[u8]) -> bool {
     octets.split_inclusive(|byte| *byte == b'\n').all(|line| {
         line.strip_suffix(b"\r\n").is_some_and(|line| {
-            line.len() <= LINE_MAX && !line.iter().any(|byte| matches!(byte, b'\r' | 0))
+            line.len() <= TEXT_LINE_MAX && !line.iter().any(|byte| matches!(byte, b'\r' | 0))
         })
     })
 }
@@ -120,7 +118,7 @@ fn clean(octets: &[u8]) -> Vec<u8> {
     for line in octets.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        text.extend(line.iter().take(LINE_MAX).map(|byte| match byte {
+        text.extend(line.iter().take(TEXT_LINE_MAX).map(|byte| match byte {
             b'\t' | b' '..=b'~' => *byte,
             _ => b'?',
         }));
@@ -188,7 +186,7 @@ mod tests {
             let read = read.as_bytes().to_vec();
             assert_eq!(Original::of(read.clone(), *extent, *utf8), expected(read), "{row}");
         }
-        let long = format!("A: b\r\n\r\n{}\r\n", "x".repeat(LINE_MAX + 1));
+        let long = format!("A: b\r\n\r\n{}\r\n", "x".repeat(TEXT_LINE_MAX + 1));
         let original = Original::of(long.into_bytes(), whole, None);
         assert_eq!(original, Original::Headers(b"A: b\r\n".to_vec()), "a line too long");
     }

@@ -1,9 +1,9 @@
 use mail_parser::{MessageParser, MimeHeaders as _};
 use proptest::prelude::*;
 
-use super::original::LINE_MAX;
 use super::*;
 use crate::mail::envelope::Wish;
+use crate::smtp::body::TEXT_LINE_MAX;
 use crate::smtp::parameter::{OriginalRecipient, RequireTls, Return};
 use crate::smtp::reply::Enhanced;
 
@@ -315,7 +315,7 @@ proptest! {
         let is_7_bit = !matches!(original, Original::EightBit(_));
         for line in text.strip_suffix(b"\r\n").unwrap().split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            prop_assert!(line.len() <= LINE_MAX);
+            prop_assert!(line.len() <= TEXT_LINE_MAX);
             prop_assert!(!line.contains(&b'\r') && !line.contains(&0), "{}", line.escape_ascii());
             prop_assert!(line.is_ascii() || !is_7_bit, "{}", line.escape_ascii());
         }
