@@ -60,6 +60,10 @@ impl Slot {
         self.lane.moved.notify_waiters();
         verdict.pause
     }
+
+    fn is_good(&self) -> bool {
+        self.lane.traffic.borrow().is_good(&self.place, clock::instant())
+    }
 }
 
 /// A message under way along the lane.
@@ -101,8 +105,12 @@ impl Lane {
             let choice = self.traffic.borrow_mut().choose(now, dice, &mut passage.errand);
             match choice {
                 Choice::Go(place) => {
-                    sleep_until(place.begun().into()).await;
-                    self.visit(Slot { lane: Rc::clone(self), place }, &mut passage).await;
+                    let begun = place.begun();
+                    let slot = Slot { lane: Rc::clone(self), place };
+                    sleep_until(begun.into()).await;
+                    if slot.is_good() {
+                        self.visit(slot, &mut passage).await;
+                    }
                     if passage.trip.is_over() {
                         return passage.trip.end();
                     }
