@@ -151,7 +151,10 @@ impl<F: Fn() -> Front> Desk<F> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::control::wire::Which;
+    use crate::history::Act;
     use crate::net::register::Register;
+    use crate::spool::{Filter, Stretch};
 
     const OPERATOR: Caller = Caller { uid: 0, right: Right::Change };
     const ANYBODY: Caller = Caller { uid: 4_000_004, right: Right::Look };
@@ -208,5 +211,32 @@ mod tests {
             assert!(refusal.starts_with("a note has at most 256 octets"), "{refusal}");
         }
         assert!(desk.status().troubled.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_empty_text_to_look_for_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        let empty = || Some(String::new());
+        let nothing = Filter::default;
+        for (field, filter) in [
+            ("sender", Filter { sender: empty(), ..nothing() }),
+            ("recipient", Filter { recipient: empty(), ..nothing() }),
+            ("domain", Filter { domain: empty(), ..nothing() }),
+            ("login", Filter { login: empty(), ..nothing() }),
+            ("tag", Filter { tag: empty(), ..nothing() }),
+        ] {
+            let (act, stretch) = (Act::Drop, Stretch::default());
+            let which = Which::Meant { filter: filter.clone(), stretch };
+            for request in [
+                RelayRequest::QueueChange { act, which },
+                RelayRequest::QueueCount { act, filter: filter.clone(), stretch },
+                RelayRequest::QueueList { filter, stretch, limit: 1 },
+            ] {
+                let refusal = desk.answer(request, Vec::new(), OPERATOR).await.unwrap_err();
+                let expected = format!("the {field} to look for is empty");
+                assert!(refusal.starts_with(&expected), "{refusal}");
+            }
+        }
     }
 }

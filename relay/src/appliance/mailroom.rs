@@ -57,7 +57,7 @@ impl<'a> Mailroom<'a> {
         stretch: Stretch,
         limit: usize,
     ) -> Result<Said, String> {
-        let page = self.spool.list(filter, stretch, limit.clamp(1, LISTED_MAX)).await;
+        let page = self.spool.list(sensible(filter)?, stretch, limit.clamp(1, LISTED_MAX)).await;
         Said::of(&page.map_err(|error| error.to_string())?)
     }
 
@@ -82,7 +82,7 @@ impl<'a> Mailroom<'a> {
         filter: Filter,
         stretch: Stretch,
     ) -> Result<Said, String> {
-        let found = self.spool.find(meant(act, filter), stretch, usize::MAX).await;
+        let found = self.spool.find(meant(act, sensible(filter)?), stretch, usize::MAX).await;
         let found = found.map_err(|error| error.to_string())?;
         Said::of(&Meant { messages: found.ids.len(), next: found.next })
     }
@@ -92,7 +92,8 @@ impl<'a> Mailroom<'a> {
         let (ids, next) = match which {
             Which::Ids(ids) => (ids, None),
             Which::Meant { filter, stretch } => {
-                let found = self.spool.find(meant(act, filter), stretch, CHANGED_MAX).await;
+                let found =
+                    self.spool.find(meant(act, sensible(filter)?), stretch, CHANGED_MAX).await;
                 let found = found.map_err(|error| error.to_string())?;
                 (found.ids, Some(found.next))
             }
@@ -158,6 +159,16 @@ async fn change(spool: &Spool, act: Act, id: MessageId) -> Result<(), StoreError
         Act::Hold => spool.hold(id).await,
         Act::Release => spool.release(id).await,
         Act::Drop => spool.remove(id).await,
+    }
+}
+
+/// Refuses a filter that would mean everything, or nothing, by mistake.
+fn sensible(filter: Filter) -> Result<Filter, String> {
+    match filter.empty_text() {
+        None => Ok(filter),
+        Some(field) => Err(format!(
+            "the {field} to look for is empty: name one, or leave it out (`--all` means every message)"
+        )),
     }
 }
 

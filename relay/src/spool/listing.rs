@@ -87,6 +87,22 @@ pub struct Finding {
 }
 
 impl Filter {
+    /// Returns the name of a field whose text is empty; none if there is none. Every sender contains an empty
+    /// text, and no login is one: it is never what was meant.
+    #[must_use]
+    pub fn empty_text(&self) -> Option<&'static str> {
+        let Self { sender, recipient, domain, login, tag, .. } = self;
+        [
+            ("sender", sender),
+            ("recipient", recipient),
+            ("domain", domain),
+            ("login", login),
+            ("tag", tag),
+        ]
+        .into_iter()
+        .find_map(|(name, text)| text.as_ref().is_some_and(String::is_empty).then_some(name))
+    }
+
     /// Tells whether the index cannot decide.
     fn asks_of_envelope(&self) -> bool {
         let Self { sender, recipient, domain, login, tag, .. } = self;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
@@ -32,19 +33,19 @@ fn place(written: &str) -> Result<Place, String> {
 #[group(id = "choice", multiple = true)]
 pub struct Choice {
     /// Only messages whose sender contains this.
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = NonEmptyStringValueParser::new())]
     pub sender: Option<String>,
     /// Only messages with a recipient that contains this.
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = NonEmptyStringValueParser::new())]
     pub recipient: Option<String>,
     /// Only messages with a recipient in this domain.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub domain: Option<String>,
     /// Only messages of this login.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub login: Option<String>,
     /// Only messages of clients with this tag.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub tag: Option<String>,
     /// Only messages accepted longer ago than 30s, 5m, 8h, 7d.
     #[arg(long, value_parser = unit::time, value_name = "DURATION")]
