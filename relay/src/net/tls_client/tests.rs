@@ -111,6 +111,9 @@ async fn who_is_believed_and_what_is_said_about_those_who_are_not() {
     });
     let early = sign(Some(&ca), "localhost", |early| early.not_before = date_time_ymd(2999, 1, 2));
     let own = sign(None, "mx.example.net", |_| {});
+    let signer = sign(None, "localhost", |signer| {
+        signer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
     let pin = |signed: &Signed| verifier::pin_of(&signed.certificate).unwrap();
     let plain = || route(folder.path());
     let pinned = |signed: &Signed| Route { pins: vec![pin(signed)], ca_file: None, ..plain() };
@@ -132,6 +135,16 @@ async fn who_is_believed_and_what_is_said_about_those_who_are_not() {
             Err("not valid before 2999-01-02T00:00:00Z: are the clocks"),
         ),
         ("unknown", plain(), &own, Err("signed by nobody we trust: set `ca-file` of route r")),
+        (
+            "an authority's own",
+            plain(),
+            &signer,
+            Err(
+                "self-signed or an authority's own, and such a one is never verified as a server's: set \
+                 `pin` of route r to its key and leave out `ca-file`, or",
+            ),
+        ),
+        ("an authority's own, pinned", pinned(&signer), &signer, Ok(())),
         ("not public", public(), &good, Err("signed by nobody we trust")),
         ("pinned", pinned(&own), &own, Ok(())),
         ("pinned and old", pinned(&old), &old, Ok(())),

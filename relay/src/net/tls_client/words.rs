@@ -64,7 +64,12 @@ fn certificate(route: &str, host: &str, name: &str, problem: &CertificateError) 
                 "{host} has the key {seen}, which is not among the `pin`s of route {route}: if it is \
                  its new key, add it there"
             ),
-            // An authority's own signature, as webpki names it.
+            // webpki takes no certificate that may sign others for a server's, whoever vouches for it.
+            None if other.to_string() == "CaUsedAsEndEntity" => format!(
+                "the certificate of {host} is self-signed or an authority's own, and such a one is never \
+                 verified as a server's: set `pin` of route {route} to its key and leave out `ca-file`, or \
+                 have {host} show a certificate that an authority signed and set `ca-file` to that one"
+            ),
             None => format!("the certificate of {host} does not verify: {other}"),
         },
         // rustls may learn to name more.
