@@ -280,6 +280,21 @@ fn the_postmaster_is_told_why_he_is_told() {
 }
 
 #[test]
+fn what_a_sender_can_do_follows_from_the_status() {
+    let rows = [
+        (Enhanced(5, 2, 3), "Make the message smaller"),
+        (Enhanced(5, 3, 4), "Make the message smaller"),
+        (Enhanced(5, 3, 3), "lacks something that your message asks for"),
+        (Enhanced(5, 2, 4), "Ask the recipient"),
+    ];
+    for (status, words) in rows {
+        let notices = [Notice { status, ..notice("a@example.com") }];
+        let text = written(&envelope("s@example.net"), &notices, &headers(b""));
+        assert!(text.contains(words), "{status:?}: {text}");
+    }
+}
+
+#[test]
 fn a_boundary_that_the_original_holds_is_not_used() {
     let taken = format!("=_{}.{:016x}.0", MessageId(77), 0x1234);
     let original = headers(format!("Subject: x\r\n--{taken}--\r\n").as_bytes());

@@ -107,8 +107,12 @@ const fn advice(status: Enhanced) -> &'static str {
         Enhanced(5, 2, 2) => {
             "    The mailbox is full: ask its owner in another way to make room.\r\n"
         }
-        Enhanced(5, 2 | 3, 3 | 4) => {
+        Enhanced(5, 2, 3) | Enhanced(5, 3, 4) => {
             "    Make the message smaller, or leave out what is attached to it.\r\n"
+        }
+        Enhanced(5, 3, 3) => {
+            "    A mail system on the way lacks something that your message asks for: send it\r\n    \
+             without that, or ask who runs your mail program.\r\n"
         }
         Enhanced(5, 4, 7) => "    Try again later, or reach the recipient in another way.\r\n",
         Enhanced(5, 6, 7) => {
