@@ -201,6 +201,16 @@ pub fn time(written: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Writes a duration as [`time`] reads it, in whole seconds at the finest.
+#[must_use]
+pub fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit =
+        units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
 /// Reads a size in octets: a number and one of `B`, `KiB`, `MiB`, `GiB`.
 pub(super) fn size<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) -> Meant<u64> {
     move |value| {
@@ -301,4 +311,16 @@ fn split_unit(written: &str) -> Option<(u64, &str)> {
     let digits = written.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = written.split_at(digits);
     number.parse().ok().map(|number| (number, unit.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_written_as_the_configuration_does() {
+        for (seconds, text) in [(432_000, "5d"), (129_600, "36h"), (90, "90s"), (300, "5m")] {
+            assert_eq!(written(Duration::from_secs(seconds)), text);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::health;
 use super::ruling::{Judged, Ruling};
-use crate::config::Retry;
+use crate::config::{Retry, unit};
 use crate::event::Event;
 use crate::mail::envelope::{Deadline, Envelope};
 use crate::mail::message::MessageId;
@@ -60,7 +60,10 @@ pub struct Leg {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     route: String,
+    /// Its words say so if it was given up for its age.
     outcome: Outcome,
+    /// The words of the attempt alone.
+    said: String,
     notice: Option<Notice>,
 }
 
@@ -79,8 +82,10 @@ impl Settlement {
         for Leg { route, remote, next_hop, judged, hold } in legs {
             for judged in judged {
                 let (fate, news) = fate(facts, &judged, hold);
+                let over = fate == Fate::Failed && is_open(judged.ruling);
                 let Judged { recipient, status, why, .. } = judged;
-                let reply = why.text().to_owned();
+                let said = why.text().to_owned();
+                let reply = if over { given_up(facts, &said) } else { said.clone() };
                 let notice = news.map(|news| Notice {
                     recipient: recipient.clone(),
                     news,
@@ -90,7 +95,7 @@ impl Settlement {
                     diagnostic: why,
                 });
                 let outcome = Outcome { recipient, fate, next_hop: next_hop.clone(), reply };
-                rows.push(Row { route: route.clone(), outcome, notice });
+                rows.push(Row { route: route.clone(), outcome, said, notice });
             }
         }
         Self { id: facts.id, rows }
@@ -116,6 +121,7 @@ impl Settlement {
                 && row.outcome.fate == Fate::Failed
             {
                 row.outcome.fate = Fate::Deferred(wait);
+                row.outcome.reply.clone_from(&row.said);
             }
         }
         self
@@ -190,6 +196,24 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
             }
         }
     }
+}
+
+/// Tells whether a recipient could be tried again, were its time not over.
+const fn is_open(ruling: Ruling) -> bool {
+    match ruling {
+        Ruling::Deferred | Ruling::Postponed | Ruling::Elsewhere => true,
+        Ruling::Delivered | Ruling::Failed | Ruling::Captured | Ruling::Held => false,
+    }
+}
+
+/// Says that a recipient was given up for its age, before what the last attempt was told: a 450 alone
+/// does not explain why it is over.
+fn given_up(facts: Facts<'_>, said: &str) -> String {
+    let deadline = facts.envelope.terms.deadline;
+    if deadline.is_some_and(|deadline| is_over(deadline, ByMode::Return, facts.now)) {
+        return format!("given up at the time that its sender set: {said}");
+    }
+    format!("given up after {}: {said}", unit::written(facts.retry.expire))
 }
 
 /// Tells whether the sender is to hear now that a recipient waits: once, when it waits for longer

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::config::{Config, Policy, Who};
+use crate::config::{Config, Policy, Who, unit};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::{check_sender, way_to};
 use crate::smtp::address::{Address, AddressError, ReversePath};
@@ -149,7 +149,7 @@ impl Permitted {
              at most {} sessions.",
             self.message_size_bytes,
             self.recipients_per_message,
-            span(Duration::from_secs(self.expire_seconds)),
+            unit::written(Duration::from_secs(self.expire_seconds)),
             self.sessions_of_login,
         ));
         lines
@@ -215,15 +215,6 @@ impl Answer {
             Some(why) => format!("It may not send {how} {about}: {why}."),
         }
     }
-}
-
-/// Writes a duration as the configuration does.
-fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
-    let unit =
-        units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
 #[cfg(test)]
@@ -347,12 +338,5 @@ mod tests {
         let other = Asked { login: Some("other".to_owned()), ..Asked::default() };
         let said = Permitted::of(&config(), None, &other).sentences();
         assert!(said[0].contains("it may send nothing"), "{said:?}");
-    }
-
-    #[test]
-    fn spans_are_written_as_the_configuration_does() {
-        for (seconds, text) in [(432_000, "5d"), (129_600, "36h"), (90, "90s"), (300, "5m")] {
-            assert_eq!(span(Duration::from_secs(seconds)), text);
-        }
     }
 }

@@ -253,6 +253,43 @@ fn recipients_of_one_domain_with_one_fate_are_one_event() {
 }
 
 #[test]
+fn what_was_given_up_for_its_age_says_so_and_the_report_keeps_the_words_of_the_hop() {
+    let failed = Some(Enhanced(4, 2, 2));
+    let rows = [
+        ("expired", 5 * DAY, Terms::default(), Ruling::Deferred, "given up after 5d: the reply"),
+        (
+            "the time of its sender",
+            DAY,
+            by(DAY, ByMode::Return),
+            Ruling::Elsewhere,
+            "given up at the time that its sender set: the reply",
+        ),
+        ("refused", 5 * DAY, Terms::default(), Ruling::Failed, "the reply"),
+        ("it waits", DAY, Terms::default(), Ruling::Deferred, "the reply"),
+    ];
+    for (row, age, terms, ruling, expected) in rows {
+        let settlement =
+            settle(age, Some(HOUR), terms, vec![judged("a@example.com", ruling, failed)]);
+        let reasons: Vec<_> = settlement
+            .events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Failed { reason, .. } | Event::Deferred { reason, .. } => Some(reason),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, [expected], "{row}");
+        let told: Vec<_> = settlement.results().map(|(_, outcome)| &outcome.reply).collect();
+        assert_eq!(told, [expected], "{row}");
+        for notice in settlement.notices(Kind::Failed) {
+            assert_eq!(notice.diagnostic.text(), "the reply", "{row}");
+        }
+        let again = settlement.unreported(Kind::Failed, HOUR).into_outcomes();
+        assert_eq!(again[0].reply, "the reply", "{row}: it is tried again");
+    }
+}
+
+#[test]
 fn a_pause_takes_the_place_of_the_schedule_and_does_not_outlive_the_message() {
     let pause = Duration::from_secs(7);
     let of = |age, ruling, terms| {
