@@ -80,6 +80,9 @@ struct Spoken {
     capture: Option<bool>,
 }
 
+/// Why a login that no policy names sends to nobody.
+const UNKNOWN: &str = "no policy speaks of its login";
+
 /// Whether a sender or a recipient is permitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Answer {
@@ -101,6 +104,8 @@ impl Permitted {
         let client = Client { login: asked.login.as_deref(), tag };
         let permit = Permit::of(config, client);
         let limits = permit.limits();
+        // Every sender of such a login is refused, so no recipient of it is ever asked about.
+        let is_unknown = asked.login.is_some() && permit.policies().next().is_none();
         Self {
             login: asked.login.clone(),
             policies: permit.policies().map(Spoken::of).collect(),
@@ -115,7 +120,10 @@ impl Permitted {
                     Recipient::Mailbox(address) => address.to_string(),
                 };
                 let way = way_to(config, client, recipient);
-                let why = way.as_ref().err().map(ToString::to_string);
+                let way = way.map_err(|why| why.to_string());
+                let way =
+                    way.and_then(|way| if is_unknown { Err(UNKNOWN.to_owned()) } else { Ok(way) });
+                let why = way.as_ref().err().cloned();
                 let route = way.ok().map(|(_, route)| route);
                 let captured = route.is_some_and(|route| permit.captures(route));
                 let route = route.map(|route| route.name.clone());
@@ -338,5 +346,13 @@ mod tests {
         let other = Asked { login: Some("other".to_owned()), ..Asked::default() };
         let said = Permitted::of(&config(), None, &other).sentences();
         assert!(said[0].contains("it may send nothing"), "{said:?}");
+        let text = "hostname = \"relay.example.net\"\npostmaster = \"ops@example.net\"\n\
+            [gate]\nrequired = false\n[[listener]]\naddress = \"[::]:2525\"\n\
+            [[route]]\nname = \"all\"\ndefault = true\nhosts = [\"mx.example.com:25\"]\n";
+        let open = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let asked = asked(Some("other"), "news@example.net", "a@example.com");
+        let said = Permitted::of(&open, None, &asked).sentences();
+        assert!(said[1].starts_with("It may not send as news@example.net: "), "{said:?}");
+        assert_eq!(said[2], "It may not send to a@example.com: no policy speaks of its login.");
     }
 }
