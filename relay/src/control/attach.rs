@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::passing::Lines;
 use super::wire::{Answer, GateRequest, Notice};
@@ -37,6 +37,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The waits between two attempts to reach the gate: doubled each time, up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+
+/// For how long after the relay's start nobody needs to hear that the gate is not reached: both start at a
+/// time, and the gate takes longer.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// What the relay has not heard yet, at most; the gate waits for it then.
 const UNHEARD: usize = 16;
@@ -147,15 +151,17 @@ struct Link {
 impl Link {
     async fn keep(mut self, journal: Journal) {
         let mut wait = RETRY.0;
+        let mut quiet_until = Some(Instant::now() + STARTING);
         let mut outage_named = false;
         while !self.tell.is_closed() {
             let mut attached = false;
             let Err(problem) = self.once(&mut attached).await else { return };
             if attached {
-                (wait, outage_named) = (RETRY.0, false);
+                (wait, outage_named, quiet_until) = (RETRY.0, false, None);
             }
+            let is_starting = quiet_until.is_some_and(|until| Instant::now() < until);
             // One line an outage, not one an attempt.
-            if !std::mem::replace(&mut outage_named, true) {
+            if !is_starting && !std::mem::replace(&mut outage_named, true) {
                 let problem = format!("{}: {problem}; trying again", self.socket.display());
                 journal.write(Event::Trouble { room: "attach", problem });
             }
@@ -231,4 +237,27 @@ impl Link {
 async fn answer<T: serde::de::DeserializeOwned>(lines: &mut Lines) -> Result<T, LinkError> {
     let line = lines.read(LINE_MAX).await?.ok_or(LinkError::Ended)?;
     Answer::read(&line)?.map_err(LinkError::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_that_is_not_there_yet_is_named_once_and_not_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::memory();
+        let began = Instant::now();
+        let attachment = Attachment::open(folder.path().join("gate.sock"), journal.clone());
+        for (row, until, lines) in [
+            ("just before", STARTING.saturating_sub(RETRY.1), 0),
+            ("after", STARTING * 2, 1),
+            ("later", STARTING * 9, 0),
+        ] {
+            tokio::time::sleep_until(began + until).await;
+            let events = journal.take();
+            assert_eq!(events.len(), lines, "{row}: {events:?}");
+        }
+        drop(attachment);
+    }
 }
