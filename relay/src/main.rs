@@ -31,13 +31,24 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Gate => appliance::gate::run(&file, &journal())?,
         Verb::Relay => appliance::relay::run(&file, &journal())?,
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
-        Verb::Allow(verb) => gate::allow(&load()?.gate.socket, verb)?,
-        Verb::Ban(verb) => gate::ban(&load()?.gate.socket, verb)?,
-        Verb::Mode(verb) => operate::mode(&load()?.gate.socket, &verb)?,
+        Verb::Allow(verb) => {
+            let config = load()?;
+            gate::asked(&config, gate::allow(&config.gate.socket, verb))?;
+        }
+        Verb::Ban(verb) => {
+            let config = load()?;
+            gate::asked(&config, gate::ban(&config.gate.socket, verb))?;
+        }
+        Verb::Mode(verb) => {
+            let config = load()?;
+            gate::asked(&config, operate::mode(&config.gate.socket, &verb))?;
+        }
         Verb::Detach => operate::detach(&load()?)?,
         Verb::Reload => operate::reload(&load()?)?,
         Verb::Audit { since, limit, output } => {
-            operate::audit(&load()?.gate.socket, since, limit, output.form())?;
+            let config = load()?;
+            let shown = operate::audit(&config.gate.socket, since, limit, output.form());
+            gate::asked(&config, shown)?;
         }
         Verb::Explain { source, port, asked, output } => {
             explain::explain(&load()?, source, port, &asked, output.form())?;

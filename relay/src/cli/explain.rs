@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use super::gate::is_wanted;
 use super::print::{self, Output};
 use super::queue::at;
 use crate::config::Config;
@@ -29,7 +30,7 @@ pub fn explain(
     asked: &Asked,
     output: Output,
 ) -> Result<(), AskError> {
-    let gate: Option<Explanation> = if config.gate.required || !config.gate.interfaces.is_empty() {
+    let gate: Option<Explanation> = if is_wanted(config) {
         Some(ask(&config.gate.socket, "gate", &GateRequest::Explain { source, port })?)
     } else {
         None
@@ -50,7 +51,7 @@ pub fn explain(
 }
 
 /// What is said of every source where no gate stands.
-const NO_GATE: &str =
+pub(super) const NO_GATE: &str =
     "This host has no gate (gate.required = false, no interfaces): everybody reaches its ports.";
 
 fn is_heard(gate: &Explanation) -> bool {

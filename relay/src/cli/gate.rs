@@ -7,11 +7,36 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::args::{AllowVerb, BanVerb};
+use super::explain::NO_GATE;
 use super::print::{self, Output};
 use super::queue::at;
+use crate::config::Config;
 use crate::control::client::{AskError, ask, ask_with};
 use crate::control::wire::{Applied, Ban, Change, Confirmed, Did, Entry, GateRequest};
 use crate::gate::listfile;
+
+/// Tells whether the configuration wants a gate on this host.
+pub(super) const fn is_wanted(config: &Config) -> bool {
+    config.gate.required || !config.gate.interfaces.is_empty()
+}
+
+/// Returns what became of a question to the gate. Where none runs and none is wanted, nobody is told to start
+/// one.
+///
+/// # Errors
+///
+/// As `result`, or that this host has no gate.
+pub fn asked<E: Into<anyhow::Error>>(config: &Config, result: Result<(), E>) -> anyhow::Result<()> {
+    let error = match result.map_err(Into::into) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let is_absent = matches!(error.downcast_ref(), Some(AskError::NotRunning { .. }));
+    if is_absent && !is_wanted(config) {
+        anyhow::bail!("{NO_GATE} (name the configuration with --config if it is another)");
+    }
+    Err(error)
+}
 
 /// Does what a verb of `sallyport allow` says.
 ///
@@ -243,4 +268,35 @@ fn list_bans(bans: &[Ban], output: Output) {
         })
         .collect();
     print::table(["NETWORK", "UNTIL", "BEFORE", "BY", "NOTE"], &rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_a_gate_that_is_not_wanted_is_told_that_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |gate: &str| {
+            let text = format!(
+                "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\n{gate}\n\
+                 socket = '{0}/gate.sock'\npins = '{0}/pins'\n[[listener]]\naddress = '[::]:2525'\n",
+                folder.path().display()
+            );
+            Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
+        };
+        for (gate, words) in [
+            ("required = false", "This host has no gate (gate.required = false, no interfaces)"),
+            ("required = false\ninterfaces = ['eth0']", "the gate does not run"),
+            ("interfaces = ['eth0']", "the gate does not run"),
+        ] {
+            let config = config(gate);
+            let verb = AllowVerb::Confirm;
+            let said = asked(&config, allow(&config.gate.socket, verb)).unwrap_err().to_string();
+            assert!(said.starts_with(words), "{gate}: {said}");
+        }
+        let config = config("required = false");
+        let said = crate::cli::operate::detach(&config).unwrap_err().to_string();
+        assert!(said.starts_with("This host has no gate"), "{said}");
+    }
 }

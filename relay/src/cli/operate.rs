@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::args::ModeVerb;
+use super::gate::{asked, is_wanted};
 use super::print::{self, Output};
 use super::queue::at;
 use crate::config::{Config, OnLoss};
@@ -47,7 +48,13 @@ pub fn mode(socket: &Path, verb: &ModeVerb) -> Result<(), AskError> {
 pub fn detach(config: &Config) -> anyhow::Result<()> {
     match ask::<_, ()>(&config.gate.socket, "gate", &GateRequest::Detach) {
         Ok(()) => {}
-        Err(AskError::NotRunning { .. }) => gate::detach(&config.gate.pins)?,
+        // One that an earlier configuration left is taken away as well.
+        Err(error @ AskError::NotRunning { .. }) => {
+            if !is_wanted(config) && !config.gate.pins.exists() {
+                return asked(config, Err(error));
+            }
+            gate::detach(&config.gate.pins)?;
+        }
         Err(error) => return Err(error.into()),
     }
     print::say(match config.gate.on_loss {
@@ -68,7 +75,7 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
 ///
 /// If one of them does not run, or the file has problems; then that one stays as it was.
 pub fn reload(config: &Config) -> Result<(), AskError> {
-    if config.gate.required || !config.gate.interfaces.is_empty() {
+    if is_wanted(config) {
         let left_out = ask(&config.gate.socket, "gate", &GateRequest::Reload)?;
         print::say(reloaded("gate", left_out));
     }
