@@ -173,6 +173,13 @@ pub enum Event {
     Dropped { id: MessageId, uid: u32 },
     /// A live session was cut because the other end of its connection is no longer admitted.
     SessionCut { source: IpAddr },
+    /// Submissions are refused for want of room (452): so many messages are kept, so much of the disk is
+    /// free, the reserve included.
+    SpoolFull { messages: usize, free_bytes: u64 },
+    /// Submissions find room again.
+    SpoolRoom,
+    /// Submissions of a login are refused: it takes its quarter of the spool. At most once an hour and login.
+    ShareUsed { login: String },
     /// A record of the spool failed its check and was set aside.
     SpoolDamaged { place: String, problem: String },
 }
@@ -205,6 +212,9 @@ impl Event {
             | Self::LoginFailed { .. }
             | Self::HostDown { .. }
             | Self::RouteUnverified { .. }
+            | Self::SpoolFull { .. }
+            | Self::SpoolRoom
+            | Self::ShareUsed { .. }
             | Self::BounceDropped { .. } => Level::Warn,
             Self::Started { .. }
             | Self::Stopped { .. }

@@ -49,6 +49,7 @@ mod repeats;
 mod segment;
 mod share;
 mod shared;
+mod shortage;
 mod turnover;
 mod writer;
 
@@ -176,7 +177,7 @@ impl Spool {
     /// As [`Spool::draft`]; [`StoreError::Failed`] while the operating system does not tell the free
     /// space.
     pub fn has_room_for(&self, login: Option<&str>) -> Result<(), StoreError> {
-        self.shared.admit(shared::Purpose::Submission(share::Owner::of(login)))
+        self.shared.admit_of(login)
     }
 
     /// Notes that a client has heard that its message is ours: the same again is another one.

@@ -18,6 +18,7 @@ use crate::spool::record::{Header, Marker};
 use crate::spool::repeats::Repeats;
 use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
+use crate::spool::shortage::{News, Shortage};
 
 /// For how long a measurement of the free space is believed.
 const SPACE_AGE: Duration = Duration::from_millis(250);
@@ -71,6 +72,7 @@ pub struct Shared {
     repeats: Mutex<Repeats>,
     last_id: AtomicU64,
     space: Mutex<Option<(Instant, Space)>>,
+    shortage: Mutex<Shortage>,
     report: Box<dyn Fn(Event) + Send + Sync>,
 }
 
@@ -112,6 +114,7 @@ impl Shared {
             repeats: Mutex::default(),
             last_id: AtomicU64::new(last_id),
             space: Mutex::new(None),
+            shortage: Mutex::default(),
             report: Box::new(report),
         }
     }
@@ -196,6 +199,33 @@ impl Shared {
         let usable_bytes = index.body_bytes.saturating_add(free_bytes);
         let admitted = index.shares.admits(owner, messages, usable_bytes);
         if admitted { Ok(()) } else { Err(StoreError::ShareUsed) }
+    }
+
+    /// Checks that there is room for a submission of `login`, and says so when room begins to be missing, and
+    /// when there is some again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::admit`].
+    pub fn admit_of(&self, login: Option<&str>) -> Result<(), StoreError> {
+        let owner = Owner::of(login);
+        let answer = self.admit(Purpose::Submission(owner));
+        let mut shortage = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = shortage.hear(&answer, owner, Instant::now());
+        drop(shortage);
+        match news {
+            None => {}
+            Some(News::Full) => {
+                let free_bytes = self.space().map_or(0, |space| space.free_bytes);
+                let messages = self.index().entries.len();
+                self.say(Event::SpoolFull { messages, free_bytes });
+            }
+            Some(News::Room) => self.say(Event::SpoolRoom),
+            Some(News::Share) => {
+                self.say(Event::ShareUsed { login: login.unwrap_or_default().to_owned() });
+            }
+        }
+        answer
     }
 
     /// Takes the message whose turn it is at `now`, of the ways that have room.

@@ -226,6 +226,33 @@ async fn a_full_spool_refuses_submissions_and_takes_reports() {
 }
 
 #[tokio::test]
+async fn a_full_spool_and_a_used_share_are_said_once() {
+    let home = Home::new();
+    drop(home.open());
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let open = |messages| {
+        let said = Arc::clone(&said);
+        let config = config::Spool { messages, ..home.config() };
+        Spool::open(&config, move |event| said.lock().unwrap().push(event)).unwrap()
+    };
+    let spool = open(8);
+    put(&spool, b"x\r\n").await;
+    put(&spool, b"x\r\n").await;
+    for _ in 0..3 {
+        assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::ShareUsed));
+    }
+    drop(spool);
+    let spool = open(2);
+    for _ in 0..3 {
+        assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::Full));
+    }
+    let said = std::mem::take(&mut *said.lock().unwrap());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(said[0], Event::ShareUsed { login: "app".to_owned() });
+    assert!(matches!(said[1], Event::SpoolFull { messages: 2, .. }), "{said:?}");
+}
+
+#[tokio::test]
 async fn one_login_takes_a_quarter_at_most_also_after_a_restart() {
     let home = Home::new();
     let config = config::Spool { messages: 8, ..home.config() };
