@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::config::{Config, Gate, Listener};
+use crate::net::signing::Keys;
 
 /// Reads and checks a configuration file.
 ///
@@ -44,6 +45,31 @@ pub fn reload(file: &Path, old: &Config) -> anyhow::Result<Reloaded> {
     let left_out = (!keys.is_empty())
         .then(|| format!("this changes with a restart only: {}", keys.join(", ")));
     Ok(Reloaded { config, left_out })
+}
+
+/// Says which keys for DKIM cannot be used, and what that means for mail.
+pub(super) fn unsigned(config: &Config) -> Vec<String> {
+    let keys = Keys::load(config);
+    let problems =
+        keys.problems().map(|problem| format!("{problem}; the mail that it signs waits"));
+    problems.collect()
+}
+
+/// Answers whoever had `process` read the file again.
+///
+/// # Errors
+///
+/// With every problem, if the process goes on without something that the file says.
+pub(super) fn answer(
+    process: &str,
+    left_out: Option<String>,
+    problems: &[String],
+) -> Result<Option<String>, String> {
+    if problems.is_empty() {
+        return Ok(left_out);
+    }
+    let all: Vec<_> = left_out.iter().chain(problems).map(String::as_str).collect();
+    Err(format!("{process}: reloaded, but: {}", all.join("\n  and: ")))
 }
 
 /// Names the keys that differ, of those that stay while a process runs.
@@ -148,5 +174,21 @@ mod tests {
         let old = written(&format!("{listener}proxy = [\"192.0.2.8\"]\n"));
         let new = written(&format!("{listener}xclient = [\"192.0.2.9\"]\n"));
         assert_eq!(with_what_stays(new.clone(), &old), new);
+    }
+
+    #[test]
+    fn who_asks_for_a_reload_hears_of_all_that_did_not_follow() {
+        let left = || Some("this changes with a restart only: listener".to_owned());
+        assert_eq!(answer("relay", left(), &[]), Ok(left()));
+        assert_eq!(answer("relay", None, &[]), Ok(None));
+        let config = written(
+            "[gate]\ninterfaces = [\"a\"]\n[[listener]]\naddress = \"[::]:2525\"\n[[dkim]]\n\
+             domain = \"a.example\"\nselector = \"s\"\nkey-file = \"/nowhere/key\"\n",
+        );
+        let said = answer("relay", left(), &unsigned(&config)).unwrap_err();
+        let start = "relay: reloaded, but: this changes with a restart only: listener\n  and: the DKIM \
+                     key of a.example, /nowhere/key: ";
+        assert!(said.starts_with(start), "{said}");
+        assert!(said.ends_with("; the mail that it signs waits"), "{said}");
     }
 }

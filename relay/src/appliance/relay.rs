@@ -305,17 +305,18 @@ impl Relay {
         if let Some(problem) = left_out.clone() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
+        let mut problems = Vec::new();
         match ServerTls::load(&config, self.journal.clone()) {
             Ok(tls) => self.tls = Arc::new(tls),
-            Err(error) => {
-                let problem = format!("the old certificate stays in use: {error}");
-                self.journal.write(Event::Trouble { room: "relay", problem });
-            }
+            Err(error) => problems.push(format!("the old certificate stays in use: {error}")),
         }
         if let Err(error) = self.logins.trust(config.oauth.as_ref()) {
-            let problem = format!("the tokens trusted before stay so: {error}");
+            problems.push(format!("the tokens trusted before stay so: {error}"));
+        }
+        for problem in problems.iter().cloned() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
+        problems.extend(load::unsigned(&config));
         self.config = Arc::new(config);
         self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
@@ -326,7 +327,7 @@ impl Relay {
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });
-        Ok(left_out)
+        load::answer("relay", left_out, &problems)
     }
 
     /// Lets what runs come to its end.
