@@ -155,7 +155,9 @@ impl Relay {
         } else {
             self.listening = bind(&self.config.listeners)?;
         }
-        let detail = format!("{} messages in the spool", self.spool.status()?.messages);
+        let messages = self.spool.status()?.messages;
+        let noun = if messages == 1 { "message" } else { "messages" };
+        let detail = format!("{messages} {noun} in the spool");
         self.journal.write(Event::Started { process: "relay", detail });
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;

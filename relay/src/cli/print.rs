@@ -52,6 +52,12 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     text
 }
 
+/// Returns a number and what is counted: `1 message`, `2 messages`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

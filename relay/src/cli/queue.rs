@@ -39,7 +39,7 @@ pub fn queue(socket: &Path, verb: QueueVerb) -> Result<(), AskError> {
 }
 
 fn messages(count: usize) -> String {
-    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+    print::count(count, "message")
 }
 
 /// Does something with messages, part by part: a million of them are not one question.

@@ -1,5 +1,6 @@
 //! `sallyport spool …`: the log of messages.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::SpoolVerb;
@@ -18,6 +19,13 @@ pub enum SpoolError {
     /// Mending needs the spool for itself.
     #[error("the relay runs: stop it first (systemctl stop sallyport-relay)")]
     InUse,
+    /// Nothing was written there yet.
+    #[error(
+        "there is no spool at {} yet: the relay makes it at its first start (name the configuration \
+         with --config if it is another)",
+        .0.display()
+    )]
+    Nowhere(PathBuf),
     /// The log could not be read, or not be written.
     #[error("the spool: {0}")]
     Spool(StoreError),
@@ -37,7 +45,7 @@ impl From<StoreError> for SpoolError {
 pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> {
     match verb {
         SpoolVerb::Check { mend: false, output } => {
-            let report = spool::check(&config.spool.path)?;
+            let report = spool::check(there(&config.spool.path)?)?;
             match output.form() {
                 Output::Json => print::json(&report),
                 Output::Text => print::say(checked(&report)),
@@ -45,7 +53,7 @@ pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> 
             Ok(code(&report))
         }
         SpoolVerb::Check { mend: true, output } => {
-            let mended = spool::mend(&config.spool.path)?;
+            let mended = spool::mend(there(&config.spool.path)?)?;
             match output.form() {
                 Output::Json => print::json(&mended),
                 Output::Text => print::say(mended_words(&mended)),
@@ -63,6 +71,14 @@ pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> 
     }
 }
 
+/// Returns the folder of the spool if there is one, or if only the attempt can tell.
+fn there(path: &Path) -> Result<&Path, SpoolError> {
+    match path.try_exists() {
+        Ok(false) => Err(SpoolError::Nowhere(path.into())),
+        Ok(true) | Err(_) => Ok(path),
+    }
+}
+
 fn code(report: &Report) -> ExitCode {
     if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -70,9 +86,9 @@ fn code(report: &Report) -> ExitCode {
 /// What was found, and what mending would do about it.
 fn checked(report: &Report) -> String {
     let mut lines = vec![format!(
-        "{} messages in {} files{}",
-        report.messages,
-        report.segments.len(),
+        "{} in {}{}",
+        print::count(report.messages, "message"),
+        print::count(report.segments.len(), "file"),
         if report.in_use { ", read while the relay runs" } else { "" }
     )];
     for segment in &report.segments {
@@ -173,7 +189,7 @@ mod tests {
     fn what_is_damaged_is_named_with_what_mending_would_do() {
         assert_eq!(
             checked(&report()),
-            "2 messages in 1 files\n  00000001.log  sound 500  dead 20  damaged 0\nsound"
+            "2 messages in 1 file\n  00000001.log  sound 500  dead 20  damaged 0\nsound"
         );
         let id = MessageId(7);
         let mut damaged = Report { damaged: vec![id], unnamed_faults: 3, ..report() };
@@ -213,5 +229,13 @@ mod tests {
         let mended = Mended { before, after: report(), given_up: Vec::new() };
         let line = "set aside whole: 00000002.log; the messages in it are no longer in the queue\n";
         assert!(mended_words(&mended).starts_with(line), "{}", mended_words(&mended));
+    }
+
+    #[test]
+    fn before_the_first_start_there_is_no_spool_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = there(&folder.path().join("spool")).unwrap_err().to_string();
+        assert!(said.starts_with("there is no spool at /") && said.contains(" yet: "), "{said}");
+        assert_eq!(there(folder.path()).unwrap(), folder.path());
     }
 }

@@ -230,16 +230,16 @@ fn staying(spool: &spool::Status) -> Option<String> {
 
 fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
     lines.push(format!(
-        "relay     {}; {}; {} sessions; pid {}",
+        "relay     {}; {}; {}; pid {}",
         if relay.serving { "serving" } else { "not serving" },
         relay.guard,
-        relay.sessions,
+        print::count(relay.sessions, "session"),
         relay.pid
     ));
     lines.extend(relay.spool.as_ref().map(|spool| {
         format!(
-            "spool     {} messages, {} KiB on disk, {} MiB free; {} committed with {} flushes",
-            spool.messages,
+            "spool     {}, {} KiB on disk, {} MiB free; {} committed with {} flushes",
+            print::count(spool.messages, "message"),
             spool.log_bytes / 1024,
             spool.free_bytes >> 20,
             spool.commits,
