@@ -139,8 +139,8 @@ pub enum Event {
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// The message is kept for some recipients instead of sent.
     Captured { id: MessageId, domain: String, route: String },
-    /// Captured messages were dropped at the end of their retention.
-    CaptureEnded { messages: usize },
+    /// Captured messages were dropped at the end of their retention; `why` is `time`, `size` or `number`.
+    CaptureEnded { messages: usize, why: &'static str },
     /// A report about mail went into the spool.
     Bounced { id: MessageId, about: MessageId },
     /// A report went into the spool that mail is late, or was passed on; `news` is the word for it.

@@ -176,7 +176,7 @@ async fn captured_mail_beyond_its_size_is_dropped_while_the_relay_runs() {
     relay.submit_body(&["a@kept.example"], &vec![b'x'; 1 << 20], Way::NONE).await;
     let told = async {
         let mut events = Vec::new();
-        while !events.contains(&Event::CaptureEnded { messages: 1 }) {
+        while !events.contains(&Event::CaptureEnded { messages: 1, why: "size" }) {
             tokio::task::yield_now().await;
             events.extend(relay.journal.take());
         }

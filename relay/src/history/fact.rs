@@ -42,6 +42,8 @@ pub enum Fact {
     Operated { act: Act, uid: u32 },
     /// An operator looked at the text of the message.
     Read { uid: u32 },
+    /// It was captured and is dropped.
+    CaptureEnded { why: Ended },
     /// So many lines before this one found no room.
     Missed { lines: u64 },
 }
@@ -90,6 +92,33 @@ impl Act {
             Self::Hold => "held",
             Self::Release => "released",
             Self::Drop => "dropped",
+        }
+    }
+}
+
+/// Why a captured message is kept no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Its time was over.
+    Time,
+    /// It was the oldest, and all that is captured took more than its size.
+    Size,
+    /// It was the oldest, and too many messages were captured.
+    Number,
+}
+
+impl Ended {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Time, Self::Size, Self::Number];
+
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Size => "size",
+            Self::Number => "number",
         }
     }
 }

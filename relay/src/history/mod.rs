@@ -26,7 +26,7 @@ use crate::config;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 
-pub use fact::{Act, Became, Came, Fact, Line, Told, told};
+pub use fact::{Act, Became, Came, Ended, Fact, Line, Told, told};
 pub use search::{Cursor, Found, search};
 
 use files::Files;

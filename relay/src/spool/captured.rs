@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config;
+use crate::history::Ended;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::claim::Hold;
@@ -63,24 +64,35 @@ impl Captured {
         self.body_bytes
     }
 
-    /// Returns the oldest messages, at most `most`, whose retention has ended at `now`, and when the
-    /// next one's time is over.
+    /// Returns the oldest messages, at most `most`, whose retention has ended at `now` and why, and when the
+    /// next one's time is over. The newest stays until then, however large it is: who captures mail wants to
+    /// see what he just sent.
     fn over(
         &self,
         entries: &BTreeMap<MessageId, Entry>,
         now: Timestamp,
         retention: Retention,
         most: usize,
-    ) -> (Vec<MessageId>, Option<Timestamp>) {
+    ) -> (Vec<(MessageId, Ended)>, Option<Timestamp>) {
         let (mut over, mut bytes, mut left) = (Vec::new(), self.body_bytes, self.ids.len());
         for (id, entry) in self.ids.iter().filter_map(|id| Some((*id, entries.get(id)?))) {
             let ends_at = entry.accepted_at.saturating_add(retention.keep);
             let ends_at = ends_at.unwrap_or(Timestamp::MAX);
-            let fits = bytes <= retention.size_bytes && left <= retention.messages;
-            if over.len() == most || (fits && ends_at > now) {
+            let why = if ends_at <= now {
+                Some(Ended::Time)
+            } else if left == 1 {
+                None
+            } else if bytes > retention.size_bytes {
+                Some(Ended::Size)
+            } else if left > retention.messages {
+                Some(Ended::Number)
+            } else {
+                None
+            };
+            let Some(why) = why.filter(|_| over.len() < most) else {
                 return (over, Some(ends_at));
-            }
-            over.push(id);
+            };
+            over.push((id, why));
             (bytes, left) = (bytes.saturating_sub(entry.size_bytes), left - 1);
         }
         (over, None)
@@ -93,39 +105,44 @@ pub(super) async fn retire(
     orders: &mpsc::Sender<Command>,
     now: Timestamp,
     capture: &config::Capture,
-) -> Result<(usize, Option<Timestamp>), StoreError> {
+) -> Result<(Vec<(MessageId, Ended)>, Option<Timestamp>), StoreError> {
     let messages = (shared.settings.messages / PARTS).max(1);
     let retention = Retention { keep: capture.keep, size_bytes: capture.size_bytes, messages };
-    let mut dropped = 0;
+    let mut dropped = Vec::new();
     loop {
         let (over, next) = take(&mut shared.index(), now, retention);
         if over.is_empty() {
             return Ok((dropped, next));
         }
         // If a tombstone cannot be written, its message stays captured.
-        let hold = |(id, ticket)| Hold::new(Arc::clone(shared), id, ticket, Turn::Captured);
+        let hold = |Over { id, ticket, why }| {
+            (Hold::new(Arc::clone(shared), id, ticket, Turn::Captured), why)
+        };
         let holds: Vec<_> = over.into_iter().map(hold).collect();
         let mut answers = Vec::with_capacity(holds.len());
-        for hold in &holds {
+        for (hold, why) in &holds {
             let (answer, answered) = oneshot::channel();
             let order = Order::new(hold.id(), What::Tombstone { answer }, Vec::new());
             orders.send(Command::Write(order)).await.map_err(|_| StoreError::Closed)?;
-            answers.push(answered);
+            answers.push((hold.id(), *why, answered));
         }
-        for answer in answers {
+        for (id, why, answer) in answers {
             answer.await.map_err(|_| StoreError::Closed)??;
-            dropped += 1;
+            dropped.push((id, why));
         }
     }
 }
 
+/// A message that is over, its turn taken.
+struct Over {
+    id: MessageId,
+    ticket: Ticket,
+    why: Ended,
+}
+
 /// Takes the turns of messages that are over.
-fn take(
-    index: &mut Index,
-    now: Timestamp,
-    retention: Retention,
-) -> (Vec<(MessageId, Ticket)>, Option<Timestamp>) {
+fn take(index: &mut Index, now: Timestamp, retention: Retention) -> (Vec<Over>, Option<Timestamp>) {
     let (over, next) = index.captured.over(&index.entries, now, retention, TOGETHER);
-    let over = over.into_iter().map(|id| (id, index.take(id))).collect();
-    (over, next)
+    let take = |(id, why)| Over { id, ticket: index.take(id), why };
+    (over.into_iter().map(take).collect(), next)
 }

@@ -80,6 +80,7 @@ use tokio::sync::mpsc;
 
 use crate::config;
 use crate::event::Event;
+use crate::history::Ended;
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::Outcome;
@@ -286,9 +287,10 @@ impl Spool {
     }
 
     /// Drops captured messages whose retention has ended at `now`, oldest first: those accepted `keep`
-    /// ago, those beyond its size, and beyond a quarter of all messages that are kept at a time.
+    /// ago, those beyond its size, and beyond a quarter of all messages that are kept at a time. The newest
+    /// goes by its time alone.
     ///
-    /// Returns how many those were, and when the next one's time is over; none: there is none.
+    /// Returns which those were and why, and when the next one's time is over; none: there is none.
     ///
     /// # Errors
     ///
@@ -297,7 +299,7 @@ impl Spool {
         &self,
         now: Timestamp,
         retention: &config::Capture,
-    ) -> Result<(usize, Option<Timestamp>), StoreError> {
+    ) -> Result<(Vec<(MessageId, Ended)>, Option<Timestamp>), StoreError> {
         captured::retire(&self.shared, &self.orders, now, retention).await
     }
 

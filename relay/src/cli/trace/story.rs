@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cli::print;
-use crate::history::{Act, Became, Came, Fact, Line, Told};
+use crate::history::{Act, Became, Came, Ended, Fact, Line, Told};
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::smtp::address::Address;
@@ -75,6 +75,7 @@ fn moments(line: &Line) -> Vec<Moment> {
         }
         Fact::Operated { act, uid } => now(operated(*act, *uid)),
         Fact::Read { uid } => now(format!("its text was read by uid {uid}")),
+        Fact::CaptureEnded { why } => now(format!("captured, and dropped now: {}", ended(*why))),
         Fact::Missed { lines } => {
             now(format!("(before this {lines} lines about this or other messages found no room)"))
         }
@@ -124,6 +125,14 @@ fn result(told: &Told) -> String {
         (next_hop, route) => format!(" by {next_hop} on route {route}"),
     };
     format!("{} {became}{by}{again}: {reply}", addresses(recipients))
+}
+
+const fn ended(why: Ended) -> &'static str {
+    match why {
+        Ended::Time => "its time was over ([capture] keep)",
+        Ended::Size => "it was the oldest, and all took more than [capture] size",
+        Ended::Number => "it was the oldest, and all were more than a quarter of spool.messages",
+    }
 }
 
 fn operated(act: Act, uid: u32) -> String {

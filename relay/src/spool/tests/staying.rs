@@ -1,6 +1,7 @@
 //! Messages that stay for a while: held by operators, before their time, behind more urgent ones.
 
 use super::*;
+use crate::history::Ended;
 use crate::mail::envelope::Terms;
 use crate::spool::simulated::{Simulated, Weather};
 
@@ -223,16 +224,17 @@ async fn a_message_that_is_captured_for_some_is_sent_to_the_others_first() {
 async fn captured_messages_go_when_their_time_their_size_or_their_number_is_over_oldest_first() {
     const HOUR: Duration = Duration::from_secs(3600);
     let rows = [
-        ("all stay", 0, HOUR, 1000, 1000, 3),
-        ("one second before the end", 3598, HOUR, 1000, 1000, 3),
-        ("at the end", 3601, HOUR, 1000, 1000, 0),
-        ("ten octets each fit", 0, HOUR, 30, 1000, 3),
-        ("one octet less", 0, HOUR, 29, 1000, 2),
-        ("room for none", 0, HOUR, 9, 1000, 0),
-        ("a quarter of eight", 0, HOUR, 1000, 8, 2),
-        ("a quarter of one is one", 0, HOUR, 1000, 1, 1),
+        ("all stay", 0, HOUR, 1000, 1000, 3, Ended::Time),
+        ("one second before the end", 3598, HOUR, 1000, 1000, 3, Ended::Time),
+        ("at the end", 3601, HOUR, 1000, 1000, 0, Ended::Time),
+        ("ten octets each fit", 0, HOUR, 30, 1000, 3, Ended::Size),
+        ("one octet less", 0, HOUR, 29, 1000, 2, Ended::Size),
+        ("the newest stays, larger than all may be", 0, HOUR, 9, 1000, 1, Ended::Size),
+        ("the newest goes with its time", 3601, HOUR, 9, 1000, 0, Ended::Time),
+        ("a quarter of eight", 0, HOUR, 1000, 8, 2, Ended::Number),
+        ("a quarter of one is one", 0, HOUR, 1000, 1, 1, Ended::Number),
     ];
-    for (row, seconds, keep, size_bytes, messages, left) in rows {
+    for (row, seconds, keep, size_bytes, messages, left, why) in rows {
         let home = Home::new();
         let spool = home.open();
         let waiting = put(&spool, b"0123456789").await;
@@ -247,7 +249,8 @@ async fn captured_messages_go_when_their_time_their_size_or_their_number_is_over
         let now = Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
         let (dropped, next) =
             spool.retire(now, &config::Capture { keep, size_bytes }).await.unwrap();
-        assert_eq!((dropped, next.is_some()), (3 - left, left > 0), "{row}");
+        let expected: Vec<_> = ids[..3 - left].iter().map(|id| (*id, why)).collect();
+        assert_eq!((dropped, next.is_some()), (expected, left > 0), "{row}");
         let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
         let listed: Vec<_> = page.messages.iter().map(|summary| summary.id).collect();
         ids.insert(3 - left, waiting);
