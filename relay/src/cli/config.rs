@@ -1,5 +1,7 @@
 //! `sallyport config check`.
 
+mod files;
+
 use std::path::Path;
 
 use anyhow::bail;
@@ -8,7 +10,7 @@ use super::print;
 use crate::appliance::load::load;
 use crate::net::signing::Keys;
 
-/// `sallyport config check FILE`: names every problem of a file.
+/// `sallyport config check FILE`: names every problem of a file, and the files that the relay reads.
 ///
 /// # Errors
 ///
@@ -21,6 +23,9 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
         bail!("{}", problems.join("\n"));
     }
     print::say(format!("{}: good", file.display()));
+    for line in files::lines(&config) {
+        print::say(line);
+    }
     Ok(())
 }
 
