@@ -166,7 +166,7 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
+    /// [`StoreError::Damaged`]: the message is set aside when its claim ends, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(front) = self.front.take() {
@@ -207,24 +207,31 @@ impl Hold {
     pub(super) const fn id(&self) -> MessageId {
         self.id
     }
+
+    /// Returns the turn that the message gets if nothing came of this one.
+    fn next(&self) -> Turn {
+        match self.before {
+            Turn::Due(_) | Turn::Claimed | Turn::Spoiled => {
+                let now = Timestamp::now();
+                Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
+            }
+            before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+        }
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut index = self.shared.index();
-        // Settled, set aside or gone: then the turn is somebody else's.
-        if index.entries.get(&self.id).is_some_and(|entry| entry.turn == Turn::Claimed) {
-            let turn = match self.before {
-                Turn::Due(_) | Turn::Claimed => {
-                    let now = Timestamp::now();
-                    Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
-                }
-                before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
-            };
-            index.turn(self.id, turn);
-            drop(index);
-            self.shared.due.notify_one();
-        }
+        let turn = match index.entries.get(&self.id).map(|entry| entry.turn) {
+            Some(Turn::Claimed) => self.next(),
+            Some(Turn::Spoiled) => Turn::Damaged,
+            // Settled or gone: then the turn is somebody else's.
+            Some(Turn::Due(_) | Turn::Damaged | Turn::Held(_) | Turn::Captured) | None => return,
+        };
+        index.turn(self.id, turn);
+        drop(index);
+        self.shared.due.notify_one();
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Turn {
     Due(Timestamp),
     /// A [`Claim`](super::Claim) has it.
     Claimed,
+    /// A claim has it that found a part which fails its check: it is set aside when the claim ends.
+    Spoiled,
     /// A part of it failed its check: it stays where it is until somebody decides.
     Damaged,
     /// An operator holds it; released, it is due then.
@@ -41,6 +43,23 @@ impl Turn {
             Stay::Waiting => Self::Due(due_at),
             Stay::Held => Self::Held(due_at),
             Stay::Captured => Self::Captured,
+        }
+    }
+
+    /// Returns whose turn it is with a message that had this one when an attempt was written down
+    /// and would be given `next`. An attempt mends nothing: what was set aside on the way stays so.
+    pub const fn settled(self, next: Self) -> Self {
+        match self {
+            Self::Spoiled | Self::Damaged => Self::Damaged,
+            Self::Due(_) | Self::Claimed | Self::Held(_) | Self::Captured => next,
+        }
+    }
+
+    /// Returns whose turn it is with a message that had this one when a part of it failed its check.
+    pub const fn spoiled(self) -> Self {
+        match self {
+            Self::Claimed | Self::Spoiled => Self::Spoiled,
+            Self::Due(_) | Self::Damaged | Self::Held(_) | Self::Captured => Self::Damaged,
         }
     }
 }
@@ -314,7 +333,7 @@ impl Index {
         match turn {
             Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
             Turn::Claimed => {}
-            Turn::Damaged => self.damaged += 1,
+            Turn::Damaged | Turn::Spoiled => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
             // It takes of no login's share: what is captured makes room by itself.
             Turn::Captured => return self.captured.add(id, job.size_bytes),
@@ -327,7 +346,7 @@ impl Index {
         match turn {
             Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
             Turn::Claimed => {}
-            Turn::Damaged => self.damaged -= 1,
+            Turn::Damaged | Turn::Spoiled => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,
             Turn::Captured => return self.captured.remove(id, job.size_bytes),
         }

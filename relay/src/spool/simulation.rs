@@ -264,7 +264,10 @@ pub(super) fn stay(turn: index::Turn) -> Stay {
     match turn {
         index::Turn::Held(_) => Stay::Held,
         index::Turn::Captured => Stay::Captured,
-        index::Turn::Due(_) | index::Turn::Claimed | index::Turn::Damaged => Stay::Waiting,
+        index::Turn::Due(_)
+        | index::Turn::Claimed
+        | index::Turn::Spoiled
+        | index::Turn::Damaged => Stay::Waiting,
     }
 }
 
