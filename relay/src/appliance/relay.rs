@@ -41,6 +41,8 @@ use crate::spool::Spool;
 
 /// How long running transactions may take when the process is told to end.
 const DRAIN: Duration = Duration::from_secs(25);
+// Deliveries end before that, or what came of them would be lost.
+const _: () = assert!(outbound::DRAIN.as_secs() < DRAIN.as_secs());
 
 /// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
 /// control connections.

@@ -31,9 +31,10 @@ use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
 
-/// How long messages under way may take to be settled when the relay stops. What is cut off then
-/// is tried again after the start, and may arrive twice.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long messages under way may take to be settled when the relay stops: less than the relay itself
+/// waits, so that what came of them is still written. What is cut off then is tried again after the start,
+/// and may arrive twice.
+pub const DRAIN: Duration = Duration::from_secs(20);
 /// How often idle connections are looked at.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -77,7 +78,7 @@ struct Loads {
 }
 
 /// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender
-/// is gone; then lets what is under way come to its end, for at most 30 s.
+/// is gone; then lets what is under way come to its end, for at most 20 s.
 ///
 /// Dropping the future is safe too: claims that are not settled become due again.
 pub async fn run(

@@ -76,6 +76,24 @@ pub(super) fn reopen(disk: &Simulated) -> Outcome {
 }
 
 #[test]
+fn what_was_asked_for_before_the_spool_closes_is_written() {
+    let mut model = Model::new(Simulated::new(4));
+    let order = model.put(10, &mut Dice(4)).unwrap();
+    model.run(vec![order]);
+    // One more than the writer takes at a time: the outcome comes last.
+    let (orders, commands) = mpsc::channel(2 * order::QUEUE);
+    for _ in 0..order::QUEUE {
+        orders.try_send(Command::Look).unwrap();
+    }
+    let (outcome, _waiting) = model.settle(MessageId(1), None);
+    orders.try_send(Command::Write(outcome)).unwrap();
+    model.committer.shared.is_closing.store(true, Ordering::Release);
+    let Model { committer, disk, .. } = model;
+    committer.run(commands);
+    assert!(reopen(&disk).sound.is_empty(), "it was delivered");
+}
+
+#[test]
 fn a_log_cut_off_anywhere_holds_what_was_flushed_before_and_nothing_half() {
     let (model, promises) = scenario();
     let last = model.committer.active.as_ref().unwrap().id;
