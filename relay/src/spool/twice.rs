@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use tokio::sync::oneshot;
+
+use super::order::{Order, What};
 use super::samples::envelope;
+use super::simulated::{Dice, Simulated};
+use super::simulation::{Model, start};
 use super::*;
 use crate::mail::fingerprint::{Arguments, Fingerprint, Text};
 
@@ -96,6 +101,33 @@ async fn an_end_in_order_keeps_what_is_confirmed_and_what_is_not() {
     let spool = open(&path);
     for round in 0..3 {
         assert!(submit(&spool, format!("told {round}").as_bytes()).await.is_ok());
+    }
+}
+
+#[test]
+fn what_was_confirmed_is_known_however_the_log_ends() {
+    type End = fn(&mut Model);
+    let rows: [(&str, End); 3] = [
+        ("behind a message", |_| {}),
+        ("behind a part of a draft", |model| {
+            let (answer, _answered) = oneshot::channel();
+            let part = What::Part { number: 0, answer };
+            model.commit(vec![Order::new(MessageId(99), part, vec![b'x'; 100])]);
+        }),
+        ("with a segment that is full", |model| model.committer.seal()),
+    ];
+    for (row, end) in rows {
+        let mut model = Model::new(Simulated::new(2));
+        let orders = [10, 20].map(|length| model.put(length, &mut Dice(2)).unwrap());
+        model.run(orders.into());
+        model.committer.shared.repeats().forget(MessageId(1));
+        end(&mut model);
+        model.committer.shared.repeats().forget(MessageId(2));
+        model.committer.mark();
+        let (committer, events) = start(&model.disk);
+        assert!(committer.shared.repeats().is_empty(), "{row}");
+        assert_eq!(committer.shared.index().entries.len(), 2, "{row}");
+        assert_eq!(*events.lock().unwrap(), [], "{row}");
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Committer {
     pub next: SegmentId,
     /// The segment written to last, and up to where it was flushed.
     pub before: (SegmentId, u32),
+    /// How many submissions were forgotten when their list was written last.
+    pub listed: u64,
     /// Records that are not written yet.
     pub buffer: Vec<u8>,
     /// Messages that must not come back and whose tombstones are not on disk yet.
@@ -65,6 +67,7 @@ impl Committer {
             active: None,
             next,
             before,
+            listed: 0,
             buffer: Vec::new(),
             burials: VecDeque::new(),
             hurried: Vec::new(),
