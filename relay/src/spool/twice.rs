@@ -153,6 +153,44 @@ async fn a_crash_hides_that_a_message_was_confirmed() {
     assert!(second > first);
 }
 
+/// Changes an octet of the log's first file in the middle of `text`.
+fn damage(folder: &Path, text: &[u8]) {
+    let file = folder.join("00000001.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let place = bytes.windows(text.len()).position(|octets| octets == text).unwrap();
+    bytes[place + text.len() / 2] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_is_damaged_is_no_first_of_a_repeat() {
+    for is_closed in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("spool");
+        let open = || {
+            let config = config::Spool { path: path.clone(), reserve_bytes: 0, messages: 1000 };
+            Spool::open(&config, |_| {}).unwrap()
+        };
+        let mut spool = open();
+        let first = submit(&spool, b"the first text").await.unwrap();
+        if is_closed {
+            // Its list is written at the end.
+            drop(spool);
+            damage(&path, b"the first text");
+            spool = open();
+        } else {
+            damage(&path, b"the first text");
+        }
+        let other = submit(&spool, b"other").await.unwrap();
+        let claim = spool.claim().await;
+        assert_eq!((claim.id(), spool.status().unwrap().damaged), (other, 1));
+        let second = submit(&spool, b"the first text").await.unwrap();
+        assert!(second > first, "closed: {is_closed}");
+        spool.remove(first).await.unwrap();
+        assert_eq!(submit(&spool, b"the first text").await, Err(StoreError::Repeat(second)));
+    }
+}
+
 #[tokio::test]
 async fn a_report_of_the_relay_is_never_a_repeat() {
     let home = tempfile::tempdir().unwrap();
