@@ -244,11 +244,6 @@ impl Spool {
         queue::retry(&self.shared, id)
     }
 
-    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
-    pub fn retry_all(&self) -> usize {
-        listing::retry_all(&self.shared)
-    }
-
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.
     /// One that is held already stays so.
     ///

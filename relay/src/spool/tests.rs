@@ -168,7 +168,7 @@ async fn outcomes_survive_a_restart_and_only_open_recipients_are_left() {
     let due_in = details.summary.due_at.unwrap().duration_since(Timestamp::now()).as_secs();
     assert!((890..=900).contains(&due_in), "{due_in}");
     assert!(claim_now(&spool).await.is_none());
-    assert_eq!(spool.retry_all(), 1);
+    assert_eq!(spool.retry_all().await, Ok(1));
     let claim = claim_now(&spool).await.unwrap();
     assert_eq!(claim.pending(), &recipients[1..]);
     assert_eq!(claim.attempts(), 1);
