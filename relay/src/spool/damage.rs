@@ -145,6 +145,34 @@ fn every_octet_that_changes_is_named_or_does_no_harm() {
 }
 
 #[test]
+fn a_message_whose_last_state_is_damaged_is_set_aside_and_not_sent_again() {
+    for (row, is_last) in [("the last state", true), ("a state before it", false)] {
+        let mut model = Model::new(Simulated::new(6));
+        let order = model.put(10, &mut Dice(6)).unwrap();
+        model.run(vec![order]);
+        for stay in [Stay::Waiting, Stay::Held] {
+            let order = model.settle(MessageId(1), Some(stay));
+            model.run(vec![order]);
+        }
+        model.committer.mark();
+        let name = SegmentId(1).file_name();
+        let mut bytes = model.disk.seen(&name);
+        let mut states = bytes.windows(40).map(|octets| octets == [b'x'; 40]);
+        let place = if is_last { states.rposition(|is| is) } else { states.position(|is| is) };
+        bytes[place.unwrap()] ^= 1;
+        model.disk.overwrite(&name, &bytes);
+        let after = reopen(&model.disk);
+        assert!(after.is_named, "{row}");
+        let expected = if is_last { BTreeMap::new() } else { model.promised.clone() };
+        assert!(after.sound == expected, "{row}");
+        let disk: Arc<dyn Disk> = Arc::new(model.disk.clone());
+        let mended = mend::mend_on(&disk, simulation::SETTINGS).unwrap();
+        assert_eq!(mended.given_up.len(), usize::from(is_last), "{row}: {mended:?}");
+        assert_eq!(mended.after.messages, usize::from(!is_last), "{row}");
+    }
+}
+
+#[test]
 fn a_record_inside_a_body_is_not_found_when_the_header_before_it_is_damaged() {
     let mut model = Model::new(Simulated::new(3));
     let forged = Header {
