@@ -18,7 +18,7 @@ use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
-/// When a message is due again that was claimed and not settled.
+/// When a message is due again that was claimed and not settled, or some of whose recipients were not asked.
 const UNSETTLED: Duration = Duration::from_secs(60);
 /// The longest wait before the wall clock is looked at again: it may have been set forward.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
@@ -322,9 +322,19 @@ pub(super) async fn settle(
         Fate::Deferred(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
-    // Who was not asked, while others were, waits for room in another way and for nothing else.
-    let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
-    let delay = delays.max().unwrap_or(unasked);
+    let is_unasked = |(to, progress): (&Address, &Progress)| {
+        progress.standing == Standing::Pending
+            && !outcomes.iter().any(|outcome| outcome.recipient == *to)
+    };
+    let mut recipients = claim.envelope.recipients.iter().zip(&claim.progress);
+    // Who was not asked, while others were, waits for room in another way and for nothing else. But those
+    // who wait for a next hop come along, so it is not at once.
+    let delay = match delays.max() {
+        Some(longest) if longest > UNSETTLED && recipients.any(is_unasked) => UNSETTLED,
+        Some(longest) => longest,
+        None if outcomes.is_empty() => UNSETTLED,
+        None => Duration::ZERO,
+    };
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     // To keep a message is no attempt at sending it.
     let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);

@@ -211,8 +211,9 @@ impl Spool {
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
-    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// an outcome. The message is due again after the longest delay of `outcomes`, but in 60 s at most
+    /// if somebody has no outcome; if there is no delay, at once for those without an outcome, or in
+    /// 60 s if nobody has one. When nobody is open it is
     /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors

@@ -80,6 +80,32 @@ async fn the_highest_priority_of_a_login_comes_first_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn who_was_not_asked_does_not_wait_as_long_as_those_who_were() {
+    for (row, first, second, due_in_s) in [
+        ("both were", Some(900), Some(30), 890..=900),
+        ("one was not", Some(900), None, 50..=60),
+        ("one was not, and the other waits for less", Some(30), None, 20..=30),
+        ("nobody was", None, None, 50..=60),
+    ] {
+        let home = Home::new();
+        let spool = home.open();
+        let mut message = envelope("a");
+        message.recipients = ["a@example.net", "b@example.net"].map(|a| a.parse().unwrap()).into();
+        let id = spool.draft(message).unwrap().commit().await.unwrap();
+        let claim = claim_now(&spool).await.unwrap();
+        let asked = claim.pending().iter().zip([first, second]);
+        let outcomes = asked.filter_map(|(to, seconds)| {
+            Some(outcome(to, Fate::Deferred(Duration::from_secs(seconds?))))
+        });
+        let outcomes = outcomes.collect();
+        spool.settle(claim, outcomes).await.unwrap();
+        let due_at = spool.show(id).await.unwrap().summary.due_at.unwrap();
+        let due_in = due_at.duration_since(Timestamp::now()).as_secs();
+        assert!(due_in_s.contains(&due_in), "{row}: {due_in} s");
+    }
+}
+
+#[tokio::test]
 async fn a_hold_keeps_what_was_heard_and_when_the_message_is_due() {
     let home = Home::new();
     let spool = home.open();
