@@ -93,7 +93,7 @@ impl<'a> Mailroom<'a> {
         let (ids, next) = match which {
             Which::Ids(ids) => (ids, None),
             Which::Meant { filter, stretch } => {
-                let found = self.spool.find(meant(act, filter), stretch, CHANGED_MAX).await;
+                let found = self.spool.find(meant(act, *filter), stretch, CHANGED_MAX).await;
                 let found = found.map_err(|error| error.to_string())?;
                 (found.ids, Some(found.next))
             }

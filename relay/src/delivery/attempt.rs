@@ -201,7 +201,7 @@ impl Attempt {
             Stage::Transaction(transaction) => {
                 let step = match self.outgoing {
                     Outgoing::Sent => transaction.answered(answer),
-                    Outgoing::Pending => transaction.answered_early(answer),
+                    Outgoing::Pending => transaction.unended().answered(answer),
                 };
                 self.step(step, now);
             }
@@ -255,7 +255,11 @@ impl Attempt {
         match mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Closed => return,
             Stage::Transaction(transaction) => {
-                if let Step::Over(judged, _) = transaction.broken(words) {
+                let step = match self.outgoing {
+                    Outgoing::Sent => transaction.broken(words),
+                    Outgoing::Pending => transaction.unended().broken(words),
+                };
+                if let Step::Over(judged, _) = step {
                     self.settle(judged);
                 }
             }

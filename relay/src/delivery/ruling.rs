@@ -121,6 +121,8 @@ pub enum Ruling {
     Delivered,
     /// To be tried again on the normal schedule.
     Deferred,
+    /// Not tried: its turn comes later, unless it is over before.
+    Postponed,
     /// Given up.
     Failed,
     /// Untouched: another host of the route may be asked at once, else deferred.

@@ -1,8 +1,9 @@
 //! Whether a client has heard that its message is ours (RFC 5321, section 4.5.1 names the commands;
 //! RFC 2920, section 3.1 lets a client send some of them ahead).
 //!
-//! A command that came after the 250 was said confirms it, QUIT too. The end of the connection does
-//! not, nor does a command that was sent ahead, before there was anything to hear.
+//! A command that came after the 250 was said confirms it, QUIT too, and so does a body that came
+//! after our 354: on the wire that comes after the 250. The end of the connection does not, nor does
+//! a command that was sent ahead, before there was anything to hear.
 
 use crate::mail::message::MessageId;
 
@@ -39,8 +40,9 @@ impl Receipts {
         self.owed = Some((id, self.received));
     }
 
-    /// A whole command was read and `unread` octets are left; returns the message that it confirms.
-    pub(super) fn command(&mut self, unread: usize) -> Option<MessageId> {
+    /// A whole command was read, or octets of a body that our 354 asked for, and `unread` octets are
+    /// left; returns the message that this confirms.
+    pub(super) fn heard(&mut self, unread: usize) -> Option<MessageId> {
         let (id, before) = self.owed?;
         if self.received.saturating_sub(unread as u64) <= before {
             return None;
@@ -80,6 +82,19 @@ mod tests {
                 &[1],
             ),
             (
+                "a body after a group that was read with the message",
+                &[
+                    Receive(30),
+                    Owe(1),
+                    Command(20),
+                    Command(10),
+                    Command(0),
+                    Receive(9),
+                    Command(0),
+                ],
+                &[1],
+            ),
+            (
                 "two messages",
                 &[Owe(1), Receive(6), Command(0), Owe(2), Receive(6), Command(0)],
                 &[1, 2],
@@ -91,7 +106,7 @@ mod tests {
                     Receive(octets) => receipts.receive(*octets),
                     Sent => receipts.set_ahead(Ahead::Something),
                     Owe(id) => receipts.owe(MessageId(*id)),
-                    Command(unread) => found.extend(receipts.command(*unread).map(|id| id.0)),
+                    Command(unread) => found.extend(receipts.heard(*unread).map(|id| id.0)),
                 }
             }
             assert_eq!(found, confirmed, "{row}");

@@ -13,7 +13,7 @@ use crate::mail::outcome::{Fate, Outcome};
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
-use crate::spool::index::Turn;
+use crate::spool::index::{Ticket, Turn};
 use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
@@ -194,13 +194,19 @@ impl BodyReader {
 pub(super) struct Hold {
     shared: Arc<Shared>,
     id: MessageId,
+    ticket: Ticket,
     before: Turn,
 }
 
 impl Hold {
-    /// Takes over the turn of a message that is [`Turn::Claimed`] already, and was `before`.
-    pub(super) const fn new(shared: Arc<Shared>, id: MessageId, before: Turn) -> Self {
-        Self { shared, id, before }
+    /// Takes over the turn of a message that was taken with `ticket`, and was `before`.
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        id: MessageId,
+        ticket: Ticket,
+        before: Turn,
+    ) -> Self {
+        Self { shared, id, ticket, before }
     }
 
     /// Returns the message's id.
@@ -211,11 +217,12 @@ impl Hold {
     /// Returns the turn that the message gets if nothing came of this one.
     fn next(&self) -> Turn {
         match self.before {
-            Turn::Due(_) | Turn::Claimed | Turn::Spoiled => {
-                let now = Timestamp::now();
+            Turn::Claimed(_) | Turn::Spoiled(_) => {
+                let now = self.shared.now();
                 Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
             }
-            before @ (Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+            // Whoever had it was no attempt: it waits as before.
+            before @ (Turn::Due(_) | Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
         }
     }
 }
@@ -224,10 +231,18 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let mut index = self.shared.index();
         let turn = match index.entries.get(&self.id).map(|entry| entry.turn) {
-            Some(Turn::Claimed) => self.next(),
-            Some(Turn::Spoiled) => Turn::Damaged,
-            // Settled or gone: then the turn is somebody else's.
-            Some(Turn::Due(_) | Turn::Damaged | Turn::Held(_) | Turn::Captured) | None => return,
+            Some(Turn::Claimed(ticket)) if ticket == self.ticket => self.next(),
+            Some(Turn::Spoiled(ticket)) if ticket == self.ticket => Turn::Damaged,
+            // Settled or gone: then the turn is somebody else's, and perhaps taken again.
+            Some(
+                Turn::Claimed(_)
+                | Turn::Spoiled(_)
+                | Turn::Due(_)
+                | Turn::Damaged
+                | Turn::Held(_)
+                | Turn::Captured,
+            )
+            | None => return,
         };
         index.turn(self.id, turn);
         drop(index);
@@ -238,10 +253,11 @@ impl Drop for Hold {
 /// Waits for the message whose turn is next, of the ways that have room, and reads its envelope.
 pub(super) async fn next(shared: &Arc<Shared>, has_room: impl Fn(Way) -> bool) -> Claim {
     loop {
-        let now = Timestamp::now();
+        let now = shared.now();
         match shared.take_due(now, &has_room) {
-            Next::Message(id) => {
-                let hold = Hold::new(Arc::clone(shared), id, Turn::Claimed);
+            Next::Message(id, ticket) => {
+                let before = Turn::Claimed(ticket);
+                let hold = Hold::new(Arc::clone(shared), id, ticket, before);
                 match load(hold).await {
                     Ok(claim) => return claim,
                     Err(StoreError::Damaged(problem)) => shared.set_aside(id, problem),
@@ -311,7 +327,7 @@ pub(super) async fn settle(
     mut claim: Claim,
     outcomes: &[Outcome],
 ) -> Result<(), StoreError> {
-    let now = Timestamp::now();
+    let now = claim.hold.shared.now();
     content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
     let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
     let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));
@@ -319,7 +335,7 @@ pub(super) async fn settle(
     let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
     let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
-        Fate::Deferred(delay) => Some(delay),
+        Fate::Deferred(delay) | Fate::Postponed(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     let is_unasked = |(to, progress): (&Address, &Progress)| {
@@ -336,8 +352,11 @@ pub(super) async fn settle(
         None => Duration::ZERO,
     };
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    // To keep a message is no attempt at sending it.
-    let is_attempt = outcomes.iter().any(|outcome| outcome.fate != Fate::Captured);
+    // To keep a message, or to have it wait for its turn, is no attempt at sending it.
+    let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
+        Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
+        Fate::Postponed(_) | Fate::Captured => false,
+    });
     let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {

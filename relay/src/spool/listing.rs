@@ -55,8 +55,8 @@ pub struct Filter {
     pub accepted_since: Option<Timestamp>,
     /// Where they stand: one of these; if there are none, anywhere.
     pub places: Vec<Place>,
-    /// Without those that were never tried and are due after this: their clients wish them to leave later
-    /// (RFC 4865), or they come within a minute.
+    /// Without those of which nothing was written down since and that are due after this: their clients
+    /// wish them to leave later (RFC 4865), or they come within a minute.
     pub tried_or_due_by: Option<Timestamp>,
 }
 
@@ -100,7 +100,7 @@ impl Filter {
     fn may_admit(&self, entry: &Entry) -> bool {
         let login = self.login.as_deref();
         let (place, due_at) = Place::of(entry.turn);
-        let is_early = |by| entry.attempts == 0 && due_at.is_some_and(|due_at| due_at > by);
+        let is_early = |by| entry.state.is_none() && due_at.is_some_and(|due_at| due_at > by);
         !self.tried_or_due_by.is_some_and(is_early)
             && self.accepted_before.is_none_or(|before| entry.accepted_at < before)
             && self.accepted_since.is_none_or(|since| entry.accepted_at >= since)
@@ -170,8 +170,8 @@ impl Spool {
         self.look(move |shared| find(shared, &filter, stretch, limit)).await
     }
 
-    /// Makes all messages due now that wait, but for those that were never tried and are not due yet: their
-    /// clients wish them to leave later. Returns how many.
+    /// Makes all messages due now that wait, but for those that nobody looked at yet: their clients wish
+    /// them to leave later. Returns how many.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ fn find(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Fin
 
 /// Makes messages due now that wait; returns how many. Those whose time has not come yet stay as they are.
 fn retry_all(shared: &Shared) -> usize {
-    let (places, now) = (vec![Place::Waiting], Timestamp::now());
+    let (places, now) = (vec![Place::Waiting], shared.now());
     let filter = Filter { places, tried_or_due_by: Some(now), ..Filter::default() };
     let (mut stretch, mut count) = (Stretch::default(), 0);
     loop {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -29,8 +30,13 @@ use crate::spool::{PART, SEGMENT, StoreError, prepared};
 /// shortest records.
 const STEPS: usize = 100_000;
 /// The settings of a spool that takes no submissions.
-const SETTINGS: Settings =
-    Settings { reserve_bytes: 0, messages: 0, segment_bytes: SEGMENT, part_bytes: PART };
+const SETTINGS: Settings = Settings {
+    reserve_bytes: 0,
+    messages: 0,
+    segment_bytes: SEGMENT,
+    part_bytes: PART,
+    clock: Timestamp::now,
+};
 
 /// What mending came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! turn     whose turn it is with a message
 //! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches and flushes
@@ -49,6 +50,7 @@ mod repeats;
 mod segment;
 mod share;
 mod shared;
+mod turn;
 mod turnover;
 mod writer;
 
@@ -59,13 +61,15 @@ mod mended;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod twice;
+#[cfg(test)]
+pub(crate) mod unmanned;
 
 use std::io;
 use std::sync::Arc;
@@ -136,6 +140,7 @@ impl Spool {
             messages: config.messages,
             segment_bytes: SEGMENT,
             part_bytes: PART,
+            clock: Timestamp::now,
         };
         Self::open_on(Arc::new(folder), settings, report)
     }
@@ -224,6 +229,13 @@ impl Spool {
     /// [`StoreError::Closed`], [`StoreError::Gone`].
     pub async fn settle(&self, claim: Claim, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         claim::settle(&self.orders, claim, &outcomes).await
+    }
+
+    /// Tells whether the writer is at work; it ends before the spool only by a fault of ours. Without it
+    /// nothing is committed or settled any more.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.orders.is_closed()
     }
 
     /// Shows everything about a message but its body.
@@ -338,7 +350,7 @@ fn prepared(
     found: Recovered,
     report: impl Fn(Event) + Send + Sync + 'static,
 ) -> Committer {
-    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+    let now = u64::try_from((settings.clock)().as_microsecond()).unwrap_or(0);
     let last_id = found.last_id.max(now);
     let shared = Arc::new(Shared::new(disk, settings, found.index, last_id, report));
     *shared.repeats() = found.repeats;

@@ -197,6 +197,17 @@ async fn a_waiting_claim_is_woken_by_a_commit_and_by_the_time() {
 }
 
 #[tokio::test]
+async fn the_end_of_the_writer_is_noticed() {
+    let home = Home::new();
+    let spool = home.open();
+    assert!(spool.is_written());
+    spool.shared.is_closing.store(true, Ordering::Release);
+    spool.orders.send(Command::Look).await.unwrap();
+    spool.orders.closed().await;
+    assert!(!spool.is_written());
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_submissions_and_takes_reports() {
     let home = Home::new();
     let spool = home.open();

@@ -9,11 +9,10 @@ use driven::{Driven, parcel, ready, terms};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroizing;
 
 use super::{End, Fresh, Instant};
 use crate::config::RouteTls;
-use crate::delivery::login::{Credentials, Proof};
+use crate::delivery::login::{Credentials, Proof, Secret};
 use crate::mail::envelope::Body;
 
 /// An instant to start from; only differences matter.
@@ -175,7 +174,7 @@ fn scram_is_spoken_and_a_next_hop_that_does_not_prove_itself_is_not_used() {
                  s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
     let begin = || {
         let mut terms = terms(RouteTls::Implicit, Some("user"));
-        let proof = Proof::Password(Zeroizing::new(b"pencil".to_vec()));
+        let proof = Proof::Password(Secret::new(b"pencil".to_vec()));
         terms.credentials = terms.credentials.map(|user| Credentials { proof, ..user });
         let mut driven = Driven::new(terms);
         // The example of RFC 7677, section 3.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mail::envelope::Terms;
+use crate::spool::simulated::{Simulated, Weather};
 
 async fn stands_held(spool: &Spool, id: MessageId) {
     assert!(claim_now(spool).await.is_none());
@@ -57,6 +58,52 @@ async fn a_message_is_not_claimed_before_its_time_also_after_a_restart_unless_an
     assert!((0..=1_000_000).contains(&late_us), "{late_us} microseconds after its time");
     spool.retry(id).unwrap();
     assert_eq!(claim_now(&spool).await.unwrap().id(), id);
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_be_held_is_due_as_before() {
+    let disk = Simulated::new(1);
+    let (spool, hand) = Spool::unmanned(&disk, Timestamp::now, |_| {}).unwrap();
+    let until = Timestamp::now() + jiff::SignedDuration::from_secs(3600);
+    let terms = Terms { hold_until: Some(until), ..Terms::default() };
+    let tried = async {
+        let draft = spool.draft(Envelope { terms, ..envelope("a") }).unwrap();
+        let id = draft.commit().await.unwrap();
+        disk.set_weather(Weather::Failing(1));
+        assert!(matches!(spool.hold(id).await, Err(StoreError::Failed(_))));
+        disk.set_weather(Weather::Fair);
+        spool.show(id).await.unwrap().summary
+    };
+    let summary = tokio::select! {
+        () = hand.work(|| Duration::ZERO) => panic!("the power is on"),
+        summary = tried => summary,
+    };
+    assert_eq!((summary.place, summary.due_at), (Place::Waiting, Some(until)));
+}
+
+#[tokio::test]
+async fn whoever_is_late_to_let_go_takes_the_turn_from_nobody() {
+    let disk = Simulated::new(1);
+    let (spool, hand) = Spool::unmanned(&disk, Timestamp::now, |_| {}).unwrap();
+    let tried = async {
+        let id = put(&spool, b"x\r\n").await;
+        spool.hold(id).await.unwrap();
+        let mut release = Box::pin(spool.release(id));
+        // Released, and claimed before the operator hears of it.
+        let claim = tokio::select! {
+            biased;
+            claim = spool.claim() => claim,
+            _ = &mut release => panic!("it is claimed first"),
+        };
+        release.await.unwrap();
+        assert_eq!(spool.hold(id).await, Err(StoreError::Claimed));
+        claim
+    };
+    let claim = tokio::select! {
+        () = hand.work(|| Duration::ZERO) => panic!("the power is on"),
+        claim = tried => claim,
+    };
+    assert_eq!(claim.attempts(), 0);
 }
 
 #[tokio::test]

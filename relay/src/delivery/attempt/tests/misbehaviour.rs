@@ -190,6 +190,40 @@ fn an_answer_before_the_dot_has_left_us_never_counts_as_delivered() {
 }
 
 #[test]
+fn a_message_whose_end_has_not_left_us_goes_elsewhere_when_the_connection_is_lost() {
+    type Fault = fn(&mut Driven);
+    let faults: [(&str, Fault); 2] = [
+        ("lost", |driven| driven.attempt.lost("connection reset")),
+        ("silent", |driven| driven.attempt.expire(driven.attempt.deadline())),
+    ];
+    let ends: [(&str, Fault); 3] = [
+        ("in mid-body", |_| {}),
+        ("the end read from the spool", |driven| driven.attempt.body_end(driven.now)),
+        ("the end in the driver's hand", |driven| {
+            driven.attempt.body_end(driven.now);
+            while driven.attempt.next_action().is_some() {}
+        }),
+    ];
+    for (keywords, go) in [("PIPELINING", "354 go\r\n"), ("PIPELINING,CHUNKING", "")] {
+        for ((fault, fail), (end, reach)) in
+            faults.iter().flat_map(|fault| ends.iter().map(move |end| (fault, end)))
+        {
+            let row = format!("{keywords}: {fault}, {end}");
+            let mut driven = ready(keywords);
+            driven.begin(Parcel { size_bytes: 3, ..parcel("a", Body::SevenBit) });
+            driven.hop("250 a\r\n250 b\r\n").hop(go);
+            driven.attempt.body(b"x\r\n", driven.now);
+            driven.obey();
+            reach(&mut driven);
+            fail(&mut driven);
+            driven.obey();
+            assert_eq!(driven.rulings(), "e", "{row}");
+            assert!(matches!(driven.end, Some(End::Unfit(_))), "{row}");
+        }
+    }
+}
+
+#[test]
 fn every_stage_has_its_deadline() {
     let mut driven = ready("PIPELINING");
     let left = |driven: &Driven| driven.attempt.deadline() - driven.now;
