@@ -201,7 +201,8 @@ impl Connection {
         loop {
             let action = match self.outgoing {
                 Outgoing::Nothing => self.attempt.next_action(),
-                Outgoing::Octets { .. } | Outgoing::Unflushed => None,
+                // After a failure the rest of a body would be read for nobody.
+                Outgoing::Octets { .. } | Outgoing::Unflushed | Outgoing::Failed => None,
             };
             match action {
                 Some(Action::Ready) => return Turn::Ready,
@@ -297,8 +298,7 @@ impl Connection {
             }
             Ok(Ok(Moved::Read(0))) => self.lost("the next hop closed the connection"),
             Ok(Ok(Moved::Read(count))) => self.attempt.receive(&octets[..count], now),
-            // What the next hop said before it closed may still be there to read.
-            Ok(Ok(Moved::Wrote(_)) | Err((Direction::Out, _))) => self.outgoing = Outgoing::Nothing,
+            Ok(Ok(Moved::Wrote(_)) | Err((Direction::Out, _))) => self.outgoing = Outgoing::Failed,
             Ok(Err((Direction::In, problem))) => self.lost(&problem.to_string()),
         }
         if self.attempt.is_over() {

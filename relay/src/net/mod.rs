@@ -12,6 +12,8 @@ pub mod routes;
 mod stamp;
 pub mod tls_client;
 mod way;
+#[cfg(test)]
+mod world;
 pub mod inbound;
 pub mod login;
 pub mod sessions;

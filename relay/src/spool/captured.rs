@@ -11,7 +11,7 @@ use crate::config;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::claim::Hold;
-use crate::spool::index::{Entry, Index, Turn};
+use crate::spool::index::{Entry, Index, Ticket, Turn};
 use crate::spool::order::{Command, Order, What};
 use crate::spool::shared::Shared;
 
@@ -103,7 +103,7 @@ pub(super) async fn retire(
             return Ok((dropped, next));
         }
         // If a tombstone cannot be written, its message stays captured.
-        let hold = |id| Hold::new(Arc::clone(shared), id, Turn::Captured);
+        let hold = |(id, ticket)| Hold::new(Arc::clone(shared), id, ticket, Turn::Captured);
         let holds: Vec<_> = over.into_iter().map(hold).collect();
         let mut answers = Vec::with_capacity(holds.len());
         for hold in &holds {
@@ -124,10 +124,8 @@ fn take(
     index: &mut Index,
     now: Timestamp,
     retention: Retention,
-) -> (Vec<MessageId>, Option<Timestamp>) {
+) -> (Vec<(MessageId, Ticket)>, Option<Timestamp>) {
     let (over, next) = index.captured.over(&index.entries, now, retention, TOGETHER);
-    for id in &over {
-        index.turn(*id, Turn::Claimed);
-    }
+    let over = over.into_iter().map(|id| (id, index.take(id))).collect();
     (over, next)
 }

@@ -164,7 +164,7 @@ impl Draft {
             content::sign(&mut self.payload, fingerprint);
         }
         let (answer, answered) = oneshot::channel();
-        let (size_bytes, accepted_at) = (self.size_bytes, Timestamp::now());
+        let (size_bytes, accepted_at) = (self.size_bytes, self.shared.now());
         let due_at = self.hold_until.map_or(accepted_at, |until| until.max(accepted_at));
         let label = self.label;
         let what =

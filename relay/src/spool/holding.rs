@@ -28,14 +28,14 @@ pub(super) async fn hold(
         let due_at = match turn {
             Turn::Due(due_at) => due_at,
             Turn::Held(_) => return Ok(()),
-            Turn::Claimed => return Err(StoreError::Claimed),
+            Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
             Turn::Captured => return Err(StoreError::Captured),
             Turn::Damaged => {
                 return Err(StoreError::Damaged("the message is set aside already".to_owned()));
             }
         };
-        index.turn(id, Turn::Claimed);
-        (due_at, Hold::new(Arc::clone(shared), id, turn))
+        let ticket = index.take(id);
+        (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))
     };
     write(shared, orders, hold, due_at, Stay::Held).await
 }
@@ -52,10 +52,10 @@ pub(super) async fn release(
         let due_at = match turn {
             Turn::Held(due_at) => due_at,
             Turn::Captured => return Err(StoreError::Captured),
-            Turn::Due(_) | Turn::Claimed | Turn::Damaged => return Ok(()),
+            Turn::Due(_) | Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => return Ok(()),
         };
-        index.turn(id, Turn::Claimed);
-        (due_at, Hold::new(Arc::clone(shared), id, turn))
+        let ticket = index.take(id);
+        (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))
     };
     write(shared, orders, hold, due_at, Stay::Waiting).await
 }

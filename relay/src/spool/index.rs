@@ -11,39 +11,15 @@ use crate::mail::message::MessageId;
 use crate::spool::agenda::Agenda;
 use crate::spool::captured::Captured;
 use crate::spool::disk::{Disk, File};
-use crate::spool::label::{Job, Label, Stay, Way};
+use crate::spool::label::{Job, Label, Way};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, START, SegmentId};
 use crate::spool::share::Shares;
 
+pub use crate::spool::turn::{Ticket, Turn};
+
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
-
-/// Whose turn it is with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It is on the agenda.
-    Due(Timestamp),
-    /// A [`Claim`](super::Claim) has it.
-    Claimed,
-    /// A part of it failed its check: it stays where it is until somebody decides.
-    Damaged,
-    /// An operator holds it; released, it is due then.
-    Held(Timestamp),
-    /// It is kept instead of sent, until its retention ends.
-    Captured,
-}
-
-impl Turn {
-    /// Returns whose turn it is with a message whose state record says this.
-    pub const fn after(stay: Stay, due_at: Timestamp) -> Self {
-        match stay {
-            Stay::Waiting => Self::Due(due_at),
-            Stay::Held => Self::Held(due_at),
-            Stay::Captured => Self::Captured,
-        }
-    }
-}
 
 /// A message on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +169,7 @@ pub struct Index {
     /// Segments that somebody asked to be emptied, worthwhile or not.
     hurried: BTreeSet<SegmentId>,
     open_files: usize,
+    tickets: u64,
 }
 
 impl Index {
@@ -211,6 +188,7 @@ impl Index {
             worthwhile_bytes: u64::from(segment_bytes) / 4,
             hurried: BTreeSet::new(),
             open_files: 0,
+            tickets: 0,
         }
     }
 
@@ -291,10 +269,23 @@ impl Index {
         self.count_in(id, turn, job);
     }
 
+    /// Takes the turn of a message for whoever gets the ticket.
+    pub fn take(&mut self, id: MessageId) -> Ticket {
+        let ticket = self.ticket();
+        self.turn(id, Turn::Claimed(ticket));
+        ticket
+    }
+
+    /// Returns a ticket that nobody has.
+    pub const fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
     /// Sends a message another way from now on; nothing happens unless it is claimed.
     pub fn steer(&mut self, id: MessageId, way: Way) {
         let entry = self.entries.get_mut(&id);
-        if let Some(entry) = entry.filter(|entry| entry.turn == Turn::Claimed) {
+        if let Some(entry) = entry.filter(|entry| matches!(entry.turn, Turn::Claimed(_))) {
             entry.label.way = way;
         }
     }
@@ -313,8 +304,8 @@ impl Index {
     fn count_in(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
             Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
-            Turn::Claimed => {}
-            Turn::Damaged => self.damaged += 1,
+            Turn::Claimed(_) => {}
+            Turn::Damaged | Turn::Spoiled(_) => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
             // It takes of no login's share: what is captured makes room by itself.
             Turn::Captured => return self.captured.add(id, job.size_bytes),
@@ -326,8 +317,8 @@ impl Index {
     fn count_out(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
             Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
-            Turn::Claimed => {}
-            Turn::Damaged => self.damaged -= 1,
+            Turn::Claimed(_) => {}
+            Turn::Damaged | Turn::Spoiled(_) => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,
             Turn::Captured => return self.captured.remove(id, job.size_bytes),
         }

@@ -114,7 +114,7 @@ impl Place {
     pub(super) const fn of(turn: Turn) -> (Self, Option<Timestamp>) {
         match turn {
             Turn::Due(due_at) => (Self::Waiting, Some(due_at)),
-            Turn::Claimed => (Self::Claimed, None),
+            Turn::Claimed(_) | Turn::Spoiled(_) => (Self::Claimed, None),
             Turn::Damaged => (Self::Damaged, None),
             Turn::Held(due_at) => (Self::Held, Some(due_at)),
             Turn::Captured => (Self::Captured, None),
@@ -181,11 +181,11 @@ pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     let mut index = shared.index();
     match index.entries.get(&id).ok_or(StoreError::Gone)?.turn {
         Turn::Due(_) | Turn::Damaged => {}
-        Turn::Claimed => return Err(StoreError::Claimed),
+        Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
         Turn::Held(_) => return Err(StoreError::Held),
         Turn::Captured => return Err(StoreError::Captured),
     }
-    index.turn(id, Turn::Due(Timestamp::now()));
+    index.turn(id, Turn::Due(shared.now()));
     drop(index);
     shared.due.notify_one();
     Ok(())
@@ -197,24 +197,19 @@ pub(super) async fn remove(
     orders: &mpsc::Sender<Command>,
     id: MessageId,
 ) -> Result<(), StoreError> {
-    let before = {
+    let (before, ticket) = {
         let mut index = shared.index();
         let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
-        if turn == Turn::Claimed {
+        if matches!(turn, Turn::Claimed(_) | Turn::Spoiled(_)) {
             return Err(StoreError::Claimed);
         }
-        index.turn(id, Turn::Claimed);
-        turn
+        (turn, index.take(id))
     };
-    // If the tombstone cannot be written, the message gets another turn.
-    let _hold = Hold::new(Arc::clone(shared), id, before);
+    // If the tombstone cannot be written, it is as before.
+    let _hold = Hold::new(Arc::clone(shared), id, ticket, before);
     let (answer, answered) = oneshot::channel();
     let order = Order::new(id, What::Tombstone { answer }, Vec::new());
-    let result = order::place(orders, order, answered).await;
-    if result.is_err() {
-        shared.index().turn(id, before);
-    }
-    result
+    order::place(orders, order, answered).await
 }
 
 /// Tells how the spool fares.

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
-use crate::spool::index::{Index, Turn};
+use crate::spool::index::{Index, Ticket, Turn};
 use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
 use crate::spool::repeats::Repeats;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub segment_bytes: u32,
     /// The part of a body that a draft keeps in memory, octets.
     pub part_bytes: usize,
+    /// The wall clock, UTC.
+    pub clock: fn() -> Timestamp,
 }
 
 /// Whose message it is decides how far the disk may be filled.
@@ -81,8 +83,8 @@ impl fmt::Debug for Shared {
 /// What there is to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// This message; its turn is [`Turn::Claimed`] now.
-    Message(MessageId),
+    /// This message; its turn is that of this ticket now.
+    Message(MessageId, Ticket),
     /// Nothing before then.
     At(Timestamp),
     /// Nothing.
@@ -119,6 +121,11 @@ impl Shared {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the time, UTC.
+    pub fn now(&self) -> Timestamp {
+        (self.settings.clock)()
+    }
+
     /// Locks what is known of repeats; never held over a read, write or wait, nor with the index.
     pub fn repeats(&self) -> MutexGuard<'_, Repeats> {
         self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,7 +142,7 @@ impl Shared {
     /// restarts, and one that was shown but never committed is not used again after a crash. If
     /// the clock was set back, the ids on disk and in the heads of segments still are lower.
     pub fn next_id(&self) -> MessageId {
-        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+        let now = u64::try_from(self.now().as_microsecond()).unwrap_or(0);
         let next = |last: u64| now.max(last.saturating_add(1));
         let before = self
             .last_id
@@ -197,19 +204,26 @@ impl Shared {
         let Some(id) = index.agenda.take_due(now, has_room) else {
             return index.agenda.next_due().map_or(Next::Nothing, Next::At);
         };
+        let ticket = index.ticket();
         if let Some(entry) = index.entries.get_mut(&id) {
-            entry.turn = Turn::Claimed;
+            entry.turn = Turn::Claimed(ticket);
         }
         if index.agenda.has_due() {
             // The writer wakes one for a whole batch; whoever is woken wakes the next.
             self.due.notify_one();
         }
-        Next::Message(id)
+        Next::Message(id, ticket)
     }
 
-    /// Sets a message aside: a part of it cannot be read.
+    /// Sets a message aside, if somebody has it in hand when that ends: a part of it cannot be read. If it
+    /// comes again that is taken for new: no client is told that a message is ours which cannot be sent.
     pub fn set_aside(&self, id: MessageId, problem: String) {
-        self.index().turn(id, Turn::Damaged);
+        let mut index = self.index();
+        if let Some(turn) = index.entries.get(&id).map(|entry| entry.turn.spoiled()) {
+            index.turn(id, turn);
+        }
+        drop(index);
+        self.repeats().forget(id);
         self.say(Event::SpoolDamaged { place: id.to_string(), problem });
     }
 

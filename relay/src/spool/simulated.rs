@@ -146,6 +146,11 @@ impl Simulated {
         self.world().weather = weather;
     }
 
+    /// Tells whether the power is on.
+    pub fn has_power(&self) -> bool {
+        self.world().has_power()
+    }
+
     /// Lets the power fail after `operations` more.
     pub fn fail_power_in(&self, operations: u64) {
         self.world().power_fails_in = Some(operations);

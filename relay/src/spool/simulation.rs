@@ -15,8 +15,13 @@ use super::*;
 use crate::mail::fingerprint::Fingerprint;
 
 /// Small segments, so that a short run makes, empties and removes many.
-pub(super) const SETTINGS: Settings =
-    Settings { reserve_bytes: 0, messages: 10_000, segment_bytes: 6000, part_bytes: 200 };
+pub(super) const SETTINGS: Settings = Settings {
+    reserve_bytes: 0,
+    messages: 10_000,
+    segment_bytes: 6000,
+    part_bytes: 200,
+    clock: Timestamp::now,
+};
 
 /// The most messages that are unconfirmed at a time.
 const UNCONFIRMED: usize = 12;
@@ -264,7 +269,10 @@ pub(super) fn stay(turn: index::Turn) -> Stay {
     match turn {
         index::Turn::Held(_) => Stay::Held,
         index::Turn::Captured => Stay::Captured,
-        index::Turn::Due(_) | index::Turn::Claimed | index::Turn::Damaged => Stay::Waiting,
+        index::Turn::Due(_)
+        | index::Turn::Claimed(_)
+        | index::Turn::Spoiled(_)
+        | index::Turn::Damaged => Stay::Waiting,
     }
 }
 

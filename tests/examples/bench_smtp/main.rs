@@ -5,41 +5,20 @@
 
 #![forbid(unsafe_code)]
 
-mod client;
-mod figures;
-mod load;
 mod picture;
-mod postfix;
-mod process;
-mod product;
 mod report;
-mod rounds;
-mod rows;
-mod scratch;
-mod servers;
-mod sink;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use relay::cli::tls;
-use relay::hosts::Host;
-use rows::ROWS;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use servers::{Servers, Who};
-use sink::Sink;
+use tests::contest::rounds::{self, Load};
+use tests::contest::rows::ROWS;
+use tests::contest::servers::{Memory, Servers, Start, Who};
+use tests::contest::sink::Sink;
+use tests::contest::{self, NAME};
 
-pub use rounds::Load;
-pub use servers::{Memory, Start};
-
-/// The name in the certificate that both servers show.
-pub const NAME: &str = "relay.example.net";
-/// The login of the clients.
-pub const LOGIN: &str = "app";
-/// The next hop of the loads that end there.
-pub const SINK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2601);
 /// All that was measured.
 #[derive(Debug, Serialize)]
 pub struct Measured {
@@ -60,18 +39,8 @@ pub struct Measured {
 }
 
 fn main() -> Result<()> {
-    let folder = std::env::args_os().nth(1).context("usage: bench_smtp FOLDER")?;
-    let folder = Path::new(&folder);
-    ensure!(rustix::process::geteuid().is_root(), "this needs root: run `cargo xtask bench smtp`");
-    std::fs::create_dir_all(folder)?;
-    let limit = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?;
-    let scratch = scratch::below(folder)?;
-    let measured = Host::new()?.within(|| measure(scratch.path()))??;
-    std::fs::write(folder.join("smtp.json"), serde_json::to_string_pretty(&measured)?)?;
-    std::fs::write(folder.join("smtp.svg"), picture::draw(&measured))?;
+    let measured = contest::bench("smtp", measure, picture::draw)?;
     println!("{}", report::tables(&measured));
-    println!("{} and smtp.svg are written", folder.join("smtp.json").display());
     Ok(())
 }
 

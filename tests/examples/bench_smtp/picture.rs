@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::Measured;
 use crate::report::find;
-use crate::rows::{ONE_SESSION, ROWS};
-use crate::servers::Who;
+use ::tests::contest::rows::{ONE_SESSION, ROWS};
+use ::tests::contest::servers::Who;
 
 const WIDTH: f64 = 960.0;
 const TOP: f64 = 70.0;

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::load::{WARM_UP, WINDOW};
-use crate::servers::Who;
-use crate::{Load, Measured, Memory};
+use crate::Measured;
+use ::tests::contest::load::{WARM_UP, WINDOW};
+use ::tests::contest::rounds::Load;
+use ::tests::contest::servers::Memory;
+use ::tests::contest::servers::Who;
 
 /// Returns the tables.
 pub fn tables(measured: &Measured) -> String {
@@ -124,9 +126,9 @@ fn row<const CELLS: usize>(text: &mut String, first: &str, second: &str, cells: 
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::Start;
-    use crate::figures::Round;
-    use crate::rows::{ONE_SESSION, ROWS};
+    use ::tests::contest::figures::Round;
+    use ::tests::contest::rows::{ONE_SESSION, ROWS};
+    use ::tests::contest::servers::Start;
 
     /// Returns figures of every row, twice as good for us.
     pub fn measured() -> Measured {

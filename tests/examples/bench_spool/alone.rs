@@ -16,7 +16,7 @@ use relay::spool::Spool;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::figures::percentile;
+use ::tests::contest::figures::percentile;
 
 const SIZES: [usize; 2] = [4 << 10, 100 << 10];
 const PRODUCERS: [usize; 4] = [1, 16, 64, 256];
@@ -117,7 +117,7 @@ fn envelope() -> Result<Envelope> {
         sender: ReversePath::Mailbox("billing@example.net".parse()?),
         recipients: vec!["customer@held.example".parse()?],
         body: Body::SevenBit,
-        login: Some(crate::LOGIN.to_owned()),
+        login: Some(::tests::contest::LOGIN.to_owned()),
         tag: Some("billing".to_owned()),
         source: Some("192.0.2.1".parse()?),
         received_at: jiff::Timestamp::now(),
@@ -129,7 +129,7 @@ fn envelope() -> Result<Envelope> {
 async fn commit(spool: &Spool, number: u64, body: &[u8]) -> Result<()> {
     let mut text = Text::default();
     text.add(&number.to_le_bytes());
-    let fingerprint = text.finish(Some(crate::LOGIN), Arguments::of_mail(b"FROM:<>"));
+    let fingerprint = text.finish(Some(::tests::contest::LOGIN), Arguments::of_mail(b"FROM:<>"));
     let mut draft = spool.draft(envelope()?)?;
     draft.append(body).await;
     let id = draft.commit_once(fingerprint).await?;

@@ -7,8 +7,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::alone;
-use crate::product::{NOBODY, Product, settle_disk};
-use crate::servers::ratio;
+use ::tests::contest::product::{NOBODY, Product, settle_disk};
+use ::tests::contest::servers::ratio;
 
 /// Our start with many messages in the spool.
 #[derive(Debug, Serialize)]

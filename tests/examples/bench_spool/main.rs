@@ -10,61 +10,19 @@ mod backlog;
 mod picture;
 mod report;
 
-#[path = "../bench_smtp/client.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod client;
-#[path = "../bench_smtp/figures.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod figures;
-#[path = "../bench_smtp/load.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod load;
-#[path = "../bench_smtp/postfix.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod postfix;
-#[path = "../bench_smtp/process.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod process;
-#[path = "../bench_smtp/product.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod product;
-#[path = "../bench_smtp/rounds.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod rounds;
-#[path = "../bench_smtp/rows.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod rows;
-#[path = "../bench_smtp/scratch.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod scratch;
-#[path = "../bench_smtp/servers.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod servers;
-#[path = "../bench_smtp/sink.rs"]
-#[allow(dead_code, reason = "the bench of the whole relay uses more of it")]
-mod sink;
-
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use alone::{Appends, Flushes};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use backlog::Backlog;
 use relay::cli::tls;
-use relay::hosts::Host;
-use rounds::Load;
-use rows::{PRODUCERS, ROWS, Row};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use servers::Servers;
-use sink::Sink;
+use tests::contest::rounds::{self, Load};
+use tests::contest::rows::{PRODUCERS, ROWS, Row};
+use tests::contest::servers::Servers;
+use tests::contest::sink::Sink;
+use tests::contest::{self, NAME};
 
-/// The name in the certificate that both servers show.
-pub const NAME: &str = "relay.example.net";
-/// The login of the clients.
-pub const LOGIN: &str = "app";
-/// The next hop of the loads that end there.
-pub const SINK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2601);
 /// The loads behind sessions: accepted and held, and all the way.
 const SHOWN: [&str; 3] = ["10 reused connections", PRODUCERS, "end to end, 10 reused connections"];
 /// Messages that wait at the start.
@@ -90,18 +48,8 @@ pub struct Measured {
 }
 
 fn main() -> Result<()> {
-    let folder = std::env::args_os().nth(1).context("usage: bench_spool FOLDER")?;
-    let folder = Path::new(&folder);
-    ensure!(rustix::process::geteuid().is_root(), "this needs root: run `cargo xtask bench spool`");
-    std::fs::create_dir_all(folder)?;
-    let limit = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?;
-    let scratch = scratch::below(folder)?;
-    let measured = Host::new()?.within(|| measure(scratch.path()))??;
-    std::fs::write(folder.join("spool.json"), serde_json::to_string_pretty(&measured)?)?;
-    std::fs::write(folder.join("spool.svg"), picture::draw(&measured))?;
+    let measured = contest::bench("spool", measure, picture::draw)?;
     println!("{}", report::tables(&measured));
-    println!("{} and spool.svg are written", folder.join("spool.json").display());
     Ok(())
 }
 

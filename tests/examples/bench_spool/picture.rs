@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::report::{find, rate};
-use crate::servers::Who;
 use crate::{Measured, SHOWN};
+use ::tests::contest::servers::Who;
 
 const WIDTH: f64 = 760.0;
 const TOP: f64 = 50.0;

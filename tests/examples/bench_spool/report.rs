@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::servers::Who;
-use crate::{Load, Measured, SHOWN};
+use crate::{Measured, SHOWN};
+use ::tests::contest::rounds::Load;
+use ::tests::contest::servers::Who;
 
 /// Returns the load of a server, if it was measured.
 pub fn find<'a>(loads: &'a [Load], row: &str, who: Who) -> Option<&'a Load> {
@@ -76,7 +77,7 @@ pub mod tests {
     use super::*;
     use crate::alone::{Appends, Flushes};
     use crate::backlog::Backlog;
-    use crate::figures::Round;
+    use ::tests::contest::figures::Round;
 
     /// What a run could have brought.
     pub fn measured() -> Measured {

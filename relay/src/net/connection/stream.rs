@@ -26,6 +26,8 @@ pub(super) enum Outgoing {
     },
     /// All is written and may lie in a buffer of TLS.
     Unflushed,
+    /// Nothing leaves any more. What the next hop said before may still be there to read.
+    Failed,
 }
 
 pub(super) enum Moved {
@@ -67,7 +69,7 @@ impl Stream {
             Outgoing::Unflushed => {
                 Pin::new(&mut *self).poll_flush(context).map_ok(|()| Moved::Flushed)
             }
-            Outgoing::Nothing => Poll::Pending,
+            Outgoing::Nothing | Outgoing::Failed => Poll::Pending,
         };
         if let Poll::Ready(out) = out {
             return Poll::Ready(out.map_err(|error| (Direction::Out, error)));

@@ -126,7 +126,7 @@ impl Driven {
     pub(super) fn rulings(&self) -> String {
         let letter = |judged: &Judged| match judged.ruling {
             Ruling::Delivered => 'd',
-            Ruling::Deferred => 'w',
+            Ruling::Deferred | Ruling::Postponed => 'w',
             Ruling::Failed => 'f',
             Ruling::Elsewhere => 'e',
             Ruling::Held => 'h',

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use crate::client::{Client, Commands, Login, Message};
-use crate::figures::Round;
+use super::client::{Client, Commands, Login, Message};
+use super::figures::Round;
 
 /// How long every load runs before it counts.
 pub const WARM_UP: Duration = Duration::from_millis(500);

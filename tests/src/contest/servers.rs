@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use relay::cli::tls::Made;
 use serde::Serialize;
 
-use crate::client::{Client, Handshake, Login, Message};
-use crate::figures::Round;
-use crate::load::{self, Face, Loaded, Target, Work};
-use crate::postfix::{self, Postfix};
-use crate::product::{self, Product, settle_disk};
-use crate::rows::{PRODUCERS, ROWS, Row, To};
-use crate::{LOGIN, NAME};
+use super::client::{Client, Handshake, Login, Message};
+use super::figures::Round;
+use super::load::{self, Face, Loaded, Target, Work};
+use super::postfix::{self, Postfix};
+use super::product::{self, Product, settle_disk};
+use super::rows::{PRODUCERS, ROWS, Row, To};
+use super::{LOGIN, NAME};
 
 /// How long a queue may take to become empty after a load.
 const DRAIN: Duration = Duration::from_secs(120);

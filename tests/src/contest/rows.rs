@@ -1,7 +1,7 @@
 //! What is measured: one table of loads, each for every server.
 
-use crate::client::{Commands, Handshake};
-use crate::load::Work;
+use super::client::{Commands, Handshake};
+use super::load::Work;
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Result;
 
-use crate::SINK;
+use super::SINK;
 
 /// Postfix's `smtp-sink`: a next hop that takes everything at once and keeps nothing.
 pub struct Sink(Child);

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::figures::Round;
-use crate::rows::Row;
-use crate::servers::{Servers, Who};
+use super::figures::Round;
+use super::rows::Row;
+use super::servers::{Servers, Who};
 
 /// How often every load runs for every server.
 const ROUNDS: usize = 3;

@@ -17,8 +17,8 @@ use relay::cli::tls::Made;
 use relay::demo::next_hop::wait_for;
 use relay::hosts::process::{Signal, signal};
 
-use crate::process;
-use crate::{LOGIN, NAME, SINK};
+use super::process;
+use super::{LOGIN, NAME, SINK};
 
 /// Where it wants STARTTLS and a login, as we do.
 pub const SECURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2526);

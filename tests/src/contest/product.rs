@@ -13,8 +13,8 @@ use relay::cli::tls::Made;
 use relay::demo::next_hop::wait_for;
 use serde_json::Value;
 
-use crate::process;
-use crate::{LOGIN, NAME, SINK};
+use super::process;
+use super::{LOGIN, NAME, SINK};
 
 /// Where it listens. The bench has a network of its own, so that no port is taken.
 pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
