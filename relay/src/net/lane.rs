@@ -73,6 +73,8 @@ enum Turn {
     Go(Slot),
     /// It comes back after this time, for this reason.
     Later(Duration, &'static str),
+    /// It waits this long, however old it is: the login is refused, for this reason.
+    Held(Duration, String),
     /// No host is left; these are down.
     Nobody(Vec<(usize, String)>),
     /// The route is suspended by its operator, or the lane is closed.
@@ -172,11 +174,11 @@ impl Lane {
             is_begun: false,
         };
         loop {
-            if let Use::Hold(wait, reason) = self.usable().await {
-                self.register.hold(&self.route.name, claim.id());
-                return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
-            }
             match self.turn(&mut passage.errand).await {
+                Turn::Held(wait, reason) => {
+                    self.register.hold(&self.route.name, claim.id());
+                    return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
+                }
                 Turn::Go(slot) => {
                     passage.is_begun = true;
                     self.visit(slot, &mut passage).await;
@@ -207,6 +209,9 @@ impl Lane {
 
     /// Waits for what a message does next.
     async fn turn(self: &Arc<Self>, errand: &mut Errand) -> Turn {
+        if let Use::Hold(wait, reason) = self.usable().await {
+            return Turn::Held(wait, reason);
+        }
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             // Before the look, so that nothing is missed that happens after it.
@@ -223,7 +228,7 @@ impl Lane {
                         return Turn::Stopped;
                     }
                     if slot.is_good() {
-                        return Turn::Go(slot);
+                        return self.go(slot).await;
                     }
                 }
                 Choice::Wait(until) => {

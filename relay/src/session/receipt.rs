@@ -20,19 +20,23 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    /// Counts octets that were received. A piece that had arrived before a 250 may hold more than
-    /// that: none of it counts as heard.
+    /// Counts octets that were received. What had arrived before a 250 comes in pieces, and the last
+    /// may hold more than that: none of them counts as heard.
     pub(super) const fn receive(&mut self, octets: usize) {
         self.received += octets as u64;
         if let (Some((_, before)), Ahead::Something) = (&mut self.owed, self.ahead) {
             *before = self.received;
-            self.ahead = Ahead::Nothing;
         }
     }
 
     /// Notes whether octets have arrived that were not received yet.
     pub(super) const fn set_ahead(&mut self, ahead: Ahead) {
         self.ahead = ahead;
+    }
+
+    /// Returns whether octets that were sent before the last 250 may still be unread.
+    pub(super) const fn is_behind(&self) -> bool {
+        matches!((self.owed, self.ahead), (Some(_), Ahead::Something))
     }
 
     /// Notes that a 250 for this message is being said.
@@ -61,13 +65,14 @@ mod tests {
     enum Step {
         Receive(usize),
         Ahead,
+        CaughtUp,
         Owe(u64),
         Command(usize),
     }
 
     #[test]
     fn a_command_that_came_after_the_250_confirms_it_once() {
-        use Step::{Ahead as Sent, Command, Owe, Receive};
+        use Step::{Ahead as Sent, CaughtUp, Command, Owe, Receive};
         for (row, steps, confirmed) in [
             ("a command after it", &[Receive(9), Owe(1), Receive(6), Command(0)][..], &[1][..]),
             ("and another", &[Owe(1), Receive(12), Command(6), Command(0)], &[1]),
@@ -77,8 +82,23 @@ mod tests {
             ("one whose end came later", &[Receive(12), Owe(1), Receive(3), Command(0)], &[1]),
             ("one that lay unread", &[Sent, Owe(1), Receive(6), Command(0)], &[]),
             (
-                "one behind it",
+                "two pieces that lay unread",
                 &[Sent, Owe(1), Receive(6), Command(0), Receive(6), Command(0)],
+                &[],
+            ),
+            (
+                "one behind them",
+                &[
+                    Sent,
+                    Owe(1),
+                    Receive(6),
+                    Command(0),
+                    Receive(6),
+                    CaughtUp,
+                    Command(0),
+                    Receive(6),
+                    Command(0),
+                ],
                 &[1],
             ),
             (
@@ -105,6 +125,7 @@ mod tests {
                 match step {
                     Receive(octets) => receipts.receive(*octets),
                     Sent => receipts.set_ahead(Ahead::Something),
+                    CaughtUp => receipts.set_ahead(Ahead::Nothing),
                     Owe(id) => receipts.owe(MessageId(*id)),
                     Command(unread) => found.extend(receipts.heard(*unread).map(|id| id.0)),
                 }

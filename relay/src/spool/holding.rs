@@ -28,7 +28,7 @@ pub(super) async fn hold(
         let due_at = match turn {
             Turn::Due(due_at) => due_at,
             Turn::Held(_) => return Ok(()),
-            Turn::Claimed(_) => return Err(StoreError::Claimed),
+            Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
             Turn::Captured => return Err(StoreError::Captured),
             Turn::Damaged => {
                 return Err(StoreError::Damaged("the message is set aside already".to_owned()));
@@ -52,7 +52,7 @@ pub(super) async fn release(
         let due_at = match turn {
             Turn::Held(due_at) => due_at,
             Turn::Captured => return Err(StoreError::Captured),
-            Turn::Due(_) | Turn::Claimed(_) | Turn::Damaged => return Ok(()),
+            Turn::Due(_) | Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => return Ok(()),
         };
         let ticket = index.take(id);
         (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))
