@@ -222,7 +222,7 @@ fn find(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Fin
 }
 
 /// Makes messages due now that wait; returns how many. Those whose time has not come yet stay as they are.
-fn retry_all(shared: &Shared) -> usize {
+pub(super) fn retry_all(shared: &Shared) -> usize {
     let (places, now) = (vec![Place::Waiting], shared.now());
     let filter = Filter { places, tried_or_due_by: Some(now), ..Filter::default() };
     let (mut stretch, mut count) = (Stretch::default(), 0);

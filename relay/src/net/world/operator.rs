@@ -46,7 +46,7 @@ pub(super) async fn work(life: &Rc<Life>) {
                 for (id, _) in places {
                     life.world.ledger().hastened(id);
                 }
-                life.spool.retry_all().await;
+                life.spool.retry_all_here();
             }
         }
     }
