@@ -60,6 +60,8 @@ pub enum Event {
     Stopped { process: &'static str },
     /// A part of a process failed and what happens next.
     Trouble { room: &'static str, problem: String },
+    /// A part of a process failed without which it is of no use: it ends, to be started anew.
+    Broken { room: &'static str, problem: String },
     /// The gate stands on an interface; `mode` is `native` or `generic`.
     GateAttached { interface: String, mode: &'static str, adopted: bool },
     /// The gate's program is missing on an interface, or another one is in its place.
@@ -185,7 +187,8 @@ impl Event {
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
-            Self::GateLost { .. }
+            Self::Broken { .. }
+            | Self::GateLost { .. }
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }

@@ -194,19 +194,20 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a message by a connection of its own.
-    fn send(self) -> Result<()> {
+    /// Sends the message of this number by a connection of its own.
+    fn send(self, number: usize) -> Result<()> {
         let stream = self.host.within(|| connect(CLIENT, GUARDED, PATIENCE))?;
         let mut client = Client::greet(stream.context("connect")?)?.secure(NAME, self.ca)?;
         client.login(LOGIN, self.password)?;
-        let message = b"From: a@example.net\r\n\r\nhello\r\n";
-        client.send("a@example.net", "b@example.com", message).map(drop)
+        // No command confirms the answer: the same octets again would be a repeat.
+        let message = format!("From: a@example.net\r\n\r\nhello {number}\r\n");
+        client.send("a@example.net", "b@example.com", message.as_bytes()).map(drop)
     }
 }
 
 /// Sends a message and notes what came of it.
 fn submit(sender: Sender<'_>, seen: &mut Seen) {
-    match sender.send() {
+    match sender.send(seen.acknowledged) {
         Ok(()) => seen.acknowledged += 1,
         Err(error) if format!("{error:#}").contains("421 ") => seen.sent_away += 1,
         Err(error) => seen.lost.push(format!("{error:#}")),

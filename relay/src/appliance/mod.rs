@@ -1,6 +1,7 @@
 //! Builds the rooms into processes, runs them, drains them, stops them.
 
 mod bans;
+mod delivering;
 mod desk;
 pub mod folders;
 pub mod gate;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::bans;
+use super::delivering::Delivering;
 use super::desk::{Desk, Front, Reloading};
 use super::guard::Watched;
 use super::load::{self, Reloaded};
@@ -30,7 +31,6 @@ use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
-use crate::net::outbound;
 use crate::net::register::Register;
 use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
@@ -103,31 +103,6 @@ struct Relay {
     delivering: Delivering,
 }
 
-/// The outbound side under one configuration.
-struct Delivering {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Delivering {
-    fn start(
-        spool: &Arc<Spool>,
-        config: &Arc<Config>,
-        routes: &Arc<Routes>,
-        journal: &Journal,
-    ) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let (spool, config, routes) = (spool.clone(), config.clone(), routes.clone());
-        let run = outbound::run(spool, config, routes, journal.clone(), stopped);
-        Self { stop, task: tokio::spawn(run) }
-    }
-
-    async fn end(self) {
-        let _ = self.stop.send(true);
-        let _ = self.task.await;
-    }
-}
-
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
         if let Some(problem) = Keys::load(&config).problems().next() {
@@ -193,11 +168,23 @@ impl Relay {
                 _ = hup.recv() => drop(self.reload()),
                 Some(asked) = reloads.recv() => drop(asked.send(self.reload())),
                 told = heard(&mut gate) => self.hear(told),
+                how = self.delivering.failed() => return Err(self.broken("delivery", &how)),
                 _ = looks.tick() => {}
+            }
+            if !self.spool.is_written() {
+                return Err(self.broken("the spool's writer", "its thread is gone"));
             }
             self.look();
         }
         Ok(())
+    }
+
+    /// Says that a part has ended without which mail would be taken and go nowhere. Whoever started
+    /// the process starts it anew.
+    fn broken(&self, part: &str, how: &str) -> anyhow::Error {
+        let problem = format!("{part} has ended ({how}): the relay ends too, to be started anew");
+        self.journal.write(Event::Broken { room: "relay", problem: problem.clone() });
+        anyhow::anyhow!(problem)
     }
 
     /// Serves the control socket.
@@ -334,9 +321,8 @@ impl Relay {
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
         let routes = Routes::new(&self.config, &self.journal, &self.register);
-        let next = Delivering::start(&self.spool, &self.config, &routes, &self.journal);
+        self.delivering.renew(&self.spool, &self.config, &routes, &self.journal);
         self.routes.send_replace(routes);
-        tokio::spawn(std::mem::replace(&mut self.delivering, next).end());
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });

@@ -98,12 +98,23 @@ fn checked(report: &Report) -> String {
         let (file, sound) = (&segment.file, segment.sound_bytes);
         lines.push(format!("--mend would copy {sound} octets of {file} on and set the file aside"));
     }
+    for file in headless(report) {
+        lines.push(format!("--mend would set {file} aside whole, with the messages in it"));
+    }
     for id in &report.damaged {
         lines.push(format!(
             "--mend would take {id} out of the queue and keep what is left of it in {id}.damaged"
         ));
     }
     lines.join("\n")
+}
+
+/// Returns the files of the log of which nothing can be read: they are named as damaged, and not
+/// among the files that were read.
+fn headless(report: &Report) -> impl Iterator<Item = &str> {
+    let is_read = |place: &str| report.segments.iter().any(|segment| segment.file == place);
+    let faults = report.faults.iter().filter(|fault| fault.message.is_none());
+    faults.map(|fault| fault.place.as_str()).filter(move |place| !is_read(place))
 }
 
 fn mended_words(mended: &Mended) -> String {
@@ -117,6 +128,11 @@ fn mended_words(mended: &Mended) -> String {
         .filter(|file| !mended.before.set_aside.contains(file))
         .map(|file| format!("set aside: {file}"))
         .collect();
+    for file in headless(&mended.before) {
+        lines.push(format!(
+            "set aside whole: {file}; the messages in it are no longer in the queue"
+        ));
+    }
     for spool::GivenUp { id, file } in &mended.given_up {
         lines.push(format!("no longer in the queue: {id}; what is left of it is in {file}"));
     }
@@ -184,5 +200,18 @@ mod tests {
             )
         );
         assert!(text.ends_with("\nsound"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_goes_whole_is_named_before_and_after() {
+        let problem = "no copy of its head passes the check".to_owned();
+        let place = "00000002.log".to_owned();
+        let fault = spool::Fault { place, problem, message: None };
+        let before = Report { faults: vec![fault], ..report() };
+        let line = "--mend would set 00000002.log aside whole, with the messages in it";
+        assert!(checked(&before).ends_with(line), "{}", checked(&before));
+        let mended = Mended { before, after: report(), given_up: Vec::new() };
+        let line = "set aside whole: 00000002.log; the messages in it are no longer in the queue\n";
+        assert!(mended_words(&mended).starts_with(line), "{}", mended_words(&mended));
     }
 }

@@ -32,8 +32,15 @@ impl Flow {
     /// Returns when the next message may go, without taking its turn.
     #[must_use]
     pub fn next(&self, now: Instant) -> Instant {
+        self.next_behind(now, 0)
+    }
+
+    /// Returns when a message may go that has so many others before it, without taking a turn.
+    #[must_use]
+    pub fn next_behind(&self, now: Instant, ahead: u32) -> Instant {
         let slack = BURST.saturating_sub(self.interval());
-        now.max(self.full_at.checked_sub(slack).unwrap_or(now))
+        let full_at = self.full_at.max(now) + self.interval().saturating_mul(ahead);
+        now.max(full_at.checked_sub(slack).unwrap_or(now))
     }
 
     /// Takes the next turn and returns when it comes.

@@ -25,6 +25,7 @@ pub struct Pace {
     /// When the limit was cut last: what was begun before is no news.
     cut: Option<Instant>,
     pause: Duration,
+    /// When its last pause ends or ended: what was begun before is no news either.
     paused_until: Option<Instant>,
 }
 
@@ -96,6 +97,7 @@ impl Pace {
     /// once are one failure.
     fn is_news(&self, begun: Instant) -> bool {
         self.cut.is_none_or(|cut| begun > cut)
+            && self.paused_until.is_none_or(|until| begun >= until)
     }
 
     fn cut(&mut self, now: Instant) {
@@ -156,8 +158,22 @@ mod tests {
         (0..3).for_each(|_| pace.succeeded());
         assert_eq!(pace.throttled(now, now), Duration::from_secs(75));
         (0..20).for_each(|_| pace.succeeded());
-        let later = now + SECOND;
+        let later = now + 75 * SECOND;
         assert_eq!(pace.throttled(later, later), PAUSE);
+    }
+
+    #[test]
+    fn what_is_begun_during_a_pause_is_no_news() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10);
+        assert_eq!(pace.throttled(start, start), PAUSE);
+        let half = start + PAUSE / 2;
+        assert_eq!(pace.throttled(half, half), PAUSE / 2, "it was on its way already");
+        pace.failed(half, half);
+        assert_eq!((pace.paused_until(half), pace.limit()), (Some(start + PAUSE), 1));
+        assert_eq!(pace.throttled(half, start + 2 * PAUSE), PAUSE, "heard late");
+        assert_eq!(pace.paused_until(start + 2 * PAUSE), None);
+        assert_eq!(pace.throttled(start + PAUSE, start + 2 * PAUSE), 2 * PAUSE);
     }
 
     proptest! {

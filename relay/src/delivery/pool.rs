@@ -230,6 +230,16 @@ impl Pool {
         }
     }
 
+    /// Returns when the next of the hosts that may not be tried at `now` may be; none if there is none.
+    #[must_use]
+    pub fn next_try(&self, now: Instant) -> Option<Instant> {
+        let due = self.members.iter().filter_map(|member| match &member.condition {
+            Condition::Up { .. } => None,
+            Condition::Down { until, .. } | Condition::Probed { until, .. } => Some(*until),
+        });
+        due.filter(|until| now < *until).min()
+    }
+
     /// Makes every host that is down due for a try.
     pub fn hurry(&mut self, now: Instant) {
         for member in &mut self.members {

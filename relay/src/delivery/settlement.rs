@@ -170,7 +170,7 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
             let news = is_late(facts, &judged.recipient).then_some(News::Late(None));
             (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), news)
         }
-        Ruling::Deferred | Ruling::Elsewhere => {
+        Ruling::Deferred | Ruling::Postponed | Ruling::Elsewhere => {
             let deadline = facts.envelope.terms.deadline;
             let left = deadline.map(|deadline| until(facts.now, deadline.at));
             if deadline.is_some_and(|deadline| is_over(deadline, ByMode::Return, facts.now)) {
@@ -183,7 +183,9 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
                     let left = left.filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
                     let ends_at = facts.since.saturating_add(facts.retry.expire).ok();
                     let news = is_late(facts, &judged.recipient).then_some(News::Late(ends_at));
-                    (Fate::Deferred(hold.unwrap_or(wait).min(left)), news)
+                    let wait = hold.unwrap_or(wait).min(left);
+                    let is_tried = judged.ruling != Ruling::Postponed;
+                    (if is_tried { Fate::Deferred(wait) } else { Fate::Postponed(wait) }, news)
                 }
             }
         }
@@ -239,7 +241,9 @@ fn event(id: MessageId, row: &Row) -> Event {
     let (domain, route) = (recipient.domain().to_ascii_lowercase(), route.clone());
     match fate {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
-        Fate::Deferred(retry_in) => Event::Deferred { id, domain, route, reason: reply, retry_in },
+        Fate::Deferred(retry_in) | Fate::Postponed(retry_in) => {
+            Event::Deferred { id, domain, route, reason: reply, retry_in }
+        }
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },
         Fate::Captured => Event::Captured { id, domain, route },
     }

@@ -55,6 +55,8 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Errand {
     tried: Vec<usize>,
+    /// Since when it waits for a place at a host that is full; none: it does not.
+    waits_since: Option<Instant>,
     /// When its turn came by the rate; none: not yet.
     turn: Option<Instant>,
 }
@@ -72,8 +74,8 @@ pub struct Place {
 pub enum Choice {
     /// Go to this host, at [`Place::begun`].
     Go(Place),
-    /// Ask again when a place was given back, or at this time if there is one.
-    Wait(Option<Instant>),
+    /// Ask again when a place was given back, and at this time.
+    Wait(Instant),
     /// Come back after this time, for this reason.
     Later(Duration, &'static str),
     /// No host is left to be asked; these are down, for these reasons.
@@ -150,18 +152,35 @@ impl Traffic {
         Self { most: most.max(1), in_use: 0, pool, hosts, flow }
     }
 
+    /// Tells whether one more message would leave within [`PATIENCE`] when this many are in memory, as
+    /// far as rate and rests decide it. Hosts that are down are no reason to wait here: what cannot
+    /// be carried is put off on its own schedule.
+    #[must_use]
+    pub fn has_turn(&self, now: Instant, in_memory: u32) -> bool {
+        let ahead = in_memory.saturating_sub(self.in_use);
+        let is_soon = |until: Instant| until.saturating_duration_since(now) <= PATIENCE;
+        let open = self.pool.choose(now, 0);
+        let rests = |host: &usize| {
+            let until = self.hosts[*host].pace.paused_until(now);
+            until.is_some_and(|until| !is_soon(until))
+        };
+        self.flow.as_ref().is_none_or(|flow| is_soon(flow.next_behind(now, ahead)))
+            && (open.is_empty() || !open.iter().all(rests))
+    }
+
     /// Decides where a message goes. Equal dice fall equally.
     ///
-    /// A better host whose places are all taken is waited for; one that asked for less, or is
-    /// down, is not.
+    /// A better host whose places are all taken is waited for, as long as [`PATIENCE`] lasts: it may
+    /// hang. One that asked for less, or is down, is not.
     pub fn choose(&mut self, now: Instant, dice: u64, errand: &mut Errand) -> Choice {
         let (mut full, mut paused): (Option<u32>, Option<Instant>) = (None, None);
+        let patient_until = errand.waits_since.unwrap_or(now) + PATIENCE;
         for host in self.pool.choose(now, dice) {
             if errand.tried.contains(&host) {
                 continue;
             }
             let (order, load) = (self.pool.order(host), &self.hosts[host]);
-            if full.is_some_and(|full| full < order) {
+            if now < patient_until && full.is_some_and(|full| full < order) {
                 break;
             }
             if let Some(until) = load.pace.paused_until(now) {
@@ -173,7 +192,12 @@ impl Traffic {
             }
         }
         match (full, paused) {
-            (Some(_), _) => Choice::Wait(None),
+            (Some(_), _) => {
+                errand.waits_since.get_or_insert(now);
+                let patience = if now < patient_until { patient_until } else { now + PATIENCE };
+                let sooner = [paused, self.pool.next_try(now)].into_iter().flatten().min();
+                Choice::Wait(sooner.map_or(patience, |sooner| sooner.min(patience)))
+            }
             (None, Some(until)) => wait(now, until, "the next hop asked us to send less"),
             (None, None) => self.nobody(errand),
         }
@@ -191,7 +215,7 @@ impl Traffic {
                 flow.take(now)
             }
         };
-        errand.turn = Some(begun);
+        (errand.turn, errand.waits_since) = (Some(begun), None);
         let is_probe = self.pool.enter(host, now) == Entry::Probe;
         self.hosts[host].in_use += 1;
         self.in_use += 1;
@@ -204,7 +228,7 @@ impl Traffic {
         for host in (0..self.pool.len()).filter(|host| !errand.tried.contains(host)) {
             match self.pool.condition(host) {
                 Condition::Up { .. } => {}
-                Condition::Probed { until, .. } => return Choice::Wait(Some(*until)),
+                Condition::Probed { until, .. } => return Choice::Wait(*until),
                 Condition::Down { reason, .. } => down.push((host, reason.clone())),
             }
         }
@@ -247,6 +271,14 @@ impl Traffic {
         Verdict { change, pause }
     }
 
+    /// Tells whether a place is of use still: its host may have failed, or asked for less, since it
+    /// was given.
+    #[must_use]
+    pub fn is_good(&self, place: &Place, now: Instant) -> bool {
+        let is_up = matches!(self.pool.condition(place.host), Condition::Up { .. });
+        (place.is_probe || is_up) && self.hosts[place.host].pace.paused_until(now).is_none()
+    }
+
     /// Takes a place back.
     pub fn release(&mut self, place: &Place, now: Instant) {
         if place.is_probe {
@@ -284,7 +316,7 @@ impl Traffic {
 /// Has a message wait until a time, in memory if that is soon.
 fn wait(now: Instant, until: Instant, reason: &'static str) -> Choice {
     let wait = until.saturating_duration_since(now);
-    if wait > PATIENCE { Choice::Later(wait, reason) } else { Choice::Wait(Some(until)) }
+    if wait > PATIENCE { Choice::Later(wait, reason) } else { Choice::Wait(until) }
 }
 
 impl Errand {

@@ -162,21 +162,21 @@ impl Transaction {
         matches!(self.phase, Phase::Dot)
     }
 
-    /// Takes an answer that came before all was sent: the end of the body has not left us, so it
-    /// cannot be what is answered.
+    /// Returns to the body, since its end has not left us: no answer can be to it, and no next hop
+    /// can have taken the message.
     #[must_use]
-    pub fn answered_early(mut self, answer: &Answer) -> Step {
+    pub fn unended(mut self) -> Self {
         if self.is_ended() {
             self.phase = Phase::Body(self.feed());
         }
-        self.answered(answer)
+        self
     }
 
     /// Takes an answer of the next hop.
     #[must_use]
     pub fn answered(mut self, answer: &Answer) -> Step {
         let asked = self.asked();
-        let means = meaning(asked, answer);
+        let means = meaning(asked, answer, self.hop.logged_in);
         match (self.phase, means) {
             (Phase::Gather(_), _) => self.broken(&format!("unasked, it said {}", answer.summary())),
             // All are ruled on: only whether the connection stays is left to learn.

@@ -134,7 +134,7 @@ pub fn told<'a>(results: impl Iterator<Item = (&'a str, &'a Outcome)>) -> Vec<To
     for (route, Outcome { recipient, fate, next_hop, reply }) in results {
         let (became, retry_in_ms) = match fate {
             Fate::Delivered => (Became::Delivered, None),
-            Fate::Deferred(wait) => {
+            Fate::Deferred(wait) | Fate::Postponed(wait) => {
                 (Became::Deferred, Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
             }
             Fate::Failed => (Became::Failed, None),

@@ -13,6 +13,8 @@ pub enum Fate {
     Delivered,
     /// Try again after this long.
     Deferred(Duration),
+    /// Not tried: its turn comes after this long. That is no attempt.
+    Postponed(Duration),
     /// Given up: refused for good, or expired.
     Failed,
     /// Not sent: kept until its retention ends.

@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
-use zeroize::Zeroizing;
 
 use stream::{Direction, Moved, Outgoing, Stream};
 
@@ -20,6 +19,7 @@ use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::login::Secret;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
@@ -201,7 +201,8 @@ impl Connection {
         loop {
             let action = match self.outgoing {
                 Outgoing::Nothing => self.attempt.next_action(),
-                Outgoing::Octets { .. } | Outgoing::Unflushed => None,
+                // After a failure the rest of a body would be read for nobody.
+                Outgoing::Octets { .. } | Outgoing::Unflushed | Outgoing::Failed => None,
             };
             match action {
                 Some(Action::Ready) => return Turn::Ready,
@@ -218,7 +219,7 @@ impl Connection {
 
     async fn obey(&mut self, action: Action, cargo: &mut Option<Cargo>) {
         match action {
-            Action::Send(octets) => self.send(Zeroizing::new(octets)),
+            Action::Send(octets) => self.send(Secret::new(octets)),
             Action::SendSecret(octets) => self.send(octets),
             Action::Derive(derivation) => {
                 let salted = spawn_blocking(move || derivation.run()).await;
@@ -234,7 +235,7 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, octets: Zeroizing<Vec<u8>>) {
+    fn send(&mut self, octets: Secret) {
         self.outgoing = Outgoing::Octets { octets, sent: 0 };
     }
 
@@ -297,8 +298,7 @@ impl Connection {
             }
             Ok(Ok(Moved::Read(0))) => self.lost("the next hop closed the connection"),
             Ok(Ok(Moved::Read(count))) => self.attempt.receive(&octets[..count], now),
-            // What the next hop said before it closed may still be there to read.
-            Ok(Ok(Moved::Wrote(_)) | Err((Direction::Out, _))) => self.outgoing = Outgoing::Nothing,
+            Ok(Ok(Moved::Wrote(_)) | Err((Direction::Out, _))) => self.outgoing = Outgoing::Failed,
             Ok(Err((Direction::In, problem))) => self.lost(&problem.to_string()),
         }
         if self.attempt.is_over() {

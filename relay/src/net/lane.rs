@@ -4,6 +4,7 @@
 mod listing;
 mod opening;
 mod refusal;
+mod room;
 mod slot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout_at;
 
 use super::connection::{Carried, Connection, Ended, Left};
@@ -31,7 +32,7 @@ use crate::delivery::trip::{Trip, name};
 use crate::history::Fact;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
-use crate::spool::Claim;
+use crate::spool::{Claim, Way};
 
 pub use listing::{HostState, RouteState, Standing};
 use slot::Slot;
@@ -47,9 +48,11 @@ pub(super) struct Lane {
     journal: Journal,
     register: Arc<Register>,
     tickets: Arc<Semaphore>,
+    /// One message may come in although nothing would leave soon.
+    may_look: AtomicBool,
     is_closed: AtomicBool,
-    /// Tells one of those who wait for a place that something has moved: it takes one, or passes the
-    /// word on.
+    /// Tells all who wait for a place that something has moved. One alone might not be the one whom it
+    /// concerns, and the word would be lost on it.
     moved: Notify,
     /// Tells all who sleep that the lane was closed, or its operator said something.
     stirred: Notify,
@@ -70,6 +73,8 @@ enum Turn {
     Go(Slot),
     /// It comes back after this time, for this reason.
     Later(Duration, &'static str),
+    /// It waits this long, however old it is: the login is refused, for this reason.
+    Held(Duration, String),
     /// No host is left; these are down.
     Nobody(Vec<(usize, String)>),
     /// The route is suspended by its operator, or the lane is closed.
@@ -107,6 +112,7 @@ impl Lane {
             hostname: config.hostname.clone(),
             journal,
             register,
+            may_look: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             moved: Notify::new(),
             stirred: Notify::new(),
@@ -117,18 +123,9 @@ impl Lane {
         })
     }
 
-    /// Tells whether there is room for one more message; there is none while the route is suspended
-    /// by its operator.
-    pub(super) fn has_room(&self) -> bool {
-        self.tickets.available_permits() > 0 && !self.register.is_suspended(&self.route.name)
-    }
-
-    /// Gives room for one more message, for as long as the ticket is kept; none if there is none.
-    pub(super) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.has_room() {
-            return None;
-        }
-        Arc::clone(&self.tickets).try_acquire_owned().ok()
+    /// Returns the mark of its messages.
+    pub(super) fn way(&self) -> Way {
+        Way::of(&self.route.name)
     }
 
     /// Takes no more messages; those under way go on.
@@ -177,11 +174,11 @@ impl Lane {
             is_begun: false,
         };
         loop {
-            if let Use::Hold(wait, reason) = self.usable().await {
-                self.register.hold(&self.route.name, claim.id());
-                return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
-            }
             match self.turn(&mut passage.errand).await {
+                Turn::Held(wait, reason) => {
+                    self.register.hold(&self.route.name, claim.id());
+                    return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
+                }
                 Turn::Go(slot) => {
                     passage.is_begun = true;
                     self.visit(slot, &mut passage).await;
@@ -190,7 +187,7 @@ impl Lane {
                     }
                 }
                 Turn::Later(wait, reason) => {
-                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
+                    return passage.trip.end_with(Ruling::Postponed, Some(wait), reason);
                 }
                 Turn::Nobody(down) => {
                     for (host, words) in down {
@@ -212,6 +209,9 @@ impl Lane {
 
     /// Waits for what a message does next.
     async fn turn(self: &Arc<Self>, errand: &mut Errand) -> Turn {
+        if let Use::Hold(wait, reason) = self.usable().await {
+            return Turn::Held(wait, reason);
+        }
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             // Before the look, so that nothing is missed that happens after it.
@@ -224,25 +224,18 @@ impl Lane {
                 Choice::Go(place) => {
                     let begun = place.begun();
                     let slot = Slot::new(Arc::clone(self), place);
-                    return if self.sleep_until(begun).await {
-                        Turn::Go(slot)
-                    } else {
-                        Turn::Stopped
-                    };
+                    if !self.sleep_until(begun).await {
+                        return Turn::Stopped;
+                    }
+                    if slot.is_good() {
+                        return self.go(slot).await;
+                    }
                 }
-                Choice::Wait(None) => moved.await,
-                Choice::Wait(Some(until)) => {
+                Choice::Wait(until) => {
                     let _ = timeout_at(until.into(), moved).await;
                 }
-                // The word that this one leaves unused is another's.
-                Choice::Later(wait, reason) => {
-                    self.moved.notify_one();
-                    return Turn::Later(wait, reason);
-                }
-                Choice::Nobody(down) => {
-                    self.moved.notify_one();
-                    return Turn::Nobody(down);
-                }
+                Choice::Later(wait, reason) => return Turn::Later(wait, reason),
+                Choice::Nobody(down) => return Turn::Nobody(down),
             }
         }
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::capture;
 use super::lane::Lane;
@@ -31,11 +31,12 @@ use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
 
-/// How long messages under way may take to be settled when the relay stops. What is cut off then
-/// is tried again after the start, and may arrive twice.
-const DRAIN: Duration = Duration::from_secs(30);
-/// How often idle connections are looked at.
+/// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
+
+/// Messages in memory that need no lane: they are captured, or no route takes them. Enough that their
+/// outcomes share a flush.
+const WITHOUT_LANE: usize = 256;
 
 /// What every task of the outbound side shares.
 struct Outbound {
@@ -44,6 +45,8 @@ struct Outbound {
     config: Arc<Config>,
     journal: Journal,
     routes: Arc<Routes>,
+    /// Room for messages that need no lane.
+    without_lane: Arc<Semaphore>,
     /// The lanes by their marks, which two may share.
     ways: HashMap<Way, Vec<Arc<Lane>>>,
 }
@@ -77,9 +80,10 @@ struct Loads {
 }
 
 /// Delivers mail along `routes`, which are those of `config`, until `stop` turns true or its sender
-/// is gone; then lets what is under way come to its end, for at most 30 s.
+/// is gone; then lets what is under way come to its end, which deadlines of its own bring about.
 ///
-/// Dropping the future is safe too: claims that are not settled become due again.
+/// Dropping the future is safe too: claims that are not settled become due again. What is cut off
+/// then may arrive twice.
 pub async fn run(
     spool: Arc<Spool>,
     config: Arc<Config>,
@@ -96,7 +100,9 @@ pub async fn run(
         let problem = format!("{problem}; the mail that it should sign waits");
         journal.write(Event::Trouble { room: "net", problem });
     }
-    let outbound = Arc::new(Outbound { keys, spool, config, journal, routes, ways });
+    let without_lane = Arc::new(Semaphore::new(WITHOUT_LANE));
+    let outbound = Outbound { keys, spool, config, journal, routes, without_lane, ways };
+    let outbound = Arc::new(outbound);
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
@@ -105,10 +111,7 @@ pub async fn run(
         _ = stop.wait_for(|stop| *stop) => {}
     }
     outbound.routes.lanes().for_each(Lane::close);
-    let drained = timeout(DRAIN, async { while carriers.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        carriers.shutdown().await;
-    }
+    while carriers.join_next().await.is_some() {}
 }
 
 /// Claims messages and starts a carrier for each, for ever.
@@ -131,29 +134,42 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
             Some(way) => claim.steer(way),
             None => {}
         }
+        if loads.is_empty() {
+            let room = Arc::clone(&outbound.without_lane).acquire_owned().await;
+            let outbound = Arc::clone(outbound);
+            carriers.spawn(async move {
+                outbound.settle(claim, legs, Timestamp::now()).await;
+                drop(room);
+            });
+            continue;
+        }
         carriers.spawn(deliver(Arc::clone(outbound), claim, loads, legs));
     }
 }
 
-/// Ends idle connections, for ever.
+/// Ends idle connections and lets one message look where nothing would leave, for ever.
 async fn reap(outbound: &Outbound) {
     let mut ticks = interval(REAP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        outbound.routes.lanes().for_each(|lane| lane.reap(Instant::now()));
+        for lane in outbound.routes.lanes() {
+            lane.reap(Instant::now());
+            lane.let_look();
+        }
+        // Turns come with time alone, and nobody else says so.
+        outbound.spool.look_again();
     }
 }
 
 /// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
-/// Recipients without a leg, whose lane was closed or had no room, stay open.
+/// Recipients without a leg, whose lane was closed or had no room, stay open; a message that was
+/// asked of nobody goes back untouched.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
-    let (is_done, began_at) = (claim.pending().is_empty(), Timestamp::now());
+    let began_at = Timestamp::now();
     // What is not sent needs no signature.
-    if !loads.is_empty()
-        && let Err(reason) = outbound.keys.sign(&mut claim, began_at).await
-    {
-        let recipients = loads.into_iter().flat_map(|load| load.recipients).collect();
+    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
+        let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
         legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
         return outbound.settle(claim, legs, began_at).await;
     }
@@ -163,17 +179,27 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
         let claim = Arc::clone(&claim);
         trips.spawn(async move {
             let legs = lane.carry(&claim, recipients).await;
-            drop((claim, berth));
-            legs
+            drop(claim);
+            (legs, lane.way(), berth)
         });
     }
+    // A lane has room again when its part is done; the last one only when the outcome is on disk. So
+    // no message is in memory for which no lane has a berth.
+    let (mut last, mut stopped) = (None, None);
     while let Some(trip) = trips.join_next().await {
-        legs.extend(trip.unwrap_or_default());
+        if let Ok((more, way, berth)) = trip {
+            stopped = if more.is_empty() { Some(way) } else { stopped };
+            legs.extend(more);
+            last = Some(berth);
+        }
     }
-    // Of a message that was captured and is looked at again nobody is left.
-    if let (Some(claim), true) = (Arc::into_inner(claim), is_done || !legs.is_empty()) {
-        outbound.settle(claim, legs, began_at).await;
+    match (Arc::into_inner(claim), stopped) {
+        (Some(claim), Some(way)) if legs.is_empty() => outbound.spool.put_back(claim, way),
+        (Some(claim), _) if !legs.is_empty() => outbound.settle(claim, legs, began_at).await,
+        // A trip that failed with a fault of ours waits a while.
+        (_, _) => {}
     }
+    drop(last);
 }
 
 /// Rules that mail is kept.
@@ -285,15 +311,20 @@ impl Outbound {
         }
     }
 
-    /// Returns what the history is told of an attempt, if one is kept.
+    /// Returns what the history is told of an attempt, if one is kept and one was made.
     fn attempted(
         &self,
         claim: &Claim,
         settlement: &Settlement,
         began_at: Timestamp,
     ) -> Option<Fact> {
-        self.journal.history().is_kept().then(|| {
-            let done = |(_, outcome): &(&str, &Outcome)| !matches!(outcome.fate, Fate::Deferred(_));
+        let is_tried = |(_, outcome): (&str, &Outcome)| !matches!(outcome.fate, Fate::Postponed(_));
+        let is_told = self.journal.history().is_kept() && settlement.results().any(is_tried);
+        is_told.then(|| {
+            let done = |(_, outcome): &(&str, &Outcome)| match outcome.fate {
+                Fate::Delivered | Fate::Failed | Fate::Captured => true,
+                Fate::Deferred(_) | Fate::Postponed(_) => false,
+            };
             let done = settlement.results().filter(done).count();
             Fact::Attempted {
                 number: claim.attempts() + 1,

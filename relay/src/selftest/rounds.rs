@@ -48,6 +48,8 @@ const BEFORE: u16 = 19_000;
 const AFTER: u16 = 19_100;
 /// How long an answer is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a closed port is asked before the first shape.
+const GREETINGS: u32 = 10;
 
 const fn pair(host: u8) -> (Ipv4Addr, Ipv6Addr) {
     let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host as u16);
@@ -78,7 +80,7 @@ pub fn play(
         |source, source_port, port| Ends { hardware, source, target: RELAY, source_port, port };
     // The relay host learns everybody's hardware address, so that no answer waits for it later.
     let greetings = [LISTED, STRANGER].map(|source| ends(source, 0, CLOSED));
-    ask(&wire, &greetings, BEFORE).context("nobody resets a closed port")?;
+    greet(&wire, &greetings)?;
 
     let gate = relay.within(|| stand(doors, folder))??;
     let source = match sender {
@@ -92,7 +94,7 @@ pub fn play(
         }
     }
     // Frames are judged one after the other: whoever is answered by now is answered.
-    let heard = ask(&wire, &[ends(LISTED, 0, PORT)], AFTER)
+    let heard = ask(&wire, &[ends(LISTED, 0, PORT)], AFTER, PATIENCE)
         .context("the listed sender is not answered, so silence says nothing")?;
     drop(gate);
     Ok(ports().map(|(port, _)| heard.get(&port).copied().unwrap_or_default()).collect())
@@ -103,6 +105,7 @@ fn ask(
     wire: &Wire,
     ends: &[Ends],
     first_port: u16,
+    patience: Duration,
 ) -> anyhow::Result<std::collections::BTreeMap<u16, Heard>> {
     let mut wanted = Vec::new();
     for (at, ends) in (0..).step_by(2).zip(ends) {
@@ -112,7 +115,18 @@ fn ask(
         wire.send(&V6.frame(&over_v6, &PLAIN.over_v6(&over_v6)))?;
         wanted.extend([over_v4.source_port, over_v6.source_port]);
     }
-    Ok(wire.listen(&wanted, PATIENCE)?)
+    Ok(wire.listen(&wanted, patience)?)
+}
+
+/// Asks a closed port until it is answered: an address that is new may not be in use for a moment yet. Nothing
+/// else was sent, so no answer is missed by that.
+fn greet(wire: &Wire, ends: &[Ends]) -> anyhow::Result<()> {
+    for _ in 1..GREETINGS {
+        if ask(wire, ends, BEFORE, PATIENCE / GREETINGS).is_ok() {
+            return Ok(());
+        }
+    }
+    ask(wire, ends, BEFORE, PATIENCE).context("nobody resets a closed port").map(drop)
 }
 
 fn give(host: &Host, interface: &str, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> anyhow::Result<()> {

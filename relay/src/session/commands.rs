@@ -58,9 +58,7 @@ impl Session {
         let taken = before - input.len();
         self.input.drain(..taken);
         let Some(line) = line else { return false };
-        if let Some(id) = self.receipts.command(self.input.len()) {
-            self.actions.push_back(Action::Confirmed(id));
-        }
+        self.note_heard();
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),
             (Ok(line), _) => self.obey(&line),
@@ -84,6 +82,13 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Says so if what was just read shows that the client has heard our last 250.
+    pub(super) fn note_heard(&mut self) {
+        if let Some(id) = self.receipts.heard(self.input.len()) {
+            self.actions.push_back(Action::Confirmed(id));
+        }
     }
 
     fn obey(&mut self, line: &[u8]) {

@@ -129,6 +129,9 @@ impl Session {
     fn read_body(&mut self, mut incoming: Box<Incoming>) {
         self.since = self.now;
         let octets = Vec::from(std::mem::take(&mut self.input));
+        // DATA ends what may be sent ahead, so a client that goes on has read up to our 354. Otherwise
+        // the same message, sent a second time on purpose, would be taken for a repeat.
+        self.note_heard();
         let mut rest = octets.as_slice();
         let end = self.pass_on(&mut incoming, &mut rest, Last::No);
         self.input.extend(rest);

@@ -306,11 +306,6 @@ impl Session {
         self.room = room;
     }
 
-    /// Tells, before [`Action::Commit`] is answered, whether the client sends ahead.
-    pub const fn set_ahead(&mut self, ahead: Ahead) {
-        self.receipts.set_ahead(ahead);
-    }
-
     /// Returns by which mechanism the client has proved its identity, or last tried to.
     #[must_use]
     pub const fn mechanism(&self) -> Option<&'static str> {

@@ -1,8 +1,9 @@
 //! Whether a client has heard that its message is ours (RFC 5321, section 4.5.1 names the commands;
 //! RFC 2920, section 3.1 lets a client send some of them ahead).
 //!
-//! A command that came after the 250 was said confirms it, QUIT too. The end of the connection does
-//! not, nor does a command that was sent ahead, before there was anything to hear.
+//! A command that came after the 250 was said confirms it, QUIT too, and so does a body that came
+//! after our 354: on the wire that comes after the 250. The end of the connection does not, nor does
+//! a command that was sent ahead, before there was anything to hear.
 
 use crate::mail::message::MessageId;
 
@@ -19,13 +20,12 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    /// Counts octets that were received. A piece that had arrived before a 250 may hold more than
-    /// that: none of it counts as heard.
+    /// Counts octets that were received. What had arrived before a 250 comes in pieces, and the last
+    /// may hold more than that: none of them counts as heard.
     pub(super) const fn receive(&mut self, octets: usize) {
         self.received += octets as u64;
         if let (Some((_, before)), Ahead::Something) = (&mut self.owed, self.ahead) {
             *before = self.received;
-            self.ahead = Ahead::Nothing;
         }
     }
 
@@ -34,13 +34,19 @@ impl Receipts {
         self.ahead = ahead;
     }
 
+    /// Returns whether octets that were sent before the last 250 may still be unread.
+    pub(super) const fn is_behind(&self) -> bool {
+        matches!((self.owed, self.ahead), (Some(_), Ahead::Something))
+    }
+
     /// Notes that a 250 for this message is being said.
     pub(super) const fn owe(&mut self, id: MessageId) {
         self.owed = Some((id, self.received));
     }
 
-    /// A whole command was read and `unread` octets are left; returns the message that it confirms.
-    pub(super) fn command(&mut self, unread: usize) -> Option<MessageId> {
+    /// A whole command was read, or octets of a body that our 354 asked for, and `unread` octets are
+    /// left; returns the message that this confirms.
+    pub(super) fn heard(&mut self, unread: usize) -> Option<MessageId> {
         let (id, before) = self.owed?;
         if self.received.saturating_sub(unread as u64) <= before {
             return None;
@@ -59,13 +65,14 @@ mod tests {
     enum Step {
         Receive(usize),
         Ahead,
+        CaughtUp,
         Owe(u64),
         Command(usize),
     }
 
     #[test]
     fn a_command_that_came_after_the_250_confirms_it_once() {
-        use Step::{Ahead as Sent, Command, Owe, Receive};
+        use Step::{Ahead as Sent, CaughtUp, Command, Owe, Receive};
         for (row, steps, confirmed) in [
             ("a command after it", &[Receive(9), Owe(1), Receive(6), Command(0)][..], &[1][..]),
             ("and another", &[Owe(1), Receive(12), Command(6), Command(0)], &[1]),
@@ -75,8 +82,36 @@ mod tests {
             ("one whose end came later", &[Receive(12), Owe(1), Receive(3), Command(0)], &[1]),
             ("one that lay unread", &[Sent, Owe(1), Receive(6), Command(0)], &[]),
             (
-                "one behind it",
+                "two pieces that lay unread",
                 &[Sent, Owe(1), Receive(6), Command(0), Receive(6), Command(0)],
+                &[],
+            ),
+            (
+                "one behind them",
+                &[
+                    Sent,
+                    Owe(1),
+                    Receive(6),
+                    Command(0),
+                    Receive(6),
+                    CaughtUp,
+                    Command(0),
+                    Receive(6),
+                    Command(0),
+                ],
+                &[1],
+            ),
+            (
+                "a body after a group that was read with the message",
+                &[
+                    Receive(30),
+                    Owe(1),
+                    Command(20),
+                    Command(10),
+                    Command(0),
+                    Receive(9),
+                    Command(0),
+                ],
                 &[1],
             ),
             (
@@ -90,8 +125,9 @@ mod tests {
                 match step {
                     Receive(octets) => receipts.receive(*octets),
                     Sent => receipts.set_ahead(Ahead::Something),
+                    CaughtUp => receipts.set_ahead(Ahead::Nothing),
                     Owe(id) => receipts.owe(MessageId(*id)),
-                    Command(unread) => found.extend(receipts.command(*unread).map(|id| id.0)),
+                    Command(unread) => found.extend(receipts.heard(*unread).map(|id| id.0)),
                 }
             }
             assert_eq!(found, confirmed, "{row}");

@@ -1,5 +1,22 @@
 //! What a session is told by whoever drives it.
 
+use super::Session;
+
+impl Session {
+    /// Tells, before [`Action::Commit`](super::Action::Commit) is answered, whether the client sends
+    /// ahead.
+    pub const fn set_ahead(&mut self, ahead: Ahead) {
+        self.receipts.set_ahead(ahead);
+    }
+
+    /// Returns whether the driver is to look, after each piece of input, if more lies unread, and to
+    /// say so by [`Session::set_ahead`] once nothing does.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.receipts.is_behind()
+    }
+}
+
 /// How TLS begins in this session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsStart {

@@ -6,8 +6,8 @@
 
 use memchr::memchr3;
 
-/// The longest text line without its CRLF, octets (RFC 5321, section 4.5.3.1.6). A dot that was
-/// doubled on the way counts once.
+/// The longest line of a message without its CRLF, octets (RFC 5321, section 4.5.3.1.6; RFC 5322,
+/// section 2.1.1). A dot that was doubled on the way counts once.
 pub const TEXT_LINE_MAX: usize = 998;
 
 /// Where in a line the reader stands.

@@ -28,7 +28,7 @@ pub(super) async fn hold(
         let due_at = match turn {
             // Of one that is held already a release may have reached the disk that was refused.
             Turn::Due(due_at) | Turn::Held(due_at) => due_at,
-            Turn::Claimed(_) => return Err(StoreError::Claimed),
+            Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
             Turn::Captured => return Err(StoreError::Captured),
             Turn::Damaged => {
                 return Err(StoreError::Damaged("the message is set aside already".to_owned()));
@@ -53,7 +53,7 @@ pub(super) async fn release(
             // The same the other way round.
             Turn::Held(due_at) | Turn::Due(due_at) => due_at,
             Turn::Captured => return Err(StoreError::Captured),
-            Turn::Claimed(_) | Turn::Damaged => return Ok(()),
+            Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => return Ok(()),
         };
         let ticket = index.take(id);
         (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))

@@ -8,6 +8,7 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! turn     whose turn it is with a message
 //! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches and flushes
@@ -49,6 +50,7 @@ mod repeats;
 mod segment;
 mod share;
 mod shared;
+mod turn;
 mod turnover;
 mod writer;
 
@@ -214,8 +216,9 @@ impl Spool {
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
-    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// an outcome. The message is due again after the longest delay of `outcomes`, but in 60 s at most
+    /// if somebody has no outcome; if there is no delay, at once for those without an outcome, or in
+    /// 60 s if nobody has one. When nobody is open it is
     /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors
@@ -226,6 +229,13 @@ impl Spool {
     /// [`StoreError::Closed`], [`StoreError::Gone`].
     pub async fn settle(&self, claim: Claim, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         claim::settle(&self.orders, claim, &outcomes).await
+    }
+
+    /// Tells whether the writer is at work; it ends before the spool only by a fault of ours. Without it
+    /// nothing is committed or settled any more.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.orders.is_closed()
     }
 
     /// Shows everything about a message but its body.
@@ -245,11 +255,6 @@ impl Spool {
     /// [`StoreError::Gone`], [`StoreError::Claimed`], [`StoreError::Held`], [`StoreError::Captured`].
     pub fn retry(&self, id: MessageId) -> Result<(), StoreError> {
         queue::retry(&self.shared, id)
-    }
-
-    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
-    pub fn retry_all(&self) -> usize {
-        listing::retry_all(&self.shared)
     }
 
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.

@@ -13,7 +13,9 @@ async fn once(house: &House, ahead: &str) -> (Client, String) {
     let mut client = house.joe().await;
     submit(&mut client).await;
     client.send(b".\r\n").await;
-    client.send(ahead.as_bytes()).await;
+    for line in ahead.split_inclusive('\n') {
+        client.send(line.as_bytes()).await;
+    }
     client.expect(QUEUED).await;
     let events = house.journal.take();
     let id = match &events[..] {
@@ -47,6 +49,22 @@ async fn what_was_sent_before_the_answer_does_not_confirm_it() {
     let (mut client, again) = once(&house, "NOOP\r\n").await;
     assert_eq!(again, first);
     client.expect("250 2.0.0").await;
+    client.ask("NOOP", "250 2.0.0").await;
+    assert_ne!(once(&house, "").await.1, first);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_answer_confirms_nothing_though_it_is_read_piece_by_piece() {
+    let house = House::open(MANY, relay::config::ListenerTls::Starttls);
+    // Some times what is read from a socket at once.
+    let noop = format!("NOOP {}\r\n", "x".repeat(490));
+    let (mut client, first) = once(&house, &noop.repeat(30)).await;
+    for _ in 0..30 {
+        client.expect("250 2.0.0").await;
+    }
+    drop(client);
+    let (mut client, again) = once(&house, "").await;
+    assert_eq!(again, first);
     client.ask("NOOP", "250 2.0.0").await;
     assert_ne!(once(&house, "").await.1, first);
 }

@@ -135,6 +135,22 @@ fn a_command_that_was_sent_ahead_of_the_250_does_not_confirm_it() {
     assert_eq!(desk.confirmed, [MessageId(7)]);
 }
 
+/// A 354 comes after the 250 on the wire: who waits for it has seen both.
+#[test]
+fn a_body_that_came_after_the_354_confirms_the_250_before_it() {
+    let mut desk = connect("joe", Repeats::default(), 7);
+    for line in [MAIL, RCPT, "DATA\r\n"] {
+        desk.send(line.as_bytes(), usize::MAX);
+    }
+    desk.send(format!("{TEXT}.\r\n{MAIL}{RCPT}DATA\r\n").as_bytes(), usize::MAX);
+    assert_eq!(desk.confirmed, [], "all of this was sent before there was a 250");
+    desk.sent.clear();
+    desk.send(format!("{TEXT}.\r\n").as_bytes(), usize::MAX);
+    assert_eq!(desk.confirmed, [MessageId(7)]);
+    assert_eq!(desk.sent, queued(8));
+    assert_eq!(desk.stored.len(), 2);
+}
+
 #[test]
 fn the_answer_to_a_repeat_is_confirmed_as_the_first_would_have_been() {
     let mut desk = connect("joe", Repeats::default(), 7);

@@ -2,8 +2,9 @@
 //! the plan of one that is well formed.
 
 use mail_parser::{Message, MessageParser, PartType};
-use relay::mail::convert::{LINE_MAX, headers_are_ascii, to_seven_bit};
+use relay::mail::convert::{headers_are_ascii, to_seven_bit};
 use relay::smtp::address::Charset;
+use relay::smtp::body::TEXT_LINE_MAX;
 
 /// How deep a planned message goes.
 const DEPTH: usize = 4;
@@ -36,7 +37,7 @@ pub fn is_seven_bit_and_reads_the_same(input: &[u8]) {
 fn assert_fits(out: &[u8]) {
     for line in out.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        assert!(line.len() <= LINE_MAX && line.is_ascii(), "{}", line.escape_ascii());
+        assert!(line.len() <= TEXT_LINE_MAX && line.is_ascii(), "{}", line.escape_ascii());
         assert!(!line.iter().any(|byte| matches!(byte, b'\r' | 0)), "{}", line.escape_ascii());
     }
     assert_eq!(to_seven_bit(out, Charset::Ascii).as_deref(), Ok(out), "done twice");

@@ -2,6 +2,7 @@
 
 use relay::config::{NextHop, Rate, RouteHost};
 use relay::net::routes::{RouteState, Standing};
+use relay::spool::Place;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -120,6 +121,18 @@ async fn when_a_try_fails_all_who_waited_for_it_go_back() {
 }
 
 #[tokio::test]
+async fn a_message_counts_as_in_memory_until_its_outcome_is_on_disk() {
+    let instead = vec![("RCPT", "450 4.2.0 later")];
+    let peer = Peer::start(Manners { instead, ..Manners::default() }).await.unwrap();
+    let relay = Relay::start(&[&peer], patient);
+    let id = submit(&relay).await;
+    until(async || state(&relay).in_memory == 1).await;
+    until(async || state(&relay).in_memory == 0).await;
+    assert_eq!(relay.spool.show(id).await.unwrap().summary.attempts, 1);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_hop_that_throttles_is_given_a_rest_and_loses_nothing() {
     let instead = vec![
         (".", "454 Throttling failure: Maximum sending rate exceeded."),
@@ -153,18 +166,37 @@ async fn a_hop_that_throttles_is_given_a_rest_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_route_whose_rate_is_used_up_hands_nothing_on() {
+async fn a_route_whose_rate_is_used_up_leaves_its_mail_in_the_spool_untried() {
+    const LATER: &str = "the rate of the route is used up";
     let mut peer = Peer::start(Manners::default()).await.unwrap();
     let relay = Relay::start(&[&peer], |config| {
         config.routes[0].rate = Some(Rate { count: 1, per: Duration::from_secs(3600) });
+        config.routes[0].connections = 20;
     });
     submit(&relay).await;
     peer.message().await;
-    let second = submit(&relay).await;
-    settled(&relay, second).await;
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        waiting.push(submit(&relay).await);
+    }
+    let told = async |id: &MessageId| {
+        let details = relay.spool.show(*id).await.unwrap();
+        assert_eq!(details.summary.attempts, 0, "to wait for a turn is no attempt");
+        details.progress[0].last.is_some()
+    };
+    until(async || {
+        for id in &waiting {
+            if told(id).await {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
     let (events, left) = relay.stop().await;
-    assert!(deferred(&events).contains("the rate of the route is used up"), "{events:?}");
-    assert_eq!((count(&events, "Delivered"), left), (1, 1));
+    assert!((1..25).contains(&count(&events, "Deferred")), "a look a second: {events:?}");
+    assert!(deferred(&events).contains(LATER), "{events:?}");
+    assert_eq!((count(&events, "Delivered"), left), (1, 50));
 }
 
 #[tokio::test]
@@ -183,6 +215,30 @@ async fn a_login_that_was_repaired_is_tried_at_once_when_the_operator_says_so() 
     let (events, left) = relay.stop().await;
     let counts = ["RouteSuspended", "RouteResumed", "Failed"].map(|name| count(&events, name));
     assert_eq!((counts, left), ([1, 1, 0], 0), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_waits_in_memory_when_its_route_is_stopped_is_due_at_once_when_it_goes_on() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let peer = Peer::start(Manners::default()).await.unwrap();
+    let relay = Relay::start(&[&peer], |config| {
+        patient(config);
+        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
+        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
+    });
+    let first = submit(&relay).await;
+    let tried = taken(&silent).await;
+    let second = submit(&relay).await;
+    until(async || state(&relay).in_memory == 2).await;
+    relay.routes.suspend(NAME, None, 7).await.unwrap();
+    until(async || state(&relay).in_memory == 1).await;
+    let summary = relay.spool.show(second).await.unwrap().summary;
+    assert_eq!((summary.attempts, summary.place), (0, Place::Waiting));
+    assert_eq!(summary.due_at, Some(summary.accepted_at), "it lost no time");
+    drop(tried);
+    settled(&relay, first).await;
+    relay.stop().await;
 }
 
 #[tokio::test]

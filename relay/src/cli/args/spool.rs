@@ -14,7 +14,8 @@ pub enum SpoolVerb {
                             sallyport-relay && sallyport spool check --mend")]
     Check {
         /// Copy on what is sound, set damaged files aside and take messages that cannot be read out of
-        /// the queue; what is left of them is kept. The relay must not run.
+        /// the queue; what is left of them is kept. A file whose head is lost twice over is set aside
+        /// whole, with the messages in it. The relay must not run.
         #[arg(long)]
         mend: bool,
         /// Print JSON.

@@ -9,11 +9,10 @@ use driven::{Driven, parcel, ready, terms};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroizing;
 
 use super::{End, Fresh, Instant};
 use crate::config::RouteTls;
-use crate::delivery::login::{Credentials, Proof};
+use crate::delivery::login::{Credentials, Proof, Secret};
 use crate::mail::envelope::Body;
 
 /// An instant to start from; only differences matter.
@@ -154,6 +153,25 @@ fn at_auth(mechanisms: &str) -> Driven {
 }
 
 #[test]
+fn a_login_that_works_is_refused_at_mail_and_not_for_one_recipient() {
+    let rows: [(&[&str], &str, bool); 3] = [
+        (&["530 5.7.0 login\r\n"], "hh", true),
+        (&["535 5.7.8 taken back\r\n"], "hh", true),
+        (&["250 ok\r\n", "535 5.7.8 no\r\n", "450 no\r\n", "250 reset\r\n"], "fw", false),
+    ];
+    for (answers, rulings, is_refused) in rows {
+        let driven = &mut at_auth("PLAIN");
+        driven.hop("235 welcome\r\n").begin(parcel("a b", Body::SevenBit));
+        for answer in answers {
+            driven.hop(answer);
+        }
+        assert_eq!(driven.rulings(), rulings, "{answers:?}");
+        let end = matches!(driven.end, Some(End::LoginRefused(_)));
+        assert_eq!((end, driven.ready), (is_refused, usize::from(!is_refused)), "{answers:?}");
+    }
+}
+
+#[test]
 fn a_login_is_refused_put_off_or_impossible() {
     for refusal in ["535 5.7.8 wrong\r\n", "530 5.7.0 no\r\n", "534 weak\r\n", "504 what\r\n"] {
         let driven = &mut at_auth("PLAIN");
@@ -175,7 +193,7 @@ fn scram_is_spoken_and_a_next_hop_that_does_not_prove_itself_is_not_used() {
                  s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
     let begin = || {
         let mut terms = terms(RouteTls::Implicit, Some("user"));
-        let proof = Proof::Password(Zeroizing::new(b"pencil".to_vec()));
+        let proof = Proof::Password(Secret::new(b"pencil".to_vec()));
         terms.credentials = terms.credentials.map(|user| Credentials { proof, ..user });
         let mut driven = Driven::new(terms);
         // The example of RFC 7677, section 3.

@@ -5,6 +5,7 @@
 //! nonce itself, and indexes past the end of short messages.
 
 mod scram;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::config::{Mechanism, Mechanisms};
 use crate::smtp::answer::printable;
 use scram::Scram;
 pub use scram::{Derivation, ITERATIONS_MAX, ITERATIONS_MIN, Salted};
+pub use secret::Secret;
 
 /// The longest line of a command with its end, octets (RFC 5321, section 4.5.3.1.4). What is longer
 /// is said after a challenge, where 12288 octets may stand (RFC 4954, section 4).
@@ -53,9 +55,6 @@ impl fmt::Debug for Credentials {
         f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
 }
-
-/// Octets that are wiped from memory when dropped.
-pub type Secret = Zeroizing<Vec<u8>>;
 
 /// What is new with every handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +144,7 @@ impl Exchange {
                         fresh,
                         unbound(mechanisms, offered),
                     );
-                    (Self::Scram(scram), Some(Zeroizing::new(first)))
+                    (Self::Scram(scram), Some(Secret::new(first)))
                 }
                 (Mechanism::Plain, Proof::Password(password), _) => {
                     (Self::Last, Some(joined(&[b"\0", user.as_bytes(), b"\0", password])))
@@ -273,11 +272,11 @@ fn unbound(permitted: Mechanisms, offered: Mechanisms) -> Unbound {
 /// Names the mechanism, with the first message if there is one and the line is not too long for it.
 fn named(mechanism: Mechanism, then: Exchange, first: Option<Secret>) -> (Exchange, Secret) {
     let name = mechanism.name();
-    let bare = || Zeroizing::new(format!("AUTH {name}\r\n").into_bytes());
+    let bare = || Secret::new(format!("AUTH {name}\r\n").into_bytes());
     let Some(first) = first else { return (then, bare()) };
     let whole = if first.is_empty() {
         // An empty message, as opposed to none (RFC 4954, section 4).
-        Zeroizing::new(format!("AUTH {name} =\r\n").into_bytes())
+        Secret::new(format!("AUTH {name} =\r\n").into_bytes())
     } else {
         line(format!("AUTH {name} ").as_bytes(), &first)
     };
@@ -290,7 +289,7 @@ fn named(mechanism: Mechanism, then: Exchange, first: Option<Secret>) -> (Exchan
 
 /// Returns `parts` in one piece, reserved in one go: a buffer that grows would leave copies behind.
 fn joined(parts: &[&[u8]]) -> Secret {
-    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    let mut whole = Secret::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
     for part in parts {
         whole.extend_from_slice(part);
     }

@@ -80,7 +80,7 @@ impl Derivation {
             Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
             Hash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         };
-        let mut salted = Zeroizing::new(vec![0; self.hash.octets()]);
+        let mut salted = Secret::new(vec![0; self.hash.octets()]);
         pbkdf2::derive(algorithm, self.iterations, &self.salt, &self.password, &mut salted);
         Salted(salted)
     }
@@ -137,7 +137,7 @@ impl Scram {
             let reason = Exchange::Refused(printable(error.as_bytes(), REASON_MAX));
             return match self.stage {
                 // It has no verdict to give yet: the exchange is called off (RFC 4954, section 4).
-                Stage::First(_) => Turn::Say(reason, Zeroizing::new(b"*\r\n".to_vec())),
+                Stage::First(_) => Turn::Say(reason, Secret::new(b"*\r\n".to_vec())),
                 Stage::Salting { .. } | Stage::Final(_) | Stage::Proved => {
                     Turn::Say(reason, line(b"", b""))
                 }

@@ -2,11 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ProofKind;
+use crate::delivery::action::Action;
 
 fn by_password(user: &str, password: &str) -> Credentials {
     Credentials {
         user: user.into(),
-        proof: Proof::Password(Zeroizing::new(password.as_bytes().to_vec())),
+        proof: Proof::Password(Secret::new(password.as_bytes().to_vec())),
         mechanisms: Mechanisms::that_show(ProofKind::Password),
     }
 }
@@ -14,7 +15,7 @@ fn by_password(user: &str, password: &str) -> Credentials {
 fn by_token(user: &str, token: &str) -> Credentials {
     Credentials {
         user: user.into(),
-        proof: Proof::Token(Zeroizing::new(token.as_bytes().to_vec())),
+        proof: Proof::Token(Secret::new(token.as_bytes().to_vec())),
         mechanisms: Mechanisms::that_show(ProofKind::Token),
     }
 }
@@ -60,6 +61,22 @@ fn said(turn: Turn) -> (Exchange, String) {
         }
         Turn::Derive(exchange, derivation) => said(exchange.derived(&derivation.run())),
         Turn::Broken(words) | Turn::Unproved(words) => panic!("{words}"),
+    }
+}
+
+#[test]
+fn a_debug_shows_no_secret() {
+    let begin = || Exchange::begin(by_password("u", "secret"), offer("PLAIN"), None).unwrap();
+    let (_, first) = begin();
+    let octets = format!("{:?}", first.to_vec());
+    let octets = octets.trim_matches(['[', ']']);
+    let (exchange, said) = begin();
+    for shown in [
+        format!("{first:?}"),
+        format!("{:?}", Action::SendSecret(first.clone())),
+        format!("{:?}", Turn::Say(exchange, said)),
+    ] {
+        assert!(!shown.contains(octets) && shown.contains("Secret"), "{shown}");
     }
 }
 

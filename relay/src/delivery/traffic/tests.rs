@@ -61,7 +61,7 @@ fn while_a_lone_host_is_tried_the_others_wait_and_while_it_is_down_they_go_back(
     assert_eq!(traffic.choose(start, 0, &mut errand()), nobody);
     let due = start + super::super::pool::DOWN;
     let probe = go(&mut traffic, due, &mut errand());
-    assert!(matches!(traffic.choose(due, 0, &mut errand()), Choice::Wait(Some(_))));
+    assert!(matches!(traffic.choose(due, 0, &mut errand()), Choice::Wait(_)));
     traffic.release(&probe, due);
     assert_eq!(go(&mut traffic, due, &mut errand()).host(), 0, "the try came to nothing");
 }
@@ -76,9 +76,38 @@ fn a_better_host_that_is_full_is_waited_for_and_its_group_helps_out() {
     }
     let hosts: Vec<_> = places.iter().map(Place::host).collect();
     assert_eq!((hosts.len(), hosts.contains(&2)), (4, false), "two at each of the group");
-    assert_eq!(traffic.choose(now, 0, &mut errand), Choice::Wait(None));
+    assert_eq!(traffic.choose(now, 0, &mut errand), Choice::Wait(now + PATIENCE));
     traffic.release(&places[0], now);
     assert_eq!(go(&mut traffic, now, &mut errand).host(), hosts[0]);
+}
+
+#[test]
+fn a_better_host_that_stays_full_is_not_waited_for_for_ever() {
+    let (mut traffic, start) = traffic(&[(1, 1), (2, 1), (2, 1)], 10);
+    let places: Vec<_> =
+        (0..2).map(|_| go(&mut traffic, start, &mut Errand::default()).host()).collect();
+    assert_eq!(places, [0, 0], "and it hangs");
+    let mut errand = Errand::default();
+    let patience = start + PATIENCE;
+    assert_eq!(traffic.choose(start, 0, &mut errand), Choice::Wait(patience));
+    let just_before = patience - SECOND;
+    assert_eq!(traffic.choose(just_before, 0, &mut errand), Choice::Wait(patience));
+    let other = traffic.choose(just_before, 0, &mut Errand::default());
+    assert_eq!(other, Choice::Wait(just_before + PATIENCE), "each has its own patience");
+    assert_ne!(go(&mut traffic, patience, &mut errand).host(), 0, "another will do");
+}
+
+#[test]
+fn who_waits_at_a_full_host_looks_again_when_another_is_due() {
+    let (mut traffic, start) = traffic(&[(1, 1), (1, 1)], 10);
+    let other = send(&mut traffic, start, &failed()).0;
+    let first = send(&mut traffic, start, &Outcome::Carried).0;
+    while let Choice::Go(place) = traffic.choose(start, 0, &mut Errand::default()) {
+        assert_eq!(place.host(), first);
+    }
+    let due = start + super::super::pool::DOWN;
+    assert_eq!(traffic.choose(start, 0, &mut Errand::default()), Choice::Wait(due));
+    assert_eq!(go(&mut traffic, due, &mut Errand::default()).host(), other);
 }
 
 #[test]
@@ -100,7 +129,7 @@ fn a_lone_host_that_asks_for_less_is_waited_for_in_memory_or_in_the_spool() {
         pause = send(&mut traffic, now, &Outcome::Throttled).1.pause.unwrap();
         let choice = traffic.choose(now, 0, &mut Errand::default());
         if pause <= PATIENCE {
-            assert_eq!(choice, Choice::Wait(Some(now + pause)));
+            assert_eq!(choice, Choice::Wait(now + pause));
         } else {
             let reason = "the next hop asked us to send less";
             assert_eq!(choice, Choice::Later(pause, reason));
@@ -129,6 +158,69 @@ fn a_rate_gives_turns_and_a_message_needs_one_for_all_its_hosts() {
     }
     let choice = traffic.choose(now, 0, &mut Errand::default());
     assert_eq!(choice, Choice::Later(90 * SECOND, "the rate of the route is used up"));
+}
+
+#[test]
+fn a_place_that_was_given_before_a_pause_is_no_good_during_it() {
+    let now = Instant::now();
+    let rate = Rate { count: 2, per: Duration::from_secs(60) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(rate), now);
+    let mut first = go(&mut traffic, now, &mut Errand::default());
+    let mut errand = Errand::default();
+    let second = go(&mut traffic, now, &mut errand);
+    assert!(traffic.is_good(&first, now) && traffic.is_good(&second, now));
+    let pause = traffic.learn(&mut first, &Outcome::Throttled, now + 30 * SECOND).pause;
+    let turn = second.begun();
+    assert_eq!((pause, turn), (Some(SECOND), now + 30 * SECOND));
+    assert!(!traffic.is_good(&second, turn));
+    traffic.release(&second, turn);
+    traffic.release(&first, turn);
+    assert_eq!(traffic.choose(turn, 0, &mut errand), Choice::Wait(turn + SECOND));
+    let again = go(&mut traffic, turn + SECOND, &mut errand);
+    assert_eq!(again.begun(), turn + SECOND, "it keeps its turn");
+    traffic.learn(&mut first, &failed(), turn + SECOND);
+    assert!(!traffic.is_good(&again, turn + SECOND), "down");
+}
+
+#[test]
+fn a_rate_has_a_turn_for_those_alone_who_would_leave_soon() {
+    let now = Instant::now();
+    let rate = Rate { count: 2, per: Duration::from_secs(60) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(rate), now);
+    let room =
+        |traffic: &Traffic, now| (0..9).take_while(|more| traffic.has_turn(now, *more)).count();
+    assert_eq!(room(&traffic, now), 3, "at once, in 30 s and in 60 s");
+    let places: Vec<_> = (0..2).map(|_| go(&mut traffic, now, &mut Errand::default())).collect();
+    assert!(traffic.has_turn(now, 2), "who has a place waits for no turn");
+    assert!(!traffic.has_turn(now, 3));
+    assert!(traffic.has_turn(now + 30 * SECOND, 3));
+    places.iter().for_each(|place| traffic.release(place, now));
+    let slow = Rate { count: 100, per: Duration::from_secs(3600) };
+    let mut traffic = Traffic::new([(1, 1)], 10, Some(slow), now);
+    (0..2).for_each(|_| drop(go(&mut traffic, now, &mut Errand::default())));
+    assert_eq!(room(&traffic, now), 0, "the next turn is in 72 s");
+    assert!(!traffic.has_turn(now + 11 * SECOND, 2) && traffic.has_turn(now + 12 * SECOND, 2));
+}
+
+#[test]
+fn hosts_that_rest_for_long_have_no_turn_and_hosts_that_are_down_are_found_out() {
+    let (mut traffic, mut now) = traffic(&[(1, 1), (2, 1)], 10);
+    let mut pause = Duration::ZERO;
+    while pause <= PATIENCE {
+        assert!(traffic.has_turn(now, 5), "soon enough: {pause:?}");
+        now += pause;
+        pause = send(&mut traffic, now, &Outcome::Throttled).1.pause.unwrap();
+        assert!(traffic.has_turn(now, 5), "the other may be asked");
+        assert_eq!(send(&mut traffic, now, &Outcome::Throttled).0, 1);
+    }
+    assert!(!traffic.has_turn(now, 0), "{pause:?}");
+    traffic.hurry(now);
+    assert!(traffic.has_turn(now, 5));
+    for host in 0..2 {
+        assert_eq!(send(&mut traffic, now, &failed()).0, host);
+    }
+    assert!(matches!(traffic.choose(now, 0, &mut Errand::default()), Choice::Nobody(_)));
+    assert!(traffic.has_turn(now, 5), "each goes back on its own schedule");
 }
 
 /// What a transaction came to, and what that tells.

@@ -1,6 +1,7 @@
 //! A header section, and what it says of its body (RFC 2045).
 
-use super::{LINE_MAX, Unconvertible};
+use super::Unconvertible;
+use crate::smtp::body::TEXT_LINE_MAX;
 
 /// The longest boundary, octets (RFC 2046, section 5.1.1).
 const BOUNDARY_MAX: usize = 70;
@@ -230,7 +231,7 @@ fn end_of_field(header: &[u8], start: usize) -> Result<usize, Unconvertible> {
     loop {
         let length = memchr::memmem::find(&header[at..], b"\r\n");
         let line = &header[at..length.map_or(header.len(), |length| at + length)];
-        if line.len() > LINE_MAX || line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        if line.len() > TEXT_LINE_MAX || line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(Unconvertible::Malformed("a line of a header is too long or unclean"));
         }
         at = length.map_or(header.len(), |length| at + length + 2);

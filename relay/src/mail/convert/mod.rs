@@ -23,9 +23,7 @@ use encode::{base64, quoted_printable};
 use entity::{Coding, Entity, Kind};
 
 use crate::smtp::address::Charset;
-
-/// The longest line of a message without its CRLF, octets (RFC 5322, section 2.1.1).
-pub const LINE_MAX: usize = 998;
+use crate::smtp::body::TEXT_LINE_MAX;
 
 /// How deep parts may stand in parts: deeper ones are made to break readers.
 pub const DEPTH_MAX: usize = 32;
@@ -44,7 +42,7 @@ pub enum Unconvertible {
     Malformed(&'static str),
 }
 
-/// Returns `message` with lines of at most [`LINE_MAX`] octets and bodies of US-ASCII. Header
+/// Returns `message` with lines of at most [`TEXT_LINE_MAX`] octets and bodies of US-ASCII. Header
 /// sections are kept as they are, but for labels of MIME; with [`Charset::Utf8`] they may be UTF-8.
 ///
 /// The result has at most three times the octets, and a few for every line and part.
@@ -225,7 +223,7 @@ fn fits(octets: &[u8]) -> bool {
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
         let line = &rest[..end];
-        if line.len() > LINE_MAX || !line.is_ascii() || line.contains(&0) {
+        if line.len() > TEXT_LINE_MAX || !line.is_ascii() || line.contains(&0) {
             return false;
         }
         match rest[end..] {

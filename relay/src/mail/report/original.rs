@@ -2,7 +2,10 @@
 
 use super::mime::{Encoding, Part};
 use super::notice::Kind;
+use crate::mail::convert::to_seven_bit;
 use crate::mail::envelope::{Body, Envelope};
+use crate::smtp::address::Charset;
+use crate::smtp::body::TEXT_LINE_MAX;
 use crate::smtp::parameter::{Return, Utf8};
 
 /// The most octets of the original's header section that a report gives back.
@@ -10,9 +13,6 @@ pub const HEADER_MAX: usize = 16 * 1024;
 
 /// The largest message that goes back whole, octets: a report is written in memory.
 pub const FULL_MAX: usize = 1024 * 1024;
-
-/// The longest line of a message without its CRLF, octets (RFC 5322, section 2.1.1).
-pub(super) const LINE_MAX: usize = 998;
 
 /// How much of a message is to be read for a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,8 @@ pub enum Original {
 
 impl Original {
     /// Takes what was read of a message. Its header is taken alone if that is the `extent`, or if
-    /// the message is not fit to be part of another: lines too long, or other ends than CRLF.
+    /// the message is not fit to be part of another: lines too long, other ends than CRLF, or 8-bit
+    /// octets that a next hop without 8BITMIME could never be given, so that nobody would hear.
     #[must_use]
     pub fn of(read: Vec<u8>, extent: Extent, utf8: Option<Utf8>) -> Self {
         let is_fit = match extent {
@@ -70,7 +71,7 @@ impl Original {
         match (is_fit, is_global) {
             (true, true) => Self::Global(read),
             (true, false) if read.is_ascii() => Self::SevenBit(read),
-            (true, false) if header.is_ascii() => Self::EightBit(read),
+            (true, false) if header.is_ascii() && is_convertible(&read) => Self::EightBit(read),
             (false, true) if has_lines(header) => Self::GlobalHeaders(header.to_vec()),
             (true | false, _) => Self::Headers(clean(header)),
         }
@@ -103,12 +104,19 @@ fn header_section(start: &[u8]) -> &[u8] {
     &start[..end]
 }
 
+/// Tells whether a report with all of this message in it can be made 7-bit.
+fn is_convertible(message: &[u8]) -> bool {
+    // As deep as in a report, where it is the body of a part.
+    let inside = b"Content-Type: message/rfc822\r\n\r\n".repeat(2);
+    to_seven_bit(&[&inside, message].concat(), Charset::Ascii).is_ok()
+}
+
 /// Tells whether octets are lines that a message may have: ended by CRLF, not too long, and without
 /// NUL or a lone CR.
 fn has_lines(octets: &[u8]) -> bool {
     octets.split_inclusive(|byte| *byte == b'\n').all(|line| {
         line.strip_suffix(b"\r\n").is_some_and(|line| {
-            line.len() <= LINE_MAX && !line.iter().any(|byte| matches!(byte, b'\r' | 0))
+            line.len() <= TEXT_LINE_MAX && !line.iter().any(|byte| matches!(byte, b'\r' | 0))
         })
     })
 }
@@ -120,7 +128,7 @@ fn clean(octets: &[u8]) -> Vec<u8> {
     for line in octets.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        text.extend(line.iter().take(LINE_MAX).map(|byte| match byte {
+        text.extend(line.iter().take(TEXT_LINE_MAX).map(|byte| match byte {
             b'\t' | b' '..=b'~' => *byte,
             _ => b'?',
         }));
@@ -178,6 +186,9 @@ mod tests {
             ("8-bit above, undeclared", "A: ü\r\n\r\nü\r\n", whole, None, |_| {
                 Original::Headers(b"A: ??\r\n".to_vec())
             }),
+            ("8-bit, signed", "DKIM-Signature: a\r\n\r\nü\r\n", whole, None, |_| {
+                Original::Headers(b"DKIM-Signature: a\r\n".to_vec())
+            }),
             ("the header alone", "A: b\r\n\r\nc\r\n", header, None, headers),
             ("a lone LF", "A: b\r\n\r\nc\nd\r\n", whole, None, headers),
             ("a lone CR", "A: b\r\n\r\nc\rd\r\n", whole, None, headers),
@@ -188,7 +199,7 @@ mod tests {
             let read = read.as_bytes().to_vec();
             assert_eq!(Original::of(read.clone(), *extent, *utf8), expected(read), "{row}");
         }
-        let long = format!("A: b\r\n\r\n{}\r\n", "x".repeat(LINE_MAX + 1));
+        let long = format!("A: b\r\n\r\n{}\r\n", "x".repeat(TEXT_LINE_MAX + 1));
         let original = Original::of(long.into_bytes(), whole, None);
         assert_eq!(original, Original::Headers(b"A: b\r\n".to_vec()), "a line too long");
     }

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use zeroize::Zeroizing;
+
+use crate::delivery::login::Secret;
 
 pub(super) enum Stream {
     Clear(TcpStream),
@@ -20,11 +21,13 @@ pub(super) enum Stream {
 pub(super) enum Outgoing {
     Nothing,
     Octets {
-        octets: Zeroizing<Vec<u8>>,
+        octets: Secret,
         sent: usize,
     },
     /// All is written and may lie in a buffer of TLS.
     Unflushed,
+    /// Nothing leaves any more. What the next hop said before may still be there to read.
+    Failed,
 }
 
 pub(super) enum Moved {
@@ -66,7 +69,7 @@ impl Stream {
             Outgoing::Unflushed => {
                 Pin::new(&mut *self).poll_flush(context).map_ok(|()| Moved::Flushed)
             }
-            Outgoing::Nothing => Poll::Pending,
+            Outgoing::Nothing | Outgoing::Failed => Poll::Pending,
         };
         if let Poll::Ready(out) = out {
             return Poll::Ready(out.map_err(|error| (Direction::Out, error)));

@@ -93,6 +93,9 @@ impl<'a> Connection<'a> {
                 Came::Done(Ok(octets)) => {
                     self.session.set_room(self.room());
                     self.session.receive(&octets, Instant::now());
+                    if self.session.is_behind() {
+                        self.session.set_ahead(self.ahead());
+                    }
                 }
                 Came::Done(Err(problem)) => return Err(problem),
                 Came::Broken => {}
@@ -213,14 +216,17 @@ impl<'a> Connection<'a> {
                 Came::Broken => return Ok(()),
             },
         };
-        let ahead = if self.stream.has_unread() { Ahead::Something } else { Ahead::Nothing };
-        self.session.set_ahead(ahead);
+        self.session.set_ahead(self.ahead());
         match result {
             Ok(id) => self.session.stored(Ok(id), Instant::now()),
             Err(StoreError::Repeat(first)) => self.session.repeated(first, Instant::now()),
             Err(error) => self.session.stored(Err(failure(&error)), Instant::now()),
         }
         Ok(())
+    }
+
+    fn ahead(&self) -> Ahead {
+        if self.stream.has_unread() { Ahead::Something } else { Ahead::Nothing }
     }
 
     /// Waits for octets from the client.

@@ -69,7 +69,9 @@ impl Lane {
             match self.open_at(address, hop, tls.clone(), credentials.clone()).await {
                 Ok(connection) => {
                     lock(&self.addresses)[host].learn(address, &failed, Instant::now());
-                    self.logged_in();
+                    if credentials.is_some() {
+                        self.logged_in();
+                    }
                     return Ok(connection);
                 }
                 Err(ended) => {

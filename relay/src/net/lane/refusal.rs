@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Lane, lock};
+use super::{Lane, Slot, Turn, lock};
 use crate::config::NextHop;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::trip::name;
@@ -18,6 +18,16 @@ impl Lane {
             (Health::Suspended { .. }, None) | (Health::Up, _) => None,
         };
         health.check(now, password)
+    }
+
+    /// Lets a message go that got a place, unless the route cannot be used by now: who had the place
+    /// before may have been refused with the password that this one would send. A place is given back
+    /// only after the refusal is remembered.
+    pub(super) async fn go(&self, slot: Slot) -> Turn {
+        match self.usable().await {
+            Use::Try => Turn::Go(slot),
+            Use::Hold(wait, reason) => Turn::Held(wait, reason),
+        }
     }
 
     /// Remembers that a host refused our login; returns how long the route is left alone, and why.

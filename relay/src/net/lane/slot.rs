@@ -29,6 +29,11 @@ impl Slot {
         self.place.host()
     }
 
+    /// Tells whether the host still takes mail, after a sleep.
+    pub(super) fn is_good(&self) -> bool {
+        lock(&self.lane.traffic).is_good(&self.place, Instant::now())
+    }
+
     /// Asks this host no more for the message of `errand`.
     pub(super) fn give_up(&self, errand: &mut Errand) {
         errand.gave_up(&self.place);
@@ -39,16 +44,13 @@ impl Slot {
         let verdict = lock(&self.lane.traffic).learn(&mut self.place, outcome, Instant::now());
         let route = self.lane.route.name.clone();
         let host = name(self.lane.hop(self.host()));
-        match verdict.change {
-            None => self.lane.moved.notify_one(),
-            Some(change) => {
-                self.lane.journal.write(match change {
-                    Change::Down(reason) => Event::HostDown { route, host, reason },
-                    Change::Up(down_for) => Event::HostUp { route, host, down_for },
-                });
-                self.lane.moved.notify_waiters();
-            }
+        if let Some(change) = verdict.change {
+            self.lane.journal.write(match change {
+                Change::Down(reason) => Event::HostDown { route, host, reason },
+                Change::Up(down_for) => Event::HostUp { route, host, down_for },
+            });
         }
+        self.lane.moved.notify_waiters();
         verdict.pause
     }
 }
@@ -56,6 +58,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         lock(&self.lane.traffic).release(&self.place, Instant::now());
-        self.lane.moved.notify_one();
+        self.lane.moved.notify_waiters();
     }
 }

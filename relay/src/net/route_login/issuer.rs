@@ -176,7 +176,7 @@ fn form(issuer: &TokenIssuer, means: &Means) -> Secret {
         ("scope", issuer.scope.as_ref().map(String::as_bytes)),
     ];
     let most = fields.iter().map(|(name, value)| name.len() + 2 + 3 * value.map_or(0, <[u8]>::len));
-    let mut form = Zeroizing::new(Vec::with_capacity(most.sum()));
+    let mut form = Secret::new(Vec::with_capacity(most.sum()));
     for (name, value) in fields {
         let Some(value) = value else { continue };
         if !form.is_empty() {
@@ -215,7 +215,7 @@ fn encode(value: &[u8], into: &mut Vec<u8>) {
 }
 
 fn body(body: &mut Body) -> Result<Secret, ureq::Error> {
-    body.with_config().limit(ANSWER_MAX).read_to_vec().map(Zeroizing::new)
+    body.with_config().limit(ANSWER_MAX).read_to_vec().map(Secret::new)
 }
 
 /// Reads an answer that gives a token.
@@ -238,7 +238,7 @@ fn granted(text: &[u8]) -> Result<Grant, String> {
         Some(Seconds::Text(text)) => text.parse().ok(),
         None => None,
     };
-    let octets = |Wiped(text): &Wiped| Zeroizing::new(text.as_bytes().to_vec());
+    let octets = |Wiped(text): &Wiped| Secret::new(text.as_bytes().to_vec());
     Ok(Grant {
         token: octets(&given.access_token),
         lives: lives.map_or(UNTOLD, Duration::from_secs).min(LIFE_MAX),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn secret(text: &str) -> Secret {
-        Zeroizing::new(text.as_bytes().to_vec())
+        Secret::new(text.as_bytes().to_vec())
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn read_first_line(path: &Path) -> Result<Secret, String> {
         [] => Err("the first line is empty".to_owned()),
         line if line.len() > SECRET_MAX => Err("the first line is too long".to_owned()),
         line if line.contains(&0) => Err("the first line has a NUL".to_owned()),
-        line => Ok(Zeroizing::new(line.to_vec())),
+        line => Ok(Secret::new(line.to_vec())),
     }
 }
 

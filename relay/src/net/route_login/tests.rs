@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::config::{Config, TokenIssuer};
@@ -25,7 +24,7 @@ fn login(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> (Arc<Login>
 }
 
 fn secret(text: &str) -> Secret {
-    Zeroizing::new(text.as_bytes().to_vec())
+    Secret::new(text.as_bytes().to_vec())
 }
 
 /// What credentials would show.

@@ -14,19 +14,16 @@ use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Dkim};
+use crate::delivery::carriage::HELD_MAX;
 use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
 use crate::mail::envelope::Body;
 use crate::mail::header::{Collected, HeaderCollector, HeaderLimits, HeaderSection};
 use crate::smtp::address::Charset;
-use crate::smtp::parameter::Utf8;
 use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
 const PEM_MAX: u64 = 64 * 1024;
-
-/// The largest 8-bit message that is made 7-bit before it is signed, octets: it is held in memory.
-const CONVERTED_MAX: u64 = 1 << 20;
 
 /// What our own fields may add to a header section that came within the limits.
 const OWN_FIELDS: usize = 16;
@@ -98,13 +95,13 @@ impl Keys {
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
         let Some(domain) = signing_domain(domains, header.from()) else { return Ok(()) };
-        if let Some(message) = seven_bit(claim).await.map_err(unread)? {
+        if let Some((message, kind)) = seven_bit(claim).await.map_err(unread)? {
             let (header, body) = split(&message);
             let mut hash = BodyHash::default();
             hash.push(body);
             let mut signed = self.fields(domain, header, hash.finish(), now)?;
             signed.extend_from_slice(&message);
-            claim.put_in_place(signed, Body::SevenBit);
+            claim.put_in_place(signed, kind);
             return Ok(());
         }
         let mut hash = BodyHash::default();
@@ -147,19 +144,20 @@ impl Keys {
                 }
             }
         }
-        let charset = match claim.envelope().terms.utf8 {
-            Some(Utf8) => Charset::Utf8,
-            None => Charset::Ascii,
-        };
-        Ok(collector.read(charset).ok().map(|header| Opened { header, behind, rest }))
+        Ok(collector.read(claim.envelope().terms.charset()).ok().map(|header| Opened {
+            header,
+            behind,
+            rest,
+        }))
     }
 }
 
-/// Returns 8-bit mail as 7-bit mail: else the first hop on the way that takes no other has to change
-/// it, and breaks the signature (RFC 6376, section 5.3). None if it is 7-bit, too large to be held, or
-/// not to be changed; then it is signed as it is.
-async fn seven_bit(claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
-    let is_large = claim.size_bytes() > CONVERTED_MAX;
+/// Returns 8-bit mail as 7-bit mail, and what it is then: else the first hop on the way that takes no
+/// other has to change it, and breaks the signature (RFC 6376, section 5.3); or we have to, and must
+/// not. None if it is 7-bit, not to be changed, or too large for us to convert at any hop; then it is
+/// signed as it is.
+async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body)>, StoreError> {
+    let is_large = claim.size_bytes() > HELD_MAX;
     match claim.envelope().body {
         Body::EightBit | Body::Binary if !is_large => {}
         Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
@@ -168,7 +166,14 @@ async fn seven_bit(claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
     while let Some(piece) = body.read_chunk().await? {
         message.extend_from_slice(&piece);
     }
-    Ok(convert::to_seven_bit(&message, Charset::Ascii).ok())
+    Ok(converted(&message, claim.envelope().terms.charset()))
+}
+
+/// Returns a message with bodies of US-ASCII, and what it is: 8-bit still if its headers are UTF-8.
+fn converted(message: &[u8], headers: Charset) -> Option<(Vec<u8>, Body)> {
+    let message = convert::to_seven_bit(message, headers).ok()?;
+    let kind = if message.is_ascii() { Body::SevenBit } else { Body::EightBit };
+    Some((message, kind))
 }
 
 /// Splits a message at the empty line behind its header section.

@@ -52,3 +52,22 @@ fn keys_of_both_kinds_are_read_and_others_refused_with_a_remedy() {
     let words = read(Path::new("/nowhere/key.pem")).map(drop).unwrap_err();
     assert!(words.contains("the relay's user must be able to read it"), "{words}");
 }
+
+#[test]
+fn what_is_signed_is_what_any_hop_can_be_given() {
+    type Row = (&'static str, &'static str, Charset, Option<(&'static str, Body)>);
+    const ENCODED: &str = "MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n";
+    let rows: &[Row] = &[
+        ("8-bit below", "a: b\r\n", Charset::Ascii, Some(("a: b\r\n", Body::SevenBit))),
+        ("said to be UTF-8", "a: b\r\n", Charset::Utf8, Some(("a: b\r\n", Body::SevenBit))),
+        ("UTF-8 above", "a: ü\r\n", Charset::Utf8, Some(("a: ü\r\n", Body::EightBit))),
+        ("undeclared", "a: ü\r\n", Charset::Ascii, None),
+        ("signed before", "DKIM-Signature: a\r\n", Charset::Utf8, None),
+    ];
+    for (row, header, charset, expected) in rows {
+        let message = format!("{header}MIME-Version: 1.0\r\n\r\nü\r\n");
+        let expected = expected
+            .map(|(header, kind)| (format!("{header}{ENCODED}\r\n=C3=BC\r\n").into_bytes(), kind));
+        assert_eq!(converted(message.as_bytes(), *charset), expected, "{row}");
+    }
+}

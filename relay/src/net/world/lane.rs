@@ -49,7 +49,7 @@ struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.lane.traffic.borrow_mut().release(&self.place, clock::instant());
-        self.lane.moved.notify_one();
+        self.lane.moved.notify_waiters();
     }
 }
 
@@ -57,11 +57,12 @@ impl Slot {
     fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
         let now = clock::instant();
         let verdict = self.lane.traffic.borrow_mut().learn(&mut self.place, outcome, now);
-        match verdict.change {
-            None => self.lane.moved.notify_one(),
-            Some(_) => self.lane.moved.notify_waiters(),
-        }
+        self.lane.moved.notify_waiters();
         verdict.pause
+    }
+
+    fn is_good(&self) -> bool {
+        self.lane.traffic.borrow().is_good(&self.place, clock::instant())
     }
 }
 
@@ -104,20 +105,21 @@ impl Lane {
             let choice = self.traffic.borrow_mut().choose(now, dice, &mut passage.errand);
             match choice {
                 Choice::Go(place) => {
-                    sleep_until(place.begun().into()).await;
-                    self.visit(Slot { lane: Rc::clone(self), place }, &mut passage).await;
+                    let begun = place.begun();
+                    let slot = Slot { lane: Rc::clone(self), place };
+                    sleep_until(begun.into()).await;
+                    if slot.is_good() {
+                        self.visit(slot, &mut passage).await;
+                    }
                     if passage.trip.is_over() {
                         return passage.trip.end();
                     }
                 }
-                Choice::Wait(None) => moved.await,
-                Choice::Wait(Some(until)) => drop(timeout_at(until.into(), moved).await),
+                Choice::Wait(until) => drop(timeout_at(until.into(), moved).await),
                 Choice::Later(wait, reason) => {
-                    self.moved.notify_one();
-                    return passage.trip.end_with(Ruling::Deferred, Some(wait), reason);
+                    return passage.trip.end_with(Ruling::Postponed, Some(wait), reason);
                 }
                 Choice::Nobody(down) => {
-                    self.moved.notify_one();
                     for (host, words) in down {
                         passage.trip.blame(self.hop(host), &words);
                     }

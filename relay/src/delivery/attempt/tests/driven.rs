@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
 use crate::config::{Mechanisms, ProofKind, RouteTls};
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
-use crate::delivery::login::{Credentials, Proof};
+use crate::delivery::login::{Credentials, Proof, Secret};
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::terms::{Terms, Timeouts};
@@ -28,7 +27,7 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
 pub(super) fn terms(tls: RouteTls, with_login: Option<&str>) -> Terms {
     let credentials = with_login.map(|user| Credentials {
         user: user.into(),
-        proof: Proof::Password(Zeroizing::new(b"secret".to_vec())),
+        proof: Proof::Password(Secret::new(b"secret".to_vec())),
         mechanisms: Mechanisms::that_show(ProofKind::Password),
     });
     Terms {
@@ -127,7 +126,7 @@ impl Driven {
     pub(super) fn rulings(&self) -> String {
         let letter = |judged: &Judged| match judged.ruling {
             Ruling::Delivered => 'd',
-            Ruling::Deferred => 'w',
+            Ruling::Deferred | Ruling::Postponed => 'w',
             Ruling::Failed => 'f',
             Ruling::Elsewhere => 'e',
             Ruling::Held => 'h',

@@ -38,8 +38,9 @@ lost at DATA              | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > LOST  
 lost after the final dot  | PIPELINING | 250 ok, 250 ok, 550 no, 250 ok > 354 go > LOST      | wfw | data | closed
 silent after the dot      | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > SILENT    | www | data | closed
 silent at MAIL            | SIZE       | SILENT                                              | eee | -    | closed
-a login wanted at MAIL    | PIPELINING | 530 login                                           | hhh | -    | login
-a login wanted at RCPT    | SIZE       | 250 ok > 535 login                                  | hhh | -    | login
+a login wanted at MAIL    | PIPELINING | 530 login                                           | eee | -    | closed
+a login wanted at RCPT    | SIZE       | 250 ok > 535 login > 250 ok > 451 no > 354 go > 250 ok | fdw | data | usable
+a login wanted at DATA    | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 530 no > 250 reset | fff | data | usable
 codes differ              | SIZE       | 250-ok, 550 no                                      | eee | -    | closed
 codes differ at the end   | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > 250-ok, 550 no | www | data | closed
 not SMTP at all           | SIZE       | HTTP/1.1 400 Bad Request                            | eee | -    | closed
@@ -186,6 +187,40 @@ fn an_answer_before_the_dot_has_left_us_never_counts_as_delivered() {
         driven.obey();
         assert_eq!(driven.rulings(), ruling, "{answer}");
         assert!(matches!(driven.end, Some(End::Unfit(_))), "{answer}");
+    }
+}
+
+#[test]
+fn a_message_whose_end_has_not_left_us_goes_elsewhere_when_the_connection_is_lost() {
+    type Fault = fn(&mut Driven);
+    let faults: [(&str, Fault); 2] = [
+        ("lost", |driven| driven.attempt.lost("connection reset")),
+        ("silent", |driven| driven.attempt.expire(driven.attempt.deadline())),
+    ];
+    let ends: [(&str, Fault); 3] = [
+        ("in mid-body", |_| {}),
+        ("the end read from the spool", |driven| driven.attempt.body_end(driven.now)),
+        ("the end in the driver's hand", |driven| {
+            driven.attempt.body_end(driven.now);
+            while driven.attempt.next_action().is_some() {}
+        }),
+    ];
+    for (keywords, go) in [("PIPELINING", "354 go\r\n"), ("PIPELINING,CHUNKING", "")] {
+        for ((fault, fail), (end, reach)) in
+            faults.iter().flat_map(|fault| ends.iter().map(move |end| (fault, end)))
+        {
+            let row = format!("{keywords}: {fault}, {end}");
+            let mut driven = ready(keywords);
+            driven.begin(Parcel { size_bytes: 3, ..parcel("a", Body::SevenBit) });
+            driven.hop("250 a\r\n250 b\r\n").hop(go);
+            driven.attempt.body(b"x\r\n", driven.now);
+            driven.obey();
+            reach(&mut driven);
+            fail(&mut driven);
+            driven.obey();
+            assert_eq!(driven.rulings(), "e", "{row}");
+            assert!(matches!(driven.end, Some(End::Unfit(_))), "{row}");
+        }
     }
 }
 
