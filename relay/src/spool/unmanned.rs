@@ -14,7 +14,7 @@ use super::shared::Settings;
 use super::simulated::Simulated;
 use super::simulation::SETTINGS;
 use super::writer::Committer;
-use super::{Claim, Place, Spool, StoreError, listing, recovered};
+use super::{Claim, Place, Spool, StoreError, recovered};
 use crate::event::Event;
 use crate::mail::message::MessageId;
 
@@ -63,11 +63,6 @@ impl Spool {
         let (orders, commands) = mpsc::channel(QUEUE);
         let hand = Hand { committer, commands, disk: disk.clone() };
         Ok((Self { shared, orders, writer: None }, hand))
-    }
-
-    /// Does what [`Spool::retry_all`] does on the thread that asks, so that a seed makes the same run.
-    pub(crate) fn retry_all_here(&self) -> usize {
-        listing::retry_all(&self.shared)
     }
 
     /// Returns where every message stands, the oldest first.
