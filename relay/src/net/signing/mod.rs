@@ -11,6 +11,8 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Dkim};
@@ -24,6 +26,21 @@ use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
 const PEM_MAX: u64 = 64 * 1024;
+
+/// What may be held of messages that are made 7-bit before they are signed, all together: 128 MiB.
+static HELD: Semaphore = Semaphore::const_new(HELD_UNITS as usize);
+/// The same in units.
+const HELD_UNITS: u32 = 128 * 1024;
+/// Octets of a unit.
+const UNIT: u64 = 1024;
+/// How many times its octets a message may take: itself, and what becomes of it.
+const GROWS_TO: u64 = 4;
+/// The largest message that is converted on the spot, octets; a larger one would keep other tasks
+/// waiting.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Room for a message that is held, for as long as it is kept.
+pub(super) type Room = SemaphorePermit<'static>;
 
 /// What our own fields may add to a header section that came within the limits.
 const OWN_FIELDS: usize = 16;
@@ -78,31 +95,36 @@ impl Keys {
         self.keys.iter().filter_map(|entry| entry.key.as_ref().err().map(String::as_str))
     }
 
-    /// Puts the signatures of a message in front of it; none if no domain is its authors'.
+    /// Puts the signatures of a message in front of it; none if no domain is its authors'. Waits for
+    /// room if the message has to be held for that; the room is to be kept as long as the claim.
     ///
     /// # Errors
     ///
     /// In words, why the message must wait: a key that should sign it cannot be used, or it cannot
     /// be read.
-    pub(super) async fn sign(&self, claim: &mut Claim, now: Timestamp) -> Result<(), String> {
+    pub(super) async fn sign(
+        &self,
+        claim: &mut Claim,
+        now: Timestamp,
+    ) -> Result<Option<Room>, String> {
         if self.keys.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let unread = |problem: StoreError| format!("the message cannot be read: {problem}");
         let Some(Opened { header, behind, mut rest }) = self.open(claim).await.map_err(unread)?
         else {
-            return Ok(());
+            return Ok(None);
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
-        let Some(domain) = signing_domain(domains, header.from()) else { return Ok(()) };
-        if let Some((message, kind)) = seven_bit(claim).await.map_err(unread)? {
+        let Some(domain) = signing_domain(domains, header.from()) else { return Ok(None) };
+        if let Some((message, kind, room)) = seven_bit(claim).await.map_err(unread)? {
             let (header, body) = split(&message);
             let mut hash = BodyHash::default();
             hash.push(body);
             let mut signed = self.fields(domain, header, hash.finish(), now)?;
             signed.extend_from_slice(&message);
             claim.put_in_place(signed, kind);
-            return Ok(());
+            return Ok(Some(room));
         }
         let mut hash = BodyHash::default();
         hash.push(&behind);
@@ -110,7 +132,7 @@ impl Keys {
             hash.push(&piece);
         }
         claim.put_in_front(self.fields(domain, header.octets(), hash.finish(), now)?);
-        Ok(())
+        Ok(None)
     }
 
     /// Returns the signatures of a message by every key of `domain`.
@@ -156,17 +178,31 @@ impl Keys {
 /// other has to change it, and breaks the signature (RFC 6376, section 5.3); or we have to, and must
 /// not. None if it is 7-bit, not to be changed, or too large for us to convert at any hop; then it is
 /// signed as it is.
-async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body)>, StoreError> {
+async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body, Room)>, StoreError> {
     let is_large = claim.size_bytes() > HELD_MAX;
     match claim.envelope().body {
         Body::EightBit | Body::Binary if !is_large => {}
         Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
     }
+    let Some(room) = make_room(claim.size_bytes()).await else { return Ok(None) };
     let (mut body, mut message) = (claim.body(), Vec::new());
     while let Some(piece) = body.read_chunk().await? {
         message.extend_from_slice(&piece);
     }
-    Ok(converted(&message, claim.envelope().terms.charset()))
+    let headers = claim.envelope().terms.charset();
+    let made = if message.len() <= AT_ONCE {
+        converted(&message, headers)
+    } else {
+        spawn_blocking(move || converted(&message, headers)).await.unwrap_or_default()
+    };
+    Ok(made.map(|(message, kind)| (message, kind, room)))
+}
+
+/// Waits until a message of this many octets may be held; none once the relay ends.
+async fn make_room(size_bytes: u64) -> Option<Room> {
+    let octets = size_bytes.saturating_mul(GROWS_TO);
+    let units = u32::try_from(octets.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    HELD.acquire_many(units.clamp(1, HELD_UNITS)).await.ok()
 }
 
 /// Returns a message with bodies of US-ASCII, and what it is: 8-bit still if its headers are UTF-8.

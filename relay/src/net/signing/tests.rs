@@ -71,3 +71,16 @@ fn what_is_signed_is_what_any_hop_can_be_given() {
         assert_eq!(converted(message.as_bytes(), *charset), expected, "{row}");
     }
 }
+
+#[tokio::test]
+async fn no_more_is_held_than_there_is_room_for_and_the_next_waits() {
+    let mut rooms = Vec::new();
+    for _ in 0..2 {
+        rooms.push(make_room(HELD_MAX).await.unwrap());
+    }
+    let mut next = std::pin::pin!(make_room(1));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    rooms.pop();
+    assert!(next.as_mut().poll(&mut context).is_ready());
+}
