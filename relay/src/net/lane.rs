@@ -97,7 +97,8 @@ impl Lane {
         journal: Journal,
         register: Arc<Register>,
     ) -> Arc<Self> {
-        let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
+        let trust = Trust::of(&route, &journal);
+        let login = Login::of(&route, &journal, register.issuers());
         let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
         let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
         let traffic = Traffic::new(hosts, most, route.rate, Instant::now());

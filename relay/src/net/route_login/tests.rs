@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -6,8 +7,13 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::config::{Config, TokenIssuer};
 
-/// A route with a login in `lines`, and a folder for its secrets.
+/// A route with a login in `lines`, and its secrets in a folder.
 fn login(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> (Arc<Login>, Journal) {
+    let (config, journal) = (config(folder, lines, secrets), Journal::memory());
+    (Login::of(&config.routes[0], &journal, &Issuers::default()).unwrap(), journal)
+}
+
+fn config(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> Config {
     let path = |name: &str| folder.path().join(name).display().to_string();
     for (name, text) in secrets {
         fs::write(path(name), text).unwrap();
@@ -19,9 +25,7 @@ fn login(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> (Arc<Login>
          client-certificate = '/c'\nclient-key = '/k'\n{}\n",
         lines.replace("FOLDER", &folder.path().display().to_string())
     );
-    let journal = Journal::memory();
-    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
-    (Login::of(&config.routes[0], &journal).unwrap(), journal)
+    Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn secret(text: &str) -> Secret {
@@ -83,12 +87,12 @@ fn issuer(login: &Login) -> &TokenIssuer {
 /// Gives `login` a token of an hour as if its issuer had given it.
 async fn grant(login: &Login, token: &str, refresh: Option<&str>) {
     let issuer = issuer(login);
-    let former = secrets(issuer).await.unwrap();
+    let former = secrets(issuer).unwrap();
     let by = former.fingerprint();
     let lives = Duration::from_secs(3600);
     let grant = Grant { token: secret(token), lives, refresh: refresh.map(secret) };
     let mut issued = login.issued.lock().await;
-    login.take(&mut issued, issuer, former.refresh, by, grant).await;
+    login.take(&mut issued, issuer, former.refresh, by, grant);
 }
 
 #[tokio::test]
@@ -153,6 +157,34 @@ async fn a_new_refresh_token_takes_the_place_of_the_old_one_or_is_told() {
     assert_eq!(rotated, Some(secret("r3")), "it is kept in memory");
     let told = format!("{:?}", journal.take());
     assert!(told.contains("cannot be kept in") && !told.contains("r3"), "{told}");
+}
+
+#[tokio::test]
+async fn a_login_knows_what_was_given_to_one_with_the_same_issuer_until_the_last_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuers = Issuers::default();
+    let config = config(&folder, ISSUED, &[("refresh", "r1\n")]);
+    let route = &config.routes[0];
+    let of = |route| Login::of(route, &Journal::memory(), &issuers).unwrap();
+    let before = of(route);
+    // The new refresh token cannot be kept: it lives in memory alone.
+    fs::create_dir_all(folder.path().join("refresh.new/x")).unwrap();
+    grant(&before, "t1", Some("r2")).await;
+
+    let successor = of(route);
+    drop(before);
+    assert_eq!(shown(&successor.credentials().await.unwrap()), "token t1");
+    let rotated = successor.issued.lock().await.rotated.as_ref().map(|known| known.token.clone());
+    assert_eq!(rotated, Some(secret("r2")), "the old one would be sent twice");
+
+    let mut other = route.clone();
+    let RouteProof::Issued(issuer) = &mut other.login.as_mut().unwrap().proof else {
+        panic!("the route has an issuer")
+    };
+    issuer.client_id = "others".to_owned();
+    assert!(of(&other).issued.lock().await.token.is_none(), "that is another issuer's");
+    drop(successor);
+    assert!(of(route).issued.lock().await.token.is_none());
 }
 
 #[test]
