@@ -88,6 +88,8 @@ struct Passage<'a> {
     /// How long the last host that asked for less is left alone.
     pause: Option<Duration>,
     is_begun: bool,
+    /// Whether something of ours is in the way, at every host.
+    is_blocked: bool,
 }
 
 impl Lane {
@@ -178,6 +180,7 @@ impl Lane {
             kept: Kept::Again,
             pause: None,
             is_begun: false,
+            is_blocked: false,
         };
         loop {
             match self.turn(&mut passage.errand).await {
@@ -188,7 +191,7 @@ impl Lane {
                 Turn::Go(slot) => {
                     passage.is_begun = true;
                     self.visit(slot, &mut passage).await;
-                    if passage.trip.is_over() {
+                    if passage.trip.is_over() || passage.is_blocked {
                         return passage.trip.end();
                     }
                 }
@@ -314,7 +317,7 @@ impl Lane {
             Left::Closed(End::LoginRefused(words)) => {
                 Some(self.suspend(self.hop(host), &words).await.0)
             }
-            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => pause,
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_) | End::Ours(_)) => pause,
         };
         passage.trip.enter(self.hop(host), judged, hold);
     }
@@ -341,6 +344,10 @@ impl Lane {
                 self.suspend(hop, words).await;
             }
             End::Unfit(words) => passage.trip.blame(hop, words),
+            End::Ours(words) => {
+                passage.trip.blame_ourselves(words);
+                passage.is_blocked = true;
+            }
             End::Unproved(words) => {
                 if let Some(login) = &self.login {
                     login.tell_unproved(&name(hop), words);

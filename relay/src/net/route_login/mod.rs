@@ -65,7 +65,7 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// [`End::Unfit`] if a secret cannot be read or the issuer cannot be reached;
+    /// [`End::Ours`] if a secret cannot be read or the issuer cannot be reached;
     /// [`End::LoginRefused`] if the issuer refuses: then somebody has to act.
     pub(super) async fn credentials(self: &Arc<Self>) -> Result<Credentials, End> {
         let proof = match &self.meant.proof {
@@ -133,7 +133,7 @@ impl Login {
     ) -> Result<Secret, End> {
         let mut issued = Arc::clone(&self.issued).lock_owned().await;
         let now = Instant::now();
-        let secrets = read_secrets(issuer).await.map_err(End::Unfit)?;
+        let secrets = read_secrets(issuer).await.map_err(End::Ours)?;
         let by = secrets.fingerprint();
         if let Some(current) = &issued.token
             && now < current.renew_at
@@ -242,7 +242,7 @@ async fn read_secrets(issuer: &TokenIssuer) -> Result<Secrets, String> {
 async fn read(key: &'static str, path: &Path) -> Result<Secret, End> {
     let path = path.to_owned();
     let read = spawn_blocking(move || first_line(key, &path)).await;
-    read.map_err(|error| End::Unfit(error.to_string()))?.map_err(End::Unfit)
+    read.map_err(|error| End::Ours(error.to_string()))?.map_err(End::Ours)
 }
 
 /// Returns the fingerprint of secrets; none of them has a NUL in it.
@@ -258,7 +258,7 @@ fn hash(secrets: &[&[u8]]) -> Fingerprint {
 
 fn end(denied: Denied) -> End {
     match denied {
-        Denied::Away(words) => End::Unfit(words),
+        Denied::Away(words) => End::Ours(words),
         Denied::Refused(words) => End::LoginRefused(words),
     }
 }

@@ -57,7 +57,7 @@ async fn a_secret_is_read_at_each_login_and_others_are_those_that_changed() {
         assert_eq!(shown(&others), format!("{kind} two"));
         assert_ne!(login.fingerprint().await.unwrap(), of_first);
         fs::remove_file(folder.path().join("secret")).unwrap();
-        let Err(End::Unfit(words)) = login.credentials().await else { panic!("it is gone") };
+        let Err(End::Ours(words)) = login.credentials().await else { panic!("it is gone") };
         assert!(words.starts_with(key), "{words}");
         assert_eq!(login.fingerprint().await, None);
     }
@@ -106,14 +106,14 @@ async fn a_token_is_used_until_shortly_before_its_end_or_until_it_is_refused() {
     let credentials = login.credentials().await.unwrap();
     assert_eq!(shown(&credentials), "token t1");
     // Nobody listens there: whoever asks for a token sees that it was tried.
-    let Err(End::Unfit(words)) = login.others(&credentials).await else { panic!("refused") };
+    let Err(End::Ours(words)) = login.others(&credentials).await else { panic!("refused") };
     assert!(words.starts_with("https://localhost:1/token cannot be reached"), "{words}");
     let failed = login.issued.lock().await.failed.clone().map(|(_, _, denied)| denied);
     assert_eq!(failed, Some(Denied::Away(words)), "and is not tried again at once");
     assert_eq!(login.credentials().await, Ok(credentials), "the old one goes on for the others");
 
     login.issued.lock().await.token.as_mut().unwrap().renew_at = Instant::now();
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))), "its time is over");
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))), "its time is over");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_token_of_other_secrets_is_not_used() {
     let (login, _) = login(&folder, ISSUED, &[("refresh", "r1\n")]);
     grant(&login, "t1", None).await;
     fs::write(folder.path().join("refresh"), "r2\n").unwrap();
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))));
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_refusal_of_other_secrets_is_not_held_against_new_ones() {
     assert_eq!(login.credentials().await, Err(refused));
     fs::write(folder.path().join("refresh"), "r2\n").unwrap();
     // It is asked anew, where nobody listens.
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))));
 }
 
 #[tokio::test]
