@@ -279,6 +279,8 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
     }
     let never = Outcome::of(&[], Some(&unfit), same, new);
     assert_eq!(never, failed("reset"), "no connection was made");
+    let ours = End::Ours("password-file /p: no such file".into());
+    assert_eq!(Outcome::of(&[], Some(&ours), same, new), Outcome::Nothing, "a fault of ours");
 }
 
 proptest! {

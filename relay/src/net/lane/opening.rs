@@ -57,7 +57,7 @@ impl Lane {
         let hop = self.hop(host);
         let tls = match self.route.tls {
             RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
-                Some(self.trust.now().await.map_err(unfit)?)
+                Some(self.trust.now().await.map_err(|words| ended(End::Ours(words)))?)
             }
             RouteTls::None => None,
         };

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Dkim};
+use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
 use crate::delivery::carriage::HELD_MAX;
 use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
@@ -82,10 +82,13 @@ impl Keys {
             });
             Entry { domain: domain.clone(), selector: selector.clone(), key }
         };
+        // Not those of `config`: mail that waits came within the limits of its time, and would leave
+        // without a signature when they were lowered since.
+        let size = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let limits = HeaderLimits {
-            size_bytes: config.limits.header_size_bytes + OWN_OCTETS,
-            fields: config.limits.header_fields + OWN_FIELDS,
-            received: config.limits.received_fields + OWN_FIELDS,
+            size_bytes: size(HEADER_SIZE_MAX).saturating_add(OWN_OCTETS),
+            fields: size(HEADER_FIELDS_MAX).saturating_add(OWN_FIELDS),
+            received: size(RECEIVED_FIELDS_MAX).saturating_add(OWN_FIELDS),
         };
         Self { keys: config.dkim.iter().map(entry).collect(), limits }
     }
@@ -150,7 +153,7 @@ impl Keys {
         Ok(fields)
     }
 
-    /// Reads the header section; none if it is not one that we would take today, so that it has no
+    /// Reads the header section; none if it is not one that we would ever take, so that it has no
     /// author to sign for.
     async fn open(&self, claim: &Claim) -> Result<Option<Opened>, StoreError> {
         let mut rest = claim.body();

@@ -6,6 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::mail::envelope::{Envelope, Terms};
+use crate::smtp::address::ReversePath;
+use crate::spool::Spool;
 
 /// An RSA key of 1024 bits, made for this test by openssl: aws-lc makes none.
 const WEAK: &str = "MIICXgIBAAKBgQDhtK39L8iiHRp72/rsb6Q0bsH5z0cCG5ZV7QiAbmpNPxkOrT5FaU7W408vRfzAuJt/GFGTFzSh\
@@ -83,4 +86,42 @@ async fn no_more_is_held_than_there_is_room_for_and_the_next_waits() {
     assert!(next.as_mut().poll(&mut context).is_pending());
     rooms.pop();
     assert!(next.as_mut().poll(&mut context).is_ready());
+}
+
+#[tokio::test]
+async fn mail_is_signed_that_came_before_the_limits_of_the_header_were_lowered() {
+    let key = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let key = file("PRIVATE KEY", &STANDARD.encode(key.as_ref()));
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+         [gate]\nrequired = false\n[[listener]]\naddress = '[::]:2525'\n\
+         [[route]]\nname = 'r'\ndefault = true\nhosts = ['localhost:587']\n\
+         [limits]\nheader-size = '16KiB'\nheader-fields = 50\nreceived-fields = 10\n\
+         [[dkim]]\ndomain = 'example.net'\nselector = 's'\nkey-file = '{}'\n\
+         [spool]\npath = '{}'\nreserve = '0B'\n",
+        key.path().display(),
+        folder.path().display(),
+    );
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let spool = Spool::open(&config.spool, |_| {}).unwrap();
+    let envelope = Envelope {
+        sender: ReversePath::Null,
+        recipients: vec!["a@example.com".parse().unwrap()],
+        body: Body::SevenBit,
+        login: None,
+        tag: None,
+        source: None,
+        received_at: Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
+    };
+    let mut draft = spool.draft(envelope).unwrap();
+    let received = "Received: from x by y\r\n".repeat(100);
+    let large = format!("{}From: s@example.net\r\n\r\nx\r\n", received.repeat(10));
+    draft.append(large.as_bytes()).await;
+    draft.commit().await.unwrap();
+    let mut claim = spool.claim().await;
+    Keys::load(&config).sign(&mut claim, Timestamp::UNIX_EPOCH).await.unwrap();
+    let front = claim.body().read_chunk().await.unwrap().unwrap();
+    assert!(front.starts_with(b"DKIM-Signature:"), "{}", front.escape_ascii());
 }

@@ -103,6 +103,7 @@ fn every_misbehaviour_gets_its_ruling() {
             None if driven.ready == 1 => "usable",
             Some(End::Unfit(_) | End::Unproved(_) | End::Finished) => "closed",
             Some(End::LoginRefused(_)) => "login",
+            Some(End::Ours(words)) => panic!("{name}: no peer makes that: {words}"),
             None => panic!("{name}: neither ready nor closed"),
         };
         assert_eq!((driven.rulings().as_str(), found), (rulings, left), "{name}");
