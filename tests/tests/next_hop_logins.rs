@@ -290,6 +290,7 @@ async fn what_an_issuer_refuses_suspends_the_route_and_what_it_cannot_do_does_no
         relay.settled(id, 1).await;
         let (events, left) = relay.stop().await;
         assert_eq!((count(&events, "RouteSuspended"), left), (suspensions, 1), "{row}: {events:?}");
+        assert_eq!(count(&events, "HostDown"), 0, "{row}: the next hop was not asked");
         assert!(format!("{events:?}").contains(words), "{row}: {events:?}");
     }
 }

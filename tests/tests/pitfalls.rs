@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::named::{self, top};
@@ -54,6 +55,24 @@ fn the_gate_is_ordered_before_the_network_and_the_relay_behind_the_gate() -> Res
     let requires = |line: &str| line.starts_with("Requires=") && line.contains("sallyport-gate");
     let after = |line: &str| line.starts_with("After=") && line.contains("sallyport-gate");
     ensure!(relay.lines().any(requires) && relay.lines().any(after), "{relay}");
+    Ok(())
+}
+
+#[test]
+fn the_relay_may_write_where_the_reference_has_it_keep_refresh_tokens() -> Result<()> {
+    let shown = fs::read_to_string(top().join("config/sallyport.toml"))?;
+    let unit = fs::read_to_string(top().join("config/sallyport-relay.service"))?;
+    let paths = unit.lines().find_map(|line| line.strip_prefix("ReadWritePaths="));
+    let paths: Vec<_> = paths.context("no ReadWritePaths")?.split(' ').collect();
+    let files = shown.lines().filter_map(|line| line.strip_prefix("refresh-token-file = "));
+    let files: Vec<_> = files.map(|file| Path::new(file.trim_matches('"'))).collect();
+    ensure!(!files.is_empty(), "the reference shows no file");
+    for file in files {
+        let folder = file.parent().context("no folder")?;
+        let is_writable =
+            paths.iter().any(|path| folder.starts_with(path.strip_prefix('-').unwrap_or(path)));
+        ensure!(is_writable, "{} is not among {paths:?}", folder.display());
+    }
     Ok(())
 }
 

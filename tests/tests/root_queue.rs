@@ -1,8 +1,10 @@
-//! Operators' hands on mail, on the whole product: the queue's verbs, and the life of a message.
+//! Operators' hands on mail, on the whole product: the queue's verbs, the life of a message, and the
+//! log that holds it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
@@ -166,6 +168,81 @@ fn the_life_of_a_message_is_told_from_the_connection_to_the_reply_also_when_the_
     for file in fs::read_dir(folder)? {
         assert_eq!(file?.metadata()?.permissions().mode() & 0o777, 0o600);
     }
+    Ok(())
+}
+
+/// Flips an octet of this text wherever it stands in the log; returns the names of those files.
+fn flip(spool: &Path, text: &[u8]) -> Result<Vec<String>> {
+    let mut hit = Vec::new();
+    for file in fs::read_dir(spool)? {
+        let path = file?.path();
+        let mut octets = fs::read(&path)?;
+        let places: Vec<_> = octets
+            .windows(text.len())
+            .enumerate()
+            .filter_map(|(place, found)| (found == text).then_some(place))
+            .collect();
+        if places.is_empty() {
+            continue;
+        }
+        for place in places {
+            octets[place] ^= 1;
+        }
+        fs::write(&path, octets)?;
+        let name = path.file_name().context("a name")?;
+        hit.push(name.to_string_lossy().into_owned());
+    }
+    Ok(hit)
+}
+
+/// Runs a verb of the log; returns its exit code and what it printed.
+fn checked(stage: &Stage, words: &[&str]) -> Result<(Option<i32>, String)> {
+    let mut command = stage.program(&[&["spool", "check"], words].concat());
+    let output = stage.relay.within(|| command.output())??;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn a_log_is_checked_while_the_relay_runs_and_mended_while_it_is_stopped() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = stuck()?;
+    let stage = &world.stage;
+    let first = send(stage, "a@example.net", "x@example.com")?;
+    let second = send(stage, "b@example.net", "y@example.org")?;
+    let third = send(stage, "c@example.net", "z@example.org")?;
+    let told = stage.command(&["spool", "compact"])?;
+    assert!(told.starts_with("the log was "), "{told}");
+    let (code, report) = checked(stage, &[])?;
+    assert!(code == Some(0) && report.ends_with("\nsound\n"), "{report}");
+    assert!(report.starts_with("3 messages in "), "{report}");
+    assert!(report.contains(", read while the relay runs\n"), "{report}");
+    let words = refused(stage, &["spool", "check", "--mend"])?;
+    assert!(words.contains("the relay runs: stop it first"), "{words}");
+
+    world.stage.stop()?;
+    let spool = world.folder.path().join("spool");
+    let hit = flip(&spool, b"\r\n\r\nfrom b@example.net\r\n")?;
+    assert!(!hit.is_empty());
+    let (code, report) = checked(&world.stage, &[])?;
+    assert_eq!(code, Some(1), "{report}");
+    for file in &hit {
+        assert!(report.contains(&format!("\ndamaged: {file}: ")), "{report}");
+    }
+    assert!(report.contains(&format!("\n--mend would take {second} out of the queue")), "{report}");
+    let (code, mended) = checked(&world.stage, &["--mend"])?;
+    assert!(code == Some(0) && mended.ends_with("\nsound\n"), "{mended}");
+    assert!(mended.contains(&format!("no longer in the queue: {second};")), "{mended}");
+    assert!(spool.join(format!("{second}.damaged")).exists());
+    assert_eq!(checked(&world.stage, &[])?.0, Some(0));
+
+    world.stage.start()?;
+    let mut kept = ids(&world.stage, &["queue", "list"])?;
+    kept.sort_unstable();
+    assert_eq!(kept, [first.as_str(), third.as_str()]);
+    let body = world.stage.command(&["queue", "show", &third, "--body"])?;
+    assert!(body.contains("from c@example.net"), "{body}");
     Ok(())
 }
 

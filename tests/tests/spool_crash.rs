@@ -225,7 +225,7 @@ fn read_back(folder: &Path, keys: &BTreeMap<MessageId, u64>) -> BTreeSet<Message
         for id in keys.keys() {
             spool.confirm(*id);
         }
-        spool.retry_all();
+        spool.retry_all().await.expect("there are threads");
         let mut held = BTreeMap::new();
         for _ in 0..status.messages {
             let claim = spool.claim().await;

@@ -227,7 +227,7 @@ mod tests {
             ("tag", Filter { tag: empty(), ..nothing() }),
         ] {
             let (act, stretch) = (Act::Drop, Stretch::default());
-            let which = Which::Meant { filter: filter.clone(), stretch };
+            let which = Which::Meant { filter: Box::new(filter.clone()), stretch };
             for request in [
                 RelayRequest::QueueChange { act, which },
                 RelayRequest::QueueCount { act, filter: filter.clone(), stretch },

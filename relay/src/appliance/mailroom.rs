@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::control::caller::{Caller, Right};
@@ -92,8 +93,8 @@ impl<'a> Mailroom<'a> {
         let (ids, next) = match which {
             Which::Ids(ids) => (ids, None),
             Which::Meant { filter, stretch } => {
-                let found =
-                    self.spool.find(meant(act, sensible(filter)?), stretch, CHANGED_MAX).await;
+                let wanted = meant(act, sensible(*filter)?);
+                let found = self.spool.find(wanted, stretch, CHANGED_MAX).await;
                 let found = found.map_err(|error| error.to_string())?;
                 (found.ids, Some(found.next))
             }
@@ -173,8 +174,11 @@ fn sensible(filter: Filter) -> Result<Filter, String> {
 }
 
 /// Returns the filter of an act: where it names no place, only those places count where there is something
-/// to be done.
+/// to be done. Nobody means by a filter that mail goes before the time its client wished for it.
 fn meant(act: Act, mut filter: Filter) -> Filter {
+    if act == Act::Retry {
+        filter.tried_or_due_by = Some(Timestamp::now());
+    }
     if filter.places.is_empty() {
         filter.places = match act {
             Act::Retry | Act::Hold => vec![Place::Waiting],

@@ -63,7 +63,7 @@ fn change(socket: &Path, act: Act, which: Which) -> Result<(), AskError> {
     }
     let mut stretch = ids.is_empty().then(Stretch::default);
     while let Some(part) = stretch {
-        let which = wire::Which::Meant { filter: filter.clone(), stretch: part };
+        let which = wire::Which::Meant { filter: Box::new(filter.clone()), stretch: part };
         stretch = enter(ask(socket, "relay", &RelayRequest::QueueChange { act, which })?);
     }
     if done > 0 || left.is_empty() {

@@ -213,6 +213,16 @@ pub struct OAuth {
 /// 451 for the message, for ever.
 pub const RECIPIENTS_MAX: u64 = 3000;
 
+/// The highest limit of a header section that can be configured, octets. No message that was taken has
+/// a larger one, whatever the limit is by now.
+pub const HEADER_SIZE_MAX: u64 = 16 << 20;
+
+/// The same of its fields.
+pub const HEADER_FIELDS_MAX: u64 = 10_000;
+
+/// The same of its Received fields.
+pub const RECEIVED_FIELDS_MAX: u64 = 1000;
+
 /// `[limits]`: what a client may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -224,11 +234,12 @@ pub struct Limits {
     pub sessions_per_network: usize,
     /// The largest message, octets after dot-unstuffing (RFC 1870).
     pub message_size_bytes: u64,
-    /// The largest header section, octets.
+    /// The largest header section, octets, at most [`HEADER_SIZE_MAX`].
     pub header_size_bytes: usize,
-    /// The most header fields in a message.
+    /// The most header fields in a message, at most [`HEADER_FIELDS_MAX`].
     pub header_fields: usize,
-    /// The most Received fields before a message is called a loop (RFC 5321, section 6.3).
+    /// The most Received fields before a message is called a loop (RFC 5321, section 6.3), at most
+    /// [`RECEIVED_FIELDS_MAX`].
     pub received_fields: usize,
     /// Recipients in one transaction, at most [`RECIPIENTS_MAX`].
     pub recipients: usize,

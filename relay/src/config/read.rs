@@ -13,8 +13,9 @@ use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
-    Allow, Config, Gate, History, Limits, Listener, ListenerTls, OAuth, OnLoss, RECIPIENTS_MAX,
-    Relay, Spikes, Spool, check, unit,
+    Allow, Config, Gate, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, History, Limits, Listener,
+    ListenerTls, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Spikes, Spool, check,
+    unit,
 };
 use policy::policy;
 use route::{capture, retry, route};
@@ -194,9 +195,17 @@ fn limits(table: &Table<'_>) -> Limits {
             unit::count(1..=100_000),
         )),
         message_size_bytes: table.or("message-size", 50 * MIB, unit::size(64 * KIB..=GIB)),
-        header_size_bytes: size(table.or("header-size", MIB, unit::size(16 * KIB..=16 * MIB))),
-        header_fields: size(table.or("header-fields", 1000, unit::count(50..=10_000))),
-        received_fields: size(table.or("received-fields", 100, unit::count(10..=1000))),
+        header_size_bytes: size(table.or(
+            "header-size",
+            MIB,
+            unit::size(16 * KIB..=HEADER_SIZE_MAX),
+        )),
+        header_fields: size(table.or("header-fields", 1000, unit::count(50..=HEADER_FIELDS_MAX))),
+        received_fields: size(table.or(
+            "received-fields",
+            100,
+            unit::count(10..=RECEIVED_FIELDS_MAX),
+        )),
         recipients: size(table.or("recipients", 1000, unit::count(100..=RECIPIENTS_MAX))),
         errors: small(table.or("errors", 20, unit::count(1..=1000))),
         login_failures: small(table.or("login-failures", 3, unit::count(1..=100))),

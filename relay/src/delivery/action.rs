@@ -36,6 +36,9 @@ pub enum End {
     /// As `Unfit`, and somebody should look: the next hop took our login and did not prove that it
     /// knows our password.
     Unproved(String),
+    /// Something of ours is in the way, at every host: a secret or a certificate that cannot be read,
+    /// an issuer that gives no token. It says nothing about this host.
+    Ours(String),
     /// The next hop refused our login. Another try with the same password helps nobody and may
     /// lock the account.
     LoginRefused(String),

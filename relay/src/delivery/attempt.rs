@@ -17,7 +17,7 @@ use stage::{Channel, Outgoing, Stage, Then};
 use super::action::{Action, End};
 use super::login::{Credentials, Fresh};
 use super::offer::Offer;
-use super::ruling::{Asked, Meaning, meaning};
+use super::ruling::{Asked, LoggedIn, Meaning, meaning};
 use super::terms::{Terms, Timeouts};
 use super::throttle::{Demand, demand};
 use super::transaction::Step;
@@ -32,6 +32,7 @@ pub struct Attempt {
     credentials: Option<Credentials>,
     /// None before a handshake.
     fresh: Option<Fresh>,
+    logged_in: LoggedIn,
     timeouts: Timeouts,
     messages_max: u32,
     messages_begun: u32,
@@ -62,6 +63,7 @@ impl Attempt {
             tls,
             credentials,
             fresh: None,
+            logged_in: LoggedIn::No,
             timeouts,
             messages_max: messages,
             messages_begun: 0,
@@ -215,7 +217,7 @@ impl Attempt {
     /// Tells whether `answer` lets the connection go on; else the attempt is over.
     fn granted(&mut self, asked: Asked, answer: &Answer) -> bool {
         let words = format!("{} was answered {}", asked.name(), answer.summary());
-        match meaning(asked, answer) {
+        match meaning(asked, answer, self.logged_in) {
             Meaning::Granted => return true,
             Meaning::LoginRefused => self.close(End::LoginRefused(answer.summary())),
             Meaning::NotHere | Meaning::NotNow | Meaning::Never => self.close(End::Unfit(words)),

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use super::offer::{Offer, Size};
 use super::parcel::Parcel;
+use super::ruling::LoggedIn;
 use super::stuffing::Octets;
 use crate::mail::convert::{self, Unconvertible};
 use crate::mail::envelope::{Body, Deadline};
@@ -47,6 +48,8 @@ pub struct Hop {
     pub offer: Offer,
     /// How the connection is protected.
     pub protection: Protection,
+    /// Whether it knows us.
+    pub logged_in: LoggedIn,
 }
 
 /// How a message is handed over.

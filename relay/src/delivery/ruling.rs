@@ -70,6 +70,16 @@ impl Asked {
     }
 }
 
+/// Whether the next hop knows us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoggedIn {
+    /// We have not logged in, or not yet.
+    #[default]
+    No,
+    /// AUTH succeeded on this connection.
+    Yes,
+}
+
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -81,8 +91,8 @@ pub enum Meaning {
     Never,
     /// This host cannot help; another host of the route may. The connection is over.
     NotHere,
-    /// Our login is missing or wrong: nobody's mail gets through until somebody acts. The
-    /// connection is over.
+    /// Our login is wrong, or no longer enough: nobody's mail gets through until somebody acts.
+    /// The connection is over.
     LoginRefused,
 }
 
@@ -93,17 +103,22 @@ pub enum Meaning {
 /// not the mail: a smarthost that shuts its door is a matter for the operator, so the mail waits.
 /// A host that offers CHUNKING and does not know BDAT has something in front of it that hides the
 /// command: another host may do better, and our connection ends before the octets of the message
-/// are taken for commands. 530, 534, 535 and 538 concern the login (RFC 4954, section 6), whatever they answer.
+/// are taken for commands.
+///
+/// 530, 534, 535 and 538 concern the login (RFC 4954, section 6). After MAIL they are about all mail
+/// of a connection that is logged in; one that is not has met a host that is not for it. After RCPT
+/// and later they are about that recipient or message: one word about it must not stop the mail of
+/// everybody.
 #[must_use]
-pub fn meaning(asked: Asked, answer: &Answer) -> Meaning {
+pub fn meaning(asked: Asked, answer: &Answer, logged_in: LoggedIn) -> Meaning {
     let class = answer.class();
     match (asked, answer.code()) {
         (_, 421) | (Asked::Chunk, 500 | 502) => Meaning::NotHere,
-        (Asked::Auth, 500..)
-        | (
-            Asked::Mail | Asked::Rcpt | Asked::Data | Asked::Dot | Asked::Chunk,
-            530 | 534 | 535 | 538,
-        ) => Meaning::LoginRefused,
+        (Asked::Auth, 500..) => Meaning::LoginRefused,
+        (Asked::Mail, 530 | 534 | 535 | 538) => match logged_in {
+            LoggedIn::Yes => Meaning::LoginRefused,
+            LoggedIn::No => Meaning::NotHere,
+        },
         (Asked::Rcpt, 552) => Meaning::NotNow,
         (asked, _) if class == asked.wanted() => Meaning::Granted,
         (asked, 400..) if asked.is_about_connection() => Meaning::NotHere,
@@ -202,9 +217,10 @@ mod tests {
             ("the user database is away", Auth, 454, NotHere),
             ("a password that must be set again first", Auth, 432, NotHere),
             ("a mechanism that wants encryption", Auth, 538, LoginRefused),
-            ("a login is required at MAIL", Mail, 530, LoginRefused),
-            ("a login is required at RCPT", Rcpt, 530, LoginRefused),
-            ("encryption is required for the login", Mail, 538, LoginRefused),
+            ("a login for one recipient", Rcpt, 530, Never),
+            ("a login wrong for one recipient", Rcpt, 535, Never),
+            ("a login at DATA", Data, 530, Never),
+            ("a login at the dot", Dot, 535, Never),
             ("a sender unknown", Mail, 550, Never),
             ("a sender not now", Mail, 451, NotNow),
             ("too many recipients, as some write it", Rcpt, 552, NotNow),
@@ -226,7 +242,7 @@ mod tests {
             ("a chunk out of order", Chunk, 503, Never),
             ("a chunk answered with 354", Chunk, 354, NotHere),
             ("closing at a chunk", Chunk, 421, NotHere),
-            ("a login is required at a chunk", Chunk, 530, LoginRefused),
+            ("a login at a chunk", Chunk, 530, Never),
             ("closing at MAIL", Mail, 421, NotHere),
             ("closing at RCPT", Rcpt, 421, NotHere),
             ("closing at DATA", Data, 421, NotHere),
@@ -235,7 +251,20 @@ mod tests {
         for (name, asked, code, expected) in rows {
             let octets = format!("{code} text\r\n");
             let answer = AnswerReader::default().read(&mut octets.as_bytes()).unwrap().unwrap();
-            assert_eq!(meaning(*asked, &answer), *expected, "{name}");
+            for logged_in in [LoggedIn::No, LoggedIn::Yes] {
+                assert_eq!(meaning(*asked, &answer, logged_in), *expected, "{name}, {logged_in:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_login_asked_for_at_mail_is_refused_only_where_there_is_one() {
+        for code in [530, 534, 535, 538] {
+            let octets = format!("{code} text\r\n");
+            let answer = AnswerReader::default().read(&mut octets.as_bytes()).unwrap().unwrap();
+            let means = |logged_in| meaning(Asked::Mail, &answer, logged_in);
+            assert_eq!(means(LoggedIn::No), Meaning::NotHere, "{code}");
+            assert_eq!(means(LoggedIn::Yes), Meaning::LoginRefused, "{code}");
         }
     }
 }

@@ -355,7 +355,7 @@ impl Outcome {
                 || (judged.ruling == Ruling::Deferred && judged.status == Some(Enhanced(4, 4, 2)))
         });
         match end {
-            Some(End::LoginRefused(_)) => Self::Nothing,
+            Some(End::LoginRefused(_) | End::Ours(_)) => Self::Nothing,
             Some(End::Unfit(words) | End::Unproved(words)) if judged.is_empty() => {
                 Self::Failed(words.clone())
             }

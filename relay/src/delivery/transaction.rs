@@ -176,7 +176,7 @@ impl Transaction {
     #[must_use]
     pub fn answered(mut self, answer: &Answer) -> Step {
         let asked = self.asked();
-        let means = meaning(asked, answer);
+        let means = meaning(asked, answer, self.hop.logged_in);
         match (self.phase, means) {
             (Phase::Gather(_), _) => self.broken(&format!("unasked, it said {}", answer.summary())),
             // All are ruled on: only whether the connection stays is left to learn.

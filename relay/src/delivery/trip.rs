@@ -58,6 +58,11 @@ impl Trip {
         self.reasons.push(format!("{}: {words}", name(host)));
     }
 
+    /// Remembers that no host could be asked, for a reason of ours.
+    pub fn blame_ourselves(&mut self, words: &str) {
+        self.reasons.push(words.to_owned());
+    }
+
     /// Returns why the hosts asked so far could not help: one line, at most 512 octets.
     #[must_use]
     pub fn reason(&self) -> String {

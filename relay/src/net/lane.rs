@@ -91,6 +91,8 @@ struct Passage<'a> {
     /// How long the last host that asked for less is left alone.
     pause: Option<Duration>,
     is_begun: bool,
+    /// Whether something of ours is in the way, at every host.
+    is_blocked: bool,
 }
 
 impl Lane {
@@ -100,7 +102,8 @@ impl Lane {
         journal: Journal,
         register: Arc<Register>,
     ) -> Arc<Self> {
-        let (trust, login) = (Trust::of(&route, &journal), Login::of(&route, &journal));
+        let trust = Trust::of(&route, &journal);
+        let login = Login::of(&route, &journal, register.issuers());
         let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
         let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
         let traffic = Traffic::new(hosts, most, route.rate, Instant::now());
@@ -172,6 +175,7 @@ impl Lane {
             kept: Kept::Again,
             pause: None,
             is_begun: false,
+            is_blocked: false,
         };
         loop {
             match self.turn(&mut passage.errand).await {
@@ -182,7 +186,7 @@ impl Lane {
                 Turn::Go(slot) => {
                     passage.is_begun = true;
                     self.visit(slot, &mut passage).await;
-                    if passage.trip.is_over() {
+                    if passage.trip.is_over() || passage.is_blocked {
                         return passage.trip.end();
                     }
                 }
@@ -301,7 +305,7 @@ impl Lane {
             Left::Closed(End::LoginRefused(words)) => {
                 Some(self.suspend(self.hop(host), &words).await.0)
             }
-            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_)) => pause,
+            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_) | End::Ours(_)) => pause,
         };
         passage.trip.enter(self.hop(host), judged, hold);
     }
@@ -328,6 +332,10 @@ impl Lane {
                 self.suspend(hop, words).await;
             }
             End::Unfit(words) => passage.trip.blame(hop, words),
+            End::Ours(words) => {
+                passage.trip.blame_ourselves(words);
+                passage.is_blocked = true;
+            }
             End::Unproved(words) => {
                 if let Some(login) = &self.login {
                     login.tell_unproved(&name(hop), words);

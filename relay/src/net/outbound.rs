@@ -168,11 +168,16 @@ async fn reap(outbound: &Outbound) {
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let began_at = Timestamp::now();
     // What is not sent needs no signature.
-    if let Err(reason) = outbound.keys.sign(&mut claim, began_at).await {
-        let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
-        legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
-        return outbound.settle(claim, legs, began_at).await;
-    }
+    let signed =
+        if loads.is_empty() { Ok(None) } else { outbound.keys.sign(&mut claim, began_at).await };
+    let _room = match signed {
+        Ok(room) => room,
+        Err(reason) => {
+            let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
+            legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
+            return outbound.settle(claim, legs, began_at).await;
+        }
+    };
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {

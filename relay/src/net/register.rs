@@ -1,5 +1,5 @@
-//! What outlives a configuration and its lanes: which routes an operator suspended, on disk, and
-//! which messages wait for a route to be resumed, in memory.
+//! What outlives a configuration and its lanes: which routes an operator suspended, on disk; which
+//! messages wait for a route to be resumed, and what issuers of tokens gave, in memory.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::route_login::Issuers;
 use crate::mail::message::MessageId;
 
 /// The name of the file in the folder of the spool.
@@ -55,6 +56,7 @@ pub struct Register {
     file: Option<PathBuf>,
     suspensions: Mutex<Vec<Suspension>>,
     held: Mutex<HashMap<String, Held>>,
+    issuers: Issuers,
 }
 
 impl Default for Held {
@@ -80,7 +82,7 @@ impl Register {
             Ok(_) => serde_json::from_slice(&fs::read(&file)?)
                 .map_err(|error| unreadable(&file, &error))?,
         };
-        Ok(Self { file: Some(file), suspensions: Mutex::new(suspensions), held: Mutex::default() })
+        Ok(Self { file: Some(file), suspensions: Mutex::new(suspensions), ..Self::default() })
     }
 
     /// Tells whether an operator suspended a route.
@@ -148,6 +150,11 @@ impl Register {
     /// Returns the messages that waited for a route, and forgets them.
     pub(super) fn take_held(&self, route: &str) -> Held {
         lock(&self.held).remove(route).unwrap_or_default()
+    }
+
+    /// Returns what issuers gave.
+    pub(super) const fn issuers(&self) -> &Issuers {
+        &self.issuers
     }
 
     fn write(&self, suspensions: &[Suspension]) -> io::Result<()> {

@@ -72,7 +72,7 @@ impl Routes {
 
     /// Ends the suspension of a route, also that by a refused login, and has its mail tried at
     /// once. Returns how many messages are due for it before their time; none: more than are
-    /// remembered, so that all messages of the spool are.
+    /// remembered, so that all messages of the spool are that were tried before.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Routes {
         spool.look_again();
         Ok(match self.register.take_held(name) {
             Held::Many => {
-                spool.retry_all();
+                spool.retry_all().await.map_err(|error| error.to_string())?;
                 None
             }
             // Those that are gone, or on their way already, need no push.

@@ -111,13 +111,14 @@ fn enter(index: &mut Index, order: Order, kind: Kind, location: Location) -> Opt
         }
         What::State { pending, attempts, due_at, stay, answer } => {
             if let Some(entry) = index.entries.get_mut(&order.id) {
-                let old = entry.state.replace(location);
+                let (old, before) = (entry.state.replace(location), entry.turn);
                 (entry.pending, entry.attempts) = (pending, attempts);
                 if let Some(old) = old {
                     index.release(old);
                 }
+                let turn = before.settled(Turn::after(stay, due_at));
                 index.keep(location);
-                index.turn(order.id, Turn::after(stay, due_at));
+                index.turn(order.id, turn);
             }
             Some(answer)
         }

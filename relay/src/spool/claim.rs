@@ -18,7 +18,7 @@ use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
 use crate::spool::shared::{Next, Shared};
 
-/// When a message is due again that was claimed and not settled.
+/// When a message is due again that was claimed and not settled, or some of whose recipients were not asked.
 const UNSETTLED: Duration = Duration::from_secs(60);
 /// The longest wait before the wall clock is looked at again: it may have been set forward.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
@@ -168,7 +168,7 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`]: the message is set aside, and what was read so far must not be
+    /// [`StoreError::Damaged`]: the message is set aside when its claim ends, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(front) = self.front.take().filter(|front| !front.is_empty()) {
@@ -215,26 +215,40 @@ impl Hold {
     pub(super) const fn id(&self) -> MessageId {
         self.id
     }
+
+    /// Returns the turn that the message gets if nothing came of this one.
+    fn next(&self) -> Turn {
+        match self.before {
+            Turn::Claimed(_) | Turn::Spoiled(_) => {
+                let now = self.shared.now();
+                Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
+            }
+            // Whoever had it was no attempt: it waits as before.
+            before @ (Turn::Due(_) | Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
+        }
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut index = self.shared.index();
-        // Settled, set aside or gone: then the turn is somebody else's, and perhaps taken again.
-        let own = Turn::Claimed(self.ticket);
-        if index.entries.get(&self.id).is_some_and(|entry| entry.turn == own) {
-            let turn = match self.before {
-                Turn::Claimed(_) => {
-                    let now = self.shared.now();
-                    Turn::Due(now.saturating_add(UNSETTLED).unwrap_or(now))
-                }
-                // Whoever had it was no attempt: it waits as before.
-                before @ (Turn::Due(_) | Turn::Held(_) | Turn::Captured | Turn::Damaged) => before,
-            };
-            index.turn(self.id, turn);
-            drop(index);
-            self.shared.due.notify_one();
-        }
+        let turn = match index.entries.get(&self.id).map(|entry| entry.turn) {
+            Some(Turn::Claimed(ticket)) if ticket == self.ticket => self.next(),
+            Some(Turn::Spoiled(ticket)) if ticket == self.ticket => Turn::Damaged,
+            // Settled or gone: then the turn is somebody else's, and perhaps taken again.
+            Some(
+                Turn::Claimed(_)
+                | Turn::Spoiled(_)
+                | Turn::Due(_)
+                | Turn::Damaged
+                | Turn::Held(_)
+                | Turn::Captured,
+            )
+            | None => return,
+        };
+        index.turn(self.id, turn);
+        drop(index);
+        self.shared.due.notify_one();
     }
 }
 
@@ -326,9 +340,19 @@ pub(super) async fn settle(
         Fate::Deferred(delay) | Fate::Postponed(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
-    // Who was not asked, while others were, waits for room in another way and for nothing else.
-    let unasked = if outcomes.is_empty() { UNSETTLED } else { Duration::ZERO };
-    let delay = delays.max().unwrap_or(unasked);
+    let is_unasked = |(to, progress): (&Address, &Progress)| {
+        progress.standing == Standing::Pending
+            && !outcomes.iter().any(|outcome| outcome.recipient == *to)
+    };
+    let mut recipients = claim.envelope.recipients.iter().zip(&claim.progress);
+    // Who was not asked, while others were, waits for room in another way and for nothing else. But those
+    // who wait for a next hop come along, so it is not at once.
+    let delay = match delays.max() {
+        Some(longest) if longest > UNSETTLED && recipients.any(is_unasked) => UNSETTLED,
+        Some(longest) => longest,
+        None if outcomes.is_empty() => UNSETTLED,
+        None => Duration::ZERO,
+    };
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     // To keep a message, or to have it wait for its turn, is no attempt at sending it.
     let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {

@@ -76,6 +76,24 @@ pub(super) fn reopen(disk: &Simulated) -> Outcome {
 }
 
 #[test]
+fn what_was_asked_for_before_the_spool_closes_is_written() {
+    let mut model = Model::new(Simulated::new(4));
+    let order = model.put(10, &mut Dice(4)).unwrap();
+    model.run(vec![order]);
+    // One more than the writer takes at a time: the outcome comes last.
+    let (orders, commands) = mpsc::channel(2 * order::QUEUE);
+    for _ in 0..order::QUEUE {
+        orders.try_send(Command::Look).unwrap();
+    }
+    let (outcome, _waiting) = model.settle(MessageId(1), None);
+    orders.try_send(Command::Write(outcome)).unwrap();
+    model.committer.shared.is_closing.store(true, Ordering::Release);
+    let Model { committer, disk, .. } = model;
+    committer.run(commands);
+    assert!(reopen(&disk).sound.is_empty(), "it was delivered");
+}
+
+#[test]
 fn a_log_cut_off_anywhere_holds_what_was_flushed_before_and_nothing_half() {
     let (model, promises) = scenario();
     let last = model.committer.active.as_ref().unwrap().id;
@@ -124,6 +142,34 @@ fn every_octet_that_changes_is_named_or_does_no_harm() {
         assert!(lost <= 1, "one octet costs one message, not {lost}");
     }
     assert!(named > whole.len() - START as usize - 2 * HEADER, "{named} of {}", whole.len());
+}
+
+#[test]
+fn a_message_whose_last_state_is_damaged_is_set_aside_and_not_sent_again() {
+    for (row, is_last) in [("the last state", true), ("a state before it", false)] {
+        let mut model = Model::new(Simulated::new(6));
+        let order = model.put(10, &mut Dice(6)).unwrap();
+        model.run(vec![order]);
+        for stay in [Stay::Waiting, Stay::Held] {
+            let order = model.settle(MessageId(1), Some(stay));
+            model.run(vec![order]);
+        }
+        model.committer.mark();
+        let name = SegmentId(1).file_name();
+        let mut bytes = model.disk.seen(&name);
+        let mut states = bytes.windows(40).map(|octets| octets == [b'x'; 40]);
+        let place = if is_last { states.rposition(|is| is) } else { states.position(|is| is) };
+        bytes[place.unwrap()] ^= 1;
+        model.disk.overwrite(&name, &bytes);
+        let after = reopen(&model.disk);
+        assert!(after.is_named, "{row}");
+        let expected = if is_last { BTreeMap::new() } else { model.promised.clone() };
+        assert!(after.sound == expected, "{row}");
+        let disk: Arc<dyn Disk> = Arc::new(model.disk.clone());
+        let mended = mend::mend_on(&disk, simulation::SETTINGS).unwrap();
+        assert_eq!(mended.given_up.len(), usize::from(is_last), "{row}: {mended:?}");
+        assert_eq!(mended.after.messages, usize::from(!is_last), "{row}");
+    }
 }
 
 #[test]

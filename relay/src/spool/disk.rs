@@ -7,11 +7,16 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
 /// The file whose lock says that a process has the spool open.
 const LOCK: &str = "lock";
+/// How often the lock is tried: whoever looks at a folder holds it for a moment.
+const TRIES: u32 = 21;
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The space of a file system, octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +88,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if another process has it open; what the operating system says otherwise.
+    /// `WouldBlock` if another process has it open for a second; what the operating system says otherwise.
     pub fn open(path: &Path) -> io::Result<Self> {
         let is_new = !path.try_exists()?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -99,7 +104,7 @@ impl Folder {
             .write(true)
             .mode(0o600)
             .open(path.join(LOCK))?;
-        lock.try_lock().map_err(io::Error::from)?;
+        take(&lock, || std::thread::sleep(PAUSE))?;
         Ok(Self { path: path.to_owned(), handle, _lock: Some(lock) })
     }
 
@@ -122,6 +127,17 @@ impl Folder {
         };
         Ok((Self { path: path.to_owned(), handle, _lock: None }, used))
     }
+}
+
+/// Locks a file against everybody else; `pause` is called between two tries.
+fn take(lock: &fs::File, mut pause: impl FnMut()) -> io::Result<()> {
+    for _ in 1..TRIES {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => pause(),
+            taken => return taken.map_err(io::Error::from),
+        }
+    }
+    lock.try_lock().map_err(io::Error::from)
 }
 
 impl Disk for Folder {
@@ -205,6 +221,27 @@ mod tests {
         assert_eq!(Folder::open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(folder);
         Folder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn one_who_looks_for_a_moment_keeps_nobody_from_opening() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(LOCK);
+        let lock = fs::File::create(&path).unwrap();
+        let looking = fs::File::open(&path).unwrap();
+        looking.try_lock_shared().unwrap();
+        let mut pauses = 0;
+        let taken = take(&lock, || {
+            pauses += 1;
+            if pauses == 3 {
+                looking.unlock().unwrap();
+            }
+        });
+        assert_eq!((taken.is_ok(), pauses), (true, 3));
+        assert!(looking.try_lock_shared().is_err(), "it is ours now");
+        lock.unlock().unwrap();
+        looking.try_lock_shared().unwrap();
+        assert_eq!(take(&lock, || {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

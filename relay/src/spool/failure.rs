@@ -22,6 +22,8 @@ impl Committer {
     /// Marks a segment that a write or flush failed on. It is never touched again but to be read.
     pub fn fail(&mut self, active: &Active, problem: &io::Error) {
         self.before = (active.id, active.confirmed);
+        // The list at its head may be lost.
+        self.listed = 0;
         {
             let mut index = self.shared.index();
             if let Some(tally) = index.segments.get_mut(&active.id) {

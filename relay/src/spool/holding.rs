@@ -26,9 +26,9 @@ pub(super) async fn hold(
         let mut index = shared.index();
         let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
         let due_at = match turn {
-            Turn::Due(due_at) => due_at,
-            Turn::Held(_) => return Ok(()),
-            Turn::Claimed(_) => return Err(StoreError::Claimed),
+            // Of one that is held already a release may have reached the disk that was refused.
+            Turn::Due(due_at) | Turn::Held(due_at) => due_at,
+            Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
             Turn::Captured => return Err(StoreError::Captured),
             Turn::Damaged => {
                 return Err(StoreError::Damaged("the message is set aside already".to_owned()));
@@ -50,9 +50,10 @@ pub(super) async fn release(
         let mut index = shared.index();
         let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
         let due_at = match turn {
-            Turn::Held(due_at) => due_at,
+            // The same the other way round.
+            Turn::Held(due_at) | Turn::Due(due_at) => due_at,
             Turn::Captured => return Err(StoreError::Captured),
-            Turn::Due(_) | Turn::Claimed(_) | Turn::Damaged => return Ok(()),
+            Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => return Ok(()),
         };
         let ticket = index.take(id);
         (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))

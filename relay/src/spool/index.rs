@@ -11,44 +11,15 @@ use crate::mail::message::MessageId;
 use crate::spool::agenda::Agenda;
 use crate::spool::captured::Captured;
 use crate::spool::disk::{Disk, File};
-use crate::spool::label::{Job, Label, Stay, Way};
+use crate::spool::label::{Job, Label, Way};
 use crate::spool::record::{HEADER, Marker};
 use crate::spool::segment::{Location, START, SegmentId};
 use crate::spool::share::Shares;
 
+pub use crate::spool::turn::{Ticket, Turn};
+
 /// The most files kept open for reading.
 const OPEN_FILES: usize = 256;
-
-/// What tells one who has a message in hand from the next: no two are equal. Without it whoever is
-/// late to let go would take the turn from the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
-
-/// Whose turn it is with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It is on the agenda.
-    Due(Timestamp),
-    /// Whoever got this ticket has it: a [`Claim`](super::Claim), or an operator for a moment.
-    Claimed(Ticket),
-    /// A part of it failed its check: it stays where it is until somebody decides.
-    Damaged,
-    /// An operator holds it; released, it is due then.
-    Held(Timestamp),
-    /// It is kept instead of sent, until its retention ends.
-    Captured,
-}
-
-impl Turn {
-    /// Returns whose turn it is with a message whose state record says this.
-    pub const fn after(stay: Stay, due_at: Timestamp) -> Self {
-        match stay {
-            Stay::Waiting => Self::Due(due_at),
-            Stay::Held => Self::Held(due_at),
-            Stay::Captured => Self::Captured,
-        }
-    }
-}
 
 /// A message on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,7 +305,7 @@ impl Index {
         match turn {
             Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
             Turn::Claimed(_) => {}
-            Turn::Damaged => self.damaged += 1,
+            Turn::Damaged | Turn::Spoiled(_) => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
             // It takes of no login's share: what is captured makes room by itself.
             Turn::Captured => return self.captured.add(id, job.size_bytes),
@@ -347,7 +318,7 @@ impl Index {
         match turn {
             Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
             Turn::Claimed(_) => {}
-            Turn::Damaged => self.damaged -= 1,
+            Turn::Damaged | Turn::Spoiled(_) => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,
             Turn::Captured => return self.captured.remove(id, job.size_bytes),
         }

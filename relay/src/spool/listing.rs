@@ -55,6 +55,9 @@ pub struct Filter {
     pub accepted_since: Option<Timestamp>,
     /// Where they stand: one of these; if there are none, anywhere.
     pub places: Vec<Place>,
+    /// Without those of which nothing was written down since and that are due after this: their clients
+    /// wish them to leave later (RFC 4865), or they come within a minute.
+    pub tried_or_due_by: Option<Timestamp>,
 }
 
 /// The part of the queue that is still to be looked at. It ends where the queue ended at the first call, so
@@ -112,8 +115,10 @@ impl Filter {
     /// Tells whether the message may be meant, by what the index knows. Logins may share a mark.
     fn may_admit(&self, entry: &Entry) -> bool {
         let login = self.login.as_deref();
-        let (place, _) = Place::of(entry.turn);
-        self.accepted_before.is_none_or(|before| entry.accepted_at < before)
+        let (place, due_at) = Place::of(entry.turn);
+        let is_early = |by| entry.state.is_none() && due_at.is_some_and(|due_at| due_at > by);
+        !self.tried_or_due_by.is_some_and(is_early)
+            && self.accepted_before.is_none_or(|before| entry.accepted_at < before)
             && self.accepted_since.is_none_or(|since| entry.accepted_at >= since)
             && login.is_none_or(|login| entry.label.owner == Owner::of(Some(login)))
             && (self.places.is_empty() || self.places.contains(&place))
@@ -181,6 +186,16 @@ impl Spool {
         self.look(move |shared| find(shared, &filter, stretch, limit)).await
     }
 
+    /// Makes all messages due now that wait, but for those that nobody looked at yet: their clients wish
+    /// them to leave later. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] if the system has no thread for it.
+    pub async fn retry_all(&self) -> Result<usize, StoreError> {
+        self.look(retry_all).await
+    }
+
     /// Does something that blocks on the disk.
     async fn look<T: Send + 'static>(
         &self,
@@ -222,9 +237,10 @@ fn find(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Fin
     Finding { ids, next }
 }
 
-/// Makes all waiting messages due now; returns how many.
+/// Makes messages due now that wait; returns how many. Those whose time has not come yet stay as they are.
 pub(super) fn retry_all(shared: &Shared) -> usize {
-    let filter = Filter { places: vec![Place::Waiting], ..Filter::default() };
+    let (places, now) = (vec![Place::Waiting], shared.now());
+    let filter = Filter { places, tried_or_due_by: Some(now), ..Filter::default() };
     let (mut stretch, mut count) = (Stretch::default(), 0);
     loop {
         let Finding { ids, next } = find(shared, &filter, stretch, GLANCED);

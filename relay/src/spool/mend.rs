@@ -112,13 +112,17 @@ fn damaged(committer: &Committer) -> Vec<SegmentId> {
 }
 
 /// Writes what can be read of a message into a file of its own; returns its name. What was rescued
-/// before stays.
+/// before stays. The file gets its name when it is whole: one that a crash left half would be taken for
+/// the message.
 fn rescue(committer: &Committer, id: MessageId) -> Result<String, StoreError> {
-    let (shared, name) = (&committer.shared, format!("{id}.damaged"));
-    let file = match shared.disk.create(&name) {
-        Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => return Ok(name),
-        created => created.map_err(|problem| StoreError::writing(&problem))?,
-    };
+    let (shared, name, half) = (&committer.shared, format!("{id}.damaged"), format!("{id}.rescue"));
+    let names = shared.disk.list().map_err(StoreError::reading)?;
+    if names.contains(&name) {
+        return Ok(name);
+    }
+    let cleared = if names.contains(&half) { shared.disk.remove(&half) } else { Ok(()) };
+    let created = cleared.and_then(|()| shared.disk.create(&half));
+    let file = created.map_err(|problem| StoreError::writing(&problem))?;
     let (message, parts) = {
         let index = shared.index();
         let entry = index.entries.get(&id).ok_or(StoreError::Gone)?;
@@ -138,7 +142,8 @@ fn rescue(committer: &Committer, id: MessageId) -> Result<String, StoreError> {
         write(&read(committer, part)?.unwrap_or_default())?;
     }
     write(&last[body..])?;
-    let flushed = file.flush().and_then(|()| shared.disk.flush_folder());
+    let named = file.flush().and_then(|()| shared.disk.rename(&half, &name));
+    let flushed = named.and_then(|()| shared.disk.flush_folder());
     flushed.map_err(|problem| StoreError::writing(&problem))?;
     Ok(name)
 }

@@ -222,6 +222,31 @@ fn whatever_octet_changes_mending_loses_no_sound_message() {
 }
 
 #[test]
+fn a_rescue_that_was_broken_off_is_made_anew_and_whole() {
+    let (model, _) = scenario();
+    let log = SegmentId(1).file_name();
+    let mut bytes = model.disk.seen(&log);
+    let at = place(&bytes, &model.promised[&MessageId(3)].0[..64]);
+    bytes[at] ^= 1;
+    model.disk.overwrite(&log, &bytes);
+    let mend_on = |disk: &simulated::Simulated| {
+        mend::mend_on(&(Arc::new(disk.clone()) as Arc<dyn Disk>), SETTINGS)
+    };
+    let whole = model.disk.copy();
+    let file = mend_on(&whole).unwrap().given_up.remove(0).file;
+    let (expected, mut broken_off) = (whole.seen(&file), 0);
+    for operations in 0..200 {
+        let disk = model.disk.copy();
+        disk.fail_power_in(operations);
+        broken_off += usize::from(mend_on(&disk).is_err());
+        let disk = disk.restart();
+        assert!(mend_on(&disk).unwrap().after.is_sound(), "{operations}");
+        assert!(disk.seen(&file) == expected, "after {operations} operations");
+    }
+    assert!((5..200).contains(&broken_off), "{broken_off}");
+}
+
+#[test]
 fn a_log_that_is_being_written_is_no_damaged_one() {
     let (mut model, _) = scenario();
     let mut dice = simulated::Dice(5);

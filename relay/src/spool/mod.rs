@@ -8,6 +8,7 @@
 //! record   one record: header, checksums       segment   one file: head, scan over damage
 //! content  envelopes and outcomes as octets    disk      the file operations underneath
 //! index    what is known in memory             agenda    what is due when
+//! turn     whose turn it is with a message
 //! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes            label     whose, which way, how urgent
 //! order    what is asked of the writer         writer    batches and flushes
@@ -50,6 +51,7 @@ mod segment;
 mod share;
 mod shared;
 mod shortage;
+mod turn;
 mod turnover;
 mod writer;
 
@@ -216,8 +218,9 @@ impl Spool {
     /// Writes down what an attempt came to; when this returns it is flushed.
     ///
     /// Recipients that were delivered or failed leave; the others stay open, also those without
-    /// an outcome. The message is due again after the longest delay of `outcomes`; if there is none,
-    /// at once for those without an outcome, or in 60 s if nobody has one. When nobody is open it is
+    /// an outcome. The message is due again after the longest delay of `outcomes`, but in 60 s at most
+    /// if somebody has no outcome; if there is no delay, at once for those without an outcome, or in
+    /// 60 s if nobody has one. When nobody is open it is
     /// gone and its space is given back, unless it was captured for some: then it is kept.
     ///
     /// # Errors
@@ -254,11 +257,6 @@ impl Spool {
     /// [`StoreError::Gone`], [`StoreError::Claimed`], [`StoreError::Held`], [`StoreError::Captured`].
     pub fn retry(&self, id: MessageId) -> Result<(), StoreError> {
         queue::retry(&self.shared, id)
-    }
-
-    /// Makes all waiting messages due now and returns how many there are. Blocks for as long as that takes.
-    pub fn retry_all(&self) -> usize {
-        listing::retry_all(&self.shared)
     }
 
     /// Holds a message: no attempt is made until it is released. When this returns that is flushed.

@@ -114,7 +114,7 @@ impl Place {
     pub(super) const fn of(turn: Turn) -> (Self, Option<Timestamp>) {
         match turn {
             Turn::Due(due_at) => (Self::Waiting, Some(due_at)),
-            Turn::Claimed(_) => (Self::Claimed, None),
+            Turn::Claimed(_) | Turn::Spoiled(_) => (Self::Claimed, None),
             Turn::Damaged => (Self::Damaged, None),
             Turn::Held(due_at) => (Self::Held, Some(due_at)),
             Turn::Captured => (Self::Captured, None),
@@ -181,7 +181,7 @@ pub(super) fn retry(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     let mut index = shared.index();
     match index.entries.get(&id).ok_or(StoreError::Gone)?.turn {
         Turn::Due(_) | Turn::Damaged => {}
-        Turn::Claimed(_) => return Err(StoreError::Claimed),
+        Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
         Turn::Held(_) => return Err(StoreError::Held),
         Turn::Captured => return Err(StoreError::Captured),
     }
@@ -200,7 +200,7 @@ pub(super) async fn remove(
     let (before, ticket) = {
         let mut index = shared.index();
         let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
-        if matches!(turn, Turn::Claimed(_)) {
+        if matches!(turn, Turn::Claimed(_) | Turn::Spoiled(_)) {
             return Err(StoreError::Claimed);
         }
         (turn, index.take(id))

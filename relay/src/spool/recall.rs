@@ -70,6 +70,8 @@ impl Recall {
             segment::read(file.as_ref(), marker, list).ok()
         });
         let mut repeats = list.map(|(_, bytes)| Repeats::decode(&bytes)).unwrap_or_default();
+        let damaged = index.entries.iter().filter(|(_, entry)| entry.turn == Turn::Damaged);
+        damaged.for_each(|(id, _)| repeats.forget(*id));
         for (id, since) in self.since {
             let is_ours = since.is_gone
                 || index.entries.get(&id).is_some_and(|entry| entry.turn != Turn::Damaged);

@@ -83,6 +83,8 @@ struct Replay {
     index: Index,
     messages: BTreeMap<MessageId, Entry>,
     states: HashMap<MessageId, State>,
+    /// Where the last state record of a message lies that failed its check.
+    lost_states: HashMap<MessageId, (SegmentId, u32)>,
     parts: HashMap<MessageId, BTreeMap<u32, Location>>,
     /// The lowest segment with any record of a message, stale copies included: its tombstone
     /// must outlive them all.
@@ -105,6 +107,7 @@ impl Replay {
             index: Index::new(segment_bytes),
             messages: BTreeMap::new(),
             states: HashMap::new(),
+            lost_states: HashMap::new(),
             parts: HashMap::new(),
             firsts: HashMap::new(),
             confirmed: HashMap::new(),
@@ -236,7 +239,8 @@ impl Replay {
     }
 
     /// Names a damaged stretch. A message whose content failed its check is kept, set aside: returns
-    /// the octets of its record.
+    /// the octets of its record. So is one whose state did, unless a later one is found: it would be sent
+    /// again to those who have it, though it may be held.
     fn take_damage(
         &mut self,
         segment: SegmentId,
@@ -257,6 +261,9 @@ impl Replay {
                     place.insert(entry);
                     lost_bytes = u64::from(length);
                 }
+            }
+            if matches!(header.kind, Kind::State { .. }) {
+                self.lost_states.insert(header.id, (segment, offset));
             }
         }
         self.damage(segment.file_name(), problem, message);
@@ -286,15 +293,17 @@ impl Replay {
             }
             entry.parts = parts.into_values().collect();
             entry.pending = 0;
-            let mut turn = entry.turn;
-            if let Some(state) = self.states.remove(&id) {
+            let (mut turn, state) = (entry.turn, self.states.remove(&id));
+            let known = state.map(|state| (state.location.segment, state.location.offset));
+            let is_behind = self.lost_states.get(&id).is_some_and(|lost| known < Some(*lost));
+            if let Some(state) = state {
                 (entry.pending, entry.attempts) = (state.pending, state.attempts);
                 entry.state = Some(state.location);
                 turn = Turn::after(state.stay, time(state.due_at));
             }
             entry.first = self.firsts.get(&id).copied().unwrap_or(entry.message.segment);
             if entry.turn != Turn::Damaged {
-                entry.turn = if is_complete { turn } else { Turn::Damaged };
+                entry.turn = if is_complete && !is_behind { turn } else { Turn::Damaged };
                 if !is_complete {
                     let problem = "parts of the body are missing".to_owned();
                     self.damage(id.to_string(), problem, Some(id));

@@ -27,6 +27,8 @@ pub struct Repeats {
     firsts: HashMap<Fingerprint, MessageId>,
     /// By id, and so by age.
     unconfirmed: BTreeMap<MessageId, (Fingerprint, Timestamp)>,
+    /// How many were forgotten.
+    forgotten: u64,
 }
 
 impl Repeats {
@@ -55,11 +57,17 @@ impl Repeats {
 
     /// Forgets a submission: its client knows that it was accepted.
     pub fn forget(&mut self, id: MessageId) {
-        if let Some((fingerprint, _)) = self.unconfirmed.remove(&id)
-            && self.firsts.get(&fingerprint) == Some(&id)
-        {
+        let Some((fingerprint, _)) = self.unconfirmed.remove(&id) else { return };
+        self.forgotten += 1;
+        if self.firsts.get(&fingerprint) == Some(&id) {
             self.firsts.remove(&fingerprint);
         }
+    }
+
+    /// Returns how many were forgotten so far: a list that was written when there were fewer is old.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Writes all of them down: 48 octets each.

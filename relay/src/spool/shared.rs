@@ -245,9 +245,15 @@ impl Shared {
         Next::Message(id, ticket)
     }
 
-    /// Sets a message aside: a part of it cannot be read.
+    /// Sets a message aside, if somebody has it in hand when that ends: a part of it cannot be read. If it
+    /// comes again that is taken for new: no client is told that a message is ours which cannot be sent.
     pub fn set_aside(&self, id: MessageId, problem: String) {
-        self.index().turn(id, Turn::Damaged);
+        let mut index = self.index();
+        if let Some(turn) = index.entries.get(&id).map(|entry| entry.turn.spoiled()) {
+            index.turn(id, turn);
+        }
+        drop(index);
+        self.repeats().forget(id);
         self.say(Event::SpoolDamaged { place: id.to_string(), problem });
     }
 

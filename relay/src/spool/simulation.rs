@@ -269,7 +269,10 @@ pub(super) fn stay(turn: index::Turn) -> Stay {
     match turn {
         index::Turn::Held(_) => Stay::Held,
         index::Turn::Captured => Stay::Captured,
-        index::Turn::Due(_) | index::Turn::Claimed(_) | index::Turn::Damaged => Stay::Waiting,
+        index::Turn::Due(_)
+        | index::Turn::Claimed(_)
+        | index::Turn::Spoiled(_)
+        | index::Turn::Damaged => Stay::Waiting,
     }
 }
 

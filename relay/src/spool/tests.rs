@@ -168,7 +168,7 @@ async fn outcomes_survive_a_restart_and_only_open_recipients_are_left() {
     let due_in = details.summary.due_at.unwrap().duration_since(Timestamp::now()).as_secs();
     assert!((890..=900).contains(&due_in), "{due_in}");
     assert!(claim_now(&spool).await.is_none());
-    assert_eq!(spool.retry_all(), 1);
+    assert_eq!(spool.retry_all().await, Ok(1));
     let claim = claim_now(&spool).await.unwrap();
     assert_eq!(claim.pending(), &recipients[1..]);
     assert_eq!(claim.attempts(), 1);
@@ -328,6 +328,41 @@ async fn a_damaged_message_is_set_aside_and_the_others_go_on() {
     let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
     assert_eq!(page.messages[0].place, Place::Damaged);
     spool.remove(bad).await.unwrap();
+    assert_eq!(spool.status().unwrap().damaged, 0);
+}
+
+#[tokio::test]
+async fn a_message_whose_body_is_lost_on_the_way_stays_set_aside_when_the_attempt_is_settled() {
+    let home = Home::new();
+    let spool = home.open();
+    let id = put(&spool, &vec![b'x'; 3 * PART]).await;
+    let segment = home.config().path.join("00000001.log");
+    let bytes = std::fs::read(&segment).unwrap();
+    let place = bytes.windows(64).position(|octets| octets == [b'x'; 64]).unwrap();
+    let put_in = |octet| {
+        let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[octet], place as u64).unwrap();
+    };
+    put_in(b'y');
+    let claim = claim_now(&spool).await.expect("its envelope is sound");
+    assert!(matches!(claim.body().read_chunk().await, Err(StoreError::Damaged(_))));
+    assert_eq!(spool.retry(id), Err(StoreError::Claimed), "it has one claim at a time");
+    assert_eq!(spool.status().unwrap().damaged, 1);
+    let outcomes = all(&claim, &Fate::Deferred(Duration::ZERO));
+    spool.settle(claim, outcomes).await.unwrap();
+    let summary = spool.show(id).await.unwrap().summary;
+    assert_eq!((summary.place, summary.attempts), (Place::Damaged, 1));
+    assert!(claim_now(&spool).await.is_none(), "nobody tries again by himself");
+    // One that comes to nothing does the same.
+    spool.retry(id).unwrap();
+    let claim = claim_now(&spool).await.unwrap();
+    assert!(claim.body().read_chunk().await.is_err());
+    drop(claim);
+    assert_eq!(spool.show(id).await.unwrap().summary.place, Place::Damaged);
+    put_in(b'x');
+    spool.retry(id).unwrap();
+    let claim = claim_now(&spool).await.expect("an operator wants it tried again");
+    assert_eq!(body_of(&claim).await.len(), 3 * PART);
     assert_eq!(spool.status().unwrap().damaged, 0);
 }
 

@@ -43,7 +43,10 @@ impl Committer {
         aws_lc_rs::rand::fill(&mut marker).map_err(|_| io::Error::other("no random numbers"))?;
         let (before, confirmed_before) = self.before;
         let next_id = self.shared.id_mark();
-        let unconfirmed = self.shared.repeats().encode();
+        let (unconfirmed, listed) = {
+            let repeats = self.shared.repeats();
+            (repeats.encode(), repeats.forgotten())
+        };
         let repeats_bytes = unconfirmed.len() as u32;
         let head = Head { number, marker, next_id, before, confirmed_before, repeats_bytes };
         let disk = Arc::clone(&self.shared.disk);
@@ -57,6 +60,7 @@ impl Committer {
         let mut tally = Tally::new(marker, Standing::Active, START);
         tally.file = Some(Arc::clone(&file));
         self.shared.index().segments.insert(number, tally);
+        self.listed = listed;
         let (begin, end, confirmed) = (START, START, START);
         self.active = Some(Active { id: number, file, marker, begin, end, confirmed });
         if !unconfirmed.is_empty() {
@@ -95,15 +99,35 @@ impl Committer {
         index.weigh(active.id);
     }
 
-    /// Says that all before the end was flushed. If the mark is lost, the end may be torn: no
-    /// harm, so it is not flushed.
+    /// Says that all before the end was flushed, and what is unconfirmed now. If the mark is lost, the
+    /// end may be torn: no harm, so it is not flushed.
+    ///
+    /// What was confirmed since the last list stands nowhere else: if there is no segment to write
+    /// to, one is begun for it.
     pub fn mark(&mut self) {
-        let Some(active) = self.active.as_ref().filter(|a| a.end == a.confirmed) else { return };
+        let Some(active) = &mut self.active else { return self.list() };
+        // The end may hold parts of drafts that nobody waited for.
+        let flushed = if active.end > active.confirmed { active.file.flush() } else { Ok(()) };
+        if let Err(problem) = flushed {
+            if let Some(active) = self.active.take() {
+                self.fail(&active, &problem);
+            }
+            return self.list();
+        }
+        active.confirmed = active.end;
         if active.end > START {
             let unconfirmed = self.shared.repeats().encode();
             let crc = crc32c::crc32c(&unconfirmed);
             self.append(MessageId(0), Kind::Mark, &unconfirmed, crc);
             drop(self.write(&Batch::default()));
+        }
+    }
+
+    /// Begins a segment that says what is unconfirmed, unless the last list says it still.
+    fn list(&mut self) {
+        let is_old = self.shared.repeats().forgotten() > self.listed;
+        if is_old && self.begin_segment().is_ok() {
+            drop(self.write(&Batch { needs_flush: true, ..Batch::default() }));
         }
     }
 }

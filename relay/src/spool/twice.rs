@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use tokio::sync::oneshot;
+
+use super::order::{Order, What};
 use super::samples::envelope;
+use super::simulated::{Dice, Simulated};
+use super::simulation::{Model, start};
 use super::*;
 use crate::mail::fingerprint::{Arguments, Fingerprint, Text};
 
@@ -99,6 +104,33 @@ async fn an_end_in_order_keeps_what_is_confirmed_and_what_is_not() {
     }
 }
 
+#[test]
+fn what_was_confirmed_is_known_however_the_log_ends() {
+    type End = fn(&mut Model);
+    let rows: [(&str, End); 3] = [
+        ("behind a message", |_| {}),
+        ("behind a part of a draft", |model| {
+            let (answer, _answered) = oneshot::channel();
+            let part = What::Part { number: 0, answer };
+            model.commit(vec![Order::new(MessageId(99), part, vec![b'x'; 100])]);
+        }),
+        ("with a segment that is full", |model| model.committer.seal()),
+    ];
+    for (row, end) in rows {
+        let mut model = Model::new(Simulated::new(2));
+        let orders = [10, 20].map(|length| model.put(length, &mut Dice(2)).unwrap());
+        model.run(orders.into());
+        model.committer.shared.repeats().forget(MessageId(1));
+        end(&mut model);
+        model.committer.shared.repeats().forget(MessageId(2));
+        model.committer.mark();
+        let (committer, events) = start(&model.disk);
+        assert!(committer.shared.repeats().is_empty(), "{row}");
+        assert_eq!(committer.shared.index().entries.len(), 2, "{row}");
+        assert_eq!(*events.lock().unwrap(), [], "{row}");
+    }
+}
+
 #[tokio::test]
 async fn a_crash_hides_that_a_message_was_confirmed() {
     let home = tempfile::tempdir().unwrap();
@@ -119,6 +151,44 @@ async fn a_crash_hides_that_a_message_was_confirmed() {
     spool.confirm(first);
     let second = submit(&spool, b"told").await.unwrap();
     assert!(second > first);
+}
+
+/// Changes an octet of the log's first file in the middle of `text`.
+fn damage(folder: &Path, text: &[u8]) {
+    let file = folder.join("00000001.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let place = bytes.windows(text.len()).position(|octets| octets == text).unwrap();
+    bytes[place + text.len() / 2] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_is_damaged_is_no_first_of_a_repeat() {
+    for is_closed in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("spool");
+        let open = || {
+            let config = config::Spool { path: path.clone(), reserve_bytes: 0, messages: 1000 };
+            Spool::open(&config, |_| {}).unwrap()
+        };
+        let mut spool = open();
+        let first = submit(&spool, b"the first text").await.unwrap();
+        if is_closed {
+            // Its list is written at the end.
+            drop(spool);
+            damage(&path, b"the first text");
+            spool = open();
+        } else {
+            damage(&path, b"the first text");
+        }
+        let other = submit(&spool, b"other").await.unwrap();
+        let claim = spool.claim().await;
+        assert_eq!((claim.id(), spool.status().unwrap().damaged), (other, 1));
+        let second = submit(&spool, b"the first text").await.unwrap();
+        assert!(second > first, "closed: {is_closed}");
+        spool.remove(first).await.unwrap();
+        assert_eq!(submit(&spool, b"the first text").await, Err(StoreError::Repeat(second)));
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct Committer {
     pub next: SegmentId,
     /// The segment written to last, and up to where it was flushed.
     pub before: (SegmentId, u32),
+    /// How many submissions were forgotten when their list was written last.
+    pub listed: u64,
     /// Records that are not written yet.
     pub buffer: Vec<u8>,
     /// Messages that must not come back and whose tombstones are not on disk yet.
@@ -65,6 +67,7 @@ impl Committer {
             active: None,
             next,
             before,
+            listed: 0,
             buffer: Vec::new(),
             burials: VecDeque::new(),
             hurried: Vec::new(),
@@ -72,7 +75,8 @@ impl Committer {
         }
     }
 
-    /// Serves `commands` until the spool is closing or nobody can send any more.
+    /// Serves `commands` until the spool is closing or nobody can send any more. What was asked for
+    /// before that is done: an outcome that is lost means that mail is sent twice.
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut taken = Vec::with_capacity(QUEUE);
         let mut answered = 0;
@@ -87,20 +91,29 @@ impl Committer {
                 taken.push(command);
             }
             answered = taken.len();
-            let mut orders = VecDeque::with_capacity(taken.len());
-            for command in taken.drain(..) {
-                match command {
-                    Command::Write(order) => orders.push_back(order),
-                    Command::Look => {}
-                    Command::Compact(answer) => self.hurry(answer),
-                }
-            }
-            self.commit(orders);
-            self.answer_hurried();
+            self.serve(&mut taken);
             if self.shared.is_closing.load(Ordering::Acquire) {
+                // Nobody gets in any more, so no more than a queue is left.
+                commands.close();
+                taken.extend(std::iter::from_fn(|| commands.try_recv().ok()));
+                self.serve(&mut taken);
                 return self.mark();
             }
         }
+    }
+
+    /// Does what was taken from the queue.
+    fn serve(&mut self, taken: &mut Vec<Command>) {
+        let mut orders = VecDeque::with_capacity(taken.len());
+        for command in taken.drain(..) {
+            match command {
+                Command::Write(order) => orders.push_back(order),
+                Command::Look => {}
+                Command::Compact(answer) => self.hurry(answer),
+            }
+        }
+        self.commit(orders);
+        self.answer_hurried();
     }
 
     /// Tells whether there is something to do without an order.

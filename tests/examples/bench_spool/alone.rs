@@ -112,12 +112,15 @@ fn open(folder: &Path) -> Result<Arc<Spool>> {
     Ok(Arc::new(Spool::open(&config, |event| eprintln!("bench: {event:?}"))?))
 }
 
-fn envelope() -> Result<Envelope> {
+/// As many logins take turns: one may take a quarter of the spool at most.
+const LOGINS: u64 = 8;
+
+fn envelope(number: u64) -> Result<Envelope> {
     Ok(Envelope {
         sender: ReversePath::Mailbox("billing@example.net".parse()?),
         recipients: vec!["customer@held.example".parse()?],
         body: Body::SevenBit,
-        login: Some(::tests::contest::LOGIN.to_owned()),
+        login: Some(format!("app-{}", number % LOGINS)),
         tag: Some("billing".to_owned()),
         source: Some("192.0.2.1".parse()?),
         received_at: jiff::Timestamp::now(),
@@ -130,7 +133,7 @@ async fn commit(spool: &Spool, number: u64, body: &[u8]) -> Result<()> {
     let mut text = Text::default();
     text.add(&number.to_le_bytes());
     let fingerprint = text.finish(Some(::tests::contest::LOGIN), Arguments::of_mail(b"FROM:<>"));
-    let mut draft = spool.draft(envelope()?)?;
+    let mut draft = spool.draft(envelope(number)?)?;
     draft.append(body).await;
     let id = draft.commit_once(fingerprint).await?;
     spool.confirm(id);

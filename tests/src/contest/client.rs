@@ -43,6 +43,10 @@ pub enum Handshake {
 
 impl Login {
     /// Returns the login `user` at a server that must be `name` by the authority `ca_pem`.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered, or the connection failed with.
     pub fn new(
         name: &str,
         ca_pem: &str,
@@ -144,6 +148,10 @@ pub struct Client {
 
 impl Client {
     /// Connects and says EHLO; with a `login` also STARTTLS, EHLO and AUTH.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered, or the connection failed with.
     pub async fn connect(address: SocketAddr, login: Option<&Login>) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("connect")?;
         stream.set_nodelay(true)?;
@@ -185,6 +193,10 @@ impl Client {
     }
 
     /// Sends a message and waits until the server has taken it.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered, or the connection failed with.
     pub async fn send(&mut self, message: &Message, commands: Commands) -> Result<()> {
         match commands {
             Commands::Pipelined => {
@@ -201,6 +213,10 @@ impl Client {
     }
 
     /// Ends the session in order.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered, or the connection failed with.
     pub async fn quit(mut self) -> Result<()> {
         self.say(b"QUIT\r\n", 221).await.context("QUIT")
     }

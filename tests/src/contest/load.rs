@@ -88,6 +88,10 @@ pub struct Loaded {
 }
 
 /// Runs `at_once` clients against a server.
+///
+/// # Errors
+///
+/// What the first client failed with.
 pub fn run(face: &Face<'_>, at_once: usize, work: Work, message: &Message) -> Result<Loaded> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -199,6 +203,10 @@ async fn once(
 }
 
 /// Opens `count` sessions that stay idle, and calls `look` while they do.
+///
+/// # Errors
+///
+/// What the first client failed with.
 pub fn idle<T>(target: &Target, count: usize, look: impl FnOnce() -> Result<T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

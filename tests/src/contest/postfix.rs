@@ -59,6 +59,10 @@ pub struct Postfix {
 
 impl Postfix {
     /// Starts it with everything below `folder`, which is made; none if it is not installed.
+    ///
+    /// # Errors
+    ///
+    /// If Postfix or a file of it cannot be used.
     pub fn start(folder: &Path, made: &Made, password: &str) -> Result<Option<Self>> {
         if !Path::new(POSTFIX).exists() || !Path::new(SASLPASSWD).exists() {
             return Ok(None);
@@ -117,6 +121,10 @@ impl Postfix {
     }
 
     /// Throws away what is held.
+    ///
+    /// # Errors
+    ///
+    /// If Postfix or a file of it cannot be used.
     pub fn forget_held(&self) -> Result<()> {
         for file in fs::read_dir(self.queue.join("hold"))? {
             fs::remove_file(file?.path())?;

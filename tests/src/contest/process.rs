@@ -24,6 +24,10 @@ pub fn name(pid: u32) -> Option<String> {
 }
 
 /// Returns the CPU time that a process has used, and that of its children that ended.
+///
+/// # Errors
+///
+/// If the process is gone.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let text = fs::read_to_string(of(pid, "stat"))?;
     let ticks = ticks_of(&text).context("/proc/PID/stat has too few fields")?;
@@ -31,6 +35,10 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 }
 
 /// Returns the proportional set size of a process: its own memory and its share of what it shares, bytes.
+///
+/// # Errors
+///
+/// If the process is gone.
 pub fn pss(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(of(pid, "smaps_rollup"))?;
     pss_of(&text).context("/proc/PID/smaps_rollup has no Pss")

@@ -40,6 +40,10 @@ pub struct Product {
 impl Product {
     /// Writes the configuration into `folder`, which is made. Mail for [`SINK`] goes there, all other to a next
     /// hop that is silent: such mail waits, and nothing of it is written to the disk again.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn set(folder: &Path, program: &Path, made: &Made) -> Result<Self> {
         fs::create_dir_all(folder.join("tls"))?;
         chown(folder, Some(NOBODY), Some(NOBODY))?;
@@ -76,6 +80,10 @@ impl Product {
     }
 
     /// Starts the relay on an empty spool and waits until it greets.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn start(&mut self) -> Result<()> {
         self.kill()?;
         match fs::remove_dir_all(self.folder.join("spool")) {
@@ -87,6 +95,10 @@ impl Product {
     }
 
     /// Starts the relay on the spool that is there; returns how long it took until a client could connect.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn start_again(&mut self) -> Result<Duration> {
         self.kill()?;
         let log = fs::File::create(self.folder.join("log"))?;
@@ -114,6 +126,10 @@ impl Product {
     }
 
     /// Ends the relay at once, as a crash would: nothing waits for the silent next hop.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut relay) = self.relay.take() {
             relay.kill()?;
@@ -123,11 +139,19 @@ impl Product {
     }
 
     /// Returns the CPU time that the relay has used.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn cpu(&self) -> Result<Duration> {
         process::cpu(self.pid()?)
     }
 
     /// Returns the memory of the relay, bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn pss(&self) -> Result<u64> {
         process::pss(self.pid()?)
     }
@@ -137,6 +161,10 @@ impl Product {
     }
 
     /// Returns what `sallyport status` says about the spool: `name` is one of its numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the product, its folder or its socket cannot be used.
     pub fn spool(&self, name: &str) -> Result<u64> {
         let status: Value = serde_json::from_str(&self.command(&["status", "--json"])?)?;
         status["relay"]["spool"][name].as_u64().with_context(|| format!("status has no {name}"))

@@ -24,6 +24,10 @@ pub struct Load {
 }
 
 /// Runs every load of `rows` for every server once in every round.
+///
+/// # Errors
+///
+/// What the first load failed with.
 pub fn run<'a>(
     servers: &mut Servers,
     rows: impl IntoIterator<Item = &'a Row> + Clone,

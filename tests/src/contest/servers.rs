@@ -83,6 +83,10 @@ pub struct Servers {
 
 impl Servers {
     /// Sets them up below `folder`. `program` is the product.
+    ///
+    /// # Errors
+    ///
+    /// What the server failed with.
     pub fn set(folder: &Path, program: &Path, made: &Made) -> Result<Self> {
         let product = Product::set(&folder.join("sallyport"), program, made)?;
         let postfix = Postfix::start(&folder.join("postfix"), made, &product.password)?;
@@ -99,6 +103,10 @@ impl Servers {
     }
 
     /// Runs one load once; none if it says nothing of this server or the server is not here.
+    ///
+    /// # Errors
+    ///
+    /// What the server failed with.
     pub fn measure(&mut self, who: Who, row: &Row) -> Result<Option<Round>> {
         // What a login costs cannot be measured without one; the next hop comes with Postfix.
         let says_nothing = (who == Who::PostfixInTheClear && row.work == Work::Session)
@@ -191,6 +199,10 @@ impl Servers {
     }
 
     /// Returns what the handshake of a server came to.
+    ///
+    /// # Errors
+    ///
+    /// What the server failed with.
     pub fn tls(&mut self, who: Who) -> Result<Option<String>> {
         if who == Who::Sallyport {
             self.product.start()?;
@@ -209,6 +221,10 @@ impl Servers {
     }
 
     /// Measures the memory of idle sessions.
+    ///
+    /// # Errors
+    ///
+    /// What the server failed with.
     pub fn memory(&mut self) -> Result<Vec<Memory>> {
         let mut all = Vec::new();
         for (sessions, is_secured) in
@@ -233,6 +249,10 @@ impl Servers {
     }
 
     /// Measures our start after a crash, with what one load leaves in the spool.
+    ///
+    /// # Errors
+    ///
+    /// What the server failed with.
     pub fn start(&mut self) -> Result<Start> {
         self.product.start()?;
         let row = ROWS.iter().find(|row| row.name == PRODUCERS);

@@ -15,6 +15,10 @@ const SMTP_SINK: &str = "/usr/sbin/smtp-sink";
 
 impl Sink {
     /// Starts it, if it is here.
+    ///
+    /// # Errors
+    ///
+    /// If its port is taken.
     pub fn start() -> Result<Option<Self>> {
         if !Path::new(SMTP_SINK).exists() {
             return Ok(None);

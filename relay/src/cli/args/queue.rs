@@ -65,7 +65,17 @@ impl Choice {
         let Self { sender, recipient, domain, login, tag, older, younger, places } = self;
         let before = |age| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let (accepted_before, accepted_since) = (older.map(before), younger.map(before));
-        Filter { sender, recipient, domain, login, tag, accepted_before, accepted_since, places }
+        Filter {
+            sender,
+            recipient,
+            domain,
+            login,
+            tag,
+            accepted_before,
+            accepted_since,
+            places,
+            tried_or_due_by: None,
+        }
     }
 }
 
@@ -134,7 +144,8 @@ pub enum QueueVerb {
         #[command(flatten)]
         output: OutputChoice,
     },
-    /// Try messages again now: those that wait, or those named. A captured one cannot be tried.
+    /// Try messages again now: those that wait, or those named. A captured one cannot be tried. One that its
+    /// client wants to leave later (FUTURERELEASE) goes early by its id only.
     #[command(after_help = "Examples:\n  sallyport queue retry --all\n  \
                             sallyport queue retry --domain example.com")]
     Retry(Which),

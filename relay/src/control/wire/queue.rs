@@ -14,7 +14,7 @@ pub enum Which {
     /// Those of a part of the queue that a filter admits. Where it names no place, the act does.
     Meant {
         /// Which.
-        filter: Filter,
+        filter: Box<Filter>,
         /// Where to look.
         #[serde(default)]
         stretch: Stretch,

@@ -31,7 +31,7 @@ impl Attempt {
             RouteTls::Required | RouteTls::Implicit => Protection::Proved,
             RouteTls::Opportunistic | RouteTls::None => Protection::Unproved,
         };
-        let hop = Hop { offer: self.offer, protection };
+        let hop = Hop { offer: self.offer, protection, logged_in: self.logged_in };
         let step = Transaction::begin(parcel, hop, today);
         match (&self.stage, step) {
             (Stage::Ready, step) => return self.step(step, now),

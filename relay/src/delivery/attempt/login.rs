@@ -6,6 +6,7 @@ use super::stage::{Channel, Stage};
 use super::{Action, Asked, Attempt, End, Meaning, Outgoing, meaning};
 use crate::config::RouteTls;
 use crate::delivery::login::{Exchange, Fresh, Salted, Secret, Turn};
+use crate::delivery::ruling::LoggedIn;
 use crate::smtp::answer::{Answer, Class};
 
 impl Attempt {
@@ -50,14 +51,17 @@ impl Attempt {
             let challenge = answer.lines()[0].trim();
             return self.login_turn(exchange.challenged(challenge), now);
         }
-        match (meaning(Asked::Auth, answer), exchange.reason()) {
+        match (meaning(Asked::Auth, answer, self.logged_in), exchange.reason()) {
             (Meaning::LoginRefused, Some(reason)) => {
                 let words = format!("{} ({reason})", answer.summary());
                 self.close(End::LoginRefused(words));
             }
             (Meaning::LoginRefused, None) => self.close(End::LoginRefused(answer.summary())),
             (Meaning::Granted, _) => match exchange.granted() {
-                Ok(()) => self.ready(now),
+                Ok(()) => {
+                    self.logged_in = LoggedIn::Yes;
+                    self.ready(now);
+                }
                 Err(words) => self.close(End::Unproved(words)),
             },
             (Meaning::NotHere | Meaning::NotNow | Meaning::Never, _) => {

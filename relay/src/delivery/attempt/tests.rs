@@ -153,6 +153,25 @@ fn at_auth(mechanisms: &str) -> Driven {
 }
 
 #[test]
+fn a_login_that_works_is_refused_at_mail_and_not_for_one_recipient() {
+    let rows: [(&[&str], &str, bool); 3] = [
+        (&["530 5.7.0 login\r\n"], "hh", true),
+        (&["535 5.7.8 taken back\r\n"], "hh", true),
+        (&["250 ok\r\n", "535 5.7.8 no\r\n", "450 no\r\n", "250 reset\r\n"], "fw", false),
+    ];
+    for (answers, rulings, is_refused) in rows {
+        let driven = &mut at_auth("PLAIN");
+        driven.hop("235 welcome\r\n").begin(parcel("a b", Body::SevenBit));
+        for answer in answers {
+            driven.hop(answer);
+        }
+        assert_eq!(driven.rulings(), rulings, "{answers:?}");
+        let end = matches!(driven.end, Some(End::LoginRefused(_)));
+        assert_eq!((end, driven.ready), (is_refused, usize::from(!is_refused)), "{answers:?}");
+    }
+}
+
+#[test]
 fn a_login_is_refused_put_off_or_impossible() {
     for refusal in ["535 5.7.8 wrong\r\n", "530 5.7.0 no\r\n", "534 weak\r\n", "504 what\r\n"] {
         let driven = &mut at_auth("PLAIN");

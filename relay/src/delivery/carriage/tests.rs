@@ -51,7 +51,7 @@ fn hop(offered: &str) -> Hop {
             _ => panic!("{word}"),
         }
     }
-    Hop { offer, protection }
+    Hop { offer, protection, logged_in: LoggedIn::No }
 }
 
 fn shown(plan: &Plan) -> String {

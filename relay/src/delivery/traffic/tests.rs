@@ -90,10 +90,10 @@ fn a_better_host_that_stays_full_is_not_waited_for_for_ever() {
     let mut errand = Errand::default();
     let patience = start + PATIENCE;
     assert_eq!(traffic.choose(start, 0, &mut errand), Choice::Wait(patience));
-    let just_before = patience - SECOND;
-    assert_eq!(traffic.choose(just_before, 0, &mut errand), Choice::Wait(patience));
-    let other = traffic.choose(just_before, 0, &mut Errand::default());
-    assert_eq!(other, Choice::Wait(just_before + PATIENCE), "each has its own patience");
+    let meanwhile = start + PATIENCE / 2;
+    assert_eq!(traffic.choose(meanwhile, 0, &mut errand), Choice::Wait(patience));
+    let other = traffic.choose(meanwhile, 0, &mut Errand::default());
+    assert_eq!(other, Choice::Wait(meanwhile + PATIENCE), "each has its own patience");
     assert_ne!(go(&mut traffic, patience, &mut errand).host(), 0, "another will do");
 }
 
@@ -190,14 +190,17 @@ fn a_rate_has_a_turn_for_those_alone_who_would_leave_soon() {
     let room =
         |traffic: &Traffic, now| (0..9).take_while(|more| traffic.has_turn(now, *more)).count();
     assert_eq!(room(&traffic, now), 3, "at once, in 30 s and in 60 s");
-    let places: Vec<_> = (0..2).map(|_| go(&mut traffic, now, &mut Errand::default())).collect();
+    for turn in [now, now + 30 * SECOND] {
+        assert_eq!(go(&mut traffic, now, &mut Errand::default()).begun(), turn);
+    }
     assert!(traffic.has_turn(now, 2), "who has a place waits for no turn");
     assert!(!traffic.has_turn(now, 3));
     assert!(traffic.has_turn(now + 30 * SECOND, 3));
-    places.iter().for_each(|place| traffic.release(place, now));
     let slow = Rate { count: 100, per: Duration::from_secs(3600) };
     let mut traffic = Traffic::new([(1, 1)], 10, Some(slow), now);
-    (0..2).for_each(|_| drop(go(&mut traffic, now, &mut Errand::default())));
+    for turn in [now, now + 36 * SECOND] {
+        assert_eq!(go(&mut traffic, now, &mut Errand::default()).begun(), turn);
+    }
     assert_eq!(room(&traffic, now), 0, "the next turn is in 72 s");
     assert!(!traffic.has_turn(now + 11 * SECOND, 2) && traffic.has_turn(now + 12 * SECOND, 2));
 }
@@ -276,6 +279,8 @@ fn every_end_of_a_transaction_says_something_else_of_its_host() {
     }
     let never = Outcome::of(&[], Some(&unfit), same, new);
     assert_eq!(never, failed("reset"), "no connection was made");
+    let ours = End::Ours("password-file /p: no such file".into());
+    assert_eq!(Outcome::of(&[], Some(&ours), same, new), Outcome::Nothing, "a fault of ours");
 }
 
 proptest! {

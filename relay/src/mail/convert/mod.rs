@@ -28,6 +28,9 @@ use crate::smtp::body::TEXT_LINE_MAX;
 /// How deep parts may stand in parts: deeper ones are made to break readers.
 pub const DEPTH_MAX: usize = 32;
 
+/// How many parts and messages may stand in a message: more are made to cost memory.
+pub const PARTS_MAX: usize = 10_000;
+
 /// Why a message cannot be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unconvertible {
@@ -45,14 +48,16 @@ pub enum Unconvertible {
 /// Returns `message` with lines of at most [`TEXT_LINE_MAX`] octets and bodies of US-ASCII. Header
 /// sections are kept as they are, but for labels of MIME; with [`Charset::Utf8`] they may be UTF-8.
 ///
-/// The result has at most three times the octets, and a few for every line and part.
+/// The result has at most 3.2 times the octets, since an escape has three and a line of 25 of them a
+/// break; and some 120 more for the labels of every part and message in it, of which there are at
+/// most [`PARTS_MAX`].
 ///
 /// # Errors
 ///
 /// The message must not or cannot be converted.
 pub fn to_seven_bit(message: &[u8], headers: Charset) -> Result<Vec<u8>, Unconvertible> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 8);
-    convert(message, headers, Place::TOP, &mut out)?;
+    convert(message, headers, Place::TOP, &mut Allowance(PARTS_MAX), &mut out)?;
     Ok(out)
 }
 
@@ -63,7 +68,7 @@ pub fn to_seven_bit(message: &[u8], headers: Charset) -> Result<Vec<u8>, Unconve
 ///
 /// Its structure cannot be read.
 pub fn headers_are_ascii(message: &[u8]) -> Result<bool, Unconvertible> {
-    match ascii(message, Place::TOP) {
+    match ascii(message, Place::TOP, &mut Allowance(PARTS_MAX)) {
         Ok(()) => Ok(true),
         Err(Unconvertible::Header) => Ok(false),
         Err(fault @ (Unconvertible::Signed | Unconvertible::Malformed(_))) => Err(fault),
@@ -105,10 +110,33 @@ impl Place {
     }
 }
 
+/// How many more parts and messages may be found.
+struct Allowance(usize);
+
+impl Allowance {
+    fn spend(&mut self, count: usize) -> Result<(), Unconvertible> {
+        let left = self.0.checked_sub(count);
+        self.0 = left.ok_or(Unconvertible::Malformed("there are too many parts"))?;
+        Ok(())
+    }
+
+    /// Cuts a multipart; the cut stops where there would be too many parts.
+    fn split<'a>(
+        &mut self,
+        body: &'a [u8],
+        boundary: &[u8],
+    ) -> Result<parts::Cut<'a>, Unconvertible> {
+        let found = parts::split(body, boundary, self.0 + 1);
+        self.spend(found.parts.len())?;
+        Ok(found)
+    }
+}
+
 fn convert(
     input: &[u8],
     headers: Charset,
     place: Place,
+    left: &mut Allowance,
     out: &mut Vec<u8>,
 ) -> Result<(), Unconvertible> {
     if place.depth > DEPTH_MAX {
@@ -135,10 +163,11 @@ fn convert(
         (Coding::Encoded | Coding::Unknown, _) => {
             Err(Unconvertible::Malformed("an encoded part has octets that its encoding lacks"))
         }
-        (_, kind) if kind.type_is("multipart") => multipart(&entity, headers, place, out),
+        (_, kind) if kind.type_is("multipart") => multipart(&entity, headers, place, left, out),
         (_, kind) if kind.is("message", "rfc822") => {
             entity.write_header(entity.coding.relabelled(), place.is_message, out);
-            convert(entity.body, headers, place.inner(), out)
+            left.spend(1)?;
+            convert(entity.body, headers, place.inner(), left, out)
         }
         (_, kind) if kind.type_is("message") && !kind.is("message", "global") && !fits => {
             Err(Unconvertible::Malformed("a part of a message type has to be 7-bit"))
@@ -172,10 +201,10 @@ fn multipart(
     entity: &Entity<'_>,
     headers: Charset,
     place: Place,
+    left: &mut Allowance,
     out: &mut Vec<u8>,
 ) -> Result<(), Unconvertible> {
-    let boundary = entity.boundary()?;
-    let found = parts::split(entity.body, &boundary);
+    let found = left.split(entity.body, &entity.boundary()?)?;
     if found.parts.is_empty() {
         return Err(Unconvertible::Malformed("a multipart has no part"));
     }
@@ -186,7 +215,7 @@ fn multipart(
     }
     for (delimiter, part) in found.parts {
         out.extend_from_slice(delimiter);
-        convert(part, headers, place.part(entity.kind), out)?;
+        convert(part, headers, place.part(entity.kind), left, out)?;
     }
     out.extend_from_slice(found.end);
     if fits(found.epilogue) {
@@ -196,7 +225,7 @@ fn multipart(
 }
 
 /// Walks as [`convert`] does, and stops at the first header that is not US-ASCII.
-fn ascii(input: &[u8], place: Place) -> Result<(), Unconvertible> {
+fn ascii(input: &[u8], place: Place, left: &mut Allowance) -> Result<(), Unconvertible> {
     if place.depth > DEPTH_MAX {
         return Err(Unconvertible::Malformed("parts stand too deep in parts"));
     }
@@ -208,11 +237,13 @@ fn ascii(input: &[u8], place: Place) -> Result<(), Unconvertible> {
         return Err(Unconvertible::Header);
     }
     if entity.kind.type_is("multipart") {
-        let parts = parts::split(entity.body, &entity.boundary()?).parts;
-        return parts.into_iter().try_for_each(|(_, part)| ascii(part, place.part(entity.kind)));
+        let parts = left.split(entity.body, &entity.boundary()?)?.parts;
+        let place = place.part(entity.kind);
+        return parts.into_iter().try_for_each(|(_, part)| ascii(part, place, left));
     }
     if entity.kind.is("message", "rfc822") || entity.kind.is("message", "global") {
-        return ascii(entity.body, place.inner());
+        left.spend(1)?;
+        return ascii(entity.body, place.inner(), left);
     }
     Ok(())
 }

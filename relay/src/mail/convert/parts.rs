@@ -28,12 +28,14 @@ enum Delimits {
 }
 
 /// Cuts `body` at the lines that are `boundary`. Without a last delimiter the last part goes on to
-/// the end.
-pub(super) fn split<'a>(body: &'a [u8], boundary: &[u8]) -> Cut<'a> {
+/// the end. No more than `most` parts are looked for; then the cut is not whole.
+pub(super) fn split<'a>(body: &'a [u8], boundary: &[u8], most: usize) -> Cut<'a> {
     let mut found = Cut { preamble: body, parts: Vec::new(), end: b"", epilogue: b"" };
     let mut open: Option<(&[u8], usize)> = None;
     let mut at = 0;
-    while let Some(next) = find(body, at, boundary) {
+    while found.parts.len() < most
+        && let Some(next) = find(body, at, boundary)
+    {
         match open.take() {
             None => found.preamble = &body[..next.start],
             Some((delimiter, from)) => found.parts.push((delimiter, &body[from..next.start])),
@@ -46,7 +48,9 @@ pub(super) fn split<'a>(body: &'a [u8], boundary: &[u8]) -> Cut<'a> {
         open = Some((line, next.end));
         at = next.end;
     }
-    if let Some((delimiter, from)) = open {
+    if let Some((delimiter, from)) = open
+        && found.parts.len() < most
+    {
         found.parts.push((delimiter, &body[from..]));
     }
     found

@@ -263,6 +263,32 @@ fn part(depth: u32) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+#[test]
+fn a_message_of_too_many_parts_is_left_as_it_is() {
+    let head = b"Content-Type: multipart/mixed; boundary=b|Content-Transfer-Encoding: 8bit||--b";
+    let message = |parts: usize, last: &[u8]| {
+        let mut message = head.to_vec();
+        message.extend(b"||a|--b".repeat(parts - 1));
+        message.extend_from_slice(b"|Content-Transfer-Encoding: 8bit|");
+        message.extend_from_slice(last);
+        lines(&[&message, &b"|\xe9|--b--|"[..]].concat())
+    };
+    let inner = b"Content-Type: message/rfc822||Subject: i|";
+    for (row, message, is_too_many) in [
+        ("as many as may be", message(PARTS_MAX, b""), false),
+        ("one more", message(PARTS_MAX + 1, b""), true),
+        ("as many, the last in another", message(PARTS_MAX - 1, inner), false),
+        ("one more, in another", message(PARTS_MAX, inner), true),
+        ("very many", message(100 * PARTS_MAX, b""), true),
+    ] {
+        let fault = Unconvertible::Malformed("there are too many parts");
+        let found = to_seven_bit(&message, Charset::Ascii).map(drop);
+        assert_eq!(found.err(), is_too_many.then_some(fault), "{row}");
+        let found = headers_are_ascii(&message);
+        assert_eq!(found, if is_too_many { Err(fault) } else { Ok(true) }, "{row}");
+    }
+}
+
 proptest! {
     #[test]
     fn another_reader_finds_the_same_in_seven_bits(part in part(3)) {

@@ -2,7 +2,9 @@
 
 use super::mime::{Encoding, Part};
 use super::notice::Kind;
+use crate::mail::convert::to_seven_bit;
 use crate::mail::envelope::{Body, Envelope};
+use crate::smtp::address::Charset;
 use crate::smtp::body::TEXT_LINE_MAX;
 use crate::smtp::parameter::{Return, Utf8};
 
@@ -56,7 +58,8 @@ pub enum Original {
 
 impl Original {
     /// Takes what was read of a message. Its header is taken alone if that is the `extent`, or if
-    /// the message is not fit to be part of another: lines too long, or other ends than CRLF.
+    /// the message is not fit to be part of another: lines too long, other ends than CRLF, or 8-bit
+    /// octets that a next hop without 8BITMIME could never be given, so that nobody would hear.
     #[must_use]
     pub fn of(read: Vec<u8>, extent: Extent, utf8: Option<Utf8>) -> Self {
         let is_fit = match extent {
@@ -68,7 +71,7 @@ impl Original {
         match (is_fit, is_global) {
             (true, true) => Self::Global(read),
             (true, false) if read.is_ascii() => Self::SevenBit(read),
-            (true, false) if header.is_ascii() => Self::EightBit(read),
+            (true, false) if header.is_ascii() && is_convertible(&read) => Self::EightBit(read),
             (false, true) if has_lines(header) => Self::GlobalHeaders(header.to_vec()),
             (true | false, _) => Self::Headers(clean(header)),
         }
@@ -99,6 +102,13 @@ fn header_section(start: &[u8]) -> &[u8] {
         end += line.len();
     }
     &start[..end]
+}
+
+/// Tells whether a report with all of this message in it can be made 7-bit.
+fn is_convertible(message: &[u8]) -> bool {
+    // As deep as in a report, where it is the body of a part.
+    let inside = b"Content-Type: message/rfc822\r\n\r\n".repeat(2);
+    to_seven_bit(&[&inside, message].concat(), Charset::Ascii).is_ok()
 }
 
 /// Tells whether octets are lines that a message may have: ended by CRLF, not too long, and without
@@ -175,6 +185,9 @@ mod tests {
             ("its header", "A: ü\r\n", header, Some(Utf8), Original::GlobalHeaders),
             ("8-bit above, undeclared", "A: ü\r\n\r\nü\r\n", whole, None, |_| {
                 Original::Headers(b"A: ??\r\n".to_vec())
+            }),
+            ("8-bit, signed", "DKIM-Signature: a\r\n\r\nü\r\n", whole, None, |_| {
+                Original::Headers(b"DKIM-Signature: a\r\n".to_vec())
             }),
             ("the header alone", "A: b\r\n\r\nc\r\n", header, None, headers),
             ("a lone LF", "A: b\r\n\r\nc\nd\r\n", whole, None, headers),

@@ -2,6 +2,7 @@ use mail_parser::{MessageParser, MimeHeaders as _};
 use proptest::prelude::*;
 
 use super::*;
+use crate::mail::convert;
 use crate::mail::envelope::Wish;
 use crate::smtp::body::TEXT_LINE_MAX;
 use crate::smtp::parameter::{OriginalRecipient, RequireTls, Return};
@@ -207,6 +208,29 @@ fn the_whole_message_comes_back_octet_by_octet() {
 }
 
 #[test]
+fn a_report_can_be_made_7_bit_whatever_it_gives_back() {
+    let nested = |depth| {
+        let inside = "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n";
+        inside.repeat(depth) + "Subject: x\r\n\r\nü\r\n"
+    };
+    let rows = [
+        ("plain", nested(0), true),
+        ("as deep as it may be in a report", nested(convert::DEPTH_MAX - 2), true),
+        ("too deep in a report only", nested(convert::DEPTH_MAX), false),
+        ("signed", "DKIM-Signature: a\r\n\r\nü\r\n".to_owned(), false),
+        ("a boundary that is none", "Content-Type: multipart/mixed\r\n\r\nü\r\n".to_owned(), false),
+    ];
+    for (row, whole, is_whole) in rows {
+        let original = Original::of(whole.into_bytes(), Extent::Whole, None);
+        assert_eq!(matches!(original, Original::EightBit(_)), is_whole, "{row}");
+        let (to, notices) = (address("s@example.net"), [notice("a@example.com")]);
+        let envelope = envelope("s@example.net");
+        let text = report(&envelope, &to, &notices, &original).text();
+        assert!(convert::to_seven_bit(&text, Charset::Ascii).is_ok(), "{row}");
+    }
+}
+
+#[test]
 fn addresses_and_headers_in_utf_8_come_back_as_such_through_any_hop() {
     let mut envelope = envelope("s@example.net");
     envelope.terms.utf8 = Some(Utf8);
@@ -334,6 +358,8 @@ proptest! {
             prop_assert!(!line.contains(&b'\r') && !line.contains(&0), "{}", line.escape_ascii());
             prop_assert!(line.is_ascii() || !is_7_bit, "{}", line.escape_ascii());
         }
+        // Else it would fail at a next hop as its original did, and nobody would hear.
+        prop_assert!(convert::to_seven_bit(&text, Charset::Ascii).is_ok());
         let lone = text.windows(2).filter(|two| two[1] == b'\n' && two[0] != b'\r').count();
         prop_assert_eq!(lone, 0);
 

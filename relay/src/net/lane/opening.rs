@@ -57,7 +57,7 @@ impl Lane {
         let hop = self.hop(host);
         let tls = match self.route.tls {
             RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
-                Some(self.trust.now().await.map_err(unfit)?)
+                Some(self.trust.now().await.map_err(|words| ended(End::Ours(words)))?)
             }
             RouteTls::None => None,
         };
@@ -69,7 +69,9 @@ impl Lane {
             match self.open_at(address, hop, tls.clone(), credentials.clone()).await {
                 Ok(connection) => {
                     lock(&self.addresses)[host].learn(address, &failed, Instant::now());
-                    self.logged_in();
+                    if credentials.is_some() {
+                        self.logged_in();
+                    }
                     return Ok(connection);
                 }
                 Err(ended) => {

@@ -1,15 +1,13 @@
 //! The login of a route: its secret, read when it is needed, or a token that is got from an issuer
 //! and kept fresh.
 
+mod issued;
 mod issuer;
 mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +21,11 @@ use crate::delivery::health::Fingerprint;
 use crate::delivery::login::{Credentials, Proof, Secret};
 use crate::event::Event;
 use crate::journal::Journal;
+use issued::{Current, Issued, Rotated, keep};
 use issuer::{Denied, Grant, Means};
 use secret::first_line;
+
+pub(super) use issued::Issuers;
 
 /// How long before its end a token is renewed, at most: a tenth of its life if that is less.
 const MARGIN_MAX: Duration = Duration::from_secs(300);
@@ -40,55 +41,33 @@ pub(super) struct Login {
     journal: Journal,
     /// When somebody was last told that a next hop did not prove itself.
     told: std::sync::Mutex<Option<Instant>>,
-    /// Held while a token is got, so that it is got once for all connections.
-    issued: Mutex<Issued>,
-}
-
-/// What an issuer gave.
-#[derive(Default)]
-struct Issued {
-    token: Option<Current>,
-    /// A refresh token that took the place of the one in the file (RFC 6749, section 6).
-    rotated: Option<Rotated>,
-    /// Until when it is left alone, with what it was asked, and what it answered.
-    failed: Option<(Instant, Fingerprint, Denied)>,
-}
-
-/// A token in use.
-struct Current {
-    token: Secret,
-    renew_at: Instant,
-    /// Of what it was got by: other secrets get another token.
-    by: Fingerprint,
-}
-
-struct Rotated {
-    /// What the file held instead.
-    former: Secret,
-    token: Secret,
+    /// Held while a token is got, so that it is got once for all connections of all routes that have
+    /// this issuer.
+    issued: Arc<Mutex<Issued>>,
 }
 
 impl Login {
-    /// Returns the login of `route`; none if it has none.
-    pub(super) fn of(route: &Route, journal: &Journal) -> Option<Arc<Self>> {
+    /// Returns the login of `route`; none if it has none. What its issuer gave before, to whomever of
+    /// `issuers`, is known to it.
+    pub(super) fn of(route: &Route, journal: &Journal, issuers: &Issuers) -> Option<Arc<Self>> {
         let meant = route.login.clone()?;
+        let issued = match &meant.proof {
+            RouteProof::Issued(issuer) => issuers.of(issuer),
+            RouteProof::Password(_) | RouteProof::Token(_) | RouteProof::Certificate => {
+                Arc::default()
+            }
+        };
         let (route, journal) = (route.name.clone(), journal.clone());
-        Some(Arc::new(Self {
-            meant,
-            route,
-            journal,
-            told: std::sync::Mutex::default(),
-            issued: Mutex::default(),
-        }))
+        Some(Arc::new(Self { meant, route, journal, told: std::sync::Mutex::default(), issued }))
     }
 
     /// Returns what the login needs now.
     ///
     /// # Errors
     ///
-    /// [`End::Unfit`] if a secret cannot be read or the issuer cannot be reached;
+    /// [`End::Ours`] if a secret cannot be read or the issuer cannot be reached;
     /// [`End::LoginRefused`] if the issuer refuses: then somebody has to act.
-    pub(super) async fn credentials(&self) -> Result<Credentials, End> {
+    pub(super) async fn credentials(self: &Arc<Self>) -> Result<Credentials, End> {
         let proof = match &self.meant.proof {
             RouteProof::Password(path) => Proof::Password(read("password-file", path).await?),
             RouteProof::Token(path) => Proof::Token(read("token-file", path).await?),
@@ -100,7 +79,10 @@ impl Login {
 
     /// Returns other credentials in place of those that a next hop refused: what stands in the file
     /// by now, or a new token. None if there are no others.
-    pub(super) async fn others(&self, refused: &Credentials) -> Result<Option<Credentials>, End> {
+    pub(super) async fn others(
+        self: &Arc<Self>,
+        refused: &Credentials,
+    ) -> Result<Option<Credentials>, End> {
         let others = match (&self.meant.proof, &refused.proof) {
             (RouteProof::Issued(issuer), Proof::Token(token)) => {
                 let proof = Proof::Token(self.token(issuer, Some(token)).await?);
@@ -124,7 +106,7 @@ impl Login {
             RouteProof::Token(path) => Some(hash(&[&read("token-file", path).await.ok()?])),
             // The certificate is not looked at: who renews it waits for the next try.
             RouteProof::Certificate => None,
-            RouteProof::Issued(issuer) => Some(secrets(issuer).await.ok()?.fingerprint()),
+            RouteProof::Issued(issuer) => Some(read_secrets(issuer).await.ok()?.fingerprint()),
         }
     }
 
@@ -144,10 +126,14 @@ impl Login {
     }
 
     /// Returns a token that is good for a while and is not `refused`.
-    async fn token(&self, issuer: &TokenIssuer, refused: Option<&Secret>) -> Result<Secret, End> {
-        let mut issued = self.issued.lock().await;
+    async fn token(
+        self: &Arc<Self>,
+        issuer: &TokenIssuer,
+        refused: Option<&Secret>,
+    ) -> Result<Secret, End> {
+        let mut issued = Arc::clone(&self.issued).lock_owned().await;
         let now = Instant::now();
-        let secrets = secrets(issuer).await.map_err(End::Unfit)?;
+        let secrets = read_secrets(issuer).await.map_err(End::Ours)?;
         let by = secrets.fingerprint();
         if let Some(current) = &issued.token
             && now < current.renew_at
@@ -166,19 +152,23 @@ impl Login {
             (Some(rotated), Some(file)) if rotated.former == *file => Some(rotated.token.clone()),
             (_, file) => file.clone(),
         };
-        let (of, means) = (issuer.clone(), Means { secret: secrets.secret, refresh });
-        let got = spawn_blocking(move || issuer::get(&of, &means)).await;
-        match got.unwrap_or_else(|error| Err(Denied::Away(error.to_string()))) {
-            Ok(grant) => Ok(self.take(&mut issued, issuer, secrets.refresh, by, grant).await),
+        let (login, of) = (Arc::clone(self), issuer.clone());
+        let means = Means { secret: secrets.secret, refresh };
+        // It comes to its end also if nobody waits for it any more: the refresh token that it spends
+        // may be good only once, and the answer holds the next one.
+        let asking = spawn_blocking(move || match issuer::get(&of, &means) {
+            Ok(grant) => Ok(login.take(&mut issued, &of, secrets.refresh, by, grant)),
             Err(denied) => {
                 issued.failed = Some((Instant::now() + PAUSE, by, denied.clone()));
-                Err(end(denied))
+                Err(denied)
             }
-        }
+        });
+        let got = asking.await.unwrap_or_else(|error| Err(Denied::Away(error.to_string())));
+        got.map_err(end)
     }
 
-    /// Remembers what an issuer gave; returns the token.
-    async fn take(
+    /// Remembers what an issuer gave; returns the token. It blocks on the disk.
+    fn take(
         &self,
         issued: &mut Issued,
         issuer: &TokenIssuer,
@@ -190,21 +180,17 @@ impl Login {
         let renew_at = Instant::now() + grant.lives.saturating_sub(margin);
         let mut by = by;
         if let (Some(refresh), Some(path), Some(former)) =
-            (grant.refresh, issuer.refresh_token_file.clone(), former)
+            (grant.refresh, &issuer.refresh_token_file, former)
         {
-            let kept = refresh.clone();
-            let keeping = spawn_blocking(move || keep(&path, &kept).map_err(|error| (path, error)));
-            match keeping.await {
-                Ok(Ok(())) => {
+            match keep(path, &refresh) {
+                Ok(()) => {
                     issued.rotated = None;
-                    by = secrets(issuer).await.map_or(by, |secrets| secrets.fingerprint());
+                    by = secrets(issuer).map_or(by, |secrets| secrets.fingerprint());
                 }
-                Ok(Err((path, problem))) => {
-                    self.tell(&path, &problem);
+                Err(problem) => {
+                    self.tell(path, &problem);
                     issued.rotated = Some(Rotated { former, token: refresh });
                 }
-                // The task was lost while the relay stops.
-                Err(_) => {}
             }
         }
         issued.failed = None;
@@ -237,20 +223,26 @@ impl Secrets {
     }
 }
 
-async fn secrets(issuer: &TokenIssuer) -> Result<Secrets, String> {
-    let files = (issuer.client_secret_file.clone(), issuer.refresh_token_file.clone());
-    let read = spawn_blocking(move || {
-        let secret = files.0.map(|path| first_line("client-secret-file", &path)).transpose()?;
-        let refresh = files.1.map(|path| first_line("refresh-token-file", &path)).transpose()?;
-        Ok(Secrets { secret, refresh })
-    });
+fn secrets(issuer: &TokenIssuer) -> Result<Secrets, String> {
+    let (secret, refresh) = (&issuer.client_secret_file, &issuer.refresh_token_file);
+    let read =
+        |key, path: &Option<PathBuf>| path.as_ref().map(|path| first_line(key, path)).transpose();
+    Ok(Secrets {
+        secret: read("client-secret-file", secret)?,
+        refresh: read("refresh-token-file", refresh)?,
+    })
+}
+
+async fn read_secrets(issuer: &TokenIssuer) -> Result<Secrets, String> {
+    let issuer = issuer.clone();
+    let read = spawn_blocking(move || secrets(&issuer));
     read.await.map_err(|error| error.to_string())?
 }
 
 async fn read(key: &'static str, path: &Path) -> Result<Secret, End> {
     let path = path.to_owned();
     let read = spawn_blocking(move || first_line(key, &path)).await;
-    read.map_err(|error| End::Unfit(error.to_string()))?.map_err(End::Unfit)
+    read.map_err(|error| End::Ours(error.to_string()))?.map_err(End::Ours)
 }
 
 /// Returns the fingerprint of secrets; none of them has a NUL in it.
@@ -266,22 +258,7 @@ fn hash(secrets: &[&[u8]]) -> Fingerprint {
 
 fn end(denied: Denied) -> End {
     match denied {
-        Denied::Away(words) => End::Unfit(words),
+        Denied::Away(words) => End::Ours(words),
         Denied::Refused(words) => End::LoginRefused(words),
     }
-}
-
-/// Puts a secret into the place of a file: the old one or the new one is there, whatever happens.
-fn keep(path: &Path, secret: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // What is left of an earlier try has rights that are not known.
-    let _ = fs::remove_file(&new);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(secret)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }

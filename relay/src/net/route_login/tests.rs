@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -5,8 +6,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{Config, TokenIssuer};
 
-/// A route with a login in `lines`, and a folder for its secrets.
+/// A route with a login in `lines`, and its secrets in a folder.
 fn login(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> (Arc<Login>, Journal) {
+    let (config, journal) = (config(folder, lines, secrets), Journal::memory());
+    (Login::of(&config.routes[0], &journal, &Issuers::default()).unwrap(), journal)
+}
+
+fn config(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> Config {
     let path = |name: &str| folder.path().join(name).display().to_string();
     for (name, text) in secrets {
         fs::write(path(name), text).unwrap();
@@ -18,9 +24,7 @@ fn login(folder: &TempDir, lines: &str, secrets: &[(&str, &str)]) -> (Arc<Login>
          client-certificate = '/c'\nclient-key = '/k'\n{}\n",
         lines.replace("FOLDER", &folder.path().display().to_string())
     );
-    let journal = Journal::memory();
-    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
-    (Login::of(&config.routes[0], &journal).unwrap(), journal)
+    Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn secret(text: &str) -> Secret {
@@ -52,7 +56,7 @@ async fn a_secret_is_read_at_each_login_and_others_are_those_that_changed() {
         assert_eq!(shown(&others), format!("{kind} two"));
         assert_ne!(login.fingerprint().await.unwrap(), of_first);
         fs::remove_file(folder.path().join("secret")).unwrap();
-        let Err(End::Unfit(words)) = login.credentials().await else { panic!("it is gone") };
+        let Err(End::Ours(words)) = login.credentials().await else { panic!("it is gone") };
         assert!(words.starts_with(key), "{words}");
         assert_eq!(login.fingerprint().await, None);
     }
@@ -82,12 +86,12 @@ fn issuer(login: &Login) -> &TokenIssuer {
 /// Gives `login` a token of an hour as if its issuer had given it.
 async fn grant(login: &Login, token: &str, refresh: Option<&str>) {
     let issuer = issuer(login);
-    let former = secrets(issuer).await.unwrap();
+    let former = secrets(issuer).unwrap();
     let by = former.fingerprint();
     let lives = Duration::from_secs(3600);
     let grant = Grant { token: secret(token), lives, refresh: refresh.map(secret) };
     let mut issued = login.issued.lock().await;
-    login.take(&mut issued, issuer, former.refresh, by, grant).await;
+    login.take(&mut issued, issuer, former.refresh, by, grant);
 }
 
 #[tokio::test]
@@ -101,14 +105,14 @@ async fn a_token_is_used_until_shortly_before_its_end_or_until_it_is_refused() {
     let credentials = login.credentials().await.unwrap();
     assert_eq!(shown(&credentials), "token t1");
     // Nobody listens there: whoever asks for a token sees that it was tried.
-    let Err(End::Unfit(words)) = login.others(&credentials).await else { panic!("refused") };
+    let Err(End::Ours(words)) = login.others(&credentials).await else { panic!("refused") };
     assert!(words.starts_with("https://localhost:1/token cannot be reached"), "{words}");
     let failed = login.issued.lock().await.failed.clone().map(|(_, _, denied)| denied);
     assert_eq!(failed, Some(Denied::Away(words)), "and is not tried again at once");
     assert_eq!(login.credentials().await, Ok(credentials), "the old one goes on for the others");
 
     login.issued.lock().await.token.as_mut().unwrap().renew_at = Instant::now();
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))), "its time is over");
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))), "its time is over");
 }
 
 #[tokio::test]
@@ -117,7 +121,7 @@ async fn a_token_of_other_secrets_is_not_used() {
     let (login, _) = login(&folder, ISSUED, &[("refresh", "r1\n")]);
     grant(&login, "t1", None).await;
     fs::write(folder.path().join("refresh"), "r2\n").unwrap();
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))));
 }
 
 #[tokio::test]
@@ -131,7 +135,7 @@ async fn a_refusal_of_other_secrets_is_not_held_against_new_ones() {
     assert_eq!(login.credentials().await, Err(refused));
     fs::write(folder.path().join("refresh"), "r2\n").unwrap();
     // It is asked anew, where nobody listens.
-    assert!(matches!(login.credentials().await, Err(End::Unfit(_))));
+    assert!(matches!(login.credentials().await, Err(End::Ours(_))));
 }
 
 #[tokio::test]
@@ -152,6 +156,34 @@ async fn a_new_refresh_token_takes_the_place_of_the_old_one_or_is_told() {
     assert_eq!(rotated, Some(secret("r3")), "it is kept in memory");
     let told = format!("{:?}", journal.take());
     assert!(told.contains("cannot be kept in") && !told.contains("r3"), "{told}");
+}
+
+#[tokio::test]
+async fn a_login_knows_what_was_given_to_one_with_the_same_issuer_until_the_last_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuers = Issuers::default();
+    let config = config(&folder, ISSUED, &[("refresh", "r1\n")]);
+    let route = &config.routes[0];
+    let of = |route| Login::of(route, &Journal::memory(), &issuers).unwrap();
+    let before = of(route);
+    // The new refresh token cannot be kept: it lives in memory alone.
+    fs::create_dir_all(folder.path().join("refresh.new/x")).unwrap();
+    grant(&before, "t1", Some("r2")).await;
+
+    let successor = of(route);
+    drop(before);
+    assert_eq!(shown(&successor.credentials().await.unwrap()), "token t1");
+    let rotated = successor.issued.lock().await.rotated.as_ref().map(|known| known.token.clone());
+    assert_eq!(rotated, Some(secret("r2")), "the old one would be sent twice");
+
+    let mut other = route.clone();
+    let RouteProof::Issued(issuer) = &mut other.login.as_mut().unwrap().proof else {
+        panic!("the route has an issuer")
+    };
+    issuer.client_id = "others".to_owned();
+    assert!(of(&other).issued.lock().await.token.is_none(), "that is another issuer's");
+    drop(successor);
+    assert!(of(route).issued.lock().await.token.is_none());
 }
 
 #[test]

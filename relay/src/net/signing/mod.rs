@@ -11,22 +11,36 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Dkim};
+use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
+use crate::delivery::carriage::HELD_MAX;
 use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
 use crate::mail::envelope::Body;
 use crate::mail::header::{Collected, HeaderCollector, HeaderLimits, HeaderSection};
 use crate::smtp::address::Charset;
-use crate::smtp::parameter::Utf8;
 use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
 const PEM_MAX: u64 = 64 * 1024;
 
-/// The largest 8-bit message that is made 7-bit before it is signed, octets: it is held in memory.
-const CONVERTED_MAX: u64 = 1 << 20;
+/// What may be held of messages that are made 7-bit before they are signed, all together: 128 MiB.
+static HELD: Semaphore = Semaphore::const_new(HELD_UNITS as usize);
+/// The same in units.
+const HELD_UNITS: u32 = 128 * 1024;
+/// Octets of a unit.
+const UNIT: u64 = 1024;
+/// How many times its octets a message may take: itself, and what becomes of it.
+const GROWS_TO: u64 = 4;
+/// The largest message that is converted on the spot, octets; a larger one would keep other tasks
+/// waiting.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Room for a message that is held, for as long as it is kept.
+pub(super) type Room = SemaphorePermit<'static>;
 
 /// What our own fields may add to a header section that came within the limits.
 const OWN_FIELDS: usize = 16;
@@ -68,10 +82,13 @@ impl Keys {
             });
             Entry { domain: domain.clone(), selector: selector.clone(), key }
         };
+        // Not those of `config`: mail that waits came within the limits of its time, and would leave
+        // without a signature when they were lowered since.
+        let size = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let limits = HeaderLimits {
-            size_bytes: config.limits.header_size_bytes + OWN_OCTETS,
-            fields: config.limits.header_fields + OWN_FIELDS,
-            received: config.limits.received_fields + OWN_FIELDS,
+            size_bytes: size(HEADER_SIZE_MAX).saturating_add(OWN_OCTETS),
+            fields: size(HEADER_FIELDS_MAX).saturating_add(OWN_FIELDS),
+            received: size(RECEIVED_FIELDS_MAX).saturating_add(OWN_FIELDS),
         };
         Self { keys: config.dkim.iter().map(entry).collect(), limits }
     }
@@ -81,31 +98,36 @@ impl Keys {
         self.keys.iter().filter_map(|entry| entry.key.as_ref().err().map(String::as_str))
     }
 
-    /// Puts the signatures of a message in front of it; none if no domain is its authors'.
+    /// Puts the signatures of a message in front of it; none if no domain is its authors'. Waits for
+    /// room if the message has to be held for that; the room is to be kept as long as the claim.
     ///
     /// # Errors
     ///
     /// In words, why the message must wait: a key that should sign it cannot be used, or it cannot
     /// be read.
-    pub(super) async fn sign(&self, claim: &mut Claim, now: Timestamp) -> Result<(), String> {
+    pub(super) async fn sign(
+        &self,
+        claim: &mut Claim,
+        now: Timestamp,
+    ) -> Result<Option<Room>, String> {
         if self.keys.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let unread = |problem: StoreError| format!("the message cannot be read: {problem}");
         let Some(Opened { header, behind, mut rest }) = self.open(claim).await.map_err(unread)?
         else {
-            return Ok(());
+            return Ok(None);
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
-        let Some(domain) = signing_domain(domains, header.from()) else { return Ok(()) };
-        if let Some(message) = seven_bit(claim).await.map_err(unread)? {
+        let Some(domain) = signing_domain(domains, header.from()) else { return Ok(None) };
+        if let Some((message, kind, room)) = seven_bit(claim).await.map_err(unread)? {
             let (header, body) = split(&message);
             let mut hash = BodyHash::default();
             hash.push(body);
             let mut signed = self.fields(domain, header, hash.finish(), now)?;
             signed.extend_from_slice(&message);
-            claim.put_in_place(signed, Body::SevenBit);
-            return Ok(());
+            claim.put_in_place(signed, kind);
+            return Ok(Some(room));
         }
         let mut hash = BodyHash::default();
         hash.push(&behind);
@@ -113,7 +135,7 @@ impl Keys {
             hash.push(&piece);
         }
         claim.put_in_front(self.fields(domain, header.octets(), hash.finish(), now)?);
-        Ok(())
+        Ok(None)
     }
 
     /// Returns the signatures of a message by every key of `domain`.
@@ -131,7 +153,7 @@ impl Keys {
         Ok(fields)
     }
 
-    /// Reads the header section; none if it is not one that we would take today, so that it has no
+    /// Reads the header section; none if it is not one that we would ever take, so that it has no
     /// author to sign for.
     async fn open(&self, claim: &Claim) -> Result<Option<Opened>, StoreError> {
         let mut rest = claim.body();
@@ -147,28 +169,50 @@ impl Keys {
                 }
             }
         }
-        let charset = match claim.envelope().terms.utf8 {
-            Some(Utf8) => Charset::Utf8,
-            None => Charset::Ascii,
-        };
-        Ok(collector.read(charset).ok().map(|header| Opened { header, behind, rest }))
+        Ok(collector.read(claim.envelope().terms.charset()).ok().map(|header| Opened {
+            header,
+            behind,
+            rest,
+        }))
     }
 }
 
-/// Returns 8-bit mail as 7-bit mail: else the first hop on the way that takes no other has to change
-/// it, and breaks the signature (RFC 6376, section 5.3). None if it is 7-bit, too large to be held, or
-/// not to be changed; then it is signed as it is.
-async fn seven_bit(claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
-    let is_large = claim.size_bytes() > CONVERTED_MAX;
+/// Returns 8-bit mail as 7-bit mail, and what it is then: else the first hop on the way that takes no
+/// other has to change it, and breaks the signature (RFC 6376, section 5.3); or we have to, and must
+/// not. None if it is 7-bit, not to be changed, or too large for us to convert at any hop; then it is
+/// signed as it is.
+async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body, Room)>, StoreError> {
+    let is_large = claim.size_bytes() > HELD_MAX;
     match claim.envelope().body {
         Body::EightBit | Body::Binary if !is_large => {}
         Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
     }
+    let Some(room) = make_room(claim.size_bytes()).await else { return Ok(None) };
     let (mut body, mut message) = (claim.body(), Vec::new());
     while let Some(piece) = body.read_chunk().await? {
         message.extend_from_slice(&piece);
     }
-    Ok(convert::to_seven_bit(&message, Charset::Ascii).ok())
+    let headers = claim.envelope().terms.charset();
+    let made = if message.len() <= AT_ONCE {
+        converted(&message, headers)
+    } else {
+        spawn_blocking(move || converted(&message, headers)).await.unwrap_or_default()
+    };
+    Ok(made.map(|(message, kind)| (message, kind, room)))
+}
+
+/// Waits until a message of this many octets may be held; none once the relay ends.
+async fn make_room(size_bytes: u64) -> Option<Room> {
+    let octets = size_bytes.saturating_mul(GROWS_TO);
+    let units = u32::try_from(octets.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    HELD.acquire_many(units.clamp(1, HELD_UNITS)).await.ok()
+}
+
+/// Returns a message with bodies of US-ASCII, and what it is: 8-bit still if its headers are UTF-8.
+fn converted(message: &[u8], headers: Charset) -> Option<(Vec<u8>, Body)> {
+    let message = convert::to_seven_bit(message, headers).ok()?;
+    let kind = if message.is_ascii() { Body::SevenBit } else { Body::EightBit };
+    Some((message, kind))
 }
 
 /// Splits a message at the empty line behind its header section.

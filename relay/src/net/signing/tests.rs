@@ -6,6 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::mail::envelope::{Envelope, Terms};
+use crate::smtp::address::ReversePath;
+use crate::spool::Spool;
 
 /// An RSA key of 1024 bits, made for this test by openssl: aws-lc makes none.
 const WEAK: &str = "MIICXgIBAAKBgQDhtK39L8iiHRp72/rsb6Q0bsH5z0cCG5ZV7QiAbmpNPxkOrT5FaU7W408vRfzAuJt/GFGTFzSh\
@@ -51,4 +54,74 @@ fn keys_of_both_kinds_are_read_and_others_refused_with_a_remedy() {
     }
     let words = read(Path::new("/nowhere/key.pem")).map(drop).unwrap_err();
     assert!(words.contains("the relay's user must be able to read it"), "{words}");
+}
+
+#[test]
+fn what_is_signed_is_what_any_hop_can_be_given() {
+    type Row = (&'static str, &'static str, Charset, Option<(&'static str, Body)>);
+    const ENCODED: &str = "MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n";
+    let rows: &[Row] = &[
+        ("8-bit below", "a: b\r\n", Charset::Ascii, Some(("a: b\r\n", Body::SevenBit))),
+        ("said to be UTF-8", "a: b\r\n", Charset::Utf8, Some(("a: b\r\n", Body::SevenBit))),
+        ("UTF-8 above", "a: ü\r\n", Charset::Utf8, Some(("a: ü\r\n", Body::EightBit))),
+        ("undeclared", "a: ü\r\n", Charset::Ascii, None),
+        ("signed before", "DKIM-Signature: a\r\n", Charset::Utf8, None),
+    ];
+    for (row, header, charset, expected) in rows {
+        let message = format!("{header}MIME-Version: 1.0\r\n\r\nü\r\n");
+        let expected = expected
+            .map(|(header, kind)| (format!("{header}{ENCODED}\r\n=C3=BC\r\n").into_bytes(), kind));
+        assert_eq!(converted(message.as_bytes(), *charset), expected, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_held_than_there_is_room_for_and_the_next_waits() {
+    let mut rooms = Vec::new();
+    for _ in 0..2 {
+        rooms.push(make_room(HELD_MAX).await.unwrap());
+    }
+    let mut next = std::pin::pin!(make_room(1));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    rooms.pop();
+    assert!(next.as_mut().poll(&mut context).is_ready());
+}
+
+#[tokio::test]
+async fn mail_is_signed_that_came_before_the_limits_of_the_header_were_lowered() {
+    let key = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let key = file("PRIVATE KEY", &STANDARD.encode(key.as_ref()));
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+         [gate]\nrequired = false\n[[listener]]\naddress = '[::]:2525'\n\
+         [[route]]\nname = 'r'\ndefault = true\nhosts = ['localhost:587']\n\
+         [limits]\nheader-size = '16KiB'\nheader-fields = 50\nreceived-fields = 10\n\
+         [[dkim]]\ndomain = 'example.net'\nselector = 's'\nkey-file = '{}'\n\
+         [spool]\npath = '{}'\nreserve = '0B'\n",
+        key.path().display(),
+        folder.path().display(),
+    );
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let spool = Spool::open(&config.spool, |_| {}).unwrap();
+    let envelope = Envelope {
+        sender: ReversePath::Null,
+        recipients: vec!["a@example.com".parse().unwrap()],
+        body: Body::SevenBit,
+        login: None,
+        tag: None,
+        source: None,
+        received_at: Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
+    };
+    let mut draft = spool.draft(envelope).unwrap();
+    let received = "Received: from x by y\r\n".repeat(100);
+    let large = format!("{}From: s@example.net\r\n\r\nx\r\n", received.repeat(10));
+    draft.append(large.as_bytes()).await;
+    draft.commit().await.unwrap();
+    let mut claim = spool.claim().await;
+    Keys::load(&config).sign(&mut claim, Timestamp::UNIX_EPOCH).await.unwrap();
+    let front = claim.body().read_chunk().await.unwrap().unwrap();
+    assert!(front.starts_with(b"DKIM-Signature:"), "{}", front.escape_ascii());
 }

@@ -41,17 +41,21 @@ pub(super) async fn live(world: Rc<World>, number: usize) {
     for place in 0..=world.below(3) {
         sleep(world.pause(3_000_000)).await;
         let letter = Letter::write(&world, number * 10 + place);
+        let manner = [Manner::Steady, Manner::Grouped, Manner::Chunks][world.below(3)];
         for _ in 0..TRIES {
-            // A client that vanished or was not answered submits the same again.
-            match submit(&world, &letter).await {
+            // A client that vanished or was not answered submits the same again, some at once.
+            match submit(&world, &letter, manner).await {
                 Ok(Outcome::Done) => break,
-                Ok(Outcome::Again) | Err(_) => sleep(world.pause(1_200_000)).await,
+                Ok(Outcome::Again) | Err(_) => {
+                    let most_ms = if world.one_in(3) { 50 } else { 1_200_000 };
+                    sleep(world.pause(most_ms)).await;
+                }
             }
         }
     }
 }
 
-async fn submit(world: &World, letter: &Letter) -> io::Result<Outcome> {
+async fn submit(world: &World, letter: &Letter, manner: Manner) -> io::Result<Outcome> {
     let cut = (!world.is_fair() && world.one_in(3)).then(|| world.below(letter.size() + 600));
     let Some(stream) = world.reach() else { return Ok(Outcome::Again) };
     let mut wire = Wire::new(stream, cut);
@@ -68,8 +72,7 @@ async fn submit(world: &World, letter: &Letter) -> io::Result<Outcome> {
     let number = world.ledger().begins(letter);
     let text = letter.text(number);
     let mut submission = Submission { world, wire: &mut wire, letter, number };
-    let manners = [Manner::Steady, Manner::Grouped, Manner::Chunks];
-    let outcome = submission.run(manners[world.below(3)], &text).await?;
+    let outcome = submission.run(manner, &text).await?;
     wire.send(world, b"QUIT\r\n").await?;
     Ok(outcome)
 }

@@ -12,7 +12,7 @@ pub(super) struct Recipient {
     pub(super) is_allowed: bool,
 }
 
-/// What a client wants to send; submitted again it is the same but for its number.
+/// What a client wants to send; submitted again it is the same to the octet.
 #[derive(Clone)]
 pub(super) struct Letter {
     pub(super) sender: String,

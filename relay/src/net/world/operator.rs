@@ -43,10 +43,12 @@ pub(super) async fn work(life: &Rc<Life>) {
                 }
             }
             _ => {
+                // All at once is a thread's work in the spool: a seed could not repeat it.
                 for (id, _) in places {
-                    life.world.ledger().hastened(id);
+                    if life.spool.retry(id).is_ok() {
+                        life.world.ledger().hastened(id);
+                    }
                 }
-                life.spool.retry_all();
             }
         }
     }

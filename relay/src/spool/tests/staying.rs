@@ -8,7 +8,7 @@ use crate::spool::simulated::{Simulated, Weather};
 async fn stands_held(spool: &Spool, id: MessageId) {
     assert!(claim_now(spool).await.is_none());
     assert_eq!(spool.retry(id), Err(StoreError::Held));
-    assert_eq!(spool.retry_all(), 0);
+    assert_eq!(spool.retry_all().await, Ok(0));
     assert_eq!(spool.status().unwrap().held, 1);
     let summary = spool.show(id).await.unwrap().summary;
     assert_eq!((summary.place, summary.attempts, summary.pending), (Place::Held, 0, 1));
@@ -53,6 +53,8 @@ async fn a_message_is_not_claimed_before_its_time_also_after_a_restart_unless_an
     let spool = home.open();
     assert!(claim_now(&spool).await.is_none());
     let due_at = spool.show(id).await.unwrap().summary.due_at.unwrap();
+    assert_eq!(spool.retry_all().await, Ok(0), "its time is the client's wish");
+    assert!(claim_now(&spool).await.is_none());
     let late_us = due_at.as_microsecond() - until.as_microsecond();
     assert!((0..=1_000_000).contains(&late_us), "{late_us} microseconds after its time");
     spool.retry(id).unwrap();
@@ -123,6 +125,32 @@ async fn the_highest_priority_of_a_login_comes_first_also_after_a_restart() {
     }
     let order: Vec<_> = claims.iter().map(Claim::id).collect();
     assert_eq!(order, [ids[2], ids[3], ids[0], ids[1]]);
+}
+
+#[tokio::test]
+async fn who_was_not_asked_does_not_wait_as_long_as_those_who_were() {
+    for (row, first, second, due_in_s) in [
+        ("both were", Some(900), Some(30), 890..=900),
+        ("one was not", Some(900), None, 50..=60),
+        ("one was not, and the other waits for less", Some(30), None, 20..=30),
+        ("nobody was", None, None, 50..=60),
+    ] {
+        let home = Home::new();
+        let spool = home.open();
+        let mut message = envelope("a");
+        message.recipients = ["a@example.net", "b@example.net"].map(|a| a.parse().unwrap()).into();
+        let id = spool.draft(message).unwrap().commit().await.unwrap();
+        let claim = claim_now(&spool).await.unwrap();
+        let asked = claim.pending().iter().zip([first, second]);
+        let outcomes = asked.filter_map(|(to, seconds)| {
+            Some(outcome(to, Fate::Deferred(Duration::from_secs(seconds?))))
+        });
+        let outcomes = outcomes.collect();
+        spool.settle(claim, outcomes).await.unwrap();
+        let due_at = spool.show(id).await.unwrap().summary.due_at.unwrap();
+        let due_in = due_at.duration_since(Timestamp::now()).as_secs();
+        assert!(due_in_s.contains(&due_in), "{row}: {due_in} s");
+    }
 }
 
 #[tokio::test]

@@ -38,8 +38,9 @@ lost at DATA              | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > LOST  
 lost after the final dot  | PIPELINING | 250 ok, 250 ok, 550 no, 250 ok > 354 go > LOST      | wfw | data | closed
 silent after the dot      | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > SILENT    | www | data | closed
 silent at MAIL            | SIZE       | SILENT                                              | eee | -    | closed
-a login wanted at MAIL    | PIPELINING | 530 login                                           | hhh | -    | login
-a login wanted at RCPT    | SIZE       | 250 ok > 535 login                                  | hhh | -    | login
+a login wanted at MAIL    | PIPELINING | 530 login                                           | eee | -    | closed
+a login wanted at RCPT    | SIZE       | 250 ok > 535 login > 250 ok > 451 no > 354 go > 250 ok | fdw | data | usable
+a login wanted at DATA    | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 530 no > 250 reset | fff | data | usable
 codes differ              | SIZE       | 250-ok, 550 no                                      | eee | -    | closed
 codes differ at the end   | PIPELINING | 250 ok, 250 ok, 250 ok, 250 ok > 354 go > 250-ok, 550 no | www | data | closed
 not SMTP at all           | SIZE       | HTTP/1.1 400 Bad Request                            | eee | -    | closed
@@ -102,6 +103,7 @@ fn every_misbehaviour_gets_its_ruling() {
             None if driven.ready == 1 => "usable",
             Some(End::Unfit(_) | End::Unproved(_) | End::Finished) => "closed",
             Some(End::LoginRefused(_)) => "login",
+            Some(End::Ours(words)) => panic!("{name}: no peer makes that: {words}"),
             None => panic!("{name}: neither ready nor closed"),
         };
         assert_eq!((driven.rulings().as_str(), found), (rulings, left), "{name}");

@@ -35,14 +35,16 @@ enum State {
     Refused,
 }
 
-/// One try of a client.
+/// What a client submits, as often as it takes.
 struct Submission {
     letter: Letter,
     text: Vec<u8>,
     begun_at: Timestamp,
     state: State,
+    /// Tries before the last whose end was sent and which were not answered: any may have been taken.
+    unanswered: usize,
     /// Recipients that were answered 250.
-    accepted: Vec<String>,
+    accepted: BTreeSet<String>,
     id: Option<MessageId>,
 }
 
@@ -135,15 +137,23 @@ impl Ledger {
 
     // What clients see.
 
-    /// A client begins to submit; returns the number of the submission.
+    /// A client begins to submit, or tries again; returns the number of the submission.
     pub(super) fn begins(&mut self, letter: &Letter) -> usize {
+        let mut known = self.submissions.iter();
+        if let Some(number) = known.position(|known| known.letter.sender == letter.sender) {
+            self.submissions[number].unanswered +=
+                usize::from(self.submissions[number].state == State::Ended);
+            self.tell(|| format!("submission {number} once more"));
+            return number;
+        }
         let number = self.submissions.len();
         self.submissions.push(Submission {
             letter: letter.clone(),
             text: letter.text(number),
             begun_at: clock::now(),
             state: State::Begun,
-            accepted: Vec::new(),
+            unanswered: 0,
+            accepted: BTreeSet::new(),
             id: None,
         });
         self.tell(|| format!("submission {number} of {}", letter.sender));
@@ -153,7 +163,7 @@ impl Ledger {
     /// RCPT was answered 250.
     pub(super) fn accepts(&mut self, number: usize, recipient: &Recipient) {
         self.ensure(recipient.is_allowed, || format!("{} was let in", recipient.address));
-        self.submissions[number].accepted.push(recipient.address.clone());
+        self.submissions[number].accepted.insert(recipient.address.clone());
     }
 
     /// The last octet is about to be sent.
@@ -168,7 +178,9 @@ impl Ledger {
     }
 
     pub(super) fn refused(&mut self, number: usize) {
-        self.submissions[number].state = State::Refused;
+        let submission = &mut self.submissions[number];
+        let is_sure = submission.unanswered == 0;
+        submission.state = if is_sure { State::Refused } else { State::Ended };
         self.tell(|| format!("submission {number} is refused"));
     }
 
