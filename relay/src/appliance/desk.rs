@@ -16,7 +16,7 @@ use crate::spool::Spool;
 const NOTE_MAX: usize = 256;
 
 /// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
-/// takes a restart, or why all stays as it was.
+/// takes a restart, or what of it is not in force.
 pub(super) type Reloading = oneshot::Sender<Result<Option<String>, String>>;
 
 /// The relay's side of the control socket.

@@ -293,8 +293,8 @@ impl Relay {
         (self.guarded, self.open) = (JoinSet::new(), JoinSet::new());
     }
 
-    /// Reads the configuration again, and says so in the journal. Sessions that run keep theirs; with an
-    /// error everything stays.
+    /// Reads the configuration again, and says so in the journal. Sessions that run keep theirs. If the
+    /// file is no good everything stays, and if something that it names is not, that alone.
     fn reload(&mut self) -> Result<Option<String>, String> {
         let Reloaded { config, left_out } = match load::reload(&self.file, &self.config) {
             Ok(reloaded) => reloaded,

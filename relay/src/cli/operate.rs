@@ -73,7 +73,8 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// If one of them does not run, or the file has problems; then that one stays as it was.
+/// If one of them does not run, or the file has problems; then that one stays as it was. If something that
+/// the file names cannot be used; then the rest counts.
 pub fn reload(config: &Config) -> Result<(), AskError> {
     if is_wanted(config) {
         let left_out = ask(&config.gate.socket, "gate", &GateRequest::Reload)?;
