@@ -62,6 +62,8 @@ pub(super) struct Lane {
     /// What is known of the addresses of every host.
     addresses: Mutex<Vec<Addresses>>,
     health: Mutex<Health>,
+    /// Set when a login works again that was refused, until somebody asks.
+    has_recovered: AtomicBool,
     trust: Arc<Trust>,
     /// None: the route has no login.
     login: Option<Arc<Login>>,
@@ -121,6 +123,7 @@ impl Lane {
             stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::default(),
+            has_recovered: AtomicBool::new(false),
             trust,
             login,
         })
@@ -303,6 +306,7 @@ impl Lane {
                 pause
             }
             Left::Closed(End::LoginRefused(words)) => {
+                self.register.hold(&self.route.name, passage.claim.id());
                 Some(self.suspend(self.hop(host), &words).await.0)
             }
             Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_) | End::Ours(_)) => pause,

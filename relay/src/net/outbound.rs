@@ -156,6 +156,12 @@ async fn reap(outbound: &Outbound) {
         for lane in outbound.routes.lanes() {
             lane.reap(Instant::now());
             lane.let_look();
+            if let Some(name) = lane.recovered()
+                && let Err(problem) = outbound.routes.push(name, &outbound.spool).await
+            {
+                let problem = format!("the mail that waited for route {name} waits on: {problem}");
+                outbound.journal.write(Event::Trouble { room: "net", problem });
+            }
         }
         // Turns come with time alone, and nobody else says so.
         outbound.spool.look_again();

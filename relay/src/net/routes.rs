@@ -10,7 +10,7 @@ use super::register::{Held, Register, Suspension};
 use crate::config::Config;
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::spool::Spool;
+use crate::spool::{Spool, StoreError};
 
 pub use super::lane::{HostState, RouteState, Standing};
 
@@ -90,9 +90,23 @@ impl Routes {
         self.journal.write(Event::RouteResumed { route: name.to_owned(), uid: Some(uid) });
         lane.hurry();
         spool.look_again();
+        self.push(name, spool).await.map_err(|error| error.to_string())
+    }
+
+    /// Has the mail tried at once that waits for a route which can be used again. Returns as
+    /// [`Routes::resume`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::retry_all`].
+    pub(super) async fn push(
+        &self,
+        name: &str,
+        spool: &Spool,
+    ) -> Result<Option<usize>, StoreError> {
         Ok(match self.register.take_held(name) {
             Held::Many => {
-                spool.retry_all().await.map_err(|error| error.to_string())?;
+                spool.retry_all().await?;
                 None
             }
             // Those that are gone, or on their way already, need no push.

@@ -277,3 +277,18 @@ async fn a_route_that_an_operator_suspends_keeps_its_mail_untouched_also_over_a_
     let counts = ["RouteHeld", "RouteResumed", "Delivered"].map(|name| count(&events, name));
     assert_eq!((counts, left), ([1, 1, 1], 1), "{events:?}");
 }
+
+#[tokio::test]
+async fn mail_that_waited_for_a_password_leaves_when_the_next_one_works() {
+    let instead = vec![("AUTH", "535 5.7.8 wrong")];
+    let mut peer = Peer::start(Manners { instead, ..Manners::default() }).await.unwrap();
+    let relay = Relay::start(&[&peer], |_| {});
+    let first = relay.submit("s@example.net", &["a@example.com"]).await;
+    settled(&relay, first).await;
+    fs::write(relay.password_file(), "another\n").unwrap();
+    relay.submit("s@example.net", &["b@example.com"]).await;
+    let both = [peer.message().await, peer.message().await];
+    assert_eq!(both, [BODY, BODY]);
+    let (events, left) = relay.stop().await;
+    assert_eq!((count(&events, "Delivered"), left), (2, 0), "{events:?}");
+}

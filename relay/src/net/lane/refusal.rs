@@ -1,5 +1,6 @@
 //! What a lane does about a login that was refused.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Lane, Slot, Turn, lock};
@@ -9,6 +10,11 @@ use crate::delivery::trip::name;
 use crate::event::Event;
 
 impl Lane {
+    /// Tells once for each suspension that ended by itself, and by which name the route goes.
+    pub(in crate::net) fn recovered(&self) -> Option<&str> {
+        self.has_recovered.swap(false, Ordering::AcqRel).then_some(self.route.name.as_str())
+    }
+
     /// Decides whether the route can be used now.
     pub(super) async fn usable(&self) -> Use {
         let now = Instant::now();
@@ -55,6 +61,7 @@ impl Lane {
     pub(super) fn logged_in(&self) {
         let before = std::mem::take(&mut *lock(&self.health));
         if before != Health::Up {
+            self.has_recovered.store(true, Ordering::Release);
             let route = self.route.name.clone();
             self.journal.write(Event::RouteResumed { route, uid: None });
         }
