@@ -16,7 +16,7 @@ use super::capture;
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
-use super::signing::Keys;
+use super::signing::{Keys, Unsigned};
 use crate::config::Config;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -31,6 +31,8 @@ use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
 
+/// How long mail waits for a key that cannot be used; a reload with a good one is looked at then.
+const KEY_RETRY: Duration = Duration::from_secs(300);
 /// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -178,9 +180,9 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
         if loads.is_empty() { Ok(None) } else { outbound.keys.sign(&mut claim, began_at).await };
     let _room = match signed {
         Ok(room) => room,
-        Err(reason) => {
+        Err(why) => {
             let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
-            legs.push(leg_of_ours(recipients, Enhanced(4, 7, 5), &reason));
+            legs.push(leg_without_signature(recipients, &why));
             return outbound.settle(claim, legs, began_at).await;
         }
     };
@@ -234,6 +236,20 @@ fn captured_leg(load: sorting::Load<'_>) -> Leg {
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
     leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+}
+
+/// Rules that recipients wait for a signature. Without its key no mail is given up: that is no fault of
+/// its sender.
+fn leg_without_signature(recipients: Vec<Address>, why: &Unsigned) -> Leg {
+    match why {
+        Unsigned::Message(words) => leg_of_ours(recipients, Enhanced(4, 3, 0), words),
+        Unsigned::Key(words) => {
+            let hold = |to| Judged::by_us(to, Ruling::Held, Enhanced(4, 7, 5), words);
+            let judged = recipients.into_iter().map(hold).collect();
+            let (route, next_hop) = (String::new(), String::new());
+            Leg { route, remote: None, next_hop, judged, hold: Some(KEY_RETRY) }
+        }
+    }
 }
 
 /// Rules that recipients wait for a reason of ours, before any next hop is asked.

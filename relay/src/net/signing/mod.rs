@@ -72,6 +72,15 @@ struct Opened {
     rest: BodyReader,
 }
 
+/// Why a message is not signed, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unsigned {
+    /// A key that should sign it cannot be used: ours to mend, however long that takes.
+    Key(String),
+    /// It cannot be read.
+    Message(String),
+}
+
 impl Keys {
     /// Reads every key that `config` names.
     #[must_use]
@@ -103,17 +112,18 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// In words, why the message must wait: a key that should sign it cannot be used, or it cannot
-    /// be read.
+    /// Why the message must wait.
     pub(super) async fn sign(
         &self,
         claim: &mut Claim,
         now: Timestamp,
-    ) -> Result<Option<Room>, String> {
+    ) -> Result<Option<Room>, Unsigned> {
         if self.keys.is_empty() {
             return Ok(None);
         }
-        let unread = |problem: StoreError| format!("the message cannot be read: {problem}");
+        let unread = |problem: StoreError| {
+            Unsigned::Message(format!("the message cannot be read: {problem}"))
+        };
         let Some(Opened { header, behind, mut rest }) = self.open(claim).await.map_err(unread)?
         else {
             return Ok(None);
@@ -145,10 +155,10 @@ impl Keys {
         header: &[u8],
         hash: [u8; 32],
         now: Timestamp,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, Unsigned> {
         let mut fields = Vec::new();
         for entry in self.keys.iter().filter(|entry| entry.domain == domain) {
-            fields.extend(entry.sign(header, hash, now)?);
+            fields.extend(entry.sign(header, hash, now).map_err(Unsigned::Key)?);
         }
         Ok(fields)
     }
