@@ -69,7 +69,13 @@ impl House {
         let journal = Journal::memory().with_history(history(&folder));
         let users = path(&folder, "users.toml");
         let password = users::add(&users, "joe", Password::Made).unwrap().unwrap();
-        let spool = Spool::open(&config.spool, |event| panic!("{event:?}")).unwrap();
+        let told = journal.clone();
+        let report = move |event| {
+            let is_trouble = !matches!(event, Event::ShareUsed { .. });
+            assert!(!is_trouble, "{event:?}");
+            told.write(event);
+        };
+        let spool = Spool::open(&config.spool, report).unwrap();
         let config = Arc::new(config);
         let conduct = Conduct::without_gate();
         let door = Arc::new(Door {
@@ -301,6 +307,8 @@ async fn a_login_over_a_quarter_of_the_spool_waits() {
     submit(&mut client).await;
     client.ask(".", "250 2.0.0 OK, queued as ").await;
     client.ask("MAIL FROM:<joe@example.net>", "452 4.3.1 The messages of this login").await;
+    let told = |event: &Event| matches!(event, Event::ShareUsed { login } if login == "joe");
+    assert!(house.journal.take().iter().any(told));
     let claim = house.door.spool.claim().await;
     let outcomes = claim.pending().iter().map(|recipient| relay::mail::outcome::Outcome {
         recipient: recipient.clone(),
