@@ -56,6 +56,28 @@ pub struct Leg {
     pub hold: Option<Duration>,
 }
 
+impl Leg {
+    /// Returns the leg of recipients whom no host was asked about: one ruling of ours for all of them.
+    #[must_use]
+    pub fn by_us(
+        route: &str,
+        recipients: Vec<Address>,
+        ruling: Ruling,
+        hold: Option<Duration>,
+        status: Enhanced,
+        words: &str,
+    ) -> Self {
+        let rule = |to| Judged::by_us(to, ruling, status, words);
+        Self {
+            route: route.to_owned(),
+            remote: None,
+            next_hop: String::new(),
+            judged: recipients.into_iter().map(rule).collect(),
+            hold,
+        }
+    }
+}
+
 /// One recipient, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {

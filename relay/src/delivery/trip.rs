@@ -82,10 +82,8 @@ impl Trip {
     #[must_use]
     pub fn end_with(mut self, ruling: Ruling, hold: Option<Duration>, reason: &str) -> Vec<Leg> {
         if !self.is_over() {
-            let rule = |to| Judged::by_us(to, ruling, Enhanced(4, 4, 1), reason);
-            let judged = self.parcel.recipients.into_iter().map(rule).collect();
-            let (route, remote, next_hop) = (self.route, None, String::new());
-            self.legs.push(Leg { route, remote, next_hop, judged, hold });
+            let (recipients, status) = (self.parcel.recipients, Enhanced(4, 4, 1));
+            self.legs.push(Leg::by_us(&self.route, recipients, ruling, hold, status, reason));
         }
         self.legs
     }

@@ -18,7 +18,7 @@ use super::reporting;
 use super::routes::Routes;
 use super::signing::{Keys, Unsigned};
 use crate::config::Config;
-use crate::delivery::ruling::{Judged, Ruling};
+use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
@@ -136,6 +136,7 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
             Some(way) => claim.steer(way),
             None => {}
         }
+        // What is not sent needs no signature either.
         if loads.is_empty() {
             let room = Arc::clone(&outbound.without_lane).acquire_owned().await;
             let outbound = Arc::clone(outbound);
@@ -170,15 +171,13 @@ async fn reap(outbound: &Outbound) {
     }
 }
 
-/// Brings one message to all its next hops and settles it, with the `legs` that need no lane.
+/// Brings one message to all its next hops, at least one, and settles it, with the `legs` that need
+/// no lane.
 /// Recipients without a leg, whose lane was closed or had no room, stay open; a message that was
 /// asked of nobody goes back untouched.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let began_at = Timestamp::now();
-    // What is not sent needs no signature.
-    let signed =
-        if loads.is_empty() { Ok(None) } else { outbound.keys.sign(&mut claim, began_at).await };
-    let _room = match signed {
+    let _room = match outbound.keys.sign(&mut claim, began_at).await {
         Ok(room) => room,
         Err(why) => {
             let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
@@ -216,16 +215,10 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
 }
 
 /// Rules that mail is kept.
-fn captured_leg(load: sorting::Load<'_>) -> Leg {
+pub(super) fn captured_leg(load: sorting::Load<'_>) -> Leg {
     let words = "captured: a policy or the route keeps it instead of sending it";
-    let keep = |to| Judged::by_us(to, Ruling::Captured, Enhanced(2, 0, 0), words);
-    Leg {
-        route: load.route.name.clone(),
-        remote: None,
-        next_hop: String::new(),
-        judged: load.recipients.into_iter().map(keep).collect(),
-        hold: None,
-    }
+    let (status, ruling) = (Enhanced(2, 0, 0), Ruling::Captured);
+    Leg::by_us(&load.route.name, load.recipients, ruling, None, status, words)
 }
 
 /// Rules that recipients wait which no route takes.
@@ -235,33 +228,41 @@ fn captured_leg(load: sorting::Load<'_>) -> Leg {
 /// it expires, as with every other obstacle of ours.
 fn leg_without_route(recipients: Vec<Address>) -> Leg {
     let words = "no route of the configuration takes this recipient any more";
-    leg_of_ours(recipients, Enhanced(4, 4, 4), words)
+    Leg::by_us("", recipients, Ruling::Deferred, None, Enhanced(4, 4, 4), words)
 }
 
 /// Rules that recipients wait for a signature. Without its key no mail is given up: that is no fault of
 /// its sender.
 fn leg_without_signature(recipients: Vec<Address>, why: &Unsigned) -> Leg {
-    match why {
-        Unsigned::Message(words) => leg_of_ours(recipients, Enhanced(4, 3, 0), words),
-        Unsigned::Key(words) => {
-            let hold = |to| Judged::by_us(to, Ruling::Held, Enhanced(4, 7, 5), words);
-            let judged = recipients.into_iter().map(hold).collect();
-            let (route, next_hop) = (String::new(), String::new());
-            Leg { route, remote: None, next_hop, judged, hold: Some(KEY_RETRY) }
-        }
-    }
+    let (ruling, hold, status, words) = match why {
+        Unsigned::Message(words) => (Ruling::Deferred, None, Enhanced(4, 3, 0), words),
+        Unsigned::Key(words) => (Ruling::Held, Some(KEY_RETRY), Enhanced(4, 7, 5), words),
+    };
+    Leg::by_us("", recipients, ruling, hold, status, words)
 }
 
-/// Rules that recipients wait for a reason of ours, before any next hop is asked.
-fn leg_of_ours(recipients: Vec<Address>, status: Enhanced, words: &str) -> Leg {
-    let wait = |to| Judged::by_us(to, Ruling::Deferred, status, words);
-    Leg {
-        route: String::new(),
-        remote: None,
-        next_hop: String::new(),
-        judged: recipients.into_iter().map(wait).collect(),
-        hold: None,
-    }
+/// Decides every recipient of a message.
+pub(super) fn settlement(
+    config: &Config,
+    claim: &Claim,
+    legs: Vec<Leg>,
+    now: Timestamp,
+    jitter: u32,
+) -> Settlement {
+    let envelope = claim.envelope();
+    let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
+    let released_at = envelope.terms.hold_until.unwrap_or(Timestamp::MIN);
+    let facts = Facts {
+        id: claim.id(),
+        envelope,
+        told: &told,
+        retry: &Permit::of(config, Client::of(envelope)).retry(),
+        attempts: claim.attempts(),
+        since: claim.accepted_at().max(released_at),
+        now,
+        jitter,
+    };
+    Settlement::of(facts, legs)
 }
 
 impl Outbound {
@@ -293,7 +294,7 @@ impl Outbound {
     }
 
     fn sort(&self, claim: &Claim) -> Sorted<'_> {
-        let client = client(claim);
+        let client = Client::of(claim.envelope());
         sorting::sort(claim.pending(), |to| onward(&self.config, client, to))
     }
 
@@ -301,20 +302,8 @@ impl Outbound {
     /// A crash in between repeats a report; the other order could lose it.
     async fn settle(&self, mut claim: Claim, legs: Vec<Leg>, began_at: Timestamp) {
         let now = Timestamp::now();
-        let retry = Permit::of(&self.config, client(&claim)).retry();
-        let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
-        let released_at = claim.envelope().terms.hold_until.unwrap_or(Timestamp::MIN);
-        let facts = Facts {
-            id: claim.id(),
-            envelope: claim.envelope(),
-            told: &told,
-            retry: &retry,
-            attempts: claim.attempts(),
-            since: claim.accepted_at().max(released_at),
-            now,
-            jitter: reporting::random() as u32,
-        };
-        let settlement = Settlement::of(facts, legs);
+        let jitter = reporting::random() as u32;
+        let settlement = settlement(&self.config, &claim, legs, now, jitter);
         let (settlement, reported) =
             reporting::write(&self.spool, &self.config, &claim, settlement, now).await;
         for event in &reported {
@@ -369,10 +358,4 @@ impl Outbound {
             self.journal.history().enter(id, Fact::Report { about });
         }
     }
-}
-
-/// Returns whose mail a message is.
-fn client(claim: &Claim) -> Client<'_> {
-    let envelope = claim.envelope();
-    Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
 }

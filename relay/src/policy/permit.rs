@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, Limits, Policy, Retry, Route, Who};
+use crate::mail::envelope::Envelope;
 use crate::smtp::parameter::Priority;
 
 /// The share of the sessions that one login may hold: one part in this many.
@@ -19,6 +20,14 @@ pub struct Client<'a> {
     pub login: Option<&'a str>,
     /// The tag of the allowlist entry that admitted the client.
     pub tag: Option<&'a str>,
+}
+
+impl<'a> Client<'a> {
+    /// Returns whose mail a message is.
+    #[must_use]
+    pub fn of(envelope: &'a Envelope) -> Self {
+        Self { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
+    }
 }
 
 /// The policies that speak of one client: at most one by login and one by tag, since a

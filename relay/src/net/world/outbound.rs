@@ -3,19 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::clock;
 use super::lane::Lane;
 use super::life::Life;
-use crate::delivery::ruling::{Judged, Ruling};
-use crate::delivery::settlement::{Facts, Leg, Settlement};
+use crate::delivery::settlement::Leg;
 use crate::delivery::sorting::{self, Sorted};
+use crate::net::outbound::{captured_leg, settlement};
 use crate::net::reporting;
-use crate::policy::permit::{Client, Permit};
+use crate::policy::permit::Client;
 use crate::policy::relaying::onward;
-use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Way};
 
 /// Room in a lane, for as long as a message is in memory.
@@ -37,7 +35,7 @@ pub(super) async fn dispatch(life: &Rc<Life>) {
         let octets = text(life, &claim).await;
         life.world.ledger().claimed(&claim, &octets, passed_over);
         let config = &life.world.config;
-        let sorted = sorting::sort(claim.pending(), |to| onward(config, client(&claim), to));
+        let sorted = sorting::sort(claim.pending(), |to| onward(config, Client::of(claim.envelope()), to));
         let Sorted { loads, captured, stranded } = sorted;
         assert!(stranded.is_empty(), "the routes never change");
         let mut legs: Vec<_> = captured.into_iter().map(captured_leg).collect();
@@ -105,20 +103,8 @@ async fn text(life: &Life, claim: &Claim) -> Vec<u8> {
 /// Writes down what became of a message; first the reports about it.
 async fn settle(life: &Rc<Life>, mut claim: Claim, legs: Vec<Leg>) {
     let (now, config) = (clock::now(), &life.world.config);
-    let retry = Permit::of(config, client(&claim)).retry();
-    let told: Vec<_> = claim.progress().iter().map(|progress| progress.told).collect();
-    let released_at = claim.envelope().terms.hold_until.unwrap_or(Timestamp::MIN);
-    let facts = Facts {
-        id: claim.id(),
-        envelope: claim.envelope(),
-        told: &told,
-        retry: &retry,
-        attempts: claim.attempts(),
-        since: claim.accepted_at().max(released_at),
-        now,
-        jitter: life.world.roll(1 << 32) as u32,
-    };
-    let settlement = Settlement::of(facts, legs);
+    let jitter = life.world.roll(1 << 32) as u32;
+    let settlement = settlement(config, &claim, legs, now, jitter);
     let (settlement, reported) =
         reporting::write(&life.spool, config, &claim, settlement, now).await;
     life.world.ledger().reported(&reported);
@@ -129,20 +115,4 @@ async fn settle(life: &Rc<Life>, mut claim: Claim, legs: Vec<Leg>) {
         Ok(()) => life.world.ledger().settled(id),
         Err(_) => life.world.ledger().unsettled(id),
     }
-}
-
-fn captured_leg(load: sorting::Load<'_>) -> Leg {
-    let keep = |to| Judged::by_us(to, Ruling::Captured, Enhanced(2, 0, 0), "captured");
-    Leg {
-        route: load.route.name.clone(),
-        remote: None,
-        next_hop: String::new(),
-        judged: load.recipients.into_iter().map(keep).collect(),
-        hold: None,
-    }
-}
-
-fn client(claim: &Claim) -> Client<'_> {
-    let envelope = claim.envelope();
-    Client { login: envelope.login.as_deref(), tag: envelope.tag.as_deref() }
 }
