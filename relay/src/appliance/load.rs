@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::config::{Config, Gate, Listener};
-use crate::net::signing::Keys;
 
 /// Reads and checks a configuration file.
 ///
@@ -45,14 +44,6 @@ pub fn reload(file: &Path, old: &Config) -> anyhow::Result<Reloaded> {
     let left_out = (!keys.is_empty())
         .then(|| format!("this changes with a restart only: {}", keys.join(", ")));
     Ok(Reloaded { config, left_out })
-}
-
-/// Says which keys for DKIM cannot be used, and what that means for mail.
-pub(super) fn unsigned(config: &Config) -> Vec<String> {
-    let keys = Keys::load(config);
-    let problems =
-        keys.problems().map(|problem| format!("{problem}; the mail that it signs waits"));
-    problems.collect()
 }
 
 /// Answers whoever had `process` read the file again.
@@ -129,6 +120,7 @@ fn listener(old: &Listener, new: &[Listener]) -> Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::signing::Keys;
 
     fn written(text: &str) -> Config {
         let whole =
@@ -185,7 +177,8 @@ mod tests {
             "[gate]\ninterfaces = [\"a\"]\n[[listener]]\naddress = \"[::]:2525\"\n[[dkim]]\n\
              domain = \"a.example\"\nselector = \"s\"\nkey-file = \"/nowhere/key\"\n",
         );
-        let said = answer("relay", left(), &unsigned(&config)).unwrap_err();
+        let unsigned: Vec<_> = Keys::load(&config).unsigned().collect();
+        let said = answer("relay", left(), &unsigned).unwrap_err();
         let start = "relay: reloaded, but: this changes with a restart only: listener\n  and: the DKIM \
                      key of a.example, /nowhere/key: ";
         assert!(said.starts_with(start), "{said}");

@@ -34,7 +34,6 @@ use crate::net::login::Logins;
 use crate::net::register::Register;
 use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
-use crate::net::signing::Keys;
 use crate::net::tls::ServerTls;
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
@@ -105,9 +104,6 @@ struct Relay {
 
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
-        if let Some(problem) = Keys::load(&config).problems().next() {
-            anyhow::bail!("{problem}");
-        }
         let config = Arc::new(config);
         let journal = &remembering(journal, &config);
         let report = journal.clone();
@@ -124,6 +120,9 @@ impl Relay {
         let register = Register::open(&config.spool.path).context("what routes are suspended")?;
         let register = Arc::new(register);
         let routes = Routes::new(&config, journal, &register);
+        if let Some(problem) = routes.keys().problems().next() {
+            anyhow::bail!("{problem}");
+        }
         let delivering = Delivering::start(&spool, &config, &routes, journal);
         Ok(Self {
             file: file.into(),
@@ -318,12 +317,12 @@ impl Relay {
         for problem in problems.iter().cloned() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
-        problems.extend(load::unsigned(&config));
         self.config = Arc::new(config);
         self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
         let routes = Routes::new(&self.config, &self.journal, &self.register);
+        problems.extend(routes.keys().unsigned());
         self.delivering.renew(&self.spool, &self.config, &routes, &self.journal);
         self.routes.send_replace(routes);
         self.stop_accepting();

@@ -16,7 +16,7 @@ use super::capture;
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
-use super::signing::{Keys, Unsigned};
+use super::signing::Unsigned;
 use crate::config::Config;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -42,7 +42,6 @@ const WITHOUT_LANE: usize = 256;
 
 /// What every task of the outbound side shares.
 struct Outbound {
-    keys: Keys,
     spool: Arc<Spool>,
     config: Arc<Config>,
     journal: Journal,
@@ -97,13 +96,11 @@ pub async fn run(
     for (name, lane) in routes.named() {
         ways.entry(Way::of(name)).or_default().push(Arc::clone(lane));
     }
-    let keys = Keys::load(&config);
-    for problem in keys.problems() {
-        let problem = format!("{problem}; the mail that it should sign waits");
+    for problem in routes.keys().unsigned() {
         journal.write(Event::Trouble { room: "net", problem });
     }
     let without_lane = Arc::new(Semaphore::new(WITHOUT_LANE));
-    let outbound = Outbound { keys, spool, config, journal, routes, without_lane, ways };
+    let outbound = Outbound { spool, config, journal, routes, without_lane, ways };
     let outbound = Arc::new(outbound);
     let mut carriers = JoinSet::new();
     tokio::select! {
@@ -177,7 +174,7 @@ async fn reap(outbound: &Outbound) {
 /// asked of nobody goes back untouched.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let began_at = Timestamp::now();
-    let _room = match outbound.keys.sign(&mut claim, began_at).await {
+    let _room = match outbound.routes.keys().sign(&mut claim, began_at).await {
         Ok(room) => room,
         Err(why) => {
             let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();

@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::lane::Lane;
 use super::register::{Held, Register, Suspension};
+use super::signing::Keys;
 use crate::config::Config;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -18,12 +19,14 @@ pub use super::lane::{HostState, RouteState, Standing};
 pub struct Routes {
     /// In the order of the configuration.
     lanes: Vec<(String, Arc<Lane>)>,
+    /// What signs their mail.
+    keys: Keys,
     register: Arc<Register>,
     journal: Journal,
 }
 
 impl Routes {
-    /// Puts the routes of `config` to work; what was suspended stays so.
+    /// Puts the routes of `config` to work; what was suspended stays so. Reads the keys that sign mail.
     #[must_use]
     pub fn new(config: &Config, journal: &Journal, register: &Arc<Register>) -> Arc<Self> {
         let lanes = config.routes.iter().map(|route| {
@@ -31,7 +34,14 @@ impl Routes {
             (route.name.clone(), lane)
         });
         let (lanes, register) = (lanes.collect(), Arc::clone(register));
-        Arc::new(Self { lanes, register, journal: journal.clone() })
+        let keys = Keys::load(config);
+        Arc::new(Self { lanes, keys, register, journal: journal.clone() })
+    }
+
+    /// Returns the keys that sign their mail, as they were read once.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     pub(super) fn lane(&self, name: &str) -> Option<&Arc<Lane>> {

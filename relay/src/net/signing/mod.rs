@@ -107,6 +107,11 @@ impl Keys {
         self.keys.iter().filter_map(|entry| entry.key.as_ref().err().map(String::as_str))
     }
 
+    /// Says which keys cannot be used, and what that means for mail.
+    pub fn unsigned(&self) -> impl Iterator<Item = String> {
+        self.problems().map(|problem| format!("{problem}; the mail that it signs waits"))
+    }
+
     /// Puts the signatures of a message in front of it; none if no domain is its authors'. Waits for
     /// room if the message has to be held for that; the room is to be kept as long as the claim.
     ///

@@ -35,7 +35,8 @@ pub(super) async fn dispatch(life: &Rc<Life>) {
         let octets = text(life, &claim).await;
         life.world.ledger().claimed(&claim, &octets, passed_over);
         let config = &life.world.config;
-        let sorted = sorting::sort(claim.pending(), |to| onward(config, Client::of(claim.envelope()), to));
+        let sorted =
+            sorting::sort(claim.pending(), |to| onward(config, Client::of(claim.envelope()), to));
         let Sorted { loads, captured, stranded } = sorted;
         assert!(stranded.is_empty(), "the routes never change");
         let mut legs: Vec<_> = captured.into_iter().map(captured_leg).collect();
