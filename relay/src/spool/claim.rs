@@ -16,6 +16,7 @@ use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::{Ticket, Turn};
 use crate::spool::label::{Stay, Way};
 use crate::spool::order::{self, Command, Order, What};
+use crate::spool::queue::progress_of;
 use crate::spool::shared::{Next, Shared};
 
 /// When a message is due again that was claimed and not settled, or some of whose recipients were not asked.
@@ -297,12 +298,7 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
     let entry = shared.index().entries.get(&id).cloned().ok_or(StoreError::Gone)?;
     let (_, payload) = shared.read(|index| index.entries.get(&id).map(|e| e.message)).await?;
     let (envelope, body_starts) = content::decode_message(&payload)?;
-    let progress = if entry.state.is_some() {
-        let (_, state) = shared.read(|index| index.entries.get(&id)?.state).await?;
-        content::decode_progress(&state, &envelope)?
-    } else {
-        Progress::start(&envelope)
-    };
+    let progress = progress_of(&shared, id, &entry, &envelope).await?;
     let open = envelope.recipients.iter().zip(&progress);
     let pending = open
         .filter(|(_, progress)| progress.standing == Standing::Pending)

@@ -22,22 +22,14 @@ pub(super) async fn hold(
     orders: &mpsc::Sender<Command>,
     id: MessageId,
 ) -> Result<(), StoreError> {
-    let (due_at, hold) = {
-        let mut index = shared.index();
-        let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
-        let due_at = match turn {
-            // Of one that is held already a release may have reached the disk that was refused.
-            Turn::Due(due_at) | Turn::Held(due_at) => due_at,
-            Turn::Claimed(_) | Turn::Spoiled(_) => return Err(StoreError::Claimed),
-            Turn::Captured => return Err(StoreError::Captured),
-            Turn::Damaged => {
-                return Err(StoreError::Damaged("the message is set aside already".to_owned()));
-            }
-        };
-        let ticket = index.take(id);
-        (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))
-    };
-    write(shared, orders, hold, due_at, Stay::Held).await
+    let taken = take(shared, id, |turn| match turn {
+        // Of one that is held already a release may have reached the disk that was refused.
+        Turn::Due(due_at) | Turn::Held(due_at) => Ok(Some(due_at)),
+        Turn::Claimed(_) | Turn::Spoiled(_) => Err(StoreError::Claimed),
+        Turn::Captured => Err(StoreError::Captured),
+        Turn::Damaged => Err(StoreError::Damaged("the message is set aside already".to_owned())),
+    })?;
+    write(shared, orders, taken, Stay::Held).await
 }
 
 /// Releases a message; see [`Spool::release`](super::Spool::release).
@@ -46,30 +38,37 @@ pub(super) async fn release(
     orders: &mpsc::Sender<Command>,
     id: MessageId,
 ) -> Result<(), StoreError> {
-    let (due_at, hold) = {
-        let mut index = shared.index();
-        let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
-        let due_at = match turn {
-            // The same the other way round.
-            Turn::Held(due_at) | Turn::Due(due_at) => due_at,
-            Turn::Captured => return Err(StoreError::Captured),
-            Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => return Ok(()),
-        };
-        let ticket = index.take(id);
-        (due_at, Hold::new(Arc::clone(shared), id, ticket, turn))
-    };
-    write(shared, orders, hold, due_at, Stay::Waiting).await
+    let taken = take(shared, id, |turn| match turn {
+        // The same the other way round.
+        Turn::Held(due_at) | Turn::Due(due_at) => Ok(Some(due_at)),
+        Turn::Captured => Err(StoreError::Captured),
+        Turn::Claimed(_) | Turn::Spoiled(_) | Turn::Damaged => Ok(None),
+    })?;
+    write(shared, orders, taken, Stay::Waiting).await
 }
 
-/// Writes a state record that changes nothing but what the message waits for. If that fails, `hold`
-/// gives the turn back to whose it was.
+/// Takes the turn of a message of which `due_at` says when it is due; none where nothing is to be done.
+fn take(
+    shared: &Arc<Shared>,
+    id: MessageId,
+    due_at: impl FnOnce(Turn) -> Result<Option<Timestamp>, StoreError>,
+) -> Result<Option<(Hold, Timestamp)>, StoreError> {
+    let mut index = shared.index();
+    let turn = index.entries.get(&id).ok_or(StoreError::Gone)?.turn;
+    let Some(due_at) = due_at(turn)? else { return Ok(None) };
+    let ticket = index.take(id);
+    Ok(Some((Hold::new(Arc::clone(shared), id, ticket, turn), due_at)))
+}
+
+/// Writes a state record that changes nothing but what the message waits for, if it was taken. If that
+/// fails, its hold gives the turn back to whose it was.
 async fn write(
     shared: &Arc<Shared>,
     orders: &mpsc::Sender<Command>,
-    hold: Hold,
-    due_at: Timestamp,
+    taken: Option<(Hold, Timestamp)>,
     stay: Stay,
 ) -> Result<(), StoreError> {
+    let Some((hold, due_at)) = taken else { return Ok(()) };
     let id = hold.id();
     let (attempts, pending) = {
         let index = shared.index();

@@ -144,16 +144,25 @@ pub(super) async fn envelope_of(shared: &Shared, id: MessageId) -> Result<Envelo
     Ok(content::decode_message(&payload)?.0)
 }
 
+/// Reads where the recipients of a message stand whose entry and envelope are known.
+pub(super) async fn progress_of(
+    shared: &Shared,
+    id: MessageId,
+    entry: &Entry,
+    envelope: &Envelope,
+) -> Result<Vec<Progress>, StoreError> {
+    if entry.state.is_none() {
+        return Ok(Progress::start(envelope));
+    }
+    let (_, state) = shared.read(|index| index.entries.get(&id)?.state).await?;
+    content::decode_progress(&state, envelope)
+}
+
 /// Shows one message.
 pub(super) async fn show(shared: &Shared, id: MessageId) -> Result<Details, StoreError> {
     let entry = shared.index().entries.get(&id).cloned().ok_or(StoreError::Gone)?;
     let envelope = envelope_of(shared, id).await?;
-    let progress = if entry.state.is_some() {
-        let (_, state) = shared.read(|index| index.entries.get(&id)?.state).await?;
-        content::decode_progress(&state, &envelope)?
-    } else {
-        Progress::start(&envelope)
-    };
+    let progress = progress_of(shared, id, &entry, &envelope).await?;
     Ok(Details { summary: summary(id, &entry, Some(&envelope)), envelope, progress })
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Lane, TICKETS, lock};
+use super::{Lane, lock};
 use crate::delivery::health::Health;
 use crate::delivery::pool::Condition;
 use crate::delivery::traffic::View;
@@ -125,7 +125,6 @@ impl Lane {
             });
             (hosts.collect(), traffic.per_second())
         };
-        let most = self.route.connections.saturating_mul(TICKETS);
         let mut state = RouteState {
             name: self.route.name.clone(),
             standing: Standing::Up,
@@ -135,7 +134,7 @@ impl Lane {
             in_use: hosts.iter().map(|host| host.in_use).sum(),
             idle: lock(&self.idle).len(),
             connections: self.route.connections,
-            in_memory: most.saturating_sub(self.tickets.available_permits()),
+            in_memory: self.in_memory(),
             rate: self.route.rate.map(|rate| rate.to_string()),
             rate_per_second,
             hosts,

@@ -42,9 +42,13 @@ impl Lane {
         if matches!(lock(&self.health).check(now, None), Use::Hold(..)) {
             return false;
         }
-        let most = self.route.connections.saturating_mul(TICKETS);
-        let in_memory = most.saturating_sub(self.tickets.available_permits());
-        let in_memory = u32::try_from(in_memory).unwrap_or(u32::MAX);
+        let in_memory = u32::try_from(self.in_memory()).unwrap_or(u32::MAX);
         lock(&self.traffic).has_turn(now, in_memory)
+    }
+
+    /// Returns how many messages of the lane are in memory, those under way included.
+    pub(super) fn in_memory(&self) -> usize {
+        let most = self.route.connections.saturating_mul(TICKETS);
+        most.saturating_sub(self.tickets.available_permits())
     }
 }
