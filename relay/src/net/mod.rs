@@ -3,6 +3,7 @@
 mod capture;
 pub mod conduct;
 mod connection;
+mod file;
 mod lane;
 pub mod outbound;
 pub mod register;

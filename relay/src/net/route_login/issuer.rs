@@ -1,9 +1,6 @@
 //! Gets a token from its issuer (RFC 6749), by a refresh token (section 6) or by the client's own
 //! credentials (section 4.4). One request, one answer; it blocks.
 
-use std::fs;
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +17,7 @@ use zeroize::Zeroizing;
 use super::secret::SECRET_MAX;
 use crate::config::TokenIssuer;
 use crate::delivery::login::Secret;
+use crate::net::file;
 use crate::smtp::answer::printable;
 
 /// How long a whole request may take.
@@ -121,7 +119,7 @@ fn agent(issuer: &TokenIssuer) -> Result<Agent, Denied> {
     let roots = match &issuer.ca_file {
         None => RootCerts::WebPki,
         Some(path) => {
-            let pem = read(path).map_err(|error| error.to_string());
+            let pem = file::read(path, CA_FILE_MAX).map_err(|error| error.to_string());
             let certificates = pem.and_then(|pem| authorities(&pem)).map_err(|problem| {
                 Denied::Away(format!("ca-file {} cannot be read: {problem}", path.display()))
             })?;
@@ -143,12 +141,6 @@ fn agent(issuer: &TokenIssuer) -> Result<Agent, Denied> {
         .user_agent("sallyport")
         .build();
     Ok(config.into())
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    fs::File::open(path)?.take(CA_FILE_MAX).read_to_end(&mut pem)?;
-    Ok(pem)
 }
 
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {

@@ -1,8 +1,6 @@
 //! The keys that sign mail, and the signing: at the point of sending, so that what a next hop gets
 //! is what was signed, with the keys of today.
 
-use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::error::KeyRejected;
@@ -13,8 +11,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
-use zeroize::Zeroizing;
 
+use super::file;
 use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
 use crate::delivery::carriage::HELD_MAX;
 use crate::mail::convert;
@@ -263,9 +261,7 @@ impl Entry {
 /// Reads a key. RSA below 2048 bits is refused: verifiers need not take less than 1024 (RFC 8301,
 /// section 3.2), and 1024 is too little to be trusted.
 fn read(path: &Path) -> Result<Key, String> {
-    let mut text = Zeroizing::new(Vec::new());
-    fs::File::open(path)
-        .and_then(|file| file.take(PEM_MAX).read_to_end(&mut text))
+    let text = file::read(path, PEM_MAX)
         .map_err(|error| format!("{error}; the relay's user must be able to read it"))?;
     let der = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|_| "holds no private key in PEM (`openssl genpkey` makes one)".to_owned())?;

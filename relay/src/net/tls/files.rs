@@ -1,7 +1,6 @@
 //! The PEM files behind the listeners: read with a limit, and told apart from what they were.
 
-use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -9,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::config;
+use crate::net::file;
 use crate::net::stamp::Stamp;
 
 /// The largest PEM file, octets.
@@ -115,11 +115,8 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 }
 
 fn read(path: &Path, origin: Origin) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let mut text = Zeroizing::new(Vec::new());
-    fs::File::open(path).and_then(|file| file.take(PEM_MAX).read_to_end(&mut text)).map_err(
-        |cause| TlsError::Read { path: path.to_owned(), cause, remedy: origin.remedy() },
-    )?;
-    Ok(text)
+    let unread = |cause| TlsError::Read { path: path.to_owned(), cause, remedy: origin.remedy() };
+    file::read(path, PEM_MAX).map_err(unread)
 }
 
 /// Says what is wrong with a file.

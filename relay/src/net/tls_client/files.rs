@@ -1,7 +1,5 @@
 //! The PEM files of a route.
 
-use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -11,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::TlsClientError;
 use crate::config::RouteCertificate;
+use crate::net::file;
 
 /// The largest file of a route, octets.
 const FILE_MAX: u64 = 4 << 20;
@@ -61,11 +60,6 @@ fn unreadable(key: &'static str, route: &str, path: &Path) -> impl Fn(String) ->
     }
 }
 
-/// Reads a file; wiped when dropped, since it may hold a key.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut octets = Zeroizing::new(Vec::new());
-    fs::File::open(path)
-        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut octets))
-        .map_err(|problem| problem.to_string())?;
-    Ok(octets)
+    file::read(path, FILE_MAX).map_err(|problem| problem.to_string())
 }
