@@ -124,10 +124,11 @@ fn is_used(folder: &Path) -> bool {
 }
 
 /// Where Debian, and most others, put Postfix's command.
-const POSTFIX: &str = "/usr/sbin/postfix";
+pub const POSTFIX: &str = "/usr/sbin/postfix";
 
-/// The services of a Postfix that receives by SMTP and delivers to a mailbox, and no more.
-const SERVICES: &str = "\
+/// The services that every Postfix needs that receives by SMTP, as lines of its `master.cf` (master(5)):
+/// what listens, and what delivers, comes beside them.
+pub const SERVICES: &str = "\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -138,10 +139,12 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
-virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 ";
+
+/// The service that delivers to a mailbox.
+pub const MAILBOX: &str = "virtual unix - n n - - virtual\n";
 
 fn postfix(
     host: &Host,
@@ -180,7 +183,10 @@ fn postfix(
         ),
     )?;
     let service = if ip.is_ipv6() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
-    fs::write(etc.join("master.cf"), format!("{service} inet n - n - - smtpd\n{SERVICES}"))?;
+    fs::write(
+        etc.join("master.cf"),
+        format!("{service} inet n - n - - smtpd\n{SERVICES}{MAILBOX}"),
+    )?;
     let log = folder.join("log");
     let to_log = fs::File::create(&log)?;
     let mut command = Command::new(POSTFIX);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::cli::tls::Made;
-use relay::demo::next_hop::wait_for;
+use relay::demo::next_hop::{POSTFIX, SERVICES, wait_for};
 use relay::hosts::process::{Signal, signal};
 
 use super::process;
@@ -26,28 +26,11 @@ pub const SECURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 pub const CLEAR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2527);
 /// How long a connection is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where Debian, and most others, put Postfix's command.
-const POSTFIX: &str = "/usr/sbin/postfix";
 /// Debian's sasl2-bin.
 const SASLPASSWD: &str = "/usr/sbin/saslpasswd2";
 
-/// The services that a relay needs.
-const SERVICES: &str = "\
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-proxymap unix - - n - - proxymap
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-error unix - - n - - error
-retry unix - - n - - error
-smtp unix - - n - - smtp
-scache unix - - n - 1 scache
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
+/// The services that deliver to the next hop.
+const RELAYING: &str = "smtp unix - - n - - smtp\nscache unix - - n - 1 scache\n";
 
 /// A Postfix that runs. Dropping it ends it.
 pub struct Postfix {
@@ -209,6 +192,6 @@ fn master_cf() -> String {
     format!(
         "{SECURED} inet n - n - - smtpd\n -o smtpd_tls_security_level=encrypt\n \
          -o smtpd_sasl_auth_enable=yes\n -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n\
-         {CLEAR} inet n - n - - smtpd\n -o smtpd_relay_restrictions=permit_mynetworks,reject\n{SERVICES}"
+         {CLEAR} inet n - n - - smtpd\n -o smtpd_relay_restrictions=permit_mynetworks,reject\n{SERVICES}{RELAYING}"
     )
 }

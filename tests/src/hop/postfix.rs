@@ -5,6 +5,7 @@ use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use relay::demo::next_hop::{MAILBOX, SERVICES};
 
 use super::{NAME, PASSWORD, PUT_OFF, REFUSED, SIZE_MAX_BYTES, Site, Software, USER, run};
 
@@ -17,23 +18,6 @@ pub const POSTFIX: Software = Software {
     marks: &[" bdat=", "sasl_method=SCRAM-SHA-512"],
     prepare,
 };
-
-/// The services of a Postfix that receives by SMTP, asks a policy service and delivers to a mailbox, and no more.
-const SERVICES: &str = "\
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-proxymap unix - - n - - proxymap
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
 
 fn prepare(site: &Site) -> Result<Vec<String>> {
     let user: u32 = run(Command::new("id").args(["-u", "postfix"]))?.parse()?;
@@ -52,7 +36,7 @@ fn prepare(site: &Site) -> Result<Vec<String>> {
     );
     fs::write(
         etc.join("master.cf"),
-        format!("{address} inet n - n - - smtpd\n{SERVICES}{policy}"),
+        format!("{address} inet n - n - - smtpd\n{SERVICES}{MAILBOX}{policy}"),
     )?;
     fs::write(etc.join("refused"), format!("/^nobody@/ {}\n", REFUSED.join(" ")))?;
     fs::write(etc.join("policy"), policy_service())?;
