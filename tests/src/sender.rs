@@ -1,6 +1,7 @@
 //! The outbound side alone: a spool whose mail goes to one scripted next hop.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use relay::mail::message::MessageId;
 use relay::net::outbound;
 use relay::net::routes::Routes;
 use relay::smtp::address::ReversePath;
-use relay::spool::Spool;
+use relay::spool::{Details, Spool};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,7 +59,12 @@ impl Relay {
         Self::over(folder, config)
     }
 
-    fn over(folder: TempDir, config: Config) -> Self {
+    /// Starts one over a configuration whose files lie in `folder`, which it keeps.
+    ///
+    /// # Panics
+    ///
+    /// As [`Relay::start`].
+    pub fn over(folder: TempDir, config: Config) -> Self {
         let journal = Journal::memory();
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).expect("the test relay works"));
         let (stop, stopped) = watch::channel(false);
@@ -66,6 +72,31 @@ impl Relay {
         let routes = Routes::new(&config, &journal, &Arc::default());
         let run = outbound::run(Arc::clone(&spool), shared, routes, journal.clone(), stopped);
         Self { folder, config, spool, journal, stop, running: tokio::spawn(run) }
+    }
+
+    /// Returns the folder of its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns its spool.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Waits until `attempts` attempts at a message are settled; it stays in the spool.
+    ///
+    /// # Panics
+    ///
+    /// If that takes 30 s.
+    pub async fn settled(&self, id: MessageId, attempts: u32) {
+        let is_less = |details: Details| details.summary.attempts < attempts;
+        let looking = async {
+            while self.spool.show(id).await.is_ok_and(is_less) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("settled in time");
     }
 
     /// Ends the relay and begins another over the same spool.

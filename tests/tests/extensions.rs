@@ -3,80 +3,40 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
 use mail_parser::MessageParser;
 use relay::config::Config;
 use relay::event::Event;
-use relay::journal::Journal;
 use relay::mail::envelope::{Body, Envelope, Terms, Wish};
-use relay::net::outbound;
-use relay::net::routes::Routes;
-use relay::smtp::address::{Address, ReversePath};
+use relay::smtp::address::Address;
 use relay::smtp::parameter::{Notify, Priority, Return};
-use relay::spool::Spool;
-use tempfile::TempDir;
 use tests::peer::{Manners, Peer, Seen};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tests::sender::Relay;
 
 const TEXT: &[u8] = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
                       Content-Transfer-Encoding: 8bit\r\n\r\n.gr\xc3\xbcn\r\n";
 
-/// A spool with an outbound side whose only route leads to a peer in the clear.
-struct Relay {
-    _folder: TempDir,
-    spool: Arc<Spool>,
-    journal: Journal,
-    stop: watch::Sender<bool>,
-    running: JoinHandle<()>,
+/// Starts a relay whose only route leads to a peer in the clear.
+fn start(peer: &Peer) -> Relay {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+         [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
+         [spool]\npath = '{}'\nreserve = '0B'\n\
+         [[route]]\nname = 'hop'\ndefault = true\nhosts = ['localhost:{}']\ntls = 'none'\n\
+         connections = 1\n",
+        folder.path().join("spool").display(),
+        peer.address.port(),
+    );
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    Relay::over(folder, config)
 }
 
-impl Relay {
-    fn start(peer: &Peer) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
-             [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
-             [spool]\npath = '{}'\nreserve = '0B'\n\
-             [[route]]\nname = 'hop'\ndefault = true\nhosts = ['localhost:{}']\ntls = 'none'\n\
-             connections = 1\n",
-            folder.path().join("spool").display(),
-            peer.address.port(),
-        );
-        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
-        let journal = Journal::memory();
-        let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
-        let (stop, stopped) = watch::channel(false);
-        let routes = Routes::new(&config, &journal, &Arc::default());
-        let config = Arc::new(config);
-        let run = outbound::run(Arc::clone(&spool), config, routes, journal.clone(), stopped);
-        Self { _folder: folder, spool, journal, stop, running: tokio::spawn(run) }
-    }
-
-    async fn submit(&self, recipients: &[&str], body: Body, terms: Terms, message: &[u8]) {
-        let envelope = Envelope {
-            sender: ReversePath::Mailbox("s@example.net".parse().unwrap()),
-            recipients: recipients.iter().map(|to| to.parse().unwrap()).collect(),
-            body,
-            login: None,
-            tag: None,
-            source: None,
-            received_at: Timestamp::now(),
-            terms,
-        };
-        let mut draft = self.spool.draft(envelope).unwrap();
-        draft.append(message).await;
-        draft.commit().await.unwrap();
-    }
-
-    /// Stops in order and returns what was said.
-    async fn stop(self) -> Vec<Event> {
-        self.stop.send(true).unwrap();
-        self.running.await.unwrap();
-        self.journal.take()
-    }
+async fn submit(relay: &Relay, recipients: &[&str], body: Body, terms: Terms, message: &[u8]) {
+    let adjust = |envelope: &mut Envelope| {
+        envelope.recipients = recipients.iter().map(|to| to.parse().unwrap()).collect();
+        (envelope.body, envelope.login, envelope.terms) = (body, None, terms);
+    };
+    relay.submit(message, adjust).await;
 }
 
 async fn peer(offers: &[&'static str]) -> Peer {
@@ -100,7 +60,7 @@ async fn transaction(peer: &mut Peer) -> (Vec<String>, Vec<u8>) {
 async fn a_message_goes_in_one_chunk_with_all_that_was_asked_for() {
     let offers = ["PIPELINING", "8BITMIME", "CHUNKING", "BINARYMIME", "DSN", "MT-PRIORITY"];
     let mut peer = peer(&offers).await;
-    let relay = Relay::start(&peer);
+    let relay = start(&peer);
     let recipient: Address = "a@example.com".parse().unwrap();
     let terms = Terms {
         report: Some(Return::Headers),
@@ -112,7 +72,7 @@ async fn a_message_goes_in_one_chunk_with_all_that_was_asked_for() {
     // Longer than any piece that is read or sent at once.
     let mut binary = b"Content-Transfer-Encoding: binary\r\n\r\n\r\n.\r\n\0\n.\r".to_vec();
     binary.extend((0..700_000_u32).map(|n| (n % 251) as u8));
-    relay.submit(&["a@example.com"], Body::Binary, terms, &binary).await;
+    submit(&relay, &["a@example.com"], Body::Binary, terms, &binary).await;
     let (commands, message) = transaction(&mut peer).await;
     assert_eq!(
         commands[1..],
@@ -123,7 +83,7 @@ async fn a_message_goes_in_one_chunk_with_all_that_was_asked_for() {
         ]
     );
     assert!(message == binary, "the octets are what they were");
-    let events = relay.stop().await;
+    let (events, _) = relay.stop().await;
     assert!(matches!(events[..], [Event::Delivered { .. }]), "{events:?}");
 }
 
@@ -131,8 +91,8 @@ async fn a_message_goes_in_one_chunk_with_all_that_was_asked_for() {
 async fn a_hop_of_seven_bits_gets_the_same_text_in_seven_bits() {
     for offers in [&["SIZE 1000"][..], &["PIPELINING", "CHUNKING"]] {
         let mut peer = peer(offers).await;
-        let relay = Relay::start(&peer);
-        relay.submit(&["a@example.com"], Body::EightBit, Terms::default(), TEXT).await;
+        let relay = start(&peer);
+        submit(&relay, &["a@example.com"], Body::EightBit, Terms::default(), TEXT).await;
         let (commands, message) = transaction(&mut peer).await;
         assert!(!commands.iter().any(|command| command.contains("BODY=")), "{commands:?}");
         assert!(message.is_ascii(), "{}", message.escape_ascii());
@@ -145,9 +105,9 @@ async fn a_hop_of_seven_bits_gets_the_same_text_in_seven_bits() {
 #[tokio::test]
 async fn a_hop_gets_no_more_recipients_in_one_transaction_than_it_takes() {
     let mut peer = peer(&["PIPELINING", "LIMITS RCPTMAX=2"]).await;
-    let relay = Relay::start(&peer);
+    let relay = start(&peer);
     let all = ["a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"];
-    relay.submit(&all, Body::SevenBit, Terms::default(), b"To: all\r\n\r\n").await;
+    submit(&relay, &all, Body::SevenBit, Terms::default(), b"To: all\r\n\r\n").await;
     let mut named = Vec::new();
     for expected in [2, 2, 1] {
         let (commands, message) = transaction(&mut peer).await;
@@ -157,16 +117,16 @@ async fn a_hop_gets_no_more_recipients_in_one_transaction_than_it_takes() {
         named.extend(recipients.iter().map(|text| text.trim_end_matches('>').to_owned()));
     }
     assert_eq!(named, all, "each once, without waiting");
-    let events = relay.stop().await;
+    let (events, _) = relay.stop().await;
     assert!(matches!(events[..], [Event::Delivered { .. }]), "{events:?}");
 }
 
 #[tokio::test]
 async fn signed_mail_that_a_hop_cannot_take_is_returned_as_it_was() {
     let mut peer = peer(&["PIPELINING"]).await;
-    let relay = Relay::start(&peer);
+    let relay = start(&peer);
     let signed = [b"DKIM-Signature: x\r\n", TEXT].concat();
-    relay.submit(&["a@example.com"], Body::EightBit, Terms::default(), &signed).await;
+    submit(&relay, &["a@example.com"], Body::EightBit, Terms::default(), &signed).await;
     let (commands, report) = transaction(&mut peer).await;
     assert!(!commands.iter().any(|command| command.contains("a@example.com")), "{commands:?}");
     let report = String::from_utf8(report).unwrap();

@@ -8,99 +8,37 @@ mod issuer;
 
 use std::fs;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use issuer::Issuer;
-use jiff::Timestamp;
 use relay::config::Config;
 use relay::event::Event;
-use relay::journal::Journal;
-use relay::mail::envelope::{Body, Envelope, Terms};
 use relay::mail::message::MessageId;
-use relay::net::outbound;
-use relay::net::routes::Routes;
-use relay::smtp::address::ReversePath;
-use relay::spool::Spool;
-use tempfile::TempDir;
 use tests::peer::{Accounts, Honesty, Manners, Peer, Seen};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tests::sender::Relay;
 
-/// A spool with an outbound side whose route has the login of a test.
-struct Relay {
-    folder: TempDir,
-    spool: Arc<Spool>,
-    journal: Journal,
-    stop: watch::Sender<bool>,
-    running: JoinHandle<()>,
+/// Starts a relay whose only route leads to `peer` and has `lines` in it. `FOLDER` in them stands for
+/// the folder into which `files` are written first.
+fn start(peer: &Peer, lines: &str, files: &[(&str, &str)]) -> Relay {
+    let folder = tempfile::tempdir().expect("the test relay works");
+    for (name, text) in files.iter().chain([&("ca.pem", peer.authority.as_str())]) {
+        fs::write(folder.path().join(name), text).expect("the test relay works");
+    }
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+         [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
+         [[policy]]\nlogin = 'billing'\nsenders = ['*']\n\
+         [[route]]\nname = 'smarthost'\ndefault = true\nhosts = ['localhost:{}']\n\
+         connections = 1\n{lines}\n[spool]\npath = 'FOLDER/spool'\nreserve = '0B'\n\
+         [retry]\nafter = ['1h']\n",
+        peer.address.port(),
+    );
+    let text = text.replace("FOLDER", &folder.path().display().to_string());
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    Relay::over(folder, config)
 }
 
-impl Relay {
-    /// Starts one whose only route leads to `peer` and has `lines` in it. `FOLDER` in them stands for
-    /// the folder into which `files` are written first.
-    fn start(peer: &Peer, lines: &str, files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("the test relay works");
-        for (name, text) in files.iter().chain([&("ca.pem", peer.authority.as_str())]) {
-            fs::write(folder.path().join(name), text).expect("the test relay works");
-        }
-        let text = format!(
-            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
-             [gate]\ninterfaces = ['eth0']\n[[listener]]\naddress = '[::]:2525'\n\
-             [[policy]]\nlogin = 'billing'\nsenders = ['*']\n\
-             [[route]]\nname = 'smarthost'\ndefault = true\nhosts = ['localhost:{}']\n\
-             connections = 1\n{lines}\n[spool]\npath = 'FOLDER/spool'\nreserve = '0B'\n\
-             [retry]\nafter = ['1h']\n",
-            peer.address.port(),
-        );
-        let text = text.replace("FOLDER", &folder.path().display().to_string());
-        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
-        let journal = Journal::memory();
-        let spool = Arc::new(Spool::open(&config.spool, |_| {}).expect("the test relay works"));
-        let (stop, stopped) = watch::channel(false);
-        let routes = Routes::new(&config, &journal, &Arc::default());
-        let config = Arc::new(config);
-        let run = outbound::run(Arc::clone(&spool), config, routes, journal.clone(), stopped);
-        Self { folder, spool, journal, stop, running: tokio::spawn(run) }
-    }
-
-    async fn submit(&self) -> MessageId {
-        let address = |text: &str| text.parse().expect("the test relay works");
-        let envelope = Envelope {
-            sender: ReversePath::Mailbox(address("s@example.net")),
-            recipients: vec![address("a@example.com")],
-            body: Body::SevenBit,
-            login: Some("billing".into()),
-            tag: None,
-            source: None,
-            received_at: Timestamp::now(),
-            terms: Terms::default(),
-        };
-        let mut draft = self.spool.draft(envelope).expect("the test relay works");
-        draft.append(b"Subject: hello\r\n\r\nhello\r\n").await;
-        draft.commit().await.expect("the test relay works")
-    }
-
-    /// Waits until `attempts` attempts at a message are settled; it stays in the spool.
-    async fn settled(&self, id: MessageId, attempts: u32) {
-        let looking = async {
-            while self
-                .spool
-                .show(id)
-                .await
-                .is_ok_and(|details| u64::from(details.summary.attempts) < u64::from(attempts))
-            {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("settled in time");
-    }
-
-    /// Stops in order; returns what was said and how many messages are left.
-    async fn stop(self) -> (Vec<Event>, usize) {
-        self.stop.send(true).expect("the test relay works");
-        self.running.await.expect("the test relay works");
-        (self.journal.take(), self.spool.status().expect("the test relay works").messages)
-    }
+async fn submit(relay: &Relay) -> MessageId {
+    relay.submit(b"Subject: hello\r\n\r\nhello\r\n", |_| {}).await
 }
 
 fn accounts(password: &'static str) -> Accounts {
@@ -150,8 +88,8 @@ async fn mail_leaves_after_every_kind_of_scram() {
         ("AUTH SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS"),
     ] {
         let mut peer = Peer::start(offering(offer, accounts("secret"))).await.unwrap();
-        let relay = Relay::start(&peer, PASSWORD, &[("password", "secret\n")]);
-        relay.submit().await;
+        let relay = start(&peer, PASSWORD, &[("password", "secret\n")]);
+        submit(&relay).await;
         assert_eq!(mechanisms(&until_message(&mut peer).await), [expected]);
         let (events, left) = relay.stop().await;
         assert_eq!((count(&events, "Delivered"), left), (1, 0), "{offer}: {events:?}");
@@ -162,12 +100,12 @@ async fn mail_leaves_after_every_kind_of_scram() {
 async fn a_wrong_password_suspends_and_the_next_mechanism_is_not_tried() {
     let offer = "AUTH PLAIN LOGIN SCRAM-SHA-256";
     let mut peer = Peer::start(offering(offer, accounts("secret"))).await.unwrap();
-    let relay = Relay::start(&peer, PASSWORD, &[("password", "wrong\n")]);
-    let id = relay.submit().await;
+    let relay = start(&peer, PASSWORD, &[("password", "wrong\n")]);
+    let id = submit(&relay).await;
     relay.settled(id, 1).await;
     assert_eq!(mechanisms(&peer.until_closed().await), ["SCRAM-SHA-256"]);
-    fs::write(relay.folder.path().join("password"), "secret\n").unwrap();
-    relay.spool.retry(id).unwrap();
+    fs::write(relay.folder().join("password"), "secret\n").unwrap();
+    relay.spool().retry(id).unwrap();
     assert_eq!(mechanisms(&until_message(&mut peer).await), ["SCRAM-SHA-256"]);
     let (events, left) = relay.stop().await;
     assert_eq!((count(&events, "RouteSuspended"), count(&events, "Bounced"), left), (1, 0, 0));
@@ -180,8 +118,8 @@ async fn a_next_hop_that_does_not_know_the_password_gets_no_mail_and_is_told_of(
     for honesty in [Honesty::MadeUp, Honesty::Silent] {
         let impostor = Accounts { honesty, ..accounts("") };
         let mut peer = Peer::start(offering("AUTH SCRAM-SHA-256", impostor)).await.unwrap();
-        let relay = Relay::start(&peer, PASSWORD, &[("password", "secret\n")]);
-        let id = relay.submit().await;
+        let relay = start(&peer, PASSWORD, &[("password", "secret\n")]);
+        let id = submit(&relay).await;
         relay.settled(id, 1).await;
         let seen = peer.until_closed().await;
         let is_mail = |seen: &Seen| matches!(seen, Seen::Command(c) if c.starts_with("MAIL"));
@@ -196,8 +134,8 @@ async fn a_next_hop_that_does_not_know_the_password_gets_no_mail_and_is_told_of(
 async fn a_next_hop_that_offers_less_than_the_route_wants_gets_no_login() {
     let mut peer = Peer::start(offering("AUTH PLAIN LOGIN", accounts("secret"))).await.unwrap();
     let lines = PASSWORD.replace(" }", ", mechanisms = ['scram-sha-256'] }");
-    let relay = Relay::start(&peer, &lines, &[("password", "secret\n")]);
-    let id = relay.submit().await;
+    let relay = start(&peer, &lines, &[("password", "secret\n")]);
+    let id = submit(&relay).await;
     relay.settled(id, 1).await;
     assert_eq!(mechanisms(&peer.until_closed().await), [""; 0]);
     let (events, left) = relay.stop().await;
@@ -214,11 +152,11 @@ async fn a_token_of_a_file_is_read_at_each_login_and_a_long_one_waits_for_its_ch
         accounts.tokens.lock().unwrap().push(token.to_owned());
         let mut peer = Peer::start(offering(offer, accounts)).await.unwrap();
         let lines = "ca-file = 'FOLDER/ca.pem'\nlogin = { user = 'tim', token-file = 'FOLDER/t' }";
-        let relay = Relay::start(&peer, lines, &[("t", "old\n")]);
-        let id = relay.submit().await;
+        let relay = start(&peer, lines, &[("t", "old\n")]);
+        let id = submit(&relay).await;
         relay.settled(id, 1).await;
-        fs::write(relay.folder.path().join("t"), token).unwrap();
-        relay.spool.retry(id).unwrap();
+        fs::write(relay.folder().join("t"), token).unwrap();
+        relay.spool().retry(id).unwrap();
         assert_eq!(mechanisms(&until_message(&mut peer).await).len(), 2, "{offer}");
         let (events, left) = relay.stop().await;
         let counts = (count(&events, "RouteSuspended"), count(&events, "Delivered"), left);
@@ -247,12 +185,12 @@ async fn a_token_is_got_once_and_renewed_once_when_it_is_refused() {
     let answers = ["t1", "t2"].map(|token| issuer::granting(token, Some(&format!("r-{token}"))));
     let mut issuer = Issuer::start(answers.to_vec()).await;
     let files = [("refresh", "r0\n"), ("secret", "s\n"), ("issuer.pem", issuer.authority.as_str())];
-    let relay = Relay::start(&peer, &issued(&issuer, BY_REFRESH), &files);
+    let relay = start(&peer, &issued(&issuer, BY_REFRESH), &files);
     // The first token has been taken back before its time, and only the second is good.
     good.lock().unwrap().push("t2".to_owned());
-    relay.submit().await;
+    submit(&relay).await;
     assert_eq!(mechanisms(&until_message(&mut peer).await), ["XOAUTH2", "XOAUTH2"]);
-    relay.submit().await;
+    submit(&relay).await;
     peer.message().await;
     let asked = issuer.asked();
     let form = |refresh: &str| {
@@ -262,7 +200,7 @@ async fn a_token_is_got_once_and_renewed_once_when_it_is_refused() {
         asked,
         [("Basic dXM6cw==".into(), form("r0")), ("Basic dXM6cw==".into(), form("r-t1"))]
     );
-    assert_eq!(fs::read_to_string(relay.folder.path().join("refresh")).unwrap(), "r-t2\n");
+    assert_eq!(fs::read_to_string(relay.folder().join("refresh")).unwrap(), "r-t2\n");
     let (events, left) = relay.stop().await;
     assert_eq!((count(&events, "Delivered"), count(&events, "RouteSuspended"), left), (2, 0, 0));
     assert!(!format!("{events:?}").contains("r-t"), "no secret is told: {events:?}");
@@ -285,8 +223,8 @@ async fn what_an_issuer_refuses_suspends_the_route_and_what_it_cannot_do_does_no
         let peer = Peer::start(offering("AUTH XOAUTH2", accounts(""))).await.unwrap();
         let issuer = Issuer::start(vec![answer]).await;
         let files = [("refresh", "r0"), ("secret", "s"), ("issuer.pem", issuer.authority.as_str())];
-        let relay = Relay::start(&peer, &issued(&issuer, BY_REFRESH), &files);
-        let id = relay.submit().await;
+        let relay = start(&peer, &issued(&issuer, BY_REFRESH), &files);
+        let id = submit(&relay).await;
         relay.settled(id, 1).await;
         let (events, left) = relay.stop().await;
         assert_eq!((count(&events, "RouteSuspended"), left), (suspensions, 1), "{row}: {events:?}");
@@ -301,8 +239,8 @@ async fn an_issuer_that_is_not_proved_learns_nothing() {
     let mut issuer = Issuer::start(vec![issuer::granting("t", None)]).await;
     let files = [("secret", "s"), ("issuer.pem", peer.authority.as_str())];
     let lines = issued(&issuer, ", client-secret-file = 'FOLDER/secret'");
-    let relay = Relay::start(&peer, &lines, &files);
-    let id = relay.submit().await;
+    let relay = start(&peer, &lines, &files);
+    let id = submit(&relay).await;
     relay.settled(id, 1).await;
     assert!(issuer.asked().is_empty());
     let (events, _) = relay.stop().await;
@@ -318,8 +256,8 @@ async fn the_clients_own_credentials_get_a_token_too() {
     let mut issuer = Issuer::start(vec![issuer::granting("t", None)]).await;
     let files = [("secret", "s"), ("issuer.pem", issuer.authority.as_str())];
     let lines = issued(&issuer, ", client-secret-file = 'FOLDER/secret'");
-    let relay = Relay::start(&peer, &lines, &files);
-    relay.submit().await;
+    let relay = start(&peer, &lines, &files);
+    submit(&relay).await;
     peer.message().await;
     let form = "grant_type=client_credentials&client_id=us".to_owned();
     assert_eq!(issuer.asked(), [("Basic dXM6cw==".to_owned(), form)]);
@@ -334,8 +272,8 @@ async fn opportunistic_mail_leaves_to_whoever_answers_and_the_journal_says_so() 
         let certificate = tests::peer::Certificate::SelfSigned;
         let manners = Manners { certificate, before_tls, ..Manners::default() };
         let mut peer = Peer::start(manners).await.unwrap();
-        let relay = Relay::start(&peer, "tls = 'opportunistic'", &[]);
-        relay.submit().await;
+        let relay = start(&peer, "tls = 'opportunistic'", &[]);
+        submit(&relay).await;
         let seen = until_message(&mut peer).await;
         assert_eq!(seen.contains(&Seen::Command("STARTTLS".into())), is_secured, "{seen:?}");
         let (events, left) = relay.stop().await;

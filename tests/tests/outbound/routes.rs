@@ -52,6 +52,20 @@ async fn a_host_that_failed_is_passed_by_until_it_is_due_and_then_has_mail_again
     assert_eq!((counts, left), ([1, 1, 0], 0), "{events:?}");
 }
 
+/// Starts a relay whose only host, in the clear, takes connections and never says a word.
+async fn before_silence(connections: usize) -> (TcpListener, Relay) {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let peer = Peer::start(Manners::default()).await.unwrap();
+    let relay = Relay::start(&[&peer], |config| {
+        patient(config);
+        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
+        config.routes[0].connections = connections;
+        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
+    });
+    (silent, relay)
+}
+
 /// Takes the next connection to a host that never says a word.
 async fn taken(silent: &TcpListener) -> TcpStream {
     let accepted = tokio::time::timeout(Duration::from_secs(30), silent.accept()).await;
@@ -92,15 +106,7 @@ async fn one_message_tries_a_host_that_was_down_and_the_others_do_not_wait_for_i
 
 #[tokio::test]
 async fn when_a_try_fails_all_who_waited_for_it_go_back() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let peer = Peer::start(Manners::default()).await.unwrap();
-    let relay = Relay::start(&[&peer], |config| {
-        patient(config);
-        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
-        config.routes[0].connections = 5;
-        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
-    });
+    let (silent, relay) = before_silence(5).await;
     submit(&relay).await;
     drop(taken(&silent).await);
     until(async || state(&relay).standing == Standing::Down && state(&relay).in_memory == 0).await;
@@ -219,14 +225,7 @@ async fn a_login_that_was_repaired_is_tried_at_once_when_the_operator_says_so() 
 
 #[tokio::test]
 async fn what_waits_in_memory_when_its_route_is_stopped_is_due_at_once_when_it_goes_on() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let peer = Peer::start(Manners::default()).await.unwrap();
-    let relay = Relay::start(&[&peer], |config| {
-        patient(config);
-        config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
-        (config.routes[0].tls, config.routes[0].login) = (RouteTls::None, None);
-    });
+    let (silent, relay) = before_silence(1).await;
     let first = submit(&relay).await;
     let tried = taken(&silent).await;
     let second = submit(&relay).await;
