@@ -3,6 +3,7 @@
 mod capture;
 pub mod conduct;
 mod connection;
+mod conversation;
 mod file;
 mod lane;
 pub mod outbound;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use super::clock;
-use super::connection::{Carried, Connection, Ended, Left};
+use super::connection::{Carried, Connection, Ended, Left, Line};
 use super::life::Life;
 use crate::config::{NextHop, Route};
 use crate::delivery::action::End;
@@ -187,7 +187,8 @@ impl Lane {
         let lane = Rc::clone(self);
         life.spawn(async move {
             sleep(IDLE + Duration::from_secs(1)).await;
-            let is_stale = |(_, connection): &mut (usize, Connection)| connection.is_stale();
+            let now = clock::instant();
+            let is_stale = |(_, connection): &mut (usize, Connection)| connection.is_stale(now);
             let stale: Vec<_> = lane.idle.borrow_mut().extract_if(.., is_stale).collect();
             for (_, connection) in stale {
                 connection.quit().await;
@@ -199,7 +200,7 @@ impl Lane {
         let mut idle = self.idle.borrow_mut();
         while let Some(place) = idle.iter().rposition(|(of, _)| *of == host) {
             let (_, connection) = idle.remove(place);
-            if !connection.is_stale() {
+            if !connection.is_stale(clock::instant()) {
                 return Some(connection);
             }
         }
@@ -222,7 +223,7 @@ impl Lane {
             timeouts,
             messages: MESSAGES,
         };
-        Connection::open(Rc::clone(life), stream, terms).await
+        Connection::begin(Line { life: Rc::clone(life), stream }, terms).await
     }
 
     fn hop(&self, host: usize) -> &NextHop {
