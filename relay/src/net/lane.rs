@@ -35,11 +35,13 @@ use crate::smtp::address::Address;
 use crate::spool::{Claim, Way};
 
 pub use listing::{HostState, RouteState, Standing};
+#[cfg(test)]
+pub(super) use opening::{CONNECT, FINAL_DOT, IDLE, MESSAGES, QUIT};
 use slot::Slot;
 
 /// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
 /// wait here in the order of their coming, and not in the spool, where logins take turns.
-const TICKETS: usize = 2;
+pub(super) const TICKETS: usize = 2;
 
 /// One route at work.
 pub(super) struct Lane {
@@ -368,7 +370,7 @@ impl Lane {
 }
 
 /// Tells whether a host sent a recipient elsewhere.
-fn is_sent_on(judged: &[Judged]) -> bool {
+pub(super) fn is_sent_on(judged: &[Judged]) -> bool {
     judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere)
 }
 

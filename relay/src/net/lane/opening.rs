@@ -16,16 +16,16 @@ use crate::net::connection::{Connection, Ended};
 use crate::net::tls_client::TlsClient;
 
 /// How long an open connection waits for another message.
-const IDLE: Duration = Duration::from_secs(5);
+pub(in crate::net) const IDLE: Duration = Duration::from_secs(5);
 /// How many messages a connection carries: enough to make its handshake cheap, few enough that
 /// several hosts behind one name share the mail.
-const MESSAGES: u32 = 100;
+pub(in crate::net) const MESSAGES: u32 = 100;
 /// For the answer to the final dot (RFC 5321, section 4.5.3.2.6).
-const FINAL_DOT: Duration = Duration::from_secs(600);
+pub(in crate::net) const FINAL_DOT: Duration = Duration::from_secs(600);
 /// For the answer to QUIT.
-const QUIT: Duration = Duration::from_secs(5);
+pub(in crate::net) const QUIT: Duration = Duration::from_secs(5);
 /// How long a connection to one address may take to be made, and a name to be looked up.
-const CONNECT: Duration = Duration::from_secs(30);
+pub(in crate::net) const CONNECT: Duration = Duration::from_secs(30);
 /// The most addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 16;
 

@@ -20,16 +20,11 @@ use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::throttle::Demand;
 use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Place, Traffic};
 use crate::delivery::trip::Trip;
+use crate::net::lane::{CONNECT, IDLE, MESSAGES, QUIT, TICKETS, is_sent_on};
 use crate::smtp::address::Address;
 use crate::spool::Claim;
 
-/// As in `net::lane`.
-const IDLE: Duration = Duration::from_secs(5);
-const MESSAGES: u32 = 100;
-pub(super) const FINAL_DOT: Duration = Duration::from_secs(600);
-const QUIT: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(30);
-const TICKETS: usize = 2;
+pub(super) use crate::net::lane::FINAL_DOT;
 
 /// One route at work.
 pub(super) struct Lane {
@@ -154,10 +149,9 @@ impl Lane {
         let outcome = Outcome::of(&judged, left.end(), demand, kept);
         let pause = slot.learn(&outcome);
         passage.pause = pause.or(passage.pause);
-        let is_sent_on = judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere);
         match outcome {
             Outcome::Stale => passage.kept = Kept::New,
-            Outcome::Carried | Outcome::PutOff if !is_sent_on => {}
+            Outcome::Carried | Outcome::PutOff if !is_sent_on(&judged) => {}
             Outcome::Carried
             | Outcome::PutOff
             | Outcome::Throttled
