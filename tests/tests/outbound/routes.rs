@@ -54,9 +54,9 @@ async fn a_host_that_failed_is_passed_by_until_it_is_due_and_then_has_mail_again
 
 /// Starts a relay whose only host, in the clear, takes connections and never says a word.
 async fn before_silence(connections: usize) -> (TcpListener, Relay) {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let peer = Peer::start(Manners::default()).await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("the test host works");
+    let port = silent.local_addr().expect("the test host works").port();
+    let peer = Peer::start(Manners::default()).await.expect("the test host works");
     let relay = Relay::start(&[&peer], |config| {
         patient(config);
         config.routes[0].hosts[0].hop = NextHop { host: "127.0.0.1".into(), port };
