@@ -38,6 +38,17 @@ impl Format {
 pub struct Journal {
     to: Sink,
     history: History,
+    ears: Vec<Ear>,
+}
+
+/// Something that hears every event: counters, alerts.
+#[derive(Clone)]
+struct Ear(Arc<dyn Fn(&Event) + Send + Sync>);
+
+impl std::fmt::Debug for Ear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ear")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -50,19 +61,28 @@ impl Journal {
     /// Returns a journal that writes to standard error.
     #[must_use]
     pub const fn stderr(format: Format) -> Self {
-        Self { to: Sink::Stderr(format), history: History::off() }
+        Self { to: Sink::Stderr(format), history: History::off(), ears: Vec::new() }
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
     #[must_use]
     pub fn memory() -> Self {
-        Self { to: Sink::Memory(Arc::default()), history: History::off() }
+        let to = Sink::Memory(Arc::default());
+        Self { to, history: History::off(), ears: Vec::new() }
     }
 
     /// Puts a history beside the journal; without one nothing is kept.
     #[must_use]
     pub fn with_history(self, history: History) -> Self {
         Self { history, ..self }
+    }
+
+    /// Has every event heard by `hear` before it is written. Whoever writes an event waits for it, so it must
+    /// neither block nor write to this journal.
+    #[must_use]
+    pub fn heard_by(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.ears.push(Ear(Arc::new(hear)));
+        self
     }
 
     /// Returns where the facts about single messages go.
@@ -73,6 +93,9 @@ impl Journal {
 
     /// Writes one event. A log that cannot be written must not stop the mail: errors are ignored.
     pub fn write(&self, event: Event) {
+        for Ear(hear) in &self.ears {
+            hear(&event);
+        }
         match &self.to {
             Sink::Stderr(format) => {
                 let mut text = line::render(&event, *format, Timestamp::now());

@@ -4,6 +4,9 @@
 //! What a peer can cause at will is not an event: it is counted. Full addresses of senders and
 //! recipients do not appear here; the journal names ids, logins and domains.
 
+/// What a person is to be told.
+pub mod alert;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
