@@ -12,8 +12,8 @@ use crate::mail::message::MessageId;
 use crate::spool::{Filter, Status, Stretch};
 
 pub use gate::{
-    Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation, GateRequest,
-    GateStatus, Interface, Spike, Talker,
+    AllowPage, Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation,
+    GateRequest, GateStatus, Interface, Spike, Talker,
 };
 pub use queue::{Changed, Left, Meant, Text, Which};
 

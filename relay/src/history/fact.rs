@@ -42,6 +42,8 @@ pub enum Fact {
     Operated { act: Act, uid: u32 },
     /// An operator looked at the text of the message.
     Read { uid: u32 },
+    /// Somebody looked at the text of the message on the status page; no `login` where it asks for none.
+    Viewed { login: Option<String>, source: IpAddr },
     /// It was captured and is dropped.
     CaptureEnded { why: Ended },
     /// So many lines before this one found no room.

@@ -1,6 +1,7 @@
 //! Messages that are kept instead of sent, oldest first, until their retention ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,14 @@ impl Captured {
         if self.ids.remove(&id) {
             self.body_bytes -= size_bytes;
         }
+    }
+
+    /// Returns those of them that lie in a range, in the order of their ids.
+    pub fn range(
+        &self,
+        range: impl RangeBounds<MessageId>,
+    ) -> impl DoubleEndedIterator<Item = MessageId> + '_ {
+        self.ids.range(range).copied()
     }
 
     /// Returns how many there are.

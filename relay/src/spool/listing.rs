@@ -4,6 +4,8 @@
 //! index is locked for a thousand messages at a time; what it tells (age, login, place) narrows the choice
 //! before envelopes are read, which happens outside of the lock.
 
+mod newest;
+
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ use crate::spool::segment::{self, Location};
 use crate::spool::share::Owner;
 use crate::spool::shared::Shared;
 use crate::spool::{Spool, StoreError};
+
+pub use newest::Newest;
 
 /// For how long one call looks.
 const SLICE: Duration = Duration::from_millis(100);

@@ -95,7 +95,7 @@ pub use draft::Draft;
 pub use error::StoreError;
 pub use found::Fault;
 pub use label::Way;
-pub use listing::{Filter, Finding, Page, Stretch};
+pub use listing::{Filter, Finding, Newest, Page, Stretch};
 pub use mend::{GivenUp, Mended, mend};
 pub use queue::{Details, Piece, Place, Status, Summary};
 pub use repeats::Repeats;

@@ -14,12 +14,11 @@ use super::telling::{guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
 use crate::control::wire::{
-    Ban, Counted, Entry, Explanation, GateRequest, GateStatus, Interface, Spike, Talker,
+    Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Spike, Talker,
 };
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
-use crate::gate::entry::Origin;
-use crate::gate::{Counters, EntryCounts, Health, InterfaceState, XdpMode};
+use crate::gate::{Counters, Health, InterfaceState, XdpMode};
 use crate::watch::{Class, Stage};
 
 /// The spikes that status shows.
@@ -52,6 +51,9 @@ impl Keeper {
                 Said::of(&self.allow_remove(&networks, caller, now)?)
             }
             GateRequest::AllowList => Said::of(&self.entries(now)?),
+            GateRequest::AllowPage { find, from, limit } => {
+                Said::of(&self.allow_page(find.as_deref(), from, limit, now)?)
+            }
             GateRequest::AllowApply { dry_run, confirm_within_ms, force, .. } => {
                 let confirm_within = confirm_within_ms.map(Duration::from_millis);
                 let how = How { dry_run, confirm_within, force };
@@ -84,33 +86,6 @@ impl Keeper {
                 Err("only the relay's user may be given the listening sockets, to few connections at a time".to_owned())
             }
         }
-    }
-
-    fn entries(&self, now: Moment) -> Result<Vec<Entry>, String> {
-        let counts = self.gate.entry_counts().map_err(|error| told(&error))?;
-        let entry = |entry: &crate::gate::entry::Entry| {
-            let count: EntryCounts = counts.get(&entry.id).copied().unwrap_or_default();
-            let (line, uid, at) = match entry.origin {
-                Origin::Declared { line } => (Some(line), None, None),
-                Origin::Added { uid, at } => (None, Some(uid), Some(at)),
-            };
-            Entry {
-                cidr: network(entry.net),
-                tag: entry.tag.clone(),
-                note: entry.note.clone(),
-                declared_in_line: line,
-                added_by_uid: uid,
-                added_at: at,
-                until: entry.until_ns.map(|until_ns| now.wall_of(until_ns)),
-                connect_rate: entry.connect_rate.map(|rate| rate.to_string()),
-                source_rate: entry.source_rate.map(|rate| rate.to_string()),
-                connections: count.passed,
-                over_rate: count.over_rate,
-                last_seen: (count.last_ns != 0).then(|| now.wall_of(count.last_ns)),
-                would_drop: count.would_drop,
-            }
-        };
-        Ok(self.lists.allow.entries().map(entry).collect())
     }
 
     fn bans(&self, now: Moment) -> Vec<Ban> {
@@ -238,6 +213,7 @@ pub(super) const fn right(request: &GateRequest) -> Right {
         | GateRequest::Audit { .. } => Right::Change,
         GateRequest::BanAdd { .. } | GateRequest::Attach { .. } => Right::Relay,
         GateRequest::AllowList
+        | GateRequest::AllowPage { .. }
         | GateRequest::BanList
         | GateRequest::Explain { .. }
         | GateRequest::Status => Right::Look,

@@ -10,6 +10,7 @@ mod attached;
 mod banning;
 mod bypass;
 mod changes;
+mod entries;
 mod keeper;
 mod listeners;
 mod lists;

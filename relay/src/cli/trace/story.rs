@@ -75,6 +75,10 @@ fn moments(line: &Line) -> Vec<Moment> {
         }
         Fact::Operated { act, uid } => now(operated(*act, *uid)),
         Fact::Read { uid } => now(format!("its text was read by uid {uid}")),
+        Fact::Viewed { login, source } => {
+            let who = login.as_ref().map_or_else(String::new, |login| format!(" by {login}"));
+            now(format!("its text was seen on the status page{who} from {source}"))
+        }
         Fact::CaptureEnded { why } => now(format!("captured, and dropped now: {}", ended(*why))),
         Fact::Missed { lines } => {
             now(format!("(before this {lines} lines about this or other messages found no room)"))
@@ -209,6 +213,10 @@ mod tests {
                     began_at: at("07"),
                 },
             ),
+            line(
+                "59.4",
+                Fact::Viewed { login: Some("ops".into()), source: "192.0.2.3".parse().unwrap() },
+            ),
             line("59.5", Fact::Operated { act: Act::Drop, uid: 0 }),
         ];
         let told: Vec<String> = rows(&lines).iter().map(|row| row[1..].join(" ")).collect();
@@ -227,7 +235,8 @@ mod tests {
                 "+1.000s <r0@example.com> deferred by mx:25 on route smarthost, again in 60s: 450 \
                  later",
                 "+0.000s attempt 1 ended, 1 recipient is open",
-                "+51.500s dropped by uid 0",
+                "+51.400s its text was seen on the status page by ops from 192.0.2.3",
+                "+0.100s dropped by uid 0",
             ]
         );
         assert_eq!(rows(&lines)[0][0], "2026-01-02T03:04:05.000Z");

@@ -35,6 +35,18 @@ pub enum GateRequest {
     },
     /// List the entries. Answer: a list of [`Entry`].
     AllowList,
+    /// List a part of the entries. Answer: [`AllowPage`].
+    AllowPage {
+        /// Only entries that hold this address, if it is one, or whose network, tag or note has this text in it,
+        /// without regard to case; none: all.
+        #[serde(default)]
+        find: Option<String>,
+        /// How many of those are passed over first.
+        #[serde(default)]
+        from: usize,
+        /// At most so many, and at most 500.
+        limit: usize,
+    },
     /// Make a file the whole of the entries that were added at run time. The file follows the question.
     /// Answer: [`Applied`].
     AllowApply {
@@ -160,6 +172,15 @@ pub struct Entry {
     pub last_seen: Option<Timestamp>,
     /// Connection attempts that the list in shadow would drop.
     pub would_drop: u64,
+}
+
+/// A part of the allowlist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowPage {
+    /// In the order of the list.
+    pub entries: Vec<Entry>,
+    /// How many entries were found in all.
+    pub found: usize,
 }
 
 /// What a list did, or would do.

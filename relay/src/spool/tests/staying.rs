@@ -229,6 +229,32 @@ async fn a_captured_message_stays_as_it_is_also_after_a_restart_and_can_be_dropp
 }
 
 #[tokio::test]
+async fn captured_messages_are_listed_the_newest_first() {
+    let home = Home::new();
+    let spool = home.open();
+    assert_eq!(spool.newest_captured(None, 9).await.unwrap(), Newest::default());
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(captured(&spool, b"x\r\n").await);
+        put(&spool, b"x\r\n").await;
+        let claim = claim_now(&spool).await.unwrap();
+        let outcomes = all(&claim, &Fate::Delivered);
+        spool.settle(claim, outcomes).await.unwrap();
+    }
+    for (before, limit, wanted, has_more) in [
+        (None, 2, vec![ids[2], ids[1]], true),
+        (Some(ids[1]), 2, vec![ids[0]], false),
+        (Some(ids[0]), 2, vec![], false),
+        (None, 3, vec![ids[2], ids[1], ids[0]], false),
+    ] {
+        let newest = spool.newest_captured(before, limit).await.unwrap();
+        let found: Vec<_> = newest.messages.iter().map(|message| message.id).collect();
+        assert_eq!((found, newest.has_more), (wanted, has_more), "{before:?} {limit}");
+        assert!(newest.messages.iter().all(|message| message.sender.is_some()));
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_is_captured_for_some_is_sent_to_the_others_first() {
     let home = Home::new();
     let spool = home.open();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::keeper::Service;
 use super::desk::*;
-use crate::control::wire::{Did, Entry, Explanation, GateRequest, GateStatus};
+use crate::control::wire::{AllowPage, Did, Entry, Explanation, GateRequest, GateStatus};
 use crate::event::Event;
 use crate::gate::InterfaceState;
 use crate::gate::clocks::Moment;
@@ -13,6 +13,7 @@ use crate::gate::clocks::Moment;
 fn who_may_ask_for_what() {
     let read = [
         GateRequest::AllowList,
+        GateRequest::AllowPage { find: None, from: 0, limit: 1 },
         GateRequest::BanList,
         GateRequest::Status,
         GateRequest::Explain { source: "192.0.2.1".parse().unwrap(), port: None },
@@ -306,4 +307,40 @@ fn explain_and_list_show_entry_tag_and_place() {
     assert_eq!(entries.len(), 2);
     assert!(entries[0].declared_in_line.is_some() && entries[0].added_by_uid.is_none());
     assert_eq!((entries[1].added_by_uid, entries[1].added_at), (Some(1000), Some(moment(9).wall)));
+}
+
+#[test]
+fn a_part_of_the_list_is_shown_and_found_by_address_network_tag_and_note() {
+    let mut desk = Desk::new();
+    for (network, tag, note) in
+        [("192.0.2.0/24", "billing", "ticket 4711"), ("2001:db8::/32", "web", "Core of the web")]
+    {
+        let networks = vec![network.parse().unwrap()];
+        let (tag, note) = (Some(tag.to_owned()), Some(note.to_owned()));
+        let (ttl_ms, connect_rate, source_rate) = (None, None, None);
+        let request =
+            GateRequest::AllowAdd { networks, tag, note, ttl_ms, connect_rate, source_rate };
+        desk.ask(request, OPERATOR, 1).unwrap();
+    }
+    let mut page = |find: &str, from, limit| {
+        let find = Some(find.to_owned());
+        let page: AllowPage = desk.look(GateRequest::AllowPage { find, from, limit }, 2);
+        let networks = page.entries.iter().map(|entry| entry.cidr.to_string());
+        (networks.collect::<Vec<_>>().join(" "), page.found)
+    };
+    let all = "10.0.0.0/8 192.0.2.0/24 2001:db8::/32";
+    for (find, from, limit, networks, found) in [
+        ("", 0, 9, all, 3),
+        ("", 1, 1, "192.0.2.0/24", 3),
+        ("", 3, 9, "", 3),
+        ("192.0.2.77", 0, 9, "192.0.2.0/24", 1),
+        ("::ffff:10.1.2.3", 0, 9, "10.0.0.0/8", 1),
+        (" CORE ", 0, 9, "10.0.0.0/8 2001:db8::/32", 2),
+        ("core", 1, 9, "2001:db8::/32", 2),
+        ("4711", 0, 9, "192.0.2.0/24", 1),
+        ("db8", 0, 9, "2001:db8::/32", 1),
+        ("nothing of this kind", 0, 9, "", 0),
+    ] {
+        assert_eq!(page(find, from, limit), (networks.to_owned(), found), "{find} {from} {limit}");
+    }
 }
