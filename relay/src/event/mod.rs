@@ -6,6 +6,12 @@
 
 /// What a person is to be told.
 pub mod alert;
+/// Which alerts somebody means.
+pub mod pattern;
+/// Which events a person is told of.
+pub mod telling;
+/// How an alert is put together.
+pub mod wording;
 
 use std::net::IpAddr;
 use std::time::Duration;

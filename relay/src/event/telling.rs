@@ -1,0 +1,313 @@
+//! Which events a person is told of, and in which words.
+//!
+//! It sees one event at a time, so an end says `since` the moment at which it is over, unless the event knows
+//! better: whoever keeps the troubles knows their beginnings. An end may come for what never began, and means
+//! nothing then.
+
+use jiff::Timestamp;
+
+use super::Event;
+use super::alert::{Alert, Stage};
+use super::wording::{closed, noted, opened};
+
+/// The room whose troubles are nobody's alerts: it carries alerts, and would speak about itself for ever.
+pub const OWN_ROOM: &str = "alert";
+
+impl Event {
+    /// Returns what a person is to be told because of this event, which happened `at`: mostly nothing, and two
+    /// things where it ends two troubles.
+    #[must_use]
+    pub fn alerts(&self, at: Timestamp) -> Vec<Alert> {
+        let wording = match self {
+            Self::GateLost { interface, problem } => {
+                opened("gate-missing", format!("the gate does not stand on {interface}: {problem}"))
+                    .about(interface)
+                    .first("sallyport status")
+                    .with("problem", problem)
+            }
+            Self::GateRestored { interface } => gate_stands(interface),
+            Self::GateAttached { interface, .. } => {
+                let over = closed("gate-detached", "the gate guards this host again");
+                return vec![gate_stands(interface).at(at), over.at(at)];
+            }
+            Self::Detached { uid } => opened(
+                "gate-detached",
+                "the gate was taken away: nothing keeps strangers from the ports",
+            )
+            .first("sallyport audit --since 1d")
+            .with("uid", uid),
+            Self::GateBypass { path, source, attempts } => noted(
+                "gate-bypass",
+                format!("connection attempts come around the first door: by {path}"),
+            )
+            // What stands before the comma names the way, what follows explains it.
+            .about(path.split(',').next().unwrap_or_default())
+            .first("sallyport status")
+            .with("path", path)
+            .with("source", source)
+            .with("attempts", attempts),
+            Self::ModeChanged { mode: "enforce", .. } => {
+                closed("mode-observe", "the gate enforces again").warns()
+            }
+            Self::ModeChanged { until, uid, .. } => opened(
+                "mode-observe",
+                "the gate only observes: everybody reaches the guarded ports",
+            )
+            .warns()
+            .first("sallyport mode enforce")
+            .with_some("until", until.map(|until| format!("{until:.0}")))
+            .with_some("uid", *uid),
+            // An operator who brings the former list back knows it.
+            Self::AllowRolledBack { uid: Some(_), .. } => return Vec::new(),
+            Self::AllowRolledBack { entries, uid: None } => noted(
+                "allow-rolled-back",
+                "an allowlist was not confirmed in time and made way for the former one",
+            )
+            .warns()
+            .first("sallyport allow list")
+            .with("entries", entries),
+            Self::SpikeOpened { per_second, usual_per_second, .. } => opened(
+                "spike-refused",
+                format!("refused connection attempts rose to {per_second} a second"),
+            )
+            .first("sallyport status")
+            .with("per-second", per_second)
+            .with("usual-per-second", usual_per_second),
+            Self::SpikeGrew { times, per_second, .. } => opened(
+                "spike-refused",
+                format!("refused connection attempts grew to {times} times their number"),
+            )
+            .stands(Stage::Grew(*times))
+            .first("sallyport status")
+            .with("per-second", per_second),
+            Self::SpikeClosed { peak_per_second, total, lasted, .. } => {
+                closed("spike-refused", "refused connection attempts are as usual again")
+                    .lasted(*lasted)
+                    .with("peak-per-second", peak_per_second)
+                    .with("total", total)
+            }
+            Self::RouteSuspended { route, reason } => opened(
+                "route-suspended",
+                format!("the route {route} is suspended, its mail waits: {reason}"),
+            )
+            .about(route)
+            .first(format!("sallyport route resume {route}"))
+            .with("reason", reason),
+            Self::RouteHeld { route, note, uid } => opened(
+                "route-held",
+                format!("an operator suspended the route {route}: its mail waits"),
+            )
+            .warns()
+            .about(route)
+            .first(format!("sallyport route resume {route}"))
+            .with_some("note", note.as_ref())
+            .with("uid", uid),
+            Self::RouteResumed { route, .. } => {
+                let over = |class| {
+                    closed(class, format!("the route {route} is used again")).about(route)
+                };
+                return vec![over("route-suspended").at(at), over("route-held").warns().at(at)];
+            }
+            Self::HostDown { route, host, reason } => {
+                opened("host-down", format!("{host} of the route {route} is down: {reason}"))
+                    .warns()
+                    .about(format!("{route}/{host}"))
+                    .first("sallyport route list")
+                    .with("reason", reason)
+            }
+            Self::HostUp { route, host, down_for } => {
+                closed("host-down", format!("{host} of the route {route} is used again"))
+                    .warns()
+                    .about(format!("{route}/{host}"))
+                    .lasted(*down_for)
+            }
+            Self::NextHopUnproved { route, next_hop, reason } => noted(
+                "next-hop-unproved",
+                format!(
+                    "{next_hop} of the route {route} took our login and did not prove that it knows our \
+                     password: it may be somebody else"
+                ),
+            )
+            .about(format!("{route}/{next_hop}"))
+            .first(format!("sallyport route suspend {route}"))
+            .with("reason", reason),
+            Self::Trouble { room, .. } if *room == OWN_ROOM => return Vec::new(),
+            Self::Trouble { room, problem } => {
+                noted("trouble", problem.clone()).warns().about(*room).first("sallyport status")
+            }
+            Self::Broken { room, problem } => {
+                noted("process-broken", problem.clone()).about(*room).first("sallyport status")
+            }
+            Self::Offender { net, grounds } => {
+                noted("client-banned", format!("the relay had {net} banned: {grounds}"))
+                    .warns()
+                    .about(net.to_string())
+                    .first(format!("sallyport explain {}", net.ip()))
+                    .with("grounds", grounds)
+            }
+            Self::LoginFailed { source, login, failures } => {
+                noted("login-failed", format!("logins from {source} fail again and again"))
+                    .warns()
+                    .about(source.to_string())
+                    .first(format!("sallyport explain {source}"))
+                    .with("login", login)
+                    .with("failures", failures)
+            }
+            Self::BounceDropped { id, reason } => noted(
+                "bounce-dropped",
+                "a report about mail could be delivered to nobody and was dropped",
+            )
+            .warns()
+            .first(format!("sallyport trace {id}"))
+            .with("id", id)
+            .with("reason", reason),
+            Self::SpoolFull { messages, free_bytes } => {
+                opened("spool-full", "the spool is full: clients are told to come back later (452)")
+                    .first("sallyport queue list")
+                    .with("messages", messages)
+                    .with("free-bytes", free_bytes)
+            }
+            Self::SpoolRoom => closed("spool-full", "the spool has room again"),
+            Self::ShareUsed { login } => noted(
+                "share-used",
+                format!("the login {login} takes its quarter of the spool and is refused more"),
+            )
+            .warns()
+            .about(login)
+            .first(format!("sallyport queue list --login {login}")),
+            Self::SpoolDamaged { place, problem } => noted(
+                "spool-damaged",
+                format!("a record of the spool is damaged and was set aside: {problem}"),
+            )
+            .first("sallyport spool check")
+            .with("place", place)
+            .with("problem", problem),
+            Self::Started { .. }
+            | Self::Stopped { .. }
+            | Self::AllowReplaced { .. }
+            | Self::Kernel { .. }
+            | Self::AllowAdded { .. }
+            | Self::AllowRemoved { .. }
+            | Self::AllowExpired { .. }
+            | Self::Banned { .. }
+            | Self::Unbanned { .. }
+            | Self::Accepted { .. }
+            | Self::Repeated { .. }
+            | Self::Delivered { .. }
+            | Self::Deferred { .. }
+            | Self::Failed { .. }
+            | Self::Captured { .. }
+            | Self::CaptureEnded { .. }
+            | Self::Bounced { .. }
+            | Self::Notified { .. }
+            // It is what the configuration asks for.
+            | Self::RouteUnverified { .. }
+            | Self::QueueChanged { .. }
+            | Self::Dropped { .. }
+            | Self::SessionCut { .. } => return Vec::new(),
+        };
+        vec![wording.at(at)]
+    }
+}
+
+fn gate_stands(interface: &str) -> super::wording::Wording {
+    closed("gate-missing", format!("the gate stands on {interface}")).about(interface)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::Level;
+    use crate::event::alert::Severity;
+
+    const AT: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn said(event: &Event) -> Vec<(String, Stage, Severity)> {
+        event.alerts(AT).iter().map(|alert| (alert.key(), alert.stage, alert.severity)).collect()
+    }
+
+    #[test]
+    fn what_ends_a_trouble_bears_its_name() {
+        let route = || "r".to_owned();
+        let eth0 = || "eth0".to_owned();
+        let hop = "h:25".to_owned();
+        let reason = || "no".to_owned();
+        let mode = |mode| Event::ModeChanged { mode, until: None, uid: None };
+        let down_for = Duration::from_secs(60);
+        for (begins, ends) in [
+            (
+                Event::GateLost { interface: eth0(), problem: reason() },
+                Event::GateRestored { interface: eth0() },
+            ),
+            (
+                Event::GateLost { interface: eth0(), problem: reason() },
+                Event::GateAttached { interface: eth0(), mode: "native", adopted: true },
+            ),
+            (
+                Event::Detached { uid: 0 },
+                Event::GateAttached { interface: eth0(), mode: "native", adopted: true },
+            ),
+            (mode("observe"), mode("enforce")),
+            (
+                Event::RouteSuspended { route: route(), reason: reason() },
+                Event::RouteResumed { route: route(), uid: None },
+            ),
+            (
+                Event::RouteHeld { route: route(), note: None, uid: 0 },
+                Event::RouteResumed { route: route(), uid: Some(0) },
+            ),
+            (
+                Event::HostDown { route: route(), host: hop.clone(), reason: reason() },
+                Event::HostUp { route: route(), host: hop.clone(), down_for },
+            ),
+            (Event::SpoolFull { messages: 1, free_bytes: 0 }, Event::SpoolRoom),
+        ] {
+            let [(key, stage, severity)] = &said(&begins)[..] else { panic!("{begins:?}") };
+            assert_eq!(*stage, Stage::Opened, "{key}");
+            assert!(said(&ends).contains(&(key.clone(), Stage::Closed, *severity)), "{key}");
+        }
+        let up = Event::HostUp { route: route(), host: hop, down_for };
+        assert_eq!(up.alerts(AT)[0].since, AT - down_for);
+    }
+
+    #[test]
+    fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
+        let text = || "x".to_owned();
+        let source = "192.0.2.1".parse().unwrap();
+        for event in [
+            Event::Broken { room: "relay", problem: text() },
+            Event::GateLost { interface: text(), problem: text() },
+            Event::GateBypass { path: "eth1, which is not guarded".into(), source, attempts: 1 },
+            Event::Detached { uid: 0 },
+            Event::RouteSuspended { route: text(), reason: text() },
+            Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
+            Event::SpoolDamaged { place: text(), problem: text() },
+        ] {
+            assert_eq!(event.level(), Level::Error);
+            let [alert] = &event.alerts(AT)[..] else { panic!("{event:?}") };
+            assert_eq!(alert.severity, Severity::Critical, "{event:?}");
+            assert!(alert.command.as_ref().unwrap().starts_with("sallyport "), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn the_room_that_carries_alerts_causes_none_and_operators_are_not_told_what_they_did() {
+        let problem = "the webhook cannot be reached".to_owned();
+        assert_eq!(said(&Event::Trouble { room: OWN_ROOM, problem: problem.clone() }), []);
+        assert_eq!(said(&Event::Trouble { room: "tls", problem }).len(), 1);
+        assert_eq!(said(&Event::AllowRolledBack { entries: 1, uid: Some(7) }), []);
+        assert_eq!(said(&Event::AllowRolledBack { entries: 1, uid: None }).len(), 1);
+    }
+
+    #[test]
+    fn what_a_peer_says_is_short_and_has_no_control_characters() {
+        let reason = format!("535 \r\n\u{1b}{}", "é".repeat(4000));
+        let event = Event::RouteSuspended { route: "r".repeat(1000), reason };
+        let [alert] = &event.alerts(AT)[..] else { panic!("one") };
+        assert!(alert.subject.len() <= 128 && alert.summary.len() <= 500);
+        assert!(alert.details["reason"].len() <= 500);
+        assert!(!serde_json::to_string(&alert).unwrap().contains("\\u001b"));
+    }
+}

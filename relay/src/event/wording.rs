@@ -1,0 +1,132 @@
+//! How an alert is put together: its class and summary, then what else is known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::alert::{Alert, DETAILS_MAX, Severity, Stage};
+
+/// The longest subject, octets.
+pub const SUBJECT_MAX: usize = 128;
+/// The longest summary, detail and command, octets each.
+pub const TEXT_MAX: usize = 500;
+
+/// An alert without its time. Texts are cut at their limits, and lose control characters: peers chose parts of
+/// them.
+#[derive(Clone, Debug)]
+pub struct Wording {
+    class: &'static str,
+    subject: String,
+    stage: Stage,
+    severity: Severity,
+    lasted: Duration,
+    summary: String,
+    details: BTreeMap<String, String>,
+    command: Option<String>,
+}
+
+/// Begins the alert that a trouble began: critical, about the only subject of its class.
+#[must_use]
+pub fn opened(class: &'static str, summary: impl Into<String>) -> Wording {
+    Wording {
+        class,
+        subject: String::new(),
+        stage: Stage::Opened,
+        severity: Severity::Critical,
+        lasted: Duration::ZERO,
+        summary: short(&summary.into(), TEXT_MAX),
+        details: BTreeMap::new(),
+        command: None,
+    }
+}
+
+/// Begins the alert that a trouble is over.
+#[must_use]
+pub fn closed(class: &'static str, summary: impl Into<String>) -> Wording {
+    opened(class, summary).stands(Stage::Closed)
+}
+
+/// Begins the alert that something happened.
+#[must_use]
+pub fn noted(class: &'static str, summary: impl Into<String>) -> Wording {
+    opened(class, summary).stands(Stage::Noted)
+}
+
+impl Wording {
+    /// Has it say another stage.
+    #[must_use]
+    pub fn stands(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+
+    /// Makes it a warning.
+    #[must_use]
+    pub fn warns(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// Says what it is about within its class.
+    #[must_use]
+    pub fn about(self, subject: impl AsRef<str>) -> Self {
+        Self { subject: short(subject.as_ref(), SUBJECT_MAX), ..self }
+    }
+
+    /// Says which command to run first.
+    #[must_use]
+    pub fn first(self, command: impl AsRef<str>) -> Self {
+        Self { command: Some(short(command.as_ref(), TEXT_MAX)), ..self }
+    }
+
+    /// Adds a detail, up to [`DETAILS_MAX`] of them.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        if self.details.len() < DETAILS_MAX {
+            self.details.insert(name.to_owned(), short(&value.to_string(), TEXT_MAX));
+        }
+        self
+    }
+
+    /// Adds a detail if it is known.
+    #[must_use]
+    pub fn with_some(self, name: &str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Says that it began so long ago.
+    #[must_use]
+    pub fn lasted(self, lasted: Duration) -> Self {
+        Self { lasted, ..self }
+    }
+
+    /// Returns the alert, said at this moment.
+    #[must_use]
+    pub fn at(self, at: Timestamp) -> Alert {
+        Alert {
+            class: self.class.to_owned(),
+            subject: self.subject,
+            stage: self.stage,
+            severity: self.severity,
+            at,
+            since: at.checked_sub(self.lasted).unwrap_or(at),
+            summary: self.summary,
+            details: self.details,
+            command: self.command,
+        }
+    }
+}
+
+/// Returns the beginning of a text, with spaces for control characters.
+fn short(text: &str, most: usize) -> String {
+    let mut short = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if short.len() + c.len_utf8() > most {
+            break;
+        }
+        short.push(c);
+    }
+    short
+}
