@@ -56,6 +56,8 @@ pub mod gate;
 pub mod net;
 // The local control sockets.
 pub mod control;
+// What is told over HTTP.
+pub mod api;
 // Builds the rooms into processes: gate, relay, run.
 pub mod appliance;
 // The command line.

@@ -117,7 +117,8 @@ impl<F: Fn() -> Front> Desk<F> {
         answered.await.map_err(|_| ending())?
     }
 
-    fn status(&self) -> RelayStatus {
+    /// Tells how the relay is.
+    pub(super) fn status(&self) -> RelayStatus {
         let front = (self.front)();
         RelayStatus {
             pid: std::process::id(),
@@ -125,6 +126,7 @@ impl<F: Fn() -> Front> Desk<F> {
             guard: front.guard.to_owned(),
             sessions: front.sessions,
             spool: self.spool.status().ok(),
+            has_room: self.spool.has_room_for(None).is_ok(),
             troubled: self.troubled(),
         }
     }

@@ -9,6 +9,8 @@ mod guard;
 pub mod load;
 mod mailroom;
 mod notify;
+mod opening;
 pub mod privilege;
 pub mod relay;
 pub mod run;
+mod web;

@@ -3,7 +3,7 @@
 //! It has no rights: the listening sockets come from the gate, the gate's tables are open for
 //! reading, and everything else it needs belongs to its user.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,13 +20,14 @@ use super::desk::{Desk, Front, Reloading};
 use super::guard::Watched;
 use super::load::{self, Reloaded};
 use super::notify::{self, State};
+use super::opening::{bind, caution, descriptors, remembering};
 use super::privilege;
+use super::web::Web;
 use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
 use crate::event::Event;
-use crate::history::History;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
@@ -40,10 +41,6 @@ use crate::spool::Spool;
 
 /// How long running transactions may take when the process is told to end.
 const DRAIN: Duration = Duration::from_secs(25);
-
-/// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
-/// control connections.
-const OTHER_FILES: u64 = 512;
 
 /// How often the relay looks for itself whether the gate stands.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,12 +71,6 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     })
 }
 
-/// Returns how many files and sockets the relay may need at a time.
-fn descriptors(config: &Config) -> u64 {
-    let hops: usize = config.routes.iter().map(|route| route.connections).sum();
-    (config.limits.sessions + hops) as u64 + OTHER_FILES
-}
-
 /// The rooms of the process, and what changes while it runs.
 struct Relay {
     file: PathBuf,
@@ -100,6 +91,7 @@ struct Relay {
     register: Arc<Register>,
     routes: watch::Sender<Arc<Routes>>,
     delivering: Delivering,
+    web: Option<Web>,
 }
 
 impl Relay {
@@ -139,6 +131,7 @@ impl Relay {
             register,
             routes: watch::Sender::new(routes),
             delivering,
+            web: None,
             spool,
             config,
         })
@@ -188,15 +181,17 @@ impl Relay {
         anyhow::anyhow!(problem)
     }
 
-    /// Serves the control socket.
-    fn open_desk(&self, reload: mpsc::Sender<Reloading>) -> anyhow::Result<()> {
+    /// Serves the control socket, and HTTP.
+    fn open_desk(&mut self, reload: mpsc::Sender<Reloading>) -> anyhow::Result<()> {
         let (sessions, watched) = (self.sessions.clone(), self.watched.clone());
         let front = move || {
             let guard = watched.guard();
-            Front { serving: guard.serves(), guard: guard.words(), sessions: sessions.count() }
+            let serving = guard.serves() && !sessions.is_left();
+            Front { serving, guard: guard.words(), sessions: sessions.count() }
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
-        let desk = Desk { spool, routes: self.routes.subscribe(), journal, front, reload };
+        let routes = self.routes.subscribe();
+        let desk = Arc::new(Desk { spool, routes, journal, front, reload });
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
         let trust = Trust {
@@ -204,7 +199,11 @@ impl Relay {
             relay_uid: None,
             own_uid: rustix::process::getuid().as_raw(),
         };
-        tokio::spawn(server::serve(listener, trust, Arc::new(desk)));
+        tokio::spawn(server::serve(listener, trust, Arc::clone(&desk)));
+        let mut web = Web::new(&self.config, Arc::new(move || desk.status()));
+        web.renew(&self.config).map_err(anyhow::Error::msg)?;
+        self.web = Some(web);
+        caution(&self.config, &self.journal);
         Ok(())
     }
 
@@ -314,10 +313,12 @@ impl Relay {
         if let Err(error) = self.logins.trust(config.oauth.as_ref()) {
             problems.push(format!("the tokens trusted before stay so: {error}"));
         }
+        problems.extend(self.web.as_mut().and_then(|web| web.renew(&config).err()));
         for problem in problems.iter().cloned() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
         self.config = Arc::new(config);
+        caution(&self.config, &self.journal);
         self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
@@ -345,20 +346,6 @@ impl Relay {
     }
 }
 
-/// Puts the history beside the journal. Mail does not wait for one that cannot be kept.
-fn remembering(journal: &Journal, config: &Config) -> Journal {
-    let report = journal.clone();
-    match History::open(&config.history, move |event| report.write(event)) {
-        Ok(history) => journal.clone().with_history(history),
-        Err(error) => {
-            let folder = config.history.path.display();
-            let problem = format!("{folder}: no history is kept: {error}");
-            journal.write(Event::Trouble { room: "history", problem });
-            journal.clone()
-        }
-    }
-}
-
 const fn entrance_of(listener: &Listener) -> Entrance {
     if listener.gate { Entrance::Guarded } else { Entrance::Open }
 }
@@ -369,15 +356,4 @@ async fn heard(gate: &mut Option<Attachment>) -> Told {
         Some(gate) => gate.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Makes the listening sockets of a host without a gate.
-fn bind(listeners: &[Listener]) -> anyhow::Result<Vec<Listening>> {
-    let bound = listeners.iter().map(|listener| {
-        let address = listener.address;
-        let socket = TcpListener::bind(address).with_context(|| format!("listener {address}"))?;
-        socket.set_nonblocking(true)?;
-        Ok(Listening { address, socket })
-    });
-    bound.collect()
 }

@@ -23,6 +23,9 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
         bail!("{}", problems.join("\n"));
     }
     print::say(format!("{}: good", file.display()));
+    for caution in config.cautions() {
+        print::say(format!("note: {caution}"));
+    }
     for line in files::lines(&config) {
         print::say(line);
     }

@@ -8,32 +8,11 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::config::Config;
 use crate::control::client::ask;
+use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
-    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker, UNGUARDED,
+    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker,
 };
 use crate::spool;
-
-/// How well the appliance serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// All is well.
-    Good,
-    /// Clients are served, and somebody should look.
-    Degraded,
-    /// Clients are not served.
-    NotServing,
-}
-
-impl Health {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Degraded => "degraded",
-            Self::NotServing => "not serving",
-        }
-    }
-}
 
 /// What both processes say.
 #[derive(Debug, Serialize)]
@@ -74,59 +53,18 @@ pub enum Check {
 }
 
 fn look(config: &Config) -> Whole {
-    let mut problems = Vec::new();
     let gate = ask(&config.gate.socket, "gate", &GateRequest::Status);
     let relay = ask(&config.relay.socket, "relay", &RelayRequest::Status);
-    let gate: Option<GateStatus> = match gate {
-        Ok(gate) => Some(gate),
-        Err(_) if config.gate.interfaces.is_empty() => None,
-        Err(error) => {
-            problems.push(error.to_string());
-            None
-        }
+    let gate: Result<Option<GateStatus>, String> = match gate {
+        Ok(gate) => Ok(Some(gate)),
+        Err(_) if config.gate.interfaces.is_empty() => Ok(None),
+        Err(error) => Err(error.to_string()),
     };
-    let relay: Option<RelayStatus> = relay.map_err(|error| problems.push(error.to_string())).ok();
-    let mut health = if problems.is_empty() { Health::Good } else { Health::Degraded };
-    if let Some(gate) = &gate {
-        for interface in &gate.interfaces {
-            if let Some(problem) = &interface.problem {
-                problems.push(format!("gate on {}: {problem}", interface.name));
-            }
-        }
-        problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
-        if gate.mode != "enforce" {
-            problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
-        }
-        let bypasses = gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path));
-        problems.extend(bypasses);
-        let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
-        if open > 0 {
-            problems.push(format!("{open} spike of connection attempts"));
-        }
-    }
-    match &relay {
-        None => health = Health::NotServing,
-        Some(relay) => {
-            if relay.guard == UNGUARDED {
-                problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
-            }
-            if relay.spool.as_ref().is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
-                problems.push(
-                    "the spool is below its reserve of free space: clients get 452 4.3.1"
-                        .to_owned(),
-                );
-            }
-            problems.extend(relay.troubled.iter().cloned());
-            if !relay.serving || gate.as_ref().is_some_and(|gate| !gate.serving) {
-                problems.push(format!("clients are not accepted ({})", relay.guard));
-                health = Health::NotServing;
-            }
-        }
-    }
-    if !problems.is_empty() {
-        health = health.max(Health::Degraded);
-    }
-    Whole { health, problems, gate, relay }
+    let relay: Result<RelayStatus, String> = relay.map_err(|error| error.to_string());
+    let said_by_gate = gate.as_ref().map(Option::as_ref).map_err(String::as_str);
+    let Judgement { health, problems } =
+        judge(said_by_gate, relay.as_ref().map_err(String::as_str));
+    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok() }
 }
 
 fn screen(whole: &Whole) -> String {

@@ -3,6 +3,7 @@
 //! [`Config`] is what is meant. `raw` reads what is written and knows where it stands; `check`
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
+mod caution;
 mod check;
 mod dkim;
 mod login;
@@ -67,6 +68,8 @@ pub struct Config {
     pub history: History,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
+    /// Where health is told; none: nowhere.
+    pub metrics: Option<Metrics>,
 }
 
 impl Config {
@@ -77,6 +80,12 @@ impl Config {
     /// Every problem of the file, in the order of its lines. At least one.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         read::config(text)
+    }
+
+    /// Returns what is permitted and should be meant: a sentence each, beginning with the key.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        caution::cautions(self)
     }
 }
 
@@ -289,4 +298,11 @@ pub struct Spikes {
     pub deviations: f64,
     /// How long the rate must stay below 60 % of the opening level until the spike is over.
     pub quiet: Duration,
+}
+
+/// `[metrics]`: where health is told over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where to listen.
+    pub address: SocketAddr,
 }

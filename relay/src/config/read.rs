@@ -14,8 +14,8 @@ use toml::de::DeTable;
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
     Allow, Config, Gate, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, History, Limits, Listener,
-    ListenerTls, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Spikes, Spool, check,
-    unit,
+    ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Spikes, Spool,
+    check, unit,
 };
 use policy::policy;
 use route::{capture, retry, route};
@@ -77,6 +77,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let capture = capture(&root.table("capture"));
     let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
+    let metrics = root.optional_table("metrics").map(|table| metrics(&table));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
     check::listeners(&root, &listeners);
@@ -101,6 +102,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         capture,
         history,
         spikes,
+        metrics: metrics.flatten(),
     })
 }
 
@@ -257,6 +259,12 @@ fn spikes(table: &Table<'_>) -> Spikes {
     };
     table.finish();
     spikes
+}
+
+fn metrics(table: &Table<'_>) -> Option<Metrics> {
+    let address = table.required("address", unit::socket);
+    table.finish();
+    Some(Metrics { address: address? })
 }
 
 /// Turns a count whose bounds were checked into a size in memory.

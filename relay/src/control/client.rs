@@ -1,4 +1,4 @@
-//! The asking side of a control socket, for the command line: blocking, one question.
+//! The asking side of a control socket: one question. The command line blocks for it, a process does not.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::wire::{Answer, LINE_MAX};
 
@@ -72,17 +73,51 @@ pub fn ask_with<Q: Serialize, A: DeserializeOwned>(
     question: &Q,
     file: &[u8],
 ) -> Result<A, AskError> {
+    understood(path, process, exchange(path, question, file))
+}
+
+/// Asks as [`ask`] does, without blocking, and waits for so long at most.
+///
+/// # Errors
+///
+/// See [`AskError`].
+pub async fn ask_within<Q: Serialize + Sync, A: DeserializeOwned>(
+    patience: Duration,
+    path: &Path,
+    process: &'static str,
+    question: &Q,
+) -> Result<A, AskError> {
+    let answer = tokio::time::timeout(patience, converse(path, question)).await;
+    understood(path, process, answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+}
+
+/// Reads what a process answered.
+fn understood<A: DeserializeOwned>(
+    path: &Path,
+    process: &'static str,
+    answer: io::Result<Vec<u8>>,
+) -> Result<A, AskError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning { process, path: path.into() }
         }
         _ => AskError::Socket { process, path: path.into(), source },
     };
-    let line = exchange(path, question, file).map_err(failed)?;
-    match Answer::read(&line) {
+    match Answer::read(&answer.map_err(failed)?) {
         Ok(answer) => answer.map_err(AskError::Refused),
         Err(source) => Err(AskError::Answer { process, source }),
     }
+}
+
+async fn converse<Q: Serialize>(path: &Path, question: &Q) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(question).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let mut stream = tokio::net::UnixStream::connect(path).await?;
+    stream.write_all(&line).await?;
+    let mut answer = Vec::new();
+    let mut stream = tokio::io::BufReader::new(stream.take(LINE_MAX as u64));
+    stream.read_until(b'\n', &mut answer).await?;
+    Ok(answer)
 }
 
 fn exchange<Q: Serialize>(path: &Path, question: &Q, file: &[u8]) -> io::Result<Vec<u8>> {
@@ -105,6 +140,17 @@ fn exchange<Q: Serialize>(path: &Path, question: &Q, file: &[u8]) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_does_not_answer_is_waited_for_no_longer_than_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let soon = Duration::from_millis(20);
+        let error = ask_within::<_, ()>(soon, &path, "gate", &1).await.unwrap_err();
+        assert!(matches!(error, AskError::Socket { process: "gate", .. }), "{error}");
+        assert!(error.to_string().contains("timed out"), "{error}");
+    }
 
     #[test]
     fn a_missing_socket_names_the_process_that_does_not_run() {

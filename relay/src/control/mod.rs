@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod caller;
 pub mod client;
+pub mod health;
 pub mod passing;
 pub mod server;
 pub mod wire;

@@ -124,6 +124,9 @@ pub struct RelayStatus {
     pub sessions: usize,
     /// How the spool fares; none if the operating system does not tell.
     pub spool: Option<Status>,
+    /// Whether submissions find room in it.
+    #[serde(default)]
+    pub has_room: bool,
     /// What keeps mail from leaving, a sentence a route.
     #[serde(default)]
     pub troubled: Vec<String>,

@@ -228,6 +228,12 @@ impl Sessions {
         let _ = leaving.wait_for(|leaving| *leaving).await;
     }
 
+    /// Tells whether [`Sessions::leave`] was called.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        *self.shared.leaving.borrow()
+    }
+
     /// Waits until no session is left.
     pub async fn empty(&self) {
         let mut count = self.shared.count.subscribe();

@@ -1,0 +1,9 @@
+//! What the appliance tells over HTTP: whether it serves.
+//!
+//! Everything here is for reading. The server answers on an address that the configuration names, to few
+//! callers at a time, and each connection has deadlines.
+
+/// Whether the appliance lives, serves, and is well.
+pub mod health;
+/// The server.
+pub mod server;

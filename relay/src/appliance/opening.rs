@@ -1,0 +1,53 @@
+//! What the relay's process finds or makes before it serves.
+
+use std::net::TcpListener;
+
+use anyhow::Context as _;
+
+use crate::config::{Config, Listener};
+use crate::control::attach::Listening;
+use crate::event::Event;
+use crate::history::History;
+use crate::journal::Journal;
+
+/// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
+/// control connections, HTTP.
+const OTHER_FILES: u64 = 512;
+
+/// Returns how many files and sockets the relay may need at a time.
+pub(super) fn descriptors(config: &Config) -> u64 {
+    let hops: usize = config.routes.iter().map(|route| route.connections).sum();
+    (config.limits.sessions + hops) as u64 + OTHER_FILES
+}
+
+/// Puts the history beside the journal. Mail does not wait for one that cannot be kept.
+pub(super) fn remembering(journal: &Journal, config: &Config) -> Journal {
+    let report = journal.clone();
+    match History::open(&config.history, move |event| report.write(event)) {
+        Ok(history) => journal.clone().with_history(history),
+        Err(error) => {
+            let folder = config.history.path.display();
+            let problem = format!("{folder}: no history is kept: {error}");
+            journal.write(Event::Trouble { room: "history", problem });
+            journal.clone()
+        }
+    }
+}
+
+/// Says what the configuration permits and should mean.
+pub(super) fn caution(config: &Config, journal: &Journal) {
+    for problem in config.cautions() {
+        journal.write(Event::Trouble { room: "config", problem });
+    }
+}
+
+/// Makes the listening sockets of a host without a gate.
+pub(super) fn bind(listeners: &[Listener]) -> anyhow::Result<Vec<Listening>> {
+    let bound = listeners.iter().map(|listener| {
+        let address = listener.address;
+        let socket = TcpListener::bind(address).with_context(|| format!("listener {address}"))?;
+        socket.set_nonblocking(true)?;
+        Ok(Listening { address, socket })
+    });
+    bound.collect()
+}

@@ -1,0 +1,157 @@
+//! How well the appliance serves, judged by what both processes say: one judgement for the command line, the
+//! health pages and the metrics.
+
+use serde::Serialize;
+
+use super::wire::{GateStatus, RelayStatus, UNGUARDED};
+
+/// How well the appliance serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// All is well.
+    Good,
+    /// Clients are served, and somebody should look.
+    Degraded,
+    /// Clients are not served.
+    NotServing,
+}
+
+impl Health {
+    /// Returns the word for it: `good`, `degraded` or `not serving`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Degraded => "degraded",
+            Self::NotServing => "not serving",
+        }
+    }
+}
+
+/// How well the appliance serves, and why not better.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// How well.
+    pub health: Health,
+    /// What somebody should look at, a sentence each; none if all is well.
+    pub problems: Vec<String>,
+}
+
+/// Judges by what the gate's process says (nothing where no gate is configured) and the relay's, or by why
+/// they do not.
+#[must_use]
+pub fn judge(
+    gate: Result<Option<&GateStatus>, &str>,
+    relay: Result<&RelayStatus, &str>,
+) -> Judgement {
+    let mut problems = Vec::new();
+    let gate = gate.unwrap_or_else(|error| {
+        problems.push(error.to_owned());
+        None
+    });
+    if let Err(error) = relay {
+        problems.push(error.to_owned());
+    }
+    if let Some(gate) = gate {
+        of_gate(gate, &mut problems);
+    }
+    let mut serves = false;
+    if let Ok(relay) = relay {
+        serves = relay.serving && gate.is_none_or(|gate| gate.serving);
+        of_relay(relay, &mut problems);
+        if !serves {
+            problems.push(format!("clients are not accepted ({})", relay.guard));
+        }
+    }
+    let health = match (serves, problems.is_empty()) {
+        (false, _) => Health::NotServing,
+        (true, false) => Health::Degraded,
+        (true, true) => Health::Good,
+    };
+    Judgement { health, problems }
+}
+
+fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
+    for interface in &gate.interfaces {
+        if let Some(problem) = &interface.problem {
+            problems.push(format!("gate on {}: {problem}", interface.name));
+        }
+    }
+    problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
+    if gate.mode != "enforce" {
+        problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
+    }
+    problems.extend(gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path)));
+    let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
+    if open > 0 {
+        problems.push(format!("{open} spike of connection attempts"));
+    }
+}
+
+fn of_relay(relay: &RelayStatus, problems: &mut Vec<String>) {
+    if relay.guard == UNGUARDED {
+        problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
+    }
+    if relay.spool.as_ref().is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
+        problems
+            .push("the spool is below its reserve of free space: clients get 452 4.3.1".to_owned());
+    }
+    problems.extend(relay.troubled.iter().cloned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay() -> RelayStatus {
+        RelayStatus {
+            pid: 1,
+            serving: true,
+            guard: "guarded".to_owned(),
+            sessions: 0,
+            spool: None,
+            has_room: true,
+            troubled: Vec::new(),
+        }
+    }
+
+    fn gate() -> GateStatus {
+        let text = r#"{"pid":1,"interfaces":[{"name":"eth0","mode":"native","problem":null}],
+            "ports":[2525],"serving":true,"mode":"enforce","observe_until":null,"generation":1,
+            "second_door":1,"loopback":true,"confirm_until":null,"shadow":null,"entries":1,"bans":0,
+            "counters":{},"spared":0,"counted":[],"talkers":[],"bypasses":[],"refused_per_second":0,
+            "spikes":[],"problems":[]}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_both_processes_say_makes_one_judgement() {
+        let good = gate();
+        let observing = GateStatus { mode: "observe".into(), ..gate() };
+        let lost = GateStatus { serving: false, ..gate() };
+        let shut = RelayStatus { serving: false, guard: "waiting for the gate".into(), ..relay() };
+        let unguarded = RelayStatus { guard: UNGUARDED.into(), ..relay() };
+        let troubled = RelayStatus { troubled: vec!["route a: it waits".into()], ..relay() };
+        let rows = [
+            ("all is well", Ok(Some(&good)), Ok(&relay()), Health::Good, ""),
+            ("no gate is configured", Ok(None), Ok(&unguarded), Health::Degraded, "UNGUARDED"),
+            ("the gate is dead", Err("the gate is dead"), Ok(&relay()), Health::Degraded, "dead"),
+            ("the relay is dead", Ok(Some(&good)), Err("no relay"), Health::NotServing, "no relay"),
+            ("both are", Err("no gate"), Err("no relay"), Health::NotServing, "no gate"),
+            ("it observes", Ok(Some(&observing)), Ok(&relay()), Health::Degraded, "observe"),
+            ("it is lost", Ok(Some(&lost)), Ok(&relay()), Health::NotServing, "not accepted"),
+            ("it waits", Ok(Some(&good)), Ok(&shut), Health::NotServing, "waiting for the gate"),
+            ("a route waits", Ok(Some(&good)), Ok(&troubled), Health::Degraded, "route a"),
+        ];
+        for (name, gate, relay, health, problem) in rows {
+            let judgement = judge(gate, relay);
+            assert_eq!(judgement.health, health, "{name}");
+            let said = judgement.problems.join("\n");
+            assert!(
+                said.contains(problem) && said.is_empty() == problem.is_empty(),
+                "{name}: {said}"
+            );
+        }
+    }
+}
