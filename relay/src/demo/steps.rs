@@ -134,7 +134,7 @@ pub(super) fn burst(stage: &mut Stage) -> anyhow::Result<String> {
     let alert = wait_for("an alert in `status`", || {
         let gate = gate(stage).ok()?;
         let alerts = gate["spikes"].as_array()?;
-        alerts.iter().find(|alert| alert["class"] == "refused in total").cloned()
+        alerts.iter().find(|alert| alert["class"] == "spike-refused").cloned()
     })?;
     let took = begin.elapsed();
     Ok(format!(

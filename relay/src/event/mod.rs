@@ -8,6 +8,8 @@
 pub mod alert;
 /// Which alerts somebody means.
 pub mod pattern;
+/// What is told of a spike.
+pub mod spike;
 /// Which events a person is told of.
 pub mod telling;
 /// How an alert is put together.
@@ -20,6 +22,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use self::spike::Spike;
 use crate::mail::message::MessageId;
 
 /// How loudly an event asks for attention.
@@ -107,18 +110,16 @@ pub enum Event {
     Offender { net: IpNetwork, grounds: String },
     /// A ban was lifted.
     Unbanned { net: IpNetwork, uid: u32 },
-    /// Connection attempts rose far above what is usual.
-    SpikeOpened { class: &'static str, per_second: u64, usual_per_second: u64 },
-    /// An open spike grew to `times` the rate that it settled at.
-    SpikeGrew { class: &'static str, times: u32, per_second: u64 },
-    /// A spike is over.
-    SpikeClosed {
-        class: &'static str,
-        peak_per_second: u64,
-        total: u64,
-        #[serde(rename = "lasted-seconds", serialize_with = "seconds")]
-        lasted: Duration,
+    /// Something rose far above what is usual.
+    SpikeOpened(Box<Spike>),
+    /// An open spike grew to `times` what it settled at.
+    SpikeGrew {
+        times: u32,
+        #[serde(flatten)]
+        spike: Box<Spike>,
     },
+    /// A spike is over.
+    SpikeClosed(Box<Spike>),
     /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
     LoginFailed { source: IpAddr, login: String, failures: u32 },
     /// A message is on disk and the client was told so.
@@ -215,9 +216,9 @@ impl Event {
             | Self::GateRestored { .. }
             | Self::ModeChanged { .. }
             | Self::AllowRolledBack { .. }
-            | Self::SpikeOpened { .. }
+            | Self::SpikeOpened(_)
             | Self::SpikeGrew { .. }
-            | Self::SpikeClosed { .. }
+            | Self::SpikeClosed(_)
             | Self::LoginFailed { .. }
             | Self::HostDown { .. }
             | Self::RouteUnverified { .. }

@@ -57,8 +57,6 @@ impl Event {
             .first("sallyport mode enforce")
             .with_some("until", until.map(|until| format!("{until:.0}")))
             .with_some("uid", *uid),
-            // An operator who brings the former list back knows it.
-            Self::AllowRolledBack { uid: Some(_), .. } => return Vec::new(),
             Self::AllowRolledBack { entries, uid: None } => noted(
                 "allow-rolled-back",
                 "an allowlist was not confirmed in time and made way for the former one",
@@ -66,26 +64,9 @@ impl Event {
             .warns()
             .first("sallyport allow list")
             .with("entries", entries),
-            Self::SpikeOpened { per_second, usual_per_second, .. } => opened(
-                "spike-refused",
-                format!("refused connection attempts rose to {per_second} a second"),
-            )
-            .first("sallyport status")
-            .with("per-second", per_second)
-            .with("usual-per-second", usual_per_second),
-            Self::SpikeGrew { times, per_second, .. } => opened(
-                "spike-refused",
-                format!("refused connection attempts grew to {times} times their number"),
-            )
-            .stands(Stage::Grew(*times))
-            .first("sallyport status")
-            .with("per-second", per_second),
-            Self::SpikeClosed { peak_per_second, total, lasted, .. } => {
-                closed("spike-refused", "refused connection attempts are as usual again")
-                    .lasted(*lasted)
-                    .with("peak-per-second", peak_per_second)
-                    .with("total", total)
-            }
+            Self::SpikeOpened(spike) => return vec![spike.alert(Stage::Opened, at)],
+            Self::SpikeGrew { times, spike } => return vec![spike.alert(Stage::Grew(*times), at)],
+            Self::SpikeClosed(spike) => return vec![spike.alert(Stage::Closed, at)],
             Self::RouteSuspended { route, reason } => opened(
                 "route-suspended",
                 format!("the route {route} is suspended, its mail waits: {reason}"),
@@ -182,7 +163,9 @@ impl Event {
             .first("sallyport spool check")
             .with("place", place)
             .with("problem", problem),
-            Self::Started { .. }
+            // An operator who brings the former list back knows it.
+            Self::AllowRolledBack { uid: Some(_), .. }
+            | Self::Started { .. }
             | Self::Stopped { .. }
             | Self::AllowReplaced { .. }
             | Self::Kernel { .. }

@@ -2,7 +2,7 @@
 //!
 //! The machine is pure: time comes with each [`Sample`], so a recorded series gives the same alerts
 //! on every run. It decides nothing about sources and reads no clock. It knows one class so far,
-//! attempts refused in total; further classes are further rows of [`Class::ALL`] and of
+//! attempts refused in total; further classes are further rows of [`WATCHED`] and of
 //! [`Sample::counts`].
 
 mod baseline;
@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config;
-use crate::event::Event;
+use crate::event::spike::Class;
 
 use self::baseline::Baseline;
 use self::pace::{Pace, Reading};
@@ -33,33 +33,16 @@ const LATE: Duration = Duration::from_secs(1);
 /// The rates that wait to be learned at most: more than a second of ticks.
 const KEPT: usize = 16;
 
-/// A kind of abnormal rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Frames to guarded ports that were dropped, whatever the reason.
-    Refused,
-}
-
-impl Class {
-    /// Every class, in the order of [`Sample::counts`].
-    pub const ALL: [Self; 1] = [Self::Refused];
-
-    /// Returns the name that alerts carry.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused in total",
-        }
-    }
-}
+/// The classes that are watched, in the order of [`Sample::counts`].
+pub const WATCHED: [Class; 1] = [Class::Refused];
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// When the counters were read, on a clock that never goes back; its start does not matter.
     pub at: Duration,
-    /// The count of each class since some fixed moment, in the order of [`Class::ALL`].
-    pub counts: [u64; Class::ALL.len()],
+    /// The count of each class since some fixed moment, in the order of [`WATCHED`].
+    pub counts: [u64; WATCHED.len()],
 }
 
 /// What an alert says about its spike.
@@ -82,6 +65,8 @@ pub struct Alert {
     pub stage: Stage,
     /// When, on the clock of the samples.
     pub at: Duration,
+    /// When the spike was noticed, on the same clock.
+    pub since: Duration,
     /// Attempts a second: now, or at the peak if the spike is over.
     pub per_second: u64,
     /// What was usual before the spike, attempts a second.
@@ -90,23 +75,6 @@ pub struct Alert {
     pub total: u64,
     /// How long the rate has stood above the closing level.
     pub lasted: Duration,
-}
-
-impl From<Alert> for Event {
-    fn from(alert: Alert) -> Self {
-        let Alert { per_second, usual_per_second, .. } = alert;
-        let class = alert.class.name();
-        match alert.stage {
-            Stage::Opened => Self::SpikeOpened { class, per_second, usual_per_second },
-            Stage::Grew(times) => Self::SpikeGrew { class, times, per_second },
-            Stage::Closed => Self::SpikeClosed {
-                class,
-                peak_per_second: per_second,
-                total: alert.total,
-                lasted: alert.lasted,
-            },
-        }
-    }
 }
 
 /// The rate, the baseline and the open spike of one class.
@@ -123,7 +91,7 @@ struct Lookout {
 #[derive(Debug)]
 pub struct Watch {
     settings: config::Spikes,
-    lookouts: [Lookout; Class::ALL.len()],
+    lookouts: [Lookout; WATCHED.len()],
     recent: VecDeque<Alert>,
 }
 
@@ -132,7 +100,7 @@ impl Watch {
     /// spike, so the first one ever is reported.
     #[must_use]
     pub fn new(settings: config::Spikes) -> Self {
-        let lookouts = Class::ALL.map(|_| Lookout {
+        let lookouts = WATCHED.map(|_| Lookout {
             pace: Pace::default(),
             baseline: Baseline::default(),
             unlearned: VecDeque::new(),
@@ -153,7 +121,7 @@ impl Watch {
     pub fn take(&mut self, sample: Sample) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for ((class, lookout), count) in
-            Class::ALL.into_iter().zip(&mut self.lookouts).zip(sample.counts)
+            WATCHED.into_iter().zip(&mut self.lookouts).zip(sample.counts)
         {
             let alert = lookout.take(sample.at, count, &self.settings);
             alerts.extend(alert.map(|change| change.alert(class, sample.at)));
@@ -174,12 +142,12 @@ impl Watch {
 
     /// Returns how every open spike stands: since when (`at`), its peak so far and its total.
     pub fn open(&self) -> impl Iterator<Item = Alert> + '_ {
-        let stands = Class::ALL.into_iter().zip(&self.lookouts);
+        let stands = WATCHED.into_iter().zip(&self.lookouts);
         stands.filter_map(|(class, lookout)| match &lookout.spike {
             Spike::Calm { .. } => None,
             Spike::Open(open) => {
-                let (since, change) = open.so_far();
-                Some(change.alert(class, since))
+                let change = open.so_far();
+                Some(change.alert(class, change.since))
             }
         })
     }
@@ -187,7 +155,7 @@ impl Watch {
     /// Returns the rate of `class` over the last second, attempts a second.
     #[must_use]
     pub fn per_second(&self, class: Class) -> u64 {
-        Class::ALL
+        WATCHED
             .into_iter()
             .zip(&self.lookouts)
             .find(|(this, _)| *this == class)
@@ -230,6 +198,7 @@ impl Change {
             class,
             stage: self.stage,
             at,
+            since: self.since,
             per_second: whole(self.per_second),
             usual_per_second: whole(self.usual),
             total: self.total,

@@ -19,6 +19,7 @@ const GROWTHS: [u32; 2] = [2, 10];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Change {
     pub stage: Stage,
+    pub since: Duration,
     pub per_second: f64,
     pub usual: f64,
     pub total: u64,
@@ -103,16 +104,16 @@ impl Spike {
 
 impl Open {
     /// Returns since when it is open and what it came to, up to the last loud rate.
-    pub fn so_far(&self) -> (Duration, Change) {
+    pub fn so_far(&self) -> Change {
         let (until, count) = self.loud;
-        let change = Change {
+        Change {
             stage: Stage::Opened,
+            since: self.since,
             per_second: self.peak,
             usual: self.usual,
             total: count.saturating_sub(self.count_before),
             lasted: until.saturating_sub(self.since),
-        };
-        (self.since, change)
+        }
     }
 
     fn new(reading: &Reading, usual: f64, count_before: u64) -> Self {
@@ -155,6 +156,7 @@ impl Open {
         };
         Change {
             stage,
+            since: self.since,
             per_second: per_second.max(if stage == Stage::Opened {
                 reading.per_second
             } else {

@@ -98,6 +98,31 @@ impl Talkers {
         self.now = Some(Box::new(*sketch));
     }
 
+    /// Returns at most `limit` networks, the loudest first. A flood that has just begun is not in the sums yet:
+    /// then those are named that samples name most, each with at least the frames that were told.
+    #[must_use]
+    pub fn named(&self, limit: usize) -> Vec<Talker> {
+        let mut named = self.loudest(limit);
+        if named.is_empty() {
+            let seen = |(net, candidate): (&Net, &Candidate)| Talker {
+                net: *net,
+                frames: candidate.seen,
+                error: self.refused().saturating_sub(candidate.seen),
+                reason: candidate.reason,
+            };
+            named = self.levels[0].iter().map(seen).collect();
+            named.sort_by_key(|talker| std::cmp::Reverse((talker.frames, talker.net)));
+        }
+        named.truncate(limit);
+        named
+    }
+
+    /// Returns how many frames were refused over the window.
+    fn refused(&self) -> u64 {
+        let then = self.sums.front().map(|(_, then)| then.total);
+        self.now.as_ref().zip(then).map_or(0, |(now, then)| now.total.saturating_sub(then))
+    }
+
     /// Returns the networks that were refused most over the window, at most `limit` of each level, the
     /// loudest first. One that owes all of its count to an address or network inside it is left out.
     #[must_use]
@@ -247,6 +272,18 @@ mod tests {
         assert_eq!(kernel.talkers.loudest(5)[0].net, net("203.0.113.7", 32));
         (0..8).for_each(|_| kernel.tick(10));
         assert_eq!(kernel.talkers.loudest(5), []);
+    }
+
+    #[test]
+    fn a_flood_that_has_just_begun_is_named_by_its_samples() {
+        let mut kernel = Kernel::new();
+        let source = Addr::v4([203, 0, 113, 7]);
+        (0..3).for_each(|_| kernel.talkers.note(source, 6));
+        kernel.talkers.note(Addr::v4([192, 0, 2, 1]), 6);
+        assert_eq!(kernel.talkers.loudest(5), []);
+        let named = kernel.talkers.named(1);
+        assert_eq!((named.len(), named[0].net), (1, net("203.0.113.7", 32)));
+        assert!(named[0].frames >= 3, "{named:?}");
     }
 
     #[test]

@@ -13,16 +13,12 @@ use super::keeper::{Keeper, Service};
 use super::telling::{guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
-use crate::control::wire::{
-    Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Spike, Talker,
-};
+use crate::control::wire::{Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker};
+use crate::event::spike::Class;
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
 use crate::gate::{Counters, Health, InterfaceState, XdpMode};
-use crate::watch::{Class, Stage};
 
-/// The spikes that status shows.
-const SPIKES_SHOWN: usize = 16;
 /// The networks that status shows of each length.
 const TALKERS_SHOWN: usize = 5;
 /// The changes that one answer from the audit log shows, at most.
@@ -166,34 +162,6 @@ impl Keeper {
             reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name).to_owned(),
         };
         self.talkers.loudest(TALKERS_SHOWN).into_iter().map(talker).collect()
-    }
-
-    /// Returns open spikes and those that are over, the newest first.
-    fn spikes(&self, now: Moment) -> Vec<Spike> {
-        let wall = |at: Duration| now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
-        let spike = |alert: &crate::watch::Alert, since, until| Spike {
-            class: alert.class.name().to_owned(),
-            since: wall(since),
-            until,
-            peak_per_second: alert.per_second,
-            usual_per_second: alert.usual_per_second,
-            total: alert.total,
-        };
-        let open = self.watch.open().map(|alert| spike(&alert, alert.at, None));
-        let mut over: Vec<Spike> = Vec::new();
-        let mut began = None;
-        for alert in self.watch.recent() {
-            match alert.stage {
-                Stage::Opened => began = Some(alert.at),
-                Stage::Grew(_) => {}
-                Stage::Closed => {
-                    // Its opening may be forgotten already.
-                    let since = began.take().unwrap_or(alert.at.saturating_sub(alert.lasted));
-                    over.push(spike(alert, since, Some(wall(since + alert.lasted))));
-                }
-            }
-        }
-        open.chain(over.into_iter().rev()).take(SPIKES_SHOWN).collect()
     }
 }
 

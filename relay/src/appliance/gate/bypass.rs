@@ -82,6 +82,7 @@ impl Keeper {
             let Some(source) = source(sample.family, sample.source) else { continue };
             if sample.door != SECOND_DOOR {
                 self.talkers.note(source, sample.reason);
+                self.grounds.note(sample);
             } else if first_stands && self.is_bypass(&sample) {
                 let path = self.path(&sample);
                 let source = IpAddr::from(source);

@@ -22,6 +22,7 @@ use super::bypass::Bypasses;
 use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
+use super::spikes::Grounds;
 use super::telling::{guarded_ports, problem, ruleset, stands, told};
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
@@ -34,8 +35,8 @@ use crate::gate::local_ports;
 use crate::gate::record::{Files, Former};
 use crate::gate::{Gate, Health, InterfaceState, Ruleset};
 use crate::journal::Journal;
+use crate::watch::Watch;
 use crate::watch::talkers::Talkers;
-use crate::watch::{Sample, Watch};
 
 /// What the relay is told, as the state that it should know. A number that changed is a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,7 @@ pub struct Keeper {
     pub(super) changed_ns: u64,
     pub(super) bypasses: Bypasses,
     pub(super) talkers: Talkers,
+    pub(super) grounds: Grounds,
     pub(super) listeners: Arc<Mutex<Listeners>>,
 }
 
@@ -139,6 +141,7 @@ impl Keeper {
             is_detached: false,
             bypasses: Bypasses::default(),
             talkers: Talkers::default(),
+            grounds: Grounds::default(),
             listeners,
             config,
         };
@@ -166,12 +169,11 @@ impl Keeper {
 
     /// Reads the counters, finds spikes, ends what is over. Called every [`crate::watch::TICK`].
     pub fn sample(&mut self, now: Moment) {
+        // First: an alert names who was seen.
+        self.take_samples(now);
         match self.gate.counters() {
             Ok(counters) => {
-                let at = Duration::from_nanos(now.boot_ns);
-                for alert in self.watch.take(Sample { at, counts: [counters.dropped()] }) {
-                    self.journal.write(alert.into());
-                }
+                self.watch_counters(&counters, now);
                 self.pending.counters = None;
             }
             Err(error) => {
@@ -182,7 +184,6 @@ impl Keeper {
                 self.pending.counters = Some(problem);
             }
         }
-        self.take_samples(now);
         self.expire(now);
         self.roll_back_if_due(now);
         self.end_observing(now);

@@ -16,6 +16,7 @@ mod listeners;
 mod lists;
 mod modes;
 mod office;
+mod spikes;
 mod telling;
 
 use std::fs::File;

@@ -5,4 +5,5 @@ mod attaching;
 mod changing;
 mod desk;
 mod fake;
+mod spiking;
 mod starting;

@@ -1,13 +1,10 @@
 //! Changes: who may make them, what they do in kernel, file and journal, and what is told.
 
-use jiff::Timestamp;
-
 use super::super::keeper::Service;
 use super::desk::*;
 use crate::control::wire::{AllowPage, Did, Entry, Explanation, GateRequest, GateStatus};
 use crate::event::Event;
 use crate::gate::InterfaceState;
-use crate::gate::clocks::Moment;
 
 #[test]
 fn who_may_ask_for_what() {
@@ -253,38 +250,6 @@ fn the_second_door_setting_and_an_optional_gate_serve_on() {
         desk.inspect(1);
         assert_eq!(desk.bulletin.borrow().service, Service::Serve, "{gate}");
     }
-}
-
-#[test]
-fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
-    let mut desk = Desk::new();
-    desk.fake.tables().diagnostics = vec!["a frame with nine tags".into()];
-    let tenth = |tick: u64| {
-        let at_ms = 100_000 + tick * 100;
-        let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
-        Moment { wall, boot_ns: at_ms * 1_000_000 }
-    };
-    for tick in 0..20 {
-        desk.fake.tables().refused += 500;
-        desk.fake.tables().now_ns = tenth(tick).boot_ns;
-        desk.keeper.sample(tenth(tick));
-    }
-    desk.inspect(102);
-    let status: GateStatus = desk.look(GateRequest::Status, 102);
-    assert_eq!(status.refused_per_second, 5_000);
-    assert_eq!(status.spikes.len(), 1);
-    assert_eq!((status.spikes[0].until, status.spikes[0].peak_per_second), (None, 5_000));
-    assert_eq!(status.counters["unlisted_syn"], 10_000);
-    let told = desk.journal.take();
-    assert!(told.iter().any(|event| matches!(event, Event::SpikeOpened { .. })));
-    assert!(told.contains(&Event::Kernel { message: "a frame with nine tags".into() }));
-    for tick in 20..400 {
-        desk.fake.tables().now_ns = tenth(tick).boot_ns;
-        desk.keeper.sample(tenth(tick));
-    }
-    let status: GateStatus = desk.look(GateRequest::Status, 140);
-    assert!(status.spikes[0].until.is_some(), "{status:?}");
-    assert_eq!(status.spikes[0].total, 9_500, "the first count is where it starts");
 }
 
 #[test]
