@@ -221,6 +221,35 @@ fn reading_goes_on_behind_a_damaged_header() {
 }
 
 #[test]
+fn a_page_that_the_disk_cannot_read_costs_what_lies_in_it() {
+    let mut model = Model::new(Simulated::new(5));
+    for _ in 0..8 {
+        let order = model.put(3000, &mut Dice(5)).unwrap();
+        model.run(vec![order]);
+    }
+    let active = model.committer.active.as_ref().unwrap();
+    let (name, end) = (active.id.file_name(), u64::from(active.end));
+    for page in 1..end / 4096 {
+        let disk = model.disk.copy();
+        let bad = page * 4096..(page + 1) * 4096;
+        disk.wear_out(&name, bad.clone());
+        let after = reopen(&disk);
+        assert!(after.is_named, "page {page}");
+        let index = model.committer.shared.index();
+        let whole = index.entries.iter().filter(|(_, entry)| {
+            let lies = |location: segment::Location| {
+                let begin = u64::from(location.offset);
+                begin >= bad.end || begin + u64::from(location.length) <= bad.start
+            };
+            entry.locations().all(lies)
+        });
+        let whole: Vec<_> = whole.map(|(id, _)| *id).collect();
+        assert!(whole.len() >= 5, "page {page}: {whole:?}");
+        assert_eq!(after.sound.into_keys().collect::<Vec<_>>(), whole, "page {page}");
+    }
+}
+
+#[test]
 fn a_spool_of_a_newer_program_is_left_alone() {
     let disk = Simulated::new(1);
     let (number, before) = (SegmentId(1), SegmentId(0));

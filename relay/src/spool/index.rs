@@ -261,6 +261,15 @@ impl Index {
         self.entries.insert(id, entry);
     }
 
+    /// Takes many messages into an empty index, in the order of their ids, and gives them their turns.
+    pub fn fill(&mut self, entries: Vec<(MessageId, Entry)>) {
+        for (id, entry) in &entries {
+            self.body_bytes += entry.size_bytes;
+            self.count_in(*id, entry.turn, entry.job());
+        }
+        self.entries = entries.into_iter().collect();
+    }
+
     /// Gives the turn of a message to somebody else; nothing happens if it is gone.
     pub fn turn(&mut self, id: MessageId, turn: Turn) {
         let Some(entry) = self.entries.get_mut(&id) else { return };

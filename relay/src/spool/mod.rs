@@ -14,6 +14,7 @@
 //! order    what is asked of the writer         writer    batches and flushes
 //! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
+//! ahead    segments read by another thread
 //! draft    a message coming in                 claim     a message going out
 //! queue    what operators see and do            holding   hold and release
 //! captured what is kept instead of sent        listing   looking through the queue in slices
@@ -24,6 +25,7 @@
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
 
 mod agenda;
+mod ahead;
 mod batch;
 mod captured;
 mod check;

@@ -19,10 +19,23 @@ use crate::spool::repeats::{MOST, Repeats};
 use crate::spool::segment::{self, Location};
 
 /// The last list, and the messages behind it.
+///
+/// Nearly all messages lie before the last list, which is known at the end only: what is read is noted, and
+/// sorted when there is no list behind it.
 #[derive(Debug, Default)]
 pub struct Recall {
     list: Option<Location>,
+    noted: Vec<(MessageId, Note)>,
     since: BTreeMap<MessageId, Since>,
+}
+
+/// What a record says of a message.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    /// It lies here, and was accepted then.
+    Lies(Location, Timestamp),
+    /// It is gone, and was ours or never.
+    Gone(Promise),
 }
 
 /// A message behind the last list.
@@ -38,25 +51,44 @@ impl Recall {
     /// A list lies here; none: nothing was unconfirmed. What came before it counts no more.
     pub fn begin(&mut self, list: Option<Location>) {
         self.list = list;
+        self.noted.clear();
         self.since.clear();
     }
 
     /// A message lies here. Of several records the first counts: the others are copies, which have no
     /// fingerprint.
     pub fn message(&mut self, id: MessageId, location: Location, accepted_at: Timestamp) {
-        self.since.entry(id).or_insert(Since { location, accepted_at, is_gone: false });
-        if self.since.len() > MOST {
-            self.since.pop_first();
-        }
+        self.note(id, Note::Lies(location, accepted_at));
     }
 
     /// A message is gone. One that was refused is no first of a repeat.
     pub fn bury(&mut self, id: MessageId, promise: Promise) {
-        match promise {
-            Promise::Refused => drop(self.since.remove(&id)),
-            Promise::Made => {
-                if let Some(since) = self.since.get_mut(&id) {
-                    since.is_gone = true;
+        self.note(id, Note::Gone(promise));
+    }
+
+    fn note(&mut self, id: MessageId, note: Note) {
+        self.noted.push((id, note));
+        if self.noted.len() > MOST {
+            self.sort();
+        }
+    }
+
+    /// Does what was noted, in its order.
+    fn sort(&mut self) {
+        for (id, note) in self.noted.drain(..) {
+            match note {
+                Note::Lies(location, accepted_at) => {
+                    let since = Since { location, accepted_at, is_gone: false };
+                    self.since.entry(id).or_insert(since);
+                    if self.since.len() > MOST {
+                        self.since.pop_first();
+                    }
+                }
+                Note::Gone(Promise::Refused) => drop(self.since.remove(&id)),
+                Note::Gone(Promise::Made) => {
+                    if let Some(since) = self.since.get_mut(&id) {
+                        since.is_gone = true;
+                    }
                 }
             }
         }
@@ -64,7 +96,8 @@ impl Recall {
 
     /// Reads the fingerprints. What cannot be read is left out: it is then taken for new if it comes
     /// again, as is a message that was lost to damage or never became whole.
-    pub fn finish(self, index: &mut Index, disk: &dyn Disk) -> Repeats {
+    pub fn finish(mut self, index: &mut Index, disk: &dyn Disk) -> Repeats {
+        self.sort();
         let list = self.list.and_then(|list| {
             let (file, marker) = index.file(disk, list.segment).ok()?;
             segment::read(file.as_ref(), marker, list).ok()

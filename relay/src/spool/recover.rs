@@ -8,23 +8,23 @@
 //! write and its flush. It is flushed before anything is built on it, since the segment that a
 //! copy was made from goes as soon as the copy is known.
 
-use std::collections::btree_map::Entry::Vacant;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
+use crate::spool::ahead::{Ahead, Segment};
 use crate::spool::batch::Promise;
-use crate::spool::disk::{Disk, File};
+use crate::spool::disk::Disk;
 use crate::spool::found::{Care, Fault, Recovered, Sums};
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
 use crate::spool::label::{Label, Stay};
 use crate::spool::recall::Recall;
 use crate::spool::record::{Header, Kind};
-use crate::spool::segment::{Depth, Found, Head, Location, START, Scan, SegmentId};
+use crate::spool::segment::{Found, Head, Location, START, SegmentId};
 
 /// The most damaged stretches that are named one by one.
 const NAMED: usize = 64;
@@ -40,24 +40,21 @@ pub fn recover(disk: &dyn Disk, segment_bytes: u32, care: Care) -> Result<Recove
     let next_segment = SegmentId(numbers.max().map_or(0, |highest| highest.0) + 1);
     let mut segments: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file(name)).collect();
     segments.sort_unstable();
-    let mut replay = Replay::new(segment_bytes, care);
+    let mut replay = Replay::new(segment_bytes);
     let mut found = Vec::with_capacity(segments.len());
     for number in segments {
         found.extend(replay.open(disk, number)?);
     }
     let confirmed: HashMap<_, _> =
         found.iter().map(|segment| (segment.head.before, segment.head.confirmed_before)).collect();
-    for segment in found {
-        replay.take_segment(&segment, confirmed.get(&segment.head.number).copied())?;
+    for segment in &mut found {
+        segment.confirm(confirmed.get(&segment.head.number).copied());
     }
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::of(&found, care, scope).map_err(StoreError::reading)?;
+        found.into_iter().try_for_each(|segment| replay.take_segment(segment, &mut ahead))
+    })?;
     Ok(replay.finish(disk, next_segment))
-}
-
-/// A segment whose head is sound.
-struct Segment {
-    head: Head,
-    file: Arc<dyn File>,
-    size: u32,
 }
 
 /// The state of one message, apart from its content: records of one message may come in any
@@ -86,8 +83,8 @@ struct Replay {
     /// Where the last state record of a message lies that failed its check.
     lost_states: HashMap<MessageId, (SegmentId, u32)>,
     parts: HashMap<MessageId, BTreeMap<u32, Location>>,
-    /// The lowest segment with any record of a message, stale copies included: its tombstone
-    /// must outlive them all.
+    /// The lowest segment with any record of a message, stale copies included, of those of which the record
+    /// with the envelope was not seen yet: its tombstone must outlive them all.
     firsts: HashMap<MessageId, SegmentId>,
     /// Up to where each segment is known to have been flushed.
     confirmed: HashMap<SegmentId, u32>,
@@ -98,11 +95,10 @@ struct Replay {
     faults: Vec<Fault>,
     unnamed: usize,
     sums: BTreeMap<SegmentId, Sums>,
-    care: Care,
 }
 
 impl Replay {
-    fn new(segment_bytes: u32, care: Care) -> Self {
+    fn new(segment_bytes: u32) -> Self {
         Self {
             index: Index::new(segment_bytes),
             messages: BTreeMap::new(),
@@ -118,7 +114,6 @@ impl Replay {
             faults: Vec::new(),
             unnamed: 0,
             sums: BTreeMap::new(),
-            care,
         }
     }
 
@@ -132,7 +127,7 @@ impl Replay {
         if let Some(head) = Head::decode(&bytes, number)? {
             self.last_id = self.last_id.max(head.next_id.saturating_sub(1));
             let size = u32::try_from(size).unwrap_or(u32::MAX);
-            return Ok(Some(Segment { head, file, size }));
+            return Ok(Some(Segment::new(head, file, size)));
         }
         if size > START.into() {
             let problem = "no copy of its head passes the check: it can only be set aside whole";
@@ -146,21 +141,10 @@ impl Replay {
         Ok(None)
     }
 
-    /// Takes in all records of a segment, of which `confirmed` octets are known to be flushed.
-    fn take_segment(
-        &mut self,
-        segment: &Segment,
-        confirmed: Option<u32>,
-    ) -> Result<(), StoreError> {
-        let Segment { head, file, size } = segment;
-        let is_whole = confirmed.is_some_and(|confirmed| confirmed == *size);
-        let depth = match self.care {
-            Care::Start if is_whole => Depth::Headers,
-            Care::Start | Care::All => Depth::Payloads,
-        };
+    /// Takes in all records of a segment.
+    fn take_segment(&mut self, segment: Segment, ahead: &mut Ahead) -> Result<(), StoreError> {
+        let Segment { head, file: _, size, confirmed, flushed } = segment;
         let mut confirmed = confirmed.unwrap_or(0);
-        let flushed = if is_whole { Ok(()) } else { file.flush() };
-        let mut scan = Scan::new(Arc::clone(file), head.number, head.marker, *size);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
         let mut sums = Sums::default();
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
@@ -168,7 +152,7 @@ impl Replay {
             self.recall.begin(None);
         }
         self.index.segments.insert(head.number, Tally::new(head.marker, Standing::Sealed, START));
-        while let Some(found) = scan.next(depth)? {
+        while let Some(found) = ahead.next()? {
             match found {
                 Found::Record(location, header) => {
                     confirmed = confirmed.max(header.confirmed);
@@ -187,11 +171,11 @@ impl Replay {
         }
         let torn = damages.iter().map(|damage| damage.offset).find(|offset| *offset >= confirmed);
         let sound = if flushed.is_ok() { torn.unwrap_or(tally.size_bytes) } else { confirmed };
-        self.before = (head.number, sound.min(*size));
+        self.before = (head.number, sound.min(size));
         self.confirmed.insert(head.number, confirmed);
         damages.retain(|damage| damage.offset < confirmed);
-        if *size < confirmed && damages.is_empty() {
-            let (offset, length) = (*size, confirmed - *size);
+        if size < confirmed && damages.is_empty() {
+            let (offset, length) = (size, confirmed - size);
             damages.push(Damage { offset, length, problem: "cut off", header: None });
         }
         if let Err(problem) = flushed {
@@ -214,17 +198,24 @@ impl Replay {
     fn take_record(&mut self, location: Location, header: &Header) {
         let id = header.id;
         self.last_id = self.last_id.max(id.0);
-        self.firsts.entry(id).or_insert(location.segment);
         match header.kind {
             Kind::Part { number } => {
+                self.note_first(id, location.segment);
                 self.parts.entry(id).or_default().insert(number, location);
             }
             Kind::Message { .. } => {
-                let entry = entry(location, header);
+                let mut entry = entry(location, header);
                 self.recall.message(id, location, entry.accepted_at);
-                self.messages.entry(id).and_modify(|old| old.message = location).or_insert(entry);
+                match self.messages.entry(id) {
+                    Occupied(mut old) => old.get_mut().message = location,
+                    Vacant(place) => {
+                        entry.first = self.firsts.remove(&id).unwrap_or(location.segment);
+                        place.insert(entry);
+                    }
+                }
             }
             Kind::State { pending, attempts, due_at, stay } => {
+                self.note_first(id, location.segment);
                 self.states.insert(id, State { location, pending, attempts, due_at, stay });
             }
             Kind::Tombstone { .. } => {
@@ -235,6 +226,13 @@ impl Replay {
                 self.firsts.remove(&id);
             }
             Kind::Mark => self.recall.begin((header.length > 0).then_some(location)),
+        }
+    }
+
+    /// Notes that a record of a message lies in `segment`: segments come in order.
+    fn note_first(&mut self, id: MessageId, segment: SegmentId) {
+        if !self.messages.contains_key(&id) {
+            self.firsts.entry(id).or_insert(segment);
         }
     }
 
@@ -256,9 +254,10 @@ impl Replay {
             self.last_id = self.last_id.max(header.id.0);
             if matches!(header.kind, Kind::Message { .. }) {
                 let location = Location { segment, offset, length };
-                let entry = Entry { turn: Turn::Damaged, ..entry(location, &header) };
                 if let Vacant(place) = self.messages.entry(header.id) {
-                    place.insert(entry);
+                    let first = self.firsts.remove(&header.id).unwrap_or(segment);
+                    let turn = Turn::Damaged;
+                    place.insert(Entry { turn, first, ..entry(location, &header) });
                     lost_bytes = u64::from(length);
                 }
             }
@@ -284,6 +283,8 @@ impl Replay {
 
     /// Puts the records of each message together and counts what counts.
     fn finish(mut self, disk: &dyn Disk, next_segment: SegmentId) -> Recovered {
+        // In their order, so that the tree is built whole, not grown.
+        let mut entries = Vec::with_capacity(self.messages.len());
         for (id, mut entry) in std::mem::take(&mut self.messages) {
             let parts = self.parts.remove(&id).unwrap_or_default();
             let is_complete = parts.keys().copied().eq(0..entry.pending);
@@ -301,7 +302,6 @@ impl Replay {
                 entry.state = Some(state.location);
                 turn = Turn::after(state.stay, time(state.due_at));
             }
-            entry.first = self.firsts.get(&id).copied().unwrap_or(entry.message.segment);
             if entry.turn != Turn::Damaged {
                 entry.turn = if is_complete && !is_behind { turn } else { Turn::Damaged };
                 if !is_complete {
@@ -312,8 +312,9 @@ impl Replay {
             for location in entry.locations() {
                 self.index.keep(location);
             }
-            self.index.insert(id, entry);
+            entries.push((id, entry));
         }
+        self.index.fill(entries);
         let segments: Vec<_> = self.index.segments.keys().copied().collect();
         for segment in segments {
             self.index.weigh(segment);

@@ -18,6 +18,10 @@ pub const START: u32 = 1024;
 const COPY: usize = 512;
 /// The length of a head, octets.
 const HEAD: usize = 64;
+/// What a disk loses at a time at least, octets.
+const PAGE: u32 = 4096;
+/// What is wrong with a place that the disk cannot read.
+const UNREADABLE: &str = "the disk cannot read it";
 const MAGIC: &[u8; 8] = b"SALLYLOG";
 /// How many octets are searched at a time for the next record behind a damaged one.
 const SEARCH: usize = 64 << 10;
@@ -189,7 +193,8 @@ impl Scan {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Newer`]; [`StoreError::Failed`] if the file cannot be read.
+    /// [`StoreError::Newer`]; [`StoreError::Failed`] if the file cannot be read. A place that the disk cannot
+    /// read is damage.
     pub fn next(&mut self, depth: Depth) -> Result<Option<Found>, StoreError> {
         if self.offset >= self.end {
             return Ok(None);
@@ -199,7 +204,9 @@ impl Scan {
             return Ok(Some(self.skip(left, "cut off")));
         }
         let mut bytes = [0; HEADER];
-        self.file.read_at(&mut bytes, u64::from(self.offset)).map_err(StoreError::reading)?;
+        if !self.read(&mut bytes, self.offset)? {
+            return self.resume(UNREADABLE).map(Some);
+        }
         let header = match Header::decode(&bytes, self.marker) {
             Ok(header) if header.record_length() > left => {
                 return Ok(Some(self.skip(left, "cut off")));
@@ -215,11 +222,12 @@ impl Scan {
         if depth == Depth::Payloads {
             // The length was checked against the limit and the end of the file: no more is
             // allocated than lies there.
-            self.payload.resize(header.length as usize, 0);
-            let from = u64::from(offset) + HEADER as u64;
-            self.file.read_at(&mut self.payload, from).map_err(StoreError::reading)?;
-            if crc32c::crc32c(&self.payload) != header.payload_crc {
-                let problem = "the payload fails its check";
+            let mut payload = std::mem::take(&mut self.payload);
+            payload.resize(header.length as usize, 0);
+            let is_read = self.read(&mut payload, offset + HEADER as u32)?;
+            self.payload = payload;
+            if !is_read || crc32c::crc32c(&self.payload) != header.payload_crc {
+                let problem = if is_read { "the payload fails its check" } else { UNREADABLE };
                 self.offset += length;
                 let header = Some(header);
                 return Ok(Some(Found::Damage { offset, length, problem, header }));
@@ -229,20 +237,37 @@ impl Scan {
         Ok(Some(Found::Record(Location { segment: self.number, offset, length }, header)))
     }
 
+    /// Fills `bytes` from `offset`; false if the disk cannot read them.
+    fn read(&self, bytes: &mut [u8], offset: u32) -> Result<bool, StoreError> {
+        match self.file.read_at(bytes, u64::from(offset)).map_err(StoreError::reading) {
+            Ok(()) => Ok(true),
+            Err(StoreError::Damaged(_)) => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
     fn skip(&mut self, length: u32, problem: &'static str) -> Found {
         let offset = self.offset;
         self.offset += length;
         Found::Damage { offset, length, problem, header: None }
     }
 
-    /// Searches the next marker behind the present offset.
+    /// Searches the next marker behind the present offset, over pages that the disk cannot read.
     fn resume(&mut self, problem: &'static str) -> Result<Found, StoreError> {
         let mut window = vec![0; SEARCH];
         let mut at = self.offset + 1;
         while at < self.end {
-            let length = (SEARCH as u32).min(self.end - at) as usize;
+            let mut length = (SEARCH as u32).min(self.end - at) as usize;
+            if !self.read(&mut window[..length], at)? {
+                // Page by page, until the one that is bad lies behind.
+                let page = PAGE - at % PAGE;
+                length = page.min(self.end - at) as usize;
+                if !self.read(&mut window[..length], at)? {
+                    at += length as u32;
+                    continue;
+                }
+            }
             let window = &mut window[..length];
-            self.file.read_at(window, u64::from(at)).map_err(StoreError::reading)?;
             if let Some(place) = window.windows(8).position(|bytes| *bytes == self.marker) {
                 return Ok(self.skip(at + place as u32 - self.offset, problem));
             }

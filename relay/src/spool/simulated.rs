@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::spool::disk::{Disk, File, Space};
@@ -89,6 +90,8 @@ struct World {
     durable_names: BTreeMap<String, u64>,
     pending: Vec<Renaming>,
     next: u64,
+    /// Octets of files that cannot be read.
+    unreadable: BTreeMap<u64, Range<u64>>,
 }
 
 impl World {
@@ -133,6 +136,7 @@ impl Simulated {
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
             next: 0,
+            unreadable: BTreeMap::new(),
         };
         Self { world: Arc::new(Mutex::new(world)) }
     }
@@ -209,6 +213,13 @@ impl Simulated {
         let number = world.names[name];
         let content = Content { seen: bytes.to_vec(), durable: bytes.to_vec(), dirty: Vec::new() };
         world.contents.insert(number, content);
+    }
+
+    /// Has the reading of `octets` of the file `name` fail from now on.
+    pub fn wear_out(&self, name: &str, octets: Range<u64>) {
+        let mut world = self.world();
+        let number = world.names[name];
+        world.unreadable.insert(number, octets);
     }
 
     /// Returns a disk with the same files, apart from this one.
@@ -316,6 +327,10 @@ impl File for Opened {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let world = self.disk.world();
+        let bad = world.unreadable.get(&self.number);
+        if bad.is_some_and(|bad| offset < bad.end && bad.start < offset + bytes.len() as u64) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let seen = &world.contents[&self.number].seen;
         let found = seen.get(offset as usize..offset as usize + bytes.len());
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
