@@ -1,5 +1,6 @@
 //! What an attempt wants done.
 
+use super::carriage::Conversion;
 use super::login::{Derivation, Secret};
 use super::ruling::Judged;
 
@@ -16,10 +17,15 @@ pub enum Action {
     Secure,
     /// A message can begin: call `begin` when there is one.
     Ready,
+    /// Wait until so many octets of memory may be used for the message, up to its settlement, then call
+    /// `roomy`, or `crowded` if that takes too long.
+    MakeRoom(u64),
     /// Once all is sent: call `body` with the next piece, or `body_end`.
     ReadBody,
     /// Once all is sent: call `go_on`. The rest of the body is in the attempt's own memory.
     GoOn,
+    /// Run this where it holds nobody up, then call `converted`.
+    Convert(Conversion),
     /// The transaction is over; these are the rulings, one for each recipient.
     Settle(Vec<Judged>),
     /// Close the connection.

@@ -32,6 +32,10 @@ use crate::smtp::reply::Enhanced;
 /// The largest message that is looked at or converted, octets: it is held in memory for that.
 pub const HELD_MAX: u64 = 16 << 20;
 
+/// How many times its octets a message takes while it is converted: itself, and what becomes of it
+/// ([`convert::to_seven_bit`]).
+pub const GROWS_TO: u64 = 4;
+
 /// How a connection to a next hop is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -95,6 +99,54 @@ pub(super) enum Look {
     Headers,
     /// It must be converted; its headers may be written in this.
     Convert(Charset),
+}
+
+/// A message that is held, and what is to be done with it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Conversion {
+    message: Vec<u8>,
+    look: Look,
+    offer: Offer,
+}
+
+/// What became of a message that was held: what goes in its place, or why nothing does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Converted(pub(super) Result<Vec<u8>, Refusal>);
+
+impl Look {
+    /// Returns how many octets are held at most of a message of this size, itself included.
+    pub(super) const fn room(self, size_bytes: u64) -> u64 {
+        match self {
+            Self::Headers => size_bytes,
+            Self::Convert(_) => size_bytes.saturating_mul(GROWS_TO),
+        }
+    }
+}
+
+impl Conversion {
+    pub(super) const fn new(message: Vec<u8>, look: Look, offer: Offer) -> Self {
+        Self { message, look, offer }
+    }
+
+    /// Returns the length of the message, octets.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Looks at the message and converts it. The time that takes grows with its length.
+    #[must_use]
+    pub fn run(self) -> Converted {
+        Converted(look(self.message, self.look, self.offer))
+    }
+}
+
+impl Converted {
+    /// Returns how many octets are still held.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl Refusal {
@@ -168,7 +220,7 @@ fn hold(parcel: &Parcel, carriage: Carriage, look: Look) -> Plan {
 /// # Errors
 ///
 /// It does not go.
-pub(super) fn look(message: Vec<u8>, look: Look, offer: Offer) -> Result<Vec<u8>, Refusal> {
+fn look(message: Vec<u8>, look: Look, offer: Offer) -> Result<Vec<u8>, Refusal> {
     let message = match look {
         Look::Headers => match convert::headers_are_ascii(&message) {
             Ok(true) => message,
@@ -180,7 +232,9 @@ pub(super) fn look(message: Vec<u8>, look: Look, offer: Offer) -> Result<Vec<u8>
         },
         Look::Convert(headers) => {
             let refuse = |fault| Refusal::of("takes no such octets", fault);
-            convert::to_seven_bit(&message, headers).map_err(refuse)?
+            let mut made = convert::to_seven_bit(&message, headers).map_err(refuse)?;
+            made.shrink_to_fit();
+            made
         }
     };
     match size(message.len() as u64, offer) {

@@ -51,8 +51,8 @@ pub struct Leg {
     pub next_hop: String,
     /// A ruling for every recipient of the load.
     pub judged: Vec<Judged>,
-    /// How long recipients wait that are held, or put off because the next hop asked for less; none:
-    /// [`health::SUSPENDED`], or the normal schedule.
+    /// How long recipients wait that are held, or put off because the next hop asked for less, which is no
+    /// attempt; none: [`health::SUSPENDED`], or the normal schedule.
     pub hold: Option<Duration>,
 }
 
@@ -211,9 +211,12 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
                     let left = left.filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
                     let ends_at = facts.since.saturating_add(facts.retry.expire).ok();
                     let news = is_late(facts, &judged.recipient).then_some(News::Late(ends_at));
-                    let wait = hold.unwrap_or(wait).min(left);
-                    let is_tried = judged.ruling != Ruling::Postponed;
-                    (if is_tried { Fate::Deferred(wait) } else { Fate::Postponed(wait) }, news)
+                    let fate: fn(Duration) -> Fate = match (judged.ruling, hold) {
+                        (Ruling::Postponed, _) => Fate::Postponed,
+                        (_, Some(_)) => Fate::Throttled,
+                        (_, None) => Fate::Deferred,
+                    };
+                    (fate(hold.unwrap_or(wait).min(left)), news)
                 }
             }
         }
@@ -287,7 +290,7 @@ fn event(id: MessageId, row: &Row) -> Event {
     let (domain, route) = (recipient.domain().to_ascii_lowercase(), route.clone());
     match fate {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
-        Fate::Deferred(retry_in) | Fate::Postponed(retry_in) => {
+        Fate::Deferred(retry_in) | Fate::Postponed(retry_in) | Fate::Throttled(retry_in) => {
             Event::Deferred { id, domain, route, reason: reply, retry_in }
         }
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use body::{Feed, Memory};
 
-use super::carriage::{self, By, Carriage, Hop, Look, Plan, Refusal};
+use super::carriage::{self, By, Carriage, Conversion, Hop, Look, Plan, Refusal};
 use super::commands;
 use super::parcel::Parcel;
 use super::ruling::{Asked, Judged, Meaning, Ruling, meaning};
@@ -39,8 +39,12 @@ pub struct Transaction {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The message is gathered in memory, to be looked at before anything is said.
+    /// Room is made in memory for the message, to look at it so before anything is said.
+    Room(Look),
+    /// The message is gathered in memory.
     Gather(Look),
+    /// The message is being looked at.
+    Look,
     /// The answer to MAIL is due.
     Mail,
     /// The answer to RCPT for the recipient of this index is due.
@@ -60,6 +64,11 @@ enum Phase {
 pub enum Step {
     /// These octets are to be sent, if any; then an answer is due.
     Ask(Transaction, Vec<u8>),
+    /// So many octets of memory are to be had; then [`Transaction::roomy`] goes on, or
+    /// [`Transaction::crowded`].
+    Room(Transaction, u64),
+    /// This is to be run; then [`Transaction::converted`] goes on.
+    Look(Transaction, Conversion),
     /// These octets are to be sent, if any; then more of the body is wanted.
     Body(Transaction, Vec<u8>),
     /// These octets are to be sent, if any; then [`Transaction::go_on`] has more.
@@ -110,9 +119,9 @@ impl Transaction {
         match look {
             None => transaction.say_mail(),
             Some(look) => {
-                transaction.memory = Memory::Gathered(Vec::new());
-                transaction.phase = Phase::Gather(look);
-                Step::Body(transaction, Vec::new())
+                transaction.phase = Phase::Room(look);
+                let octets = look.room(transaction.parcel.size_bytes);
+                Step::Room(transaction, octets)
             }
         }
     }
@@ -145,7 +154,7 @@ impl Transaction {
     #[must_use]
     pub const fn asked(&self) -> Asked {
         match self.phase {
-            Phase::Gather(_) | Phase::Mail => Asked::Mail,
+            Phase::Room(_) | Phase::Gather(_) | Phase::Look | Phase::Mail => Asked::Mail,
             Phase::Rcpt(_) | Phase::Drain(_) => Asked::Rcpt,
             Phase::Data => Asked::Data,
             // What comes while the body is sent is the answer to the message, ahead of its time.
@@ -178,7 +187,9 @@ impl Transaction {
         let asked = self.asked();
         let means = meaning(asked, answer, self.hop.logged_in);
         match (self.phase, means) {
-            (Phase::Gather(_), _) => self.broken(&format!("unasked, it said {}", answer.summary())),
+            (Phase::Room(_) | Phase::Gather(_) | Phase::Look, _) => {
+                self.broken(&format!("unasked, it said {}", answer.summary()))
+            }
             // All are ruled on: only whether the connection stays is left to learn.
             (Phase::Drain(_), Meaning::NotHere) => self.over(After::Broken(answer.summary())),
             (Phase::Drain(place), _) => {
@@ -274,7 +285,9 @@ impl Transaction {
                 let words = format!("uncertain: {words} after {end}, before its answer");
                 self.rule_rest_by_us(Ruling::Deferred, Enhanced(4, 4, 2), &words);
             }
-            Phase::Gather(_)
+            Phase::Room(_)
+            | Phase::Gather(_)
+            | Phase::Look
             | Phase::Mail
             | Phase::Rcpt(_)
             | Phase::Drain(_)

@@ -15,6 +15,9 @@ pub enum Fate {
     Deferred(Duration),
     /// Not tried: its turn comes after this long. That is no attempt.
     Postponed(Duration),
+    /// Tried, and asked to send less: try again after this long. That is no attempt either: it says
+    /// nothing of the mail, whose schedule goes on where it stood.
+    Throttled(Duration),
     /// Given up: refused for good, or expired.
     Failed,
     /// Not sent: kept until its retention ends.

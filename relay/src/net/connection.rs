@@ -16,6 +16,7 @@ use tokio::time::timeout_at;
 use stream::{Direction, Moved, Outgoing, Stream};
 
 use super::conversation::{Conversation, Wire};
+use super::memory::{Budget, CARRIED};
 use super::tls_client::{TlsClient, fresh};
 use crate::config::NextHop;
 use crate::delivery::action::Action;
@@ -89,6 +90,10 @@ impl Wire for Link {
         PIECE
     }
 
+    fn memory(&self) -> &'static Budget {
+        &CARRIED
+    }
+
     fn is_busy(&self) -> bool {
         match self.outgoing {
             Outgoing::Nothing => false,
@@ -110,8 +115,10 @@ impl Wire for Link {
             }
             Action::Secure => self.secure(attempt).await,
             Action::Ready
+            | Action::MakeRoom(_)
             | Action::ReadBody
             | Action::GoOn
+            | Action::Convert(_)
             | Action::Settle(_)
             | Action::Close(_) => {}
         }

@@ -3,17 +3,24 @@
 //! A [`Wire`] is a connection (`connection`), or one of the simulated world, where octets are cut and
 //! lost by a seed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
+use super::memory::{Budget, Room, aside};
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
+use crate::delivery::carriage::Conversion;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
 use crate::delivery::throttle::Demand;
 use crate::spool::BodyReader;
+
+/// How long a message waits with its connection for memory in which it can be held; a next hop waits
+/// longer for us (RFC 5321, section 4.5.3.2.7).
+const ROOM_WAIT: Duration = Duration::from_secs(60);
 
 /// What carries the octets of a conversation, and its clocks.
 pub(super) trait Wire {
@@ -23,6 +30,8 @@ pub(super) trait Wire {
     fn now(&self) -> Timestamp;
     /// Returns how many octets of a body may be handed over next under one deadline; at least one.
     fn piece(&self) -> usize;
+    /// Returns what bounds the messages that are held on their way to next hops.
+    fn memory(&self) -> &'static Budget;
     /// Tells whether octets have to be moved before the next action.
     fn is_busy(&self) -> bool;
     /// Does what octets and secrets are needed for.
@@ -87,6 +96,8 @@ struct Cargo {
     reader: BodyReader,
     piece: Vec<u8>,
     sent: usize,
+    /// For what the attempt holds of it.
+    room: Option<Room>,
 }
 
 impl<W: Wire> Conversation<W> {
@@ -118,7 +129,7 @@ impl<W: Wire> Conversation<W> {
 
     /// Carries one transaction up to its rulings.
     async fn transact(mut self, parcel: Parcel, body: BodyReader) -> Carried<W> {
-        let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0 });
+        let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0, room: None });
         self.attempt.begin(parcel, self.wire.now(), self.wire.instant());
         let judged = loop {
             match self.turn(&mut cargo).await {
@@ -189,6 +200,8 @@ impl<W: Wire> Conversation<W> {
 
     async fn obey(&mut self, action: Action, cargo: &mut Option<Cargo>) {
         match action {
+            Action::MakeRoom(octets) => self.make_room(octets, cargo).await,
+            Action::Convert(conversion) => self.convert(conversion, cargo).await,
             Action::ReadBody => self.feed(cargo).await,
             Action::GoOn => self.attempt.go_on(self.wire.instant()),
             Action::Ready | Action::Settle(_) | Action::Close(_) => {}
@@ -198,9 +211,33 @@ impl<W: Wire> Conversation<W> {
         }
     }
 
+    /// Waits for memory in which the attempt may hold its message.
+    async fn make_room(&mut self, octets: u64, cargo: &mut Option<Cargo>) {
+        let room = timeout(ROOM_WAIT, self.wire.memory().room(octets)).await;
+        match (room, cargo) {
+            (Ok(Some(room)), Some(cargo)) => {
+                cargo.room = Some(room);
+                self.attempt.roomy(self.wire.instant());
+            }
+            (_, _) => self.attempt.crowded(self.wire.instant()),
+        }
+    }
+
+    /// Converts a message, and gives back the room that it does not take any more.
+    async fn convert(&mut self, conversion: Conversion, cargo: &mut Option<Cargo>) {
+        let Some(converted) = aside(conversion.size(), move || conversion.run()).await else {
+            let words = "the message could not be converted: a fault of ours";
+            return self.attempt.body_lost(words, self.wire.instant());
+        };
+        if let Some(room) = cargo.as_mut().and_then(|cargo| cargo.room.as_mut()) {
+            room.shrink(converted.size() as u64);
+        }
+        self.attempt.converted(converted, self.wire.instant());
+    }
+
     /// Hands the attempt the next piece of the body.
     async fn feed(&mut self, cargo: &mut Option<Cargo>) {
-        let Some(Cargo { reader, piece, sent }) = cargo else {
+        let Some(Cargo { reader, piece, sent, .. }) = cargo else {
             return self.attempt.body_lost("there is no body", self.wire.instant());
         };
         if *sent == piece.len() {
@@ -218,3 +255,6 @@ impl<W: Wire> Conversation<W> {
         *sent = end;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod connection;
 mod conversation;
 mod file;
 mod lane;
+mod memory;
 pub mod outbound;
 pub mod register;
 mod reporting;

@@ -23,6 +23,9 @@ use crate::spool::shared::{Next, Shared};
 const UNSETTLED: Duration = Duration::from_secs(60);
 /// The longest wait before the wall clock is looked at again: it may have been set forward.
 const CLOCK_CHECK: Duration = Duration::from_secs(300);
+/// The most octets that are read at once of what was put in front or in place: all of it would be in memory
+/// once more for every reader.
+const PIECE: usize = 256 * 1024;
 /// How long an outcome that could not be written waits for its next try. A message that was
 /// delivered and not settled is delivered again.
 const TRIES: [Duration; 4] =
@@ -136,8 +139,8 @@ impl Claim {
         let end = Some((Arc::clone(&self.payload), self.body_starts));
         let (front, parts, end) = match &self.carried {
             Carried::Body => (None, self.parts, end),
-            Carried::Behind(front) => (Some(Arc::clone(front)), self.parts, end),
-            Carried::As(octets) => (Some(Arc::clone(octets)), 0, None),
+            Carried::Behind(front) => (Some((Arc::clone(front), 0)), self.parts, end),
+            Carried::As(octets) => (Some((Arc::clone(octets), 0)), 0, None),
         };
         BodyReader {
             shared: Arc::clone(&self.hold.shared),
@@ -158,22 +161,27 @@ pub struct BodyReader {
     id: MessageId,
     next: usize,
     parts: usize,
-    front: Option<Arc<Vec<u8>>>,
+    /// With how much of it is read.
+    front: Option<(Arc<Vec<u8>>, usize)>,
     end: Option<(Arc<Vec<u8>>, usize)>,
 }
 
 impl BodyReader {
-    /// Returns the next octets of the body, never empty; none at the end. What is in the spool comes
-    /// in parts of at most 256 KiB; what was put in front or in place comes first, in one piece of
-    /// whatever length it has.
+    /// Returns the next octets of the body, never empty; none at the end. They come in parts of at most
+    /// 256 KiB; what was put in front or in place comes first.
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`]: the message is set aside when its claim ends, and what was read so far must not be
     /// ended as if it were whole. Others: try again later.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(front) = self.front.take().filter(|front| !front.is_empty()) {
-            return Ok(Some(front.to_vec()));
+        if let Some((front, read)) = &mut self.front {
+            let piece = front[*read..front.len().min(*read + PIECE)].to_vec();
+            *read += piece.len();
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+            self.front = None;
         }
         if self.next < self.parts {
             let (id, number) = (self.id, self.next);
@@ -333,7 +341,7 @@ pub(super) async fn settle(
     let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
     let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
-        Fate::Deferred(delay) | Fate::Postponed(delay) => Some(delay),
+        Fate::Deferred(delay) | Fate::Postponed(delay) | Fate::Throttled(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     let is_unasked = |(to, progress): (&Address, &Progress)| {
@@ -350,10 +358,10 @@ pub(super) async fn settle(
         None => Duration::ZERO,
     };
     let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    // To keep a message, or to have it wait for its turn, is no attempt at sending it.
+    // To keep a message, or to have it wait for its turn or for a hop that wants less, is no attempt.
     let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
         Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
-        Fate::Postponed(_) | Fate::Captured => false,
+        Fate::Postponed(_) | Fate::Throttled(_) | Fate::Captured => false,
     });
     let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);

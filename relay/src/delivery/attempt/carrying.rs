@@ -9,7 +9,7 @@ use super::Attempt;
 use super::stage::Stage;
 use crate::config::RouteTls;
 use crate::delivery::action::{Action, End};
-use crate::delivery::carriage::{Hop, Protection};
+use crate::delivery::carriage::{Converted, Hop, Protection};
 use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Judged;
 use crate::delivery::sorting::RECIPIENTS_MAX;
@@ -38,7 +38,11 @@ impl Attempt {
             (_, Step::Over(judged, _)) => self.settle(judged),
             (
                 _,
-                Step::Ask(transaction, _) | Step::Body(transaction, _) | Step::More(transaction, _),
+                Step::Ask(transaction, _)
+                | Step::Room(transaction, _)
+                | Step::Body(transaction, _)
+                | Step::More(transaction, _)
+                | Step::Look(transaction, _),
             ) => {
                 if let Step::Over(judged, _) = transaction.broken("the connection was closed") {
                     self.settle(judged);
@@ -46,6 +50,21 @@ impl Attempt {
             }
         }
         self.close(End::Finished);
+    }
+
+    /// Goes on after [`Action::MakeRoom`]: the message may be held.
+    pub fn roomy(&mut self, now: Instant) {
+        self.in_transaction(now, Transaction::roomy);
+    }
+
+    /// Leaves the message after [`Action::MakeRoom`]: it may not be held now.
+    pub fn crowded(&mut self, now: Instant) {
+        self.in_transaction(now, Transaction::crowded);
+    }
+
+    /// Goes on after [`Action::Convert`].
+    pub fn converted(&mut self, converted: Converted, now: Instant) {
+        self.in_transaction(now, |transaction| transaction.converted(converted));
     }
 
     /// Takes a piece of the body after [`Action::ReadBody`].
@@ -63,7 +82,7 @@ impl Attempt {
         self.in_transaction(now, Transaction::go_on);
     }
 
-    /// Leaves the body after [`Action::ReadBody`]: the spool cannot give it.
+    /// Leaves the body after [`Action::ReadBody`] or [`Action::Convert`]: it cannot be had.
     pub fn body_lost(&mut self, words: &str, now: Instant) {
         self.in_transaction(now, |transaction| transaction.body_lost(words));
     }
@@ -80,6 +99,14 @@ impl Attempt {
         match step {
             Step::Ask(transaction, octets) => {
                 self.send(&octets);
+                self.wait(Stage::Transaction(Box::new(transaction)), now);
+            }
+            Step::Room(transaction, octets) => {
+                self.actions.push_back(Action::MakeRoom(octets));
+                self.wait(Stage::Transaction(Box::new(transaction)), now);
+            }
+            Step::Look(transaction, conversion) => {
+                self.actions.push_back(Action::Convert(conversion));
                 self.wait(Stage::Transaction(Box::new(transaction)), now);
             }
             Step::Body(transaction, octets) => {

@@ -1,7 +1,7 @@
 //! The message itself on its way out.
 
 use super::{Phase, Step, Transaction};
-use crate::delivery::carriage::{self, By, HELD_MAX, Look, Refusal};
+use crate::delivery::carriage::{By, Conversion, Converted, HELD_MAX, Look, Refusal};
 use crate::delivery::chunk::Chunk;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::stuffing::{Stuffing, Unfit};
@@ -48,6 +48,44 @@ impl Feed {
 }
 
 impl Transaction {
+    /// Begins to gather the message. Only after [`Step::Room`]; else it is passed over.
+    #[must_use]
+    pub fn roomy(mut self) -> Step {
+        let Phase::Room(look) = self.phase else { return Step::Ask(self, Vec::new()) };
+        // In one go: a buffer that grows is for a while in memory twice.
+        let size = usize::try_from(self.parcel.size_bytes.min(HELD_MAX)).unwrap_or(0);
+        self.memory = Memory::Gathered(Vec::with_capacity(size));
+        self.phase = Phase::Gather(look);
+        Step::Body(self, Vec::new())
+    }
+
+    /// Leaves the message for later: too much is held already. Only after [`Step::Room`]; else it is
+    /// passed over.
+    #[must_use]
+    pub fn crowded(mut self) -> Step {
+        let Phase::Room(_) = self.phase else { return Step::Ask(self, Vec::new()) };
+        let words = "there was no room in memory to convert the message for the next hop";
+        self.rule_rest_by_us(Ruling::Postponed, Enhanced(4, 3, 0), words);
+        self.over(After::Clean)
+    }
+
+    /// Begins with what goes in place of the message. Only after [`Step::Look`]; else it is passed over.
+    #[must_use]
+    pub fn converted(mut self, converted: Converted) -> Step {
+        let Phase::Look = self.phase else { return Step::Ask(self, Vec::new()) };
+        match converted.0 {
+            Ok(octets) => {
+                self.parcel.size_bytes = octets.len() as u64;
+                self.memory = Memory::Held { octets, sent: 0 };
+                self.say_mail()
+            }
+            Err(Refusal { status, words }) => {
+                self.rule_rest_by_us(Ruling::Failed, status, &words);
+                self.over(After::Clean)
+            }
+        }
+    }
+
     /// Takes a piece of the body. Only after [`Step::Body`]; else it is passed over.
     #[must_use]
     pub fn body(mut self, chunk: &[u8]) -> Step {
@@ -73,7 +111,13 @@ impl Transaction {
         let feed = match self.phase {
             Phase::Gather(look) => return self.gathered(look),
             Phase::Body(feed) => feed,
-            Phase::Mail | Phase::Rcpt(_) | Phase::Drain(_) | Phase::Data | Phase::Dot => {
+            Phase::Room(_)
+            | Phase::Look
+            | Phase::Mail
+            | Phase::Rcpt(_)
+            | Phase::Drain(_)
+            | Phase::Data
+            | Phase::Dot => {
                 return Step::Ask(self, wire);
             }
         };
@@ -104,7 +148,7 @@ impl Transaction {
         }
     }
 
-    /// Leaves the transaction because the body could not be read from the spool.
+    /// Leaves the transaction because the body cannot be had: it was not read, or not looked at.
     #[must_use]
     pub fn body_lost(mut self, words: &str) -> Step {
         self.rule_rest_by_us(Ruling::Deferred, Enhanced(4, 3, 0), words);
@@ -128,7 +172,7 @@ impl Transaction {
         }
     }
 
-    /// Looks at a message that was gathered whole, and begins with what goes in its place.
+    /// Has a message looked at that was gathered whole.
     fn gathered(mut self, look: Look) -> Step {
         let octets = match std::mem::replace(&mut self.memory, Memory::Spool) {
             Memory::Gathered(octets) | Memory::Held { octets, .. } => octets,
@@ -137,17 +181,9 @@ impl Transaction {
         if octets.len() as u64 != self.parcel.size_bytes {
             return self.unfit(Unfit::Length);
         }
-        match carriage::look(octets, look, self.hop.offer) {
-            Ok(octets) => {
-                self.parcel.size_bytes = octets.len() as u64;
-                self.memory = Memory::Held { octets, sent: 0 };
-                self.say_mail()
-            }
-            Err(Refusal { status, words }) => {
-                self.rule_rest_by_us(Ruling::Failed, status, &words);
-                self.over(After::Clean)
-            }
-        }
+        self.phase = Phase::Look;
+        let conversion = Conversion::new(octets, look, self.hop.offer);
+        Step::Look(self, conversion)
     }
 
     /// Leaves a message that must not be passed on; what was sent of it is void without its end.

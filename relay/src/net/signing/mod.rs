@@ -9,12 +9,11 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::spawn_blocking;
 
 use super::file;
+use super::memory::{Room, SIGNED, aside};
 use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
-use crate::delivery::carriage::HELD_MAX;
+use crate::delivery::carriage::{GROWS_TO, HELD_MAX};
 use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
 use crate::mail::envelope::Body;
@@ -24,21 +23,6 @@ use crate::spool::{BodyReader, Claim, StoreError};
 
 /// The largest key file, octets.
 const PEM_MAX: u64 = 64 * 1024;
-
-/// What may be held of messages that are made 7-bit before they are signed, all together: 128 MiB.
-static HELD: Semaphore = Semaphore::const_new(HELD_UNITS as usize);
-/// The same in units.
-const HELD_UNITS: u32 = 128 * 1024;
-/// Octets of a unit.
-const UNIT: u64 = 1024;
-/// How many times its octets a message may take: itself, and what becomes of it.
-const GROWS_TO: u64 = 4;
-/// The largest message that is converted on the spot, octets; a larger one would keep other tasks
-/// waiting.
-const AT_ONCE: usize = 64 * 1024;
-
-/// Room for a message that is held, for as long as it is kept.
-pub(super) type Room = SemaphorePermit<'static>;
 
 /// What our own fields may add to a header section that came within the limits.
 const OWN_FIELDS: usize = 16;
@@ -133,12 +117,13 @@ impl Keys {
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
         let Some(domain) = signing_domain(domains, header.from()) else { return Ok(None) };
-        if let Some((message, kind, room)) = seven_bit(claim).await.map_err(unread)? {
+        if let Some((message, kind, mut room)) = seven_bit(claim).await.map_err(unread)? {
             let (header, body) = split(&message);
             let mut hash = BodyHash::default();
             hash.push(body);
             let mut signed = self.fields(domain, header, hash.finish(), now)?;
             signed.extend_from_slice(&message);
+            room.shrink(signed.len() as u64);
             claim.put_in_place(signed, kind);
             return Ok(Some(room));
         }
@@ -200,25 +185,15 @@ async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body, Room)>, Store
         Body::EightBit | Body::Binary if !is_large => {}
         Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
     }
-    let Some(room) = make_room(claim.size_bytes()).await else { return Ok(None) };
-    let (mut body, mut message) = (claim.body(), Vec::new());
+    let Some(room) = SIGNED.room(claim.size_bytes() * GROWS_TO).await else { return Ok(None) };
+    let size = usize::try_from(claim.size_bytes()).unwrap_or(0);
+    let (mut body, mut message) = (claim.body(), Vec::with_capacity(size));
     while let Some(piece) = body.read_chunk().await? {
         message.extend_from_slice(&piece);
     }
     let headers = claim.envelope().terms.charset();
-    let made = if message.len() <= AT_ONCE {
-        converted(&message, headers)
-    } else {
-        spawn_blocking(move || converted(&message, headers)).await.unwrap_or_default()
-    };
+    let made = aside(message.len(), move || converted(&message, headers)).await.flatten();
     Ok(made.map(|(message, kind)| (message, kind, room)))
-}
-
-/// Waits until a message of this many octets may be held; none once the relay ends.
-async fn make_room(size_bytes: u64) -> Option<Room> {
-    let octets = size_bytes.saturating_mul(GROWS_TO);
-    let units = u32::try_from(octets.div_ceil(UNIT)).unwrap_or(u32::MAX);
-    HELD.acquire_many(units.clamp(1, HELD_UNITS)).await.ok()
 }
 
 /// Returns a message with bodies of US-ASCII, and what it is: 8-bit still if its headers are UTF-8.

@@ -76,19 +76,6 @@ fn what_is_signed_is_what_any_hop_can_be_given() {
 }
 
 #[tokio::test]
-async fn no_more_is_held_than_there_is_room_for_and_the_next_waits() {
-    let mut rooms = Vec::new();
-    for _ in 0..2 {
-        rooms.push(make_room(HELD_MAX).await.unwrap());
-    }
-    let mut next = std::pin::pin!(make_room(1));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(next.as_mut().poll(&mut context).is_pending());
-    rooms.pop();
-    assert!(next.as_mut().poll(&mut context).is_ready());
-}
-
-#[tokio::test]
 async fn mail_is_signed_that_came_before_the_limits_of_the_header_were_lowered() {
     let key = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let key = file("PRIVATE KEY", &STANDARD.encode(key.as_ref()));

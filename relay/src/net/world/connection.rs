@@ -12,6 +12,7 @@ use super::life::Life;
 use crate::delivery::action::Action;
 use crate::delivery::attempt::Attempt;
 use crate::net::conversation::{Conversation, Wire};
+use crate::net::memory::{Budget, CARRIED};
 
 pub(super) use crate::net::conversation::{Carried, Ended, Left};
 
@@ -37,6 +38,10 @@ impl Wire for Line {
         1 + self.life.world.below(400)
     }
 
+    fn memory(&self) -> &'static Budget {
+        &CARRIED
+    }
+
     /// All is sent before the next action is asked for.
     fn is_busy(&self) -> bool {
         false
@@ -49,8 +54,10 @@ impl Wire for Line {
                 attempt.lost("this world has no secrets");
             }
             Action::Ready
+            | Action::MakeRoom(_)
             | Action::ReadBody
             | Action::GoOn
+            | Action::Convert(_)
             | Action::Settle(_)
             | Action::Close(_) => {}
         }

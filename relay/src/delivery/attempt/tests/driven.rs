@@ -61,6 +61,8 @@ pub(super) struct Driven {
     pub(super) secures: usize,
     pub(super) ready: usize,
     pub(super) read_body: usize,
+    /// How many octets may be held.
+    pub(super) room: u64,
     pub(super) end: Option<End>,
 }
 
@@ -69,8 +71,17 @@ impl Driven {
         let now = super::now();
         let attempt = Attempt::new(terms, now);
         let (sent, judged) = (Vec::new(), Vec::new());
-        let mut new =
-            Self { attempt, now, sent, judged, secures: 0, ready: 0, read_body: 0, end: None };
+        let mut new = Self {
+            attempt,
+            now,
+            sent,
+            judged,
+            secures: 0,
+            ready: 0,
+            read_body: 0,
+            room: 1 << 30,
+            end: None,
+        };
         new.obey();
         new
     }
@@ -84,6 +95,11 @@ impl Driven {
                 Action::Derive(derivation) => self.attempt.derived(&derivation.run(), self.now),
                 Action::Secure => self.secures += 1,
                 Action::Ready => self.ready += 1,
+                Action::MakeRoom(octets) if octets <= self.room => self.attempt.roomy(self.now),
+                Action::MakeRoom(_) => self.attempt.crowded(self.now),
+                Action::Convert(conversion) => {
+                    self.attempt.converted(conversion.run(), self.now);
+                }
                 Action::ReadBody => self.read_body += 1,
                 Action::GoOn => {
                     self.attempt.sent(self.now);

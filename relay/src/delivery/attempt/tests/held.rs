@@ -3,6 +3,7 @@
 use super::driven::{Driven, parcel, ready};
 use crate::delivery::action::End;
 use crate::delivery::parcel::Parcel;
+use crate::delivery::ruling::Ruling;
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Relayed;
 use crate::smtp::address::{Address, Charset};
@@ -102,6 +103,17 @@ fn a_message_that_the_spool_gives_cut_or_long_waits() {
     driven.hop("250 ok\r\n").hop("250 ok\r\n").hop("250 ok\r\n").body(TEXT);
     assert_eq!(driven.rulings(), "ww");
     assert!(matches!(driven.end, Some(End::Unfit(_))), "the hop waits for more");
+}
+
+#[test]
+fn a_message_that_finds_no_room_in_memory_waits_its_turn_and_the_connection_stays() {
+    let mut driven = ready("SIZE");
+    driven.room = 31;
+    driven.begin(parcel("a b", Body::EightBit));
+    assert_eq!((driven.read_body, driven.take_sent().as_str(), driven.ready), (0, "", 1));
+    assert!(driven.judged[0].iter().all(|judged| judged.ruling == Ruling::Postponed));
+    driven.room = 32;
+    assert_eq!(driven.begin(parcel("a b", Body::EightBit)).read_body, 1, "four times its octets");
 }
 
 #[test]
