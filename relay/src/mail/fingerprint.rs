@@ -47,6 +47,15 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// Returns what an equal submission is known by that came after `turn` others in one session: a
+    /// client that sends a text twice there means it twice.
+    #[must_use]
+    pub fn again(self, turn: u32) -> Self {
+        if turn == 0 { self } else { Self(sum(&[&self.0, &turn.to_le_bytes()])) }
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
@@ -190,6 +199,11 @@ mod tests {
             let written = print.to_string();
             prop_assert_eq!(written.len(), Fingerprint::WRITTEN);
             prop_assert_eq!(Fingerprint::read(written.as_bytes()), Ok(print));
+            let turns = [print.again(0), print.again(1), print.again(2), print.again(1).again(1)];
+            prop_assert_eq!(turns[0], print);
+            for (place, turn) in turns.iter().enumerate() {
+                prop_assert!(!turns[..place].contains(turn), "{}", place);
+            }
         }
 
         #[test]

@@ -11,6 +11,7 @@ use crate::smtp::line::LineReader;
 use super::exchange::Exchange;
 use super::incoming::{By, Incoming};
 use super::message::{Blame, Opening};
+use super::receipt::Submission;
 use super::stage::Stage;
 use super::{
     Action, Channel, Next, Outlook, Session, State, StoreFailure, TlsStart, Verdict, replies,
@@ -128,7 +129,7 @@ impl Session {
 
     /// The message is on disk, or it is not. Only the id makes a 250.
     pub fn stored(&mut self, result: Result<MessageId, StoreFailure>, now: Instant) {
-        let State::Storing { recipients, size_bytes } = self.state else { return };
+        let State::Storing { recipients, size_bytes, submission } = self.state else { return };
         self.enter(State::Commands, now);
         match result {
             Ok(id) => {
@@ -140,7 +141,7 @@ impl Session {
                     recipients,
                     size_bytes,
                 }));
-                self.accepted(id);
+                self.accepted(id, submission);
             }
             Err(failure) => self.say(replies::store(failure)),
         }
@@ -149,20 +150,19 @@ impl Session {
 
     /// The message came again and is known: it was stored under `id` before, and nothing of it now.
     pub fn repeated(&mut self, id: MessageId, now: Instant) {
-        if !matches!(self.state, State::Storing { .. }) {
-            return;
-        }
+        let State::Storing { submission, .. } = self.state else { return };
         self.enter(State::Commands, now);
         let (source, login) = (self.facts.source, self.login.clone());
         self.actions.push_back(Action::Report(Event::Repeated { id, source, login }));
-        self.accepted(id);
+        self.accepted(id, submission);
         self.end_transaction();
     }
 
     /// Says that a message is ours; whether that is heard is known by the next command.
-    fn accepted(&mut self, id: MessageId) {
+    fn accepted(&mut self, id: MessageId, submission: Submission) {
         self.misdeeds.forgive();
-        self.receipts.owe(id);
+        let heard = self.receipts.owe(id, submission);
+        self.actions.extend(heard.map(Action::Confirmed));
         self.say(replies::stored(id));
     }
 

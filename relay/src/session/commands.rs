@@ -84,11 +84,10 @@ impl Session {
         true
     }
 
-    /// Says so if what was just read shows that the client has heard our last 250.
+    /// Says so if what was just read shows that the client has heard a 250 of ours.
     pub(super) fn note_heard(&mut self) {
-        if let Some(id) = self.receipts.heard(self.input.len()) {
-            self.actions.push_back(Action::Confirmed(id));
-        }
+        let heard = self.receipts.heard(self.input.len());
+        self.actions.extend(heard.map(Action::Confirmed));
     }
 
     fn obey(&mut self, line: &[u8]) {

@@ -215,8 +215,9 @@ impl Session {
             }
             End::Whole { size_bytes } => {
                 let recipients = incoming.envelope.recipients.len();
-                self.actions.push_back(Action::Commit(incoming.into_fingerprint()));
-                self.enter(State::Storing { recipients, size_bytes }, self.now);
+                let submission = self.receipts.submission(incoming.into_fingerprint());
+                self.actions.push_back(Action::Commit(submission.fingerprint()));
+                self.enter(State::Storing { recipients, size_bytes, submission }, self.now);
             }
         }
     }

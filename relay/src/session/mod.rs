@@ -57,7 +57,7 @@ use exchange::{Exchange, Means, Signing};
 use incoming::Incoming;
 use limits::{Answer, Misdeeds};
 use message::{Blame, Chunked, Opening, Skipping};
-use receipt::Receipts;
+use receipt::{Receipts, Submission};
 use stage::Stage;
 pub use told::{Ahead, Channel, Room, StoreFailure, TlsStart, Verdict};
 use transaction::Transaction;
@@ -152,7 +152,7 @@ enum State {
     /// A chunk that is refused is being received.
     Skipping(Skipping),
     /// The message is being stored.
-    Storing { recipients: usize, size_bytes: u64 },
+    Storing { recipients: usize, size_bytes: u64, submission: Submission },
     /// The client waits for this reply as a punishment.
     Paused { until: Instant, reply: Reply },
     /// Nothing comes any more.
@@ -189,7 +189,6 @@ enum Hello {
 ///
 /// Its memory is bounded: one line, one header section, one piece of input, the recipients, and the
 /// replies to one command.
-#[derive(Debug)]
 pub struct Session {
     facts: Facts,
     /// The limits that hold for this client: those of its tag, then those of its login too.

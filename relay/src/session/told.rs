@@ -1,4 +1,6 @@
-//! What a session is told by whoever drives it.
+//! What a session is told by whoever drives it, and what it shows of itself.
+
+use std::fmt;
 
 use super::Session;
 
@@ -12,8 +14,19 @@ impl Session {
     /// Returns whether the driver is to look, after each piece of input, if more lies unread, and to
     /// say so by [`Session::set_ahead`] once nothing does.
     #[must_use]
-    pub const fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.receipts.is_behind()
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Shows nothing that the client has said: a line of AUTH holds its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("source", &self.facts.source)
+            .field("stage", &self.stage)
+            .field("login", &self.login)
+            .finish_non_exhaustive()
     }
 }
 

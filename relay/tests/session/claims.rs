@@ -192,6 +192,8 @@ fn the_password_shows_in_no_debug_output() {
     desk.secured();
     desk.send(b"EHLO client.example.net\r\n", usize::MAX);
     desk.session.receive(format!("AUTH PLAIN {JOE}\r\n").as_bytes(), desk.now);
+    let unread = format!("{:?}", desk.session);
+    assert!(!unread.contains("AUTH") && unread.contains("192.0.2.7"), "{unread}");
     let action = desk.session.next_action().unwrap();
     let shown = format!("{action:?}");
     assert!(shown.contains("joe") && !shown.contains("secret"), "{shown}");

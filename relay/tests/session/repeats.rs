@@ -201,3 +201,49 @@ fn a_message_by_bdat_comes_again_chunk_by_chunk() {
     assert_eq!(send(&mut desk, &[20]), queued(7), "where the chunks are cut makes no difference");
     assert_eq!(desk.stored.len(), 0);
 }
+
+/// By BDAT a client may send one transaction behind the other (RFC 3030, section 4.2).
+fn group(texts: &[&str]) -> String {
+    let one = |text: &&str| format!("{MAIL}{RCPT}BDAT {} LAST\r\n{text}", text.len());
+    texts.iter().map(one).collect()
+}
+
+#[test]
+fn a_text_sent_twice_in_one_session_is_two_messages() {
+    for step in [usize::MAX, 100, 1] {
+        let mut desk = connect("joe", Repeats::default(), 7);
+        desk.send(group(&[TEXT; 3]).as_bytes(), step);
+        assert_eq!(desk.confirmed.len(), if step == usize::MAX { 0 } else { 2 }, "by {step}");
+        for id in 7..10 {
+            assert!(desk.sent.contains(&queued(id)), "by {step}: {}", desk.sent);
+        }
+        assert_eq!(desk.stored.len(), 3, "by {step}");
+    }
+}
+
+#[test]
+fn a_group_that_comes_again_gets_the_ids_of_the_first() {
+    let other = &TEXT.replace('y', "z");
+    let mut desk = connect("joe", Repeats::default(), 7);
+    desk.send(group(&[TEXT, other, TEXT]).as_bytes(), usize::MAX);
+    let (repeats, next_id) = lose(desk);
+    let mut desk = connect("joe", repeats, next_id);
+    desk.send(group(&[TEXT, other, TEXT, TEXT]).as_bytes(), usize::MAX);
+    let told: Vec<&str> = desk.sent.lines().filter(|line| line.contains("queued")).collect();
+    let last = desk.next_id - 1;
+    assert_eq!(told, [7, 8, 9, last].map(queued).each_ref().map(|line| line.trim_end()));
+    assert_eq!(desk.stored.len(), 1, "only the fourth is new");
+}
+
+#[test]
+fn a_command_after_a_group_confirms_all_of_it() {
+    let other = &TEXT.replace('y', "z");
+    let mut desk = connect("joe", Repeats::default(), 7);
+    desk.send(group(&[TEXT, other]).as_bytes(), usize::MAX);
+    assert_eq!(desk.confirmed, []);
+    desk.send(b"QUIT\r\n", usize::MAX);
+    assert_eq!(desk.confirmed, [MessageId(7), MessageId(8)]);
+    let (repeats, next_id) = lose(desk);
+    let mut desk = connect("joe", repeats, next_id);
+    assert_eq!(submit(&mut desk, FIRST), queued(9), "the first of a group is no repeat either");
+}
