@@ -92,9 +92,10 @@ fn checked(report: &Report) -> String {
         if report.in_use { ", read while the relay runs" } else { "" }
     )];
     for segment in &report.segments {
-        let spool::Segment { file, sound_bytes, dead_bytes, damaged_bytes } = segment;
+        let spool::Segment { file, sound_bytes, dead_bytes, damaged_bytes, heads } = segment;
+        let worn = if *heads < 2 { "  one copy of its head is lost" } else { "" };
         lines.push(format!(
-            "  {file}  sound {sound_bytes}  dead {dead_bytes}  damaged {damaged_bytes}"
+            "  {file}  sound {sound_bytes}  dead {dead_bytes}  damaged {damaged_bytes}{worn}"
         ));
     }
     for spool::Fault { place, problem, message: _ } in &report.faults {
@@ -110,7 +111,7 @@ fn checked(report: &Report) -> String {
         lines.push("sound".to_owned());
         return lines.join("\n");
     }
-    for segment in report.segments.iter().filter(|segment| segment.damaged_bytes > 0) {
+    for segment in report.segments.iter().filter(|segment| segment.is_damaged()) {
         let (file, sound) = (&segment.file, segment.sound_bytes);
         lines.push(format!("--mend would copy {sound} octets of {file} on and set the file aside"));
     }
@@ -173,6 +174,7 @@ mod tests {
             sound_bytes: 500,
             dead_bytes: 20,
             damaged_bytes,
+            heads: 2,
         };
         Report {
             in_use: false,
@@ -216,6 +218,23 @@ mod tests {
             )
         );
         assert!(text.ends_with("\nsound"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_lost_one_copy_of_its_head_can_be_mended() {
+        let problem = "one of the two copies of its head fails the check".to_owned();
+        let fault = spool::Fault { place: "00000001.log".to_owned(), problem, message: None };
+        let mut worn = Report { faults: vec![fault], ..report() };
+        worn.segments[0].heads = 1;
+        let text = checked(&worn);
+        assert_eq!(
+            text.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "  00000001.log  sound 500  dead 20  damaged 0  one copy of its head is lost",
+                "damaged: 00000001.log: one of the two copies of its head fails the check",
+                "--mend would copy 500 octets of 00000001.log on and set the file aside",
+            ]
+        );
     }
 
     #[test]

@@ -190,8 +190,9 @@ pub enum Event {
     SpoolRoom,
     /// Submissions of a login are refused: it takes its quarter of the spool. At most once an hour and login.
     ShareUsed { login: String },
-    /// A record of the spool failed its check and was set aside.
-    SpoolDamaged { place: String, problem: String },
+    /// Something in the spool failed its check: `place` is a file of the log or a message, `became` what
+    /// was done with it, `remedy` what to run.
+    SpoolDamaged { place: String, problem: String, became: String, remedy: &'static str },
 }
 
 /// Writes a duration as seconds with milliseconds.

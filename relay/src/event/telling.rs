@@ -156,13 +156,14 @@ impl Event {
             .warns()
             .about(login)
             .first(format!("sallyport queue list --login {login}")),
-            Self::SpoolDamaged { place, problem } => noted(
+            Self::SpoolDamaged { place, problem, became, remedy } => noted(
                 "spool-damaged",
-                format!("a record of the spool is damaged and was set aside: {problem}"),
+                format!("{place} in the spool is damaged ({problem}): {became}"),
             )
             .first("sallyport spool check")
             .with("place", place)
-            .with("problem", problem),
+            .with("problem", problem)
+            .with("remedy", remedy),
             // An operator who brings the former list back knows it.
             Self::AllowRolledBack { uid: Some(_), .. }
             | Self::Started { .. }
@@ -266,7 +267,7 @@ mod tests {
             Event::Detached { uid: 0 },
             Event::RouteSuspended { route: text(), reason: text() },
             Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
-            Event::SpoolDamaged { place: text(), problem: text() },
+            Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
         ] {
             assert_eq!(event.level(), Level::Error);
             let [alert] = &event.alerts(AT)[..] else { panic!("{event:?}") };

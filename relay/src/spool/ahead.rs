@@ -9,7 +9,7 @@ use std::{io, vec};
 use crate::spool::StoreError;
 use crate::spool::disk::File;
 use crate::spool::found::Care;
-use crate::spool::segment::{Depth, Found, Head, Scan};
+use crate::spool::segment::{Depth, Found, HEADS, Head, Scan};
 
 /// What goes from one thread to the other at a time.
 const BATCH: usize = 1024;
@@ -20,6 +20,8 @@ const BATCHES: usize = 16;
 pub struct Segment {
     /// Its head.
     pub head: Head,
+    /// How many copies of it are.
+    pub heads: u8,
     /// Its file.
     pub file: Arc<dyn File>,
     /// Its length, octets.
@@ -31,9 +33,9 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Returns a segment of which nobody said how much of it was flushed.
+    /// Returns a segment with both copies of its head, of which nobody said how much of it was flushed.
     pub fn new(head: Head, file: Arc<dyn File>, size: u32) -> Self {
-        Self { head, file, size, confirmed: None, flushed: Ok(()) }
+        Self { head, heads: HEADS, file, size, confirmed: None, flushed: Ok(()) }
     }
 
     /// Takes in what the segment after it says, and flushes the rest before anything is built on it.

@@ -14,6 +14,7 @@ use crate::spool::found::{Care, Fault, Recovered};
 use crate::spool::index::Turn;
 use crate::spool::look::Looking;
 use crate::spool::recover;
+use crate::spool::segment::HEADS;
 use crate::spool::{SEGMENT, StoreError};
 
 /// How often a log is read anew that changes while it is opened.
@@ -49,6 +50,16 @@ pub struct Segment {
     pub dead_bytes: u64,
     /// Octets that are no sound record.
     pub damaged_bytes: u64,
+    /// Sound copies of its head, of two: without any the whole file is lost.
+    pub heads: u8,
+}
+
+impl Segment {
+    /// Tells whether something of it fails its check.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        self.damaged_bytes > 0 || self.heads < HEADS
+    }
 }
 
 impl Report {
@@ -94,8 +105,8 @@ pub(super) fn report(found: &Recovered, used: Use, names: Vec<String>) -> Report
         // The record of a damaged message is counted, and cannot be read.
         let sound_bytes = live_bytes.saturating_sub(sums.lost);
         let dead_bytes = sums.records.saturating_sub(sound_bytes);
-        let damaged_bytes = sums.damaged;
-        Some(Segment { file: id.file_name(), sound_bytes, dead_bytes, damaged_bytes })
+        let (damaged_bytes, heads) = (sums.damaged, sums.heads);
+        Some(Segment { file: id.file_name(), sound_bytes, dead_bytes, damaged_bytes, heads })
     });
     let mut set_aside: Vec<_> =
         names.into_iter().filter(|name| name.ends_with(".damaged")).collect();

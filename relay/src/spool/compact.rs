@@ -16,6 +16,7 @@ use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::batch::Batch;
 use crate::spool::content;
+use crate::spool::harm::Harm;
 use crate::spool::index::{Index, Standing};
 use crate::spool::order::{Answer, Command};
 use crate::spool::record::{Header, Kind};
@@ -261,7 +262,7 @@ impl Committer {
     fn spare(&mut self, victim: SegmentId, problem: &StoreError) {
         self.stand(victim, Standing::Damaged);
         let (place, problem) = (victim.file_name(), problem.to_string());
-        self.shared.say(Event::SpoolDamaged { place, problem });
+        self.shared.say(Harm::Emptying.event(place, problem));
     }
 
     fn stand(&self, segment: SegmentId, standing: Standing) {

@@ -53,9 +53,11 @@ pub struct Fault {
     pub message: Option<MessageId>,
 }
 
-/// What lies in a segment behind its head, octets.
+/// What lies in a segment, octets behind its head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
+    /// Sound copies of its head, of two.
+    pub heads: u8,
     /// Sound records.
     pub records: u64,
     /// Stretches that are none, and were flushed.

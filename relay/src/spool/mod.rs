@@ -20,6 +20,7 @@
 //! captured what is kept instead of sent        listing   looking through the queue in slices
 //! check    whether all can be read             mend      what is done about damage
 //! look     a folder that is not changed        found     what reading a log brings to light
+//! harm     what damage means to who is told
 //! ```
 //!
 //! Not here: when to try again (`policy::retry`), whom to tell (`mail::report`).
@@ -37,6 +38,7 @@ mod draft;
 mod error;
 mod failure;
 mod found;
+mod harm;
 mod holding;
 mod index;
 mod label;

@@ -20,11 +20,12 @@ use crate::spool::ahead::{Ahead, Segment};
 use crate::spool::batch::Promise;
 use crate::spool::disk::Disk;
 use crate::spool::found::{Care, Fault, Recovered, Sums};
+use crate::spool::harm::Harm;
 use crate::spool::index::{Entry, Index, Standing, Tally, Turn};
 use crate::spool::label::{Label, Stay};
 use crate::spool::recall::Recall;
 use crate::spool::record::{Header, Kind};
-use crate::spool::segment::{Found, Head, Location, START, SegmentId};
+use crate::spool::segment::{Found, HEADS, Head, Location, START, SegmentId};
 
 /// The most damaged stretches that are named one by one.
 const NAMED: usize = 64;
@@ -127,12 +128,13 @@ impl Replay {
         if let Some(head) = Head::decode(&bytes, number)? {
             self.last_id = self.last_id.max(head.next_id.saturating_sub(1));
             let size = u32::try_from(size).unwrap_or(u32::MAX);
-            return Ok(Some(Segment::new(head, file, size)));
+            // What is no longer than its head may have been torn with it, and nothing was promised in it.
+            let heads = if size > START { head.copies(&bytes) } else { HEADS };
+            return Ok(Some(Segment { heads, ..Segment::new(head, file, size) }));
         }
         if size > START.into() {
             let problem = "no copy of its head passes the check: it can only be set aside whole";
-            let problem = problem.to_owned();
-            self.damage(name.clone(), problem, None);
+            self.damage(Harm::Head(number), name.clone(), problem.to_owned(), None);
             disk.rename(&name, &number.damaged_name()).map_err(StoreError::reading)?;
         } else {
             // The head is flushed before the first record: nothing was ever promised here.
@@ -143,10 +145,10 @@ impl Replay {
 
     /// Takes in all records of a segment.
     fn take_segment(&mut self, segment: Segment, ahead: &mut Ahead) -> Result<(), StoreError> {
-        let Segment { head, file: _, size, confirmed, flushed } = segment;
+        let Segment { head, heads, file: _, size, confirmed, flushed } = segment;
         let mut confirmed = confirmed.unwrap_or(0);
         let mut tally = Tally::new(head.marker, Standing::Sealed, START);
-        let mut sums = Sums::default();
+        let mut sums = Sums { heads, ..Sums::default() };
         let (mut damages, mut buried) = (Vec::new(), HashSet::new());
         if head.repeats_bytes == 0 {
             self.recall.begin(None);
@@ -183,8 +185,12 @@ impl Replay {
             let problem = format!("{}: {problem}; copying it on", head.number.file_name());
             self.events.push(Event::Trouble { room: "spool", problem });
         }
-        if !damages.is_empty() {
+        if !damages.is_empty() || heads < HEADS {
             tally.standing = Standing::Damaged;
+        }
+        if heads < HEADS {
+            let problem = "one of the two copies of its head fails the check".to_owned();
+            self.damage(Harm::HeadCopy, head.number.file_name(), problem, None);
         }
         for damage in damages {
             sums.damaged += u64::from(damage.length);
@@ -265,12 +271,13 @@ impl Replay {
                 self.lost_states.insert(header.id, (segment, offset));
             }
         }
-        self.damage(segment.file_name(), problem, message);
+        self.damage(Harm::Stretch, segment.file_name(), problem, message);
         lost_bytes
     }
 
-    fn damage(&mut self, place: String, problem: String, message: Option<MessageId>) {
+    fn damage(&mut self, harm: Harm, place: String, problem: String, message: Option<MessageId>) {
         if self.faults.len() < NAMED {
+            self.events.push(harm.event(place.clone(), problem.clone()));
             self.faults.push(Fault { place, problem, message });
         } else {
             self.unnamed += 1;
@@ -306,7 +313,7 @@ impl Replay {
                 entry.turn = if is_complete && !is_behind { turn } else { Turn::Damaged };
                 if !is_complete {
                     let problem = "parts of the body are missing".to_owned();
-                    self.damage(id.to_string(), problem, Some(id));
+                    self.damage(Harm::Message, id.to_string(), problem, Some(id));
                 }
             }
             for location in entry.locations() {
@@ -319,12 +326,9 @@ impl Replay {
         for segment in segments {
             self.index.weigh(segment);
         }
-        for Fault { place, problem, message: _ } in self.faults.iter().cloned() {
-            self.events.push(Event::SpoolDamaged { place, problem });
-        }
         if self.unnamed > 0 {
             let problem = format!("{} more damaged stretches", self.unnamed);
-            self.events.push(Event::SpoolDamaged { place: "the spool".to_owned(), problem });
+            self.events.push(Harm::Stretch.event("the log".to_owned(), problem));
         }
         let repeats = self.recall.finish(&mut self.index, disk);
         let Self { index, last_id, before, events, faults, unnamed, sums, .. } = self;

@@ -16,6 +16,8 @@ use crate::spool::record::{self, Fault, HEADER, Header, Marker, u32_at, u64_at};
 pub const START: u32 = 1024;
 /// Where the second copy of the head lies: in another sector than the first.
 const COPY: usize = 512;
+/// How many copies of a head there are.
+pub const HEADS: u8 = 2;
 /// The length of a head, octets.
 const HEAD: usize = 64;
 /// What a disk loses at a time at least, octets.
@@ -103,6 +105,13 @@ impl Head {
         bytes[..HEAD].copy_from_slice(&head);
         bytes[COPY..COPY + HEAD].copy_from_slice(&head);
         bytes
+    }
+
+    /// Returns how many sound copies of this head stand at the beginning of its file.
+    pub fn copies(&self, bytes: &[u8]) -> u8 {
+        let sound = self.encode();
+        let is_sound = |from: usize| bytes.get(from..from + HEAD) == sound.get(from..from + HEAD);
+        u8::from(is_sound(0)) + u8::from(is_sound(COPY))
     }
 
     /// Reads the head of the segment `number` from the beginning of its file; none if neither

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::mail::message::MessageId;
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
+use crate::spool::harm::Harm;
 use crate::spool::index::{Index, Ticket, Turn};
 use crate::spool::label::Way;
 use crate::spool::record::{Header, Marker};
@@ -254,7 +255,7 @@ impl Shared {
         }
         drop(index);
         self.repeats().forget(id);
-        self.say(Event::SpoolDamaged { place: id.to_string(), problem });
+        self.say(Harm::Message.event(id.to_string(), problem));
     }
 
     /// Reads and checks the record that `find` names: on the spot what lies in memory and is no longer than
