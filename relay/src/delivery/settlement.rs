@@ -94,6 +94,8 @@ struct Row {
 pub struct Settlement {
     id: MessageId,
     rows: Vec<Row>,
+    /// What the sender is still to be told of recipients that need no attempt any more.
+    owed: Vec<Notice>,
 }
 
 impl Settlement {
@@ -120,33 +122,57 @@ impl Settlement {
                 rows.push(Row { route: route.clone(), outcome, said, notice });
             }
         }
-        Self { id: facts.id, rows }
+        Self { id: facts.id, rows, owed: Vec::new() }
+    }
+
+    /// Adds what could not be told after earlier attempts.
+    #[must_use]
+    pub fn owing(mut self, owed: Vec<Notice>) -> Self {
+        self.owed = owed;
+        self
     }
 
     /// Returns what the sender is to be told in a report of this kind.
     #[must_use]
     pub fn notices(&self, kind: Kind) -> Vec<Notice> {
-        self.rows
-            .iter()
-            .filter_map(|row| row.notice.clone())
-            .filter(|notice| notice.news.kind() == kind)
-            .collect()
+        let of_rows = self.rows.iter().filter_map(|row| row.notice.as_ref());
+        let notices = self.owed.iter().chain(of_rows);
+        notices.filter(|notice| notice.news.kind() == kind).cloned().collect()
+    }
+
+    /// Notes that a report of this kind was written.
+    #[must_use]
+    pub fn reported(mut self, kind: Kind) -> Self {
+        self.owed.retain(|notice| notice.news.kind() != kind);
+        self
     }
 
     /// Takes back what was to be told in a report of this kind, since it could not be written.
     /// Those that were to be given up get another attempt after `wait`: nobody's mail vanishes
-    /// without a report. Who waits is told of after the next attempt.
+    /// without a report. Who waits is told of after the next attempt. Of those that were delivered the
+    /// report is owed: another attempt would deliver them twice.
     #[must_use]
     pub fn unreported(mut self, kind: Kind, wait: Duration) -> Self {
         for row in &mut self.rows {
-            if row.notice.take_if(|notice| notice.news.kind() == kind).is_some()
-                && row.outcome.fate == Fate::Failed
-            {
-                row.outcome.fate = Fate::Deferred(wait);
-                row.outcome.reply.clone_from(&row.said);
+            let Some(notice) = row.notice.take_if(|notice| notice.news.kind() == kind) else {
+                continue;
+            };
+            match row.outcome.fate {
+                Fate::Failed => {
+                    row.outcome.fate = Fate::Deferred(wait);
+                    row.outcome.reply.clone_from(&row.said);
+                }
+                Fate::Delivered => self.owed.push(notice),
+                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Throttled(_) | Fate::Captured => {}
             }
         }
         self
+    }
+
+    /// Returns what the sender is still to be told of recipients that need no attempt any more.
+    #[must_use]
+    pub fn owed(&self) -> &[Notice] {
+        &self.owed
     }
 
     /// Returns the recipients of which the sender is told that they wait.

@@ -259,7 +259,8 @@ pub(super) fn settlement(
         now,
         jitter,
     };
-    Settlement::of(facts, legs)
+    let owed = claim.progress().iter().filter_map(|progress| progress.owed.clone());
+    Settlement::of(facts, legs).owing(owed.collect())
 }
 
 impl Outbound {
@@ -307,6 +308,7 @@ impl Outbound {
             self.remember(event);
         }
         claim.told(&settlement.told(), now);
+        claim.owe(settlement.owed());
         let id = claim.id();
         let events = settlement.events();
         let attempted = self.attempted(&claim, &settlement, began_at);

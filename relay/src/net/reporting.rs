@@ -17,7 +17,7 @@ use crate::spool::{Claim, Spool, StoreError};
 /// How long recipients wait whose failure could not be reported yet.
 const REPORT_RETRY: Duration = Duration::from_secs(60);
 
-/// Writes every report that `settlement` calls for. Returns the settlement without what could not
+/// Writes every report that `settlement` calls for. Returns the settlement, which owes what could not
 /// be told, and what there is to say.
 pub(super) async fn write(
     spool: &Spool,
@@ -33,7 +33,10 @@ pub(super) async fn write(
             continue;
         }
         match report(spool, config, claim, &notices, now).await {
-            Ok(event) => events.push(event),
+            Ok(event) => {
+                events.push(event);
+                settlement = settlement.reported(kind);
+            }
             Err(problem) => {
                 let problem = format!("the report about {} was not written: {problem}", claim.id());
                 events.push(Event::Trouble { room: "net", problem });

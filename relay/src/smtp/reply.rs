@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest reply line with its CRLF, octets (RFC 5321, section 4.5.3.1.5).
 pub const REPLY_LINE_MAX: usize = 512;
 
 /// An enhanced status code: class, subject, detail (RFC 3463, section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
 /// A reply that we send.

@@ -1,23 +1,25 @@
 //! A message that somebody has in hand to deliver it: nobody else gets it until it is settled.
 
+mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
 use crate::mail::envelope::{Body, Envelope};
 use crate::mail::message::MessageId;
-use crate::mail::outcome::{Fate, Outcome};
+use crate::mail::report::Notice;
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::content::{self, Progress, Standing};
 use crate::spool::index::{Ticket, Turn};
-use crate::spool::label::{Stay, Way};
-use crate::spool::order::{self, Command, Order, What};
+use crate::spool::label::Way;
 use crate::spool::queue::progress_of;
 use crate::spool::shared::{Next, Shared};
+
+pub(super) use settle::settle;
 
 /// When a message is due again that was claimed and not settled, or some of whose recipients were not asked.
 const UNSETTLED: Duration = Duration::from_secs(60);
@@ -26,10 +28,6 @@ const CLOCK_CHECK: Duration = Duration::from_secs(300);
 /// The most octets that are read at once of what was put in front or in place: all of it would be in memory
 /// once more for every reader.
 const PIECE: usize = 256 * 1024;
-/// How long an outcome that could not be written waits for its next try. A message that was
-/// delivered and not settled is delivered again.
-const TRIES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// A claimed message. Dropped without [`Spool::settle`](super::Spool::settle) it is due again
 /// after 60 s.
@@ -92,6 +90,15 @@ impl Claim {
             if recipients.contains(recipient) {
                 progress.told = Some(now);
             }
+        }
+    }
+
+    /// Remembers which recipients the sender is still to be told of, though they need no attempt any
+    /// more; the others are told of. Written down when the message is settled: while a report is owed
+    /// the message stays, and is due again.
+    pub fn owe(&mut self, owed: &[Notice]) {
+        for (recipient, progress) in self.envelope.recipients.iter().zip(&mut self.progress) {
+            progress.owed = owed.iter().find(|notice| notice.recipient == *recipient).cloned();
         }
     }
 
@@ -325,63 +332,4 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
         parts: entry.parts.len(),
         carried: Carried::Body,
     })
-}
-
-/// Writes down what an attempt came to; see [`Spool::settle`](super::Spool::settle).
-pub(super) async fn settle(
-    orders: &mpsc::Sender<Command>,
-    mut claim: Claim,
-    outcomes: &[Outcome],
-) -> Result<(), StoreError> {
-    let now = claim.hold.shared.now();
-    content::enter(&mut claim.progress, &claim.envelope.recipients, outcomes, now);
-    let count = |standing| claim.progress.iter().filter(|p| p.standing == standing).count() as u32;
-    let (pending, captured) = (count(Standing::Pending), count(Standing::Captured));
-    let is_over = pending == 0 && captured == 0;
-    let stay = if pending == 0 { Stay::Captured } else { Stay::Waiting };
-    let payload = if is_over { Vec::new() } else { content::encode_progress(&claim.progress)? };
-    let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
-        Fate::Deferred(delay) | Fate::Postponed(delay) | Fate::Throttled(delay) => Some(delay),
-        Fate::Delivered | Fate::Failed | Fate::Captured => None,
-    });
-    let is_unasked = |(to, progress): (&Address, &Progress)| {
-        progress.standing == Standing::Pending
-            && !outcomes.iter().any(|outcome| outcome.recipient == *to)
-    };
-    let mut recipients = claim.envelope.recipients.iter().zip(&claim.progress);
-    // Who was not asked, while others were, waits for room in another way and for nothing else. But those
-    // who wait for a next hop come along, so it is not at once.
-    let delay = match delays.max() {
-        Some(longest) if longest > UNSETTLED && recipients.any(is_unasked) => UNSETTLED,
-        Some(longest) => longest,
-        None if outcomes.is_empty() => UNSETTLED,
-        None => Duration::ZERO,
-    };
-    let due_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    // To keep a message, or to have it wait for its turn or for a hop that wants less, is no attempt.
-    let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
-        Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
-        Fate::Postponed(_) | Fate::Throttled(_) | Fate::Captured => false,
-    });
-    let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
-    let mut result = Err(StoreError::Closed);
-    for pause in TRIES {
-        tokio::time::sleep(pause).await;
-        let (answer, answered) = oneshot::channel();
-        let what = if is_over {
-            What::Tombstone { answer }
-        } else {
-            What::State { pending, attempts, due_at, stay, answer }
-        };
-        let order = Order::new(claim.hold.id, what, payload.clone());
-        result = order::place(orders, order, answered).await;
-        // The writer itself sees to it that a message that is done stays so.
-        if is_over || !matches!(result, Err(StoreError::Failed(_) | StoreError::Full)) {
-            break;
-        }
-    }
-    if result.is_ok() && pending == 0 && captured > 0 {
-        claim.hold.shared.captured.notify_one();
-    }
-    result
 }

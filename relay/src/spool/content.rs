@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::mail::envelope::Envelope;
 use crate::mail::fingerprint::Fingerprint;
 use crate::mail::outcome::{Fate, Outcome};
+use crate::mail::report::Notice;
 use crate::smtp::address::Address;
 use crate::spool::StoreError;
 use crate::spool::record::{PAYLOAD_MAX, u32_at};
@@ -51,13 +52,17 @@ pub struct Progress {
     /// When the sender was last told that the recipient waits, UTC; none: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Timestamp>,
+    /// What the sender is still to be told of a recipient that was delivered, since the report could
+    /// not be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed: Option<Notice>,
 }
 
 impl Progress {
     /// Returns where all recipients of `envelope` stand before the first attempt.
     pub fn start(envelope: &Envelope) -> Vec<Self> {
         vec![
-            Self { standing: Standing::Pending, last: None, told: None };
+            Self { standing: Standing::Pending, last: None, told: None, owed: None };
             envelope.recipients.len()
         ]
     }
@@ -247,7 +252,7 @@ mod tests {
         let old = br#"[{"standing":"pending","last":null}]"#;
         assert_eq!(decode_progress(old, &envelope("a")).unwrap(), Progress::start(&envelope("a")));
         let told = Some(Timestamp::UNIX_EPOCH);
-        let state = [Progress { standing: Standing::Pending, last: None, told }];
+        let state = [Progress { standing: Standing::Pending, last: None, told, owed: None }];
         let written = encode_progress(&state).unwrap();
         assert_eq!(decode_progress(&written, &envelope("a")).unwrap(), state);
     }

@@ -238,8 +238,19 @@ fn without_its_report_nobody_is_given_up_and_deliveries_stay_delivered() {
     for (kind, expected) in expected {
         let settlement = whole.clone().unreported(kind, minute);
         assert_eq!(shown(&settlement), expected, "{kind:?}");
-        assert!(settlement.notices(kind).is_empty());
+        let owed = if kind == Kind::Relayed { &["a@example.com"][..] } else { &[] };
+        let told = |notices: &[Notice]| -> Vec<String> {
+            notices.iter().map(|notice| notice.recipient.to_string()).collect()
+        };
+        assert_eq!(told(settlement.owed()), owed, "{kind:?}");
+        assert_eq!(told(&settlement.notices(kind)), owed, "{kind:?}");
+        assert!(settlement.reported(kind).owed().is_empty(), "{kind:?}");
     }
+    let owed = whole.unreported(Kind::Relayed, minute).owed().to_vec();
+    let later = settle(DAY, None, Terms::default(), Vec::new()).owing(owed.clone());
+    assert_eq!(later.notices(Kind::Relayed), owed, "it is told after the next attempt");
+    assert_eq!((later.events(), later.clone().into_outcomes()), (Vec::new(), Vec::new()));
+    assert_eq!(later.unreported(Kind::Relayed, minute).owed(), owed, "and the one after that");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What there is to tell of one recipient.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::smtp::address::Address;
 use crate::smtp::reply::Enhanced;
 
 /// Whose words explain an outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Diagnostic {
     /// A reply of the next hop, as one line of printable US-ASCII.
     Smtp(String),
@@ -51,7 +53,8 @@ impl Kind {
 }
 
 /// What became of a recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum News {
     /// Given up: the message was refused for good.
     Refused,
@@ -78,7 +81,7 @@ impl News {
 }
 
 /// A recipient, and what is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Whom it is about.
     pub recipient: Address,

@@ -196,6 +196,7 @@ impl Hop {
             sender: self.sender.as_deref().unwrap_or_default(),
             recipients: &self.recipients,
             octets: &self.body,
+            keeps_dsn: self.offers.contains(&"DSN"),
         });
         self.forget();
         let answered = match self.ill {

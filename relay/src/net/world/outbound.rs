@@ -110,6 +110,7 @@ async fn settle(life: &Rc<Life>, mut claim: Claim, legs: Vec<Leg>) {
         reporting::write(&life.spool, config, &claim, settlement, now).await;
     life.world.ledger().reported(&reported);
     claim.told(&settlement.told(), now);
+    claim.owe(settlement.owed());
     let (id, outcomes) = (claim.id(), settlement.into_outcomes());
     life.world.ledger().given_up(&claim, &outcomes);
     match life.spool.settle(claim, outcomes).await {

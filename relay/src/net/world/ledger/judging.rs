@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Ledger, State};
+use super::{Copy, Ledger, State};
 use crate::mail::message::MessageId;
 use crate::spool::{Details, Place, Standing};
 
@@ -34,11 +34,20 @@ impl Ledger {
                 self.ensure(is_so, || format!("{id} for {recipient} is lost"));
             }
         }
+        let is_told = |id: &MessageId| {
+            self.relayed.contains(id) || self.lost.contains_key(id) || self.dropped.contains(id)
+        };
+        let untold = |((id, to), copies): (&(String, String), &Vec<Copy>)| {
+            let is_owed = copies.iter().any(|copy| copy.is_certain && copy.is_to_be_told);
+            let is_told = id.parse().is_ok_and(|id| is_told(&id));
+            (is_owed && !is_told).then(|| format!("nobody heard that {id} was passed on for {to}"))
+        };
         let too_many = |((about, to), keys): (&(MessageId, String), &BTreeSet<String>)| {
             let excused = self.lost.get(about).copied().unwrap_or(0);
             (keys.len() > 1 + excused).then(|| format!("{about} for {to}: {} reports", keys.len()))
         };
-        let faults: Vec<_> = self.failures.iter().filter_map(too_many).collect();
+        let faults = self.failures.iter().filter_map(too_many);
+        let faults: Vec<_> = faults.chain(self.copies.iter().filter_map(untold)).collect();
         for fault in faults {
             self.fault(fault);
         }

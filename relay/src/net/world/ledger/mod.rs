@@ -51,6 +51,8 @@ struct Submission {
 /// One message at a next hop, for one recipient. What is uncertain was taken, and the relay cannot know.
 struct Copy {
     is_certain: bool,
+    /// The sender is to be told of it: he asked for that, and the hop tells nobody.
+    is_to_be_told: bool,
 }
 
 /// Which copy: the message by its id, or the report by its own Message-ID; the recipient.
@@ -63,6 +65,8 @@ pub(super) type CopyAt = (Key, usize);
 pub(super) struct Parcel<'a> {
     pub(super) sender: &'a str,
     pub(super) recipients: &'a [String],
+    /// Whether the hop reports success to who asked for it.
+    pub(super) keeps_dsn: bool,
     pub(super) octets: &'a [u8],
 }
 
@@ -92,6 +96,8 @@ pub(super) struct Ledger {
     lost: BTreeMap<MessageId, usize>,
     /// Reports that the relay wrote, and about what.
     reports: Vec<(MessageId, MessageId)>,
+    /// Messages of which the sender was told that they were passed on.
+    relayed: BTreeSet<MessageId>,
     /// Messages about which nobody is left to be told.
     untold: BTreeSet<MessageId>,
     /// Given up, and NOTIFY says never.
@@ -242,6 +248,8 @@ impl Ledger {
             self.tell(|| format!("{event:?}"));
             if let Event::Bounced { id, about } = event {
                 self.reports.push((*id, *about));
+            } else if let Event::Notified { about, news: "relayed", .. } = event {
+                self.relayed.insert(*about);
             } else if let Event::BounceDropped { id, .. } = event {
                 self.untold.insert(*id);
             }

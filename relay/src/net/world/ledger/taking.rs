@@ -1,5 +1,7 @@
 //! What next hops see.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use super::super::clock;
@@ -29,16 +31,24 @@ impl Ledger {
         // The rest of the key of a report is random.
         let shown = key.trim_start_matches('<').split('.').next().unwrap_or_default();
         self.tell(|| format!("{shown} from <{}> taken for {:?}", parcel.sender, parcel.recipients));
+        let wants = if parcel.keeps_dsn { BTreeSet::new() } else { self.wants_success() };
         let mut taken = Vec::new();
         for recipient in parcel.recipients {
             let key = (key.clone(), recipient.clone());
             let copies = self.copies.entry(key.clone()).or_default();
             let is_excused = copies.iter().all(|copy| !copy.is_certain);
-            copies.push(Copy { is_certain: true });
+            copies.push(Copy { is_certain: true, is_to_be_told: wants.contains(recipient) });
             taken.push((key, copies.len() - 1));
             self.ensure(is_excused, || format!("{recipient} got it twice without a cause"));
         }
         taken
+    }
+
+    /// Returns the recipients of whose success their sender wants to hear.
+    fn wants_success(&self) -> BTreeSet<String> {
+        let asked = self.submissions.iter().flat_map(|submission| &submission.letter.recipients);
+        let wanted = asked.filter(|asked| asked.notify.contains("SUCCESS"));
+        wanted.map(|asked| asked.address.clone()).collect()
     }
 
     /// The relay did not hear that these copies were taken.
