@@ -114,6 +114,32 @@ async fn a_wrong_password_suspends_and_the_next_mechanism_is_not_tried() {
 }
 
 #[tokio::test]
+async fn a_login_that_only_mail_refuses_is_left_alone_for_longer_each_time() {
+    let refusal = ("MAIL", "535 5.7.8 not with this account");
+    let offer = offering("AUTH PLAIN", accounts("secret"));
+    let instead = vec![refusal, refusal];
+    let mut peer = Peer::start(Manners { instead, accounts: None, ..offer }).await.unwrap();
+    let relay = start(&peer, PASSWORD, &[("password", "secret\n")]);
+    let id = submit(&relay).await;
+    relay.settled(id, 1).await;
+    // As if its time had come.
+    fs::write(relay.folder().join("password"), "another\n").unwrap();
+    relay.spool().retry(id).unwrap();
+    relay.settled(id, 2).await;
+    fs::write(relay.folder().join("password"), "the third\n").unwrap();
+    relay.spool().retry(id).unwrap();
+    until_message(&mut peer).await;
+    let (events, left) = relay.stop().await;
+    let counts = ["RouteSuspended", "RouteResumed", "Delivered"].map(|name| count(&events, name));
+    assert_eq!((counts, left), ([2, 1, 1], 0), "AUTH alone resumes nothing: {events:?}");
+    let waits = events.iter().filter_map(|event| match event {
+        Event::Deferred { retry_in, .. } => Some(retry_in.as_secs().div_ceil(60)),
+        _ => None,
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [15, 30], "minutes");
+}
+
+#[tokio::test]
 async fn a_next_hop_that_does_not_know_the_password_gets_no_mail_and_is_told_of() {
     for honesty in [Honesty::MadeUp, Honesty::Silent] {
         let impostor = Accounts { honesty, ..accounts("") };

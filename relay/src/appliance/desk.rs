@@ -107,7 +107,8 @@ impl<F: Fn() -> Front> Desk<F> {
 
     /// Lets in whoever may do this with mail.
     fn mail(&self, caller: Caller, deed: &str) -> Result<Mailroom<'_>, String> {
-        Mailroom::enter(&self.spool, &self.journal, caller, deed)
+        let recalls = self.routes().recalls();
+        Mailroom::enter(&self.spool, recalls, &self.journal, caller, deed)
     }
 
     async fn reload(&self) -> Result<Option<String>, String> {

@@ -1,12 +1,14 @@
 //! What operators do with mail over the relay's control socket: look, change, trace.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use crate::config::unit;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::Said;
 use crate::control::wire::{Changed, Left, Meant, Text, Which};
@@ -14,6 +16,8 @@ use crate::event::Event;
 use crate::history::{Act, Cursor, Fact};
 use crate::journal::Journal;
 use crate::mail::message::MessageId;
+use crate::net::recall::Recalls;
+use crate::net::routes::FINAL_DOT;
 use crate::spool::{Filter, Place, Spool, StoreError, Stretch};
 
 /// The most messages that one answer lists.
@@ -23,9 +27,13 @@ const CHANGED_MAX: usize = 1000;
 /// How many messages are changed at a time: they share a flush, and leave room for clients' mail beside them.
 const AT_ONCE: usize = 128;
 
+/// How long a message that is on its way may take to be let go: as long as its outcome takes to be written.
+const LETS_GO: Duration = Duration::from_secs(5);
+
 /// The mail, for a caller who may see and change it.
 pub(super) struct Mailroom<'a> {
     spool: &'a Arc<Spool>,
+    recalls: Arc<Recalls>,
     journal: &'a Journal,
     uid: u32,
 }
@@ -38,13 +46,14 @@ impl<'a> Mailroom<'a> {
     /// A sentence that says who may.
     pub(super) fn enter(
         spool: &'a Arc<Spool>,
+        recalls: Arc<Recalls>,
         journal: &'a Journal,
         caller: Caller,
         deed: &str,
     ) -> Result<Self, String> {
         let Caller { uid, right } = caller;
         match right {
-            Right::Change => Ok(Self { spool, journal, uid }),
+            Right::Change => Ok(Self { spool, recalls, journal, uid }),
             Right::Look | Right::Relay => Err(format!(
                 "uid {uid} may not {deed}: root and the members of gate.admin-group may"
             )),
@@ -126,8 +135,8 @@ impl<'a> Mailroom<'a> {
     ) -> Vec<(MessageId, Result<(), StoreError>)> {
         let mut changing = JoinSet::new();
         for id in ids.iter().copied() {
-            let spool = Arc::clone(self.spool);
-            changing.spawn(async move { (id, change(&spool, act, id).await) });
+            let (spool, recalls) = (Arc::clone(self.spool), Arc::clone(&self.recalls));
+            changing.spawn(async move { (id, change(&spool, &recalls, act, id).await) });
         }
         let mut results = Vec::new();
         while let Some(result) = changing.join_next().await {
@@ -154,12 +163,25 @@ impl<'a> Mailroom<'a> {
     }
 }
 
-async fn change(spool: &Spool, act: Act, id: MessageId) -> Result<(), StoreError> {
-    match act {
+/// Changes a message. One that is on its way and is to stay is asked for first.
+async fn change(
+    spool: &Spool,
+    recalls: &Recalls,
+    act: Act,
+    id: MessageId,
+) -> Result<(), StoreError> {
+    let once = async || match act {
         Act::Retry => spool.retry(id),
         Act::Hold => spool.hold(id).await,
         Act::Release => spool.release(id).await,
         Act::Drop => spool.remove(id).await,
+    };
+    match (once().await, act) {
+        (Err(StoreError::Claimed), Act::Hold | Act::Drop) => {
+            recalls.ask(id, LETS_GO).await;
+            once().await
+        }
+        (result, _) => result,
     }
 }
 
@@ -216,7 +238,11 @@ fn words(id: MessageId, error: &StoreError) -> String {
              {id}` tells), or the id is mistyped"
         ),
         StoreError::Claimed => {
-            format!("{id}: it is being delivered right now: try again in a moment")
+            let longest = unit::written(FINAL_DOT);
+            format!(
+                "{id}: it is being delivered right now, and a next hop may have all of it; until that answers, \
+                 which may take {longest}, nobody knows whether it was taken: try again then"
+            )
         }
         StoreError::Held => {
             format!("{id}: it is held: `sallyport queue release {id}` lets it go on")

@@ -100,6 +100,13 @@ impl Attempt {
         matches!(self.stage, Stage::Closed)
     }
 
+    /// Tells whether the end of a message has been said, wholly or in part: then nobody knows whether the
+    /// next hop takes it, until it answers.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(&self.stage, Stage::Transaction(transaction) if transaction.is_ended())
+    }
+
     /// Takes octets of the next hop.
     pub fn receive(&mut self, mut input: &[u8], now: Instant) {
         while !input.is_empty() {

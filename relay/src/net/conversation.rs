@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::memory::{Budget, Room, aside};
+use super::recall::{self, Recall};
 use crate::delivery::action::{Action, End};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::carriage::Conversion;
@@ -98,6 +99,8 @@ struct Cargo {
     sent: usize,
     /// For what the attempt holds of it.
     room: Option<Room>,
+    /// Whether an operator wants it back.
+    recall: Recall,
 }
 
 impl<W: Wire> Conversation<W> {
@@ -113,11 +116,16 @@ impl<W: Wire> Conversation<W> {
 
     /// Carries one message up to its rulings, in as many transactions as the next hop wants for its
     /// recipients. Those that there was no transaction for any more have no ruling.
-    pub(super) async fn carry(mut self, mut parcel: Parcel, body: BodyReader) -> Carried<W> {
+    pub(super) async fn carry(
+        mut self,
+        mut parcel: Parcel,
+        body: BodyReader,
+        recall: &Recall,
+    ) -> Carried<W> {
         let (mut all, mut most) = (Vec::new(), Demand::AsBefore);
         loop {
             let rest = parcel.split_off(self.attempt.room());
-            let Carried { judged, left, demand } = self.transact(parcel, body.clone()).await;
+            let Carried { judged, left, demand } = self.transact(parcel, body.clone(), recall).await;
             all.extend(judged);
             most = most.max(demand);
             match (rest, left) {
@@ -128,8 +136,14 @@ impl<W: Wire> Conversation<W> {
     }
 
     /// Carries one transaction up to its rulings.
-    async fn transact(mut self, parcel: Parcel, body: BodyReader) -> Carried<W> {
-        let mut cargo = Some(Cargo { reader: body, piece: Vec::new(), sent: 0, room: None });
+    async fn transact(
+        mut self,
+        parcel: Parcel,
+        reader: BodyReader,
+        recall: &Recall,
+    ) -> Carried<W> {
+        let (piece, recall) = (Vec::new(), recall.clone());
+        let mut cargo = Some(Cargo { reader, piece, sent: 0, room: None, recall });
         self.attempt.begin(parcel, self.wire.now(), self.wire.instant());
         let judged = loop {
             match self.turn(&mut cargo).await {
@@ -193,7 +207,18 @@ impl<W: Wire> Conversation<W> {
                     return Turn::Closed(end);
                 }
                 Some(action) => self.obey(action, cargo).await,
-                None => self.wire.exchange(&mut self.attempt).await,
+                None => match cargo {
+                    // Until its end is said the next hop cannot have taken it.
+                    Some(cargo) if !self.attempt.is_ended() => tokio::select! {
+                        biased;
+                        () = cargo.recall.asked() => {
+                            self.wire.close();
+                            return Turn::Closed(End::Ours(recall::WORDS.to_owned()));
+                        }
+                        () = self.wire.exchange(&mut self.attempt) => {}
+                    },
+                    Some(_) | None => self.wire.exchange(&mut self.attempt).await,
+                },
             }
         }
     }
@@ -213,13 +238,19 @@ impl<W: Wire> Conversation<W> {
 
     /// Waits for memory in which the attempt may hold its message.
     async fn make_room(&mut self, octets: u64, cargo: &mut Option<Cargo>) {
-        let room = timeout(ROOM_WAIT, self.wire.memory().room(octets)).await;
-        match (room, cargo) {
-            (Ok(Some(room)), Some(cargo)) => {
+        let Some(cargo) = cargo else { return self.attempt.crowded(self.wire.instant()) };
+        let room = tokio::select! {
+            biased;
+            // What follows from that is seen before anything is said to the next hop.
+            () = cargo.recall.asked() => return,
+            room = timeout(ROOM_WAIT, self.wire.memory().room(octets)) => room,
+        };
+        match room {
+            Ok(Some(room)) => {
                 cargo.room = Some(room);
                 self.attempt.roomy(self.wire.instant());
             }
-            (_, _) => self.attempt.crowded(self.wire.instant()),
+            Ok(None) | Err(_) => self.attempt.crowded(self.wire.instant()),
         }
     }
 

@@ -6,38 +6,40 @@ mod opening;
 mod refusal;
 mod room;
 mod slot;
+mod visit;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout_at;
 
-use super::connection::{Carried, Connection, Ended, Left};
+use super::connection::Connection;
+use super::recall::{self, Recall};
 use super::register::Register;
 use super::reporting::random;
 use super::route_login::Login;
 use super::tls_client::Trust;
 use crate::config::{Config, NextHop, Route};
-use crate::delivery::action::End;
 use crate::delivery::addresses::Addresses;
 use crate::delivery::health::{Health, Use};
 use crate::delivery::parcel::Parcel;
-use crate::delivery::ruling::{Judged, Ruling};
+use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
-use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Traffic};
-use crate::delivery::trip::{Trip, name};
-use crate::history::Fact;
+use crate::delivery::traffic::{Choice, Errand, Kept, Traffic};
+use crate::delivery::trip::Trip;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::{Claim, Way};
 
 pub use listing::{HostState, RouteState, Standing};
+pub use opening::FINAL_DOT;
 #[cfg(test)]
-pub(super) use opening::{CONNECT, FINAL_DOT, IDLE, MESSAGES, QUIT};
+pub(super) use opening::{CONNECT, IDLE, MESSAGES, QUIT};
 use slot::Slot;
+#[cfg(test)]
+pub(super) use visit::is_sent_on;
 
 /// Messages in memory for each connection of a route: one on its way, one ready to follow. More would
 /// wait here in the order of their coming, and not in the spool, where logins take turns.
@@ -83,11 +85,14 @@ enum Turn {
     Nobody(Vec<(usize, String)>),
     /// The route is suspended by its operator, or the lane is closed.
     Stopped,
+    /// An operator wants it back.
+    Recalled,
 }
 
 /// A message under way along the lane.
 struct Passage<'a> {
     claim: &'a Claim,
+    recall: Recall,
     trip: Trip,
     errand: Errand,
     /// Whether a waiting connection may carry it: not after one was closed under it.
@@ -165,16 +170,19 @@ impl Lane {
         }
     }
 
-    /// Carries a message to `recipients` over the first host that takes it. Returns what every
-    /// host that was asked decided; nothing when the lane is closed or suspended before.
+    /// Carries a message to `recipients` over the first host that takes it, unless it is asked back
+    /// meanwhile. Returns what every host that was asked decided; nothing when the lane is closed or
+    /// suspended before.
     pub(super) async fn carry(
         self: &Arc<Self>,
         claim: &Claim,
         recipients: Vec<Address>,
+        recall: Recall,
     ) -> Vec<Leg> {
         let parcel = Parcel::new(claim.envelope(), recipients, claim.size_bytes());
         let mut passage = Passage {
             claim,
+            recall,
             trip: Trip::new(&self.route.name, parcel),
             errand: Errand::default(),
             kept: Kept::Again,
@@ -183,7 +191,12 @@ impl Lane {
             is_blocked: false,
         };
         loop {
-            match self.turn(&mut passage.errand).await {
+            let turn = tokio::select! {
+                biased;
+                () = passage.recall.asked() => Turn::Recalled,
+                turn = self.turn(&mut passage.errand) => turn,
+            };
+            match turn {
                 Turn::Held(wait, reason) => {
                     self.register.hold(&self.route.name, claim.id());
                     return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
@@ -204,6 +217,10 @@ impl Lane {
                     }
                     let reason = passage.trip.reason();
                     return passage.trip.end_with(Ruling::Deferred, passage.pause, &reason);
+                }
+                Turn::Recalled => {
+                    let wait = Some(recall::STAYS);
+                    return passage.trip.end_with(Ruling::Postponed, wait, recall::WORDS);
                 }
                 Turn::Stopped if passage.is_begun => return passage.trip.end(),
                 Turn::Stopped => {
@@ -267,121 +284,9 @@ impl Lane {
         self.is_closed.load(Ordering::Acquire) || self.register.is_suspended(&self.route.name)
     }
 
-    /// Carries what is left of a message to one host.
-    async fn visit(self: &Arc<Self>, mut slot: Slot, passage: &mut Passage<'_>) {
-        let host = slot.host();
-        let waiting = match passage.kept {
-            Kept::Again => self.take_idle(host),
-            Kept::New => None,
-        };
-        let (connection, kept) = match waiting {
-            Some(connection) => (connection, Kept::Again),
-            None => match self.open(host).await {
-                Ok(connection) => (connection, Kept::New),
-                Err(ended) => return self.missed(slot, ended, passage).await,
-            },
-        };
-        self.tell_carried(host, &connection, passage.claim);
-        let Carried { judged, left, demand } =
-            connection.carry(passage.trip.parcel(), passage.claim.body()).await;
-        let outcome = Outcome::of(&judged, left.end(), demand, kept);
-        let pause = slot.learn(&outcome);
-        passage.pause = pause.or(passage.pause);
-        match outcome {
-            Outcome::Stale => passage.kept = Kept::New,
-            // Who has no ruling yet found no room on this connection: another one may have it.
-            Outcome::Carried | Outcome::PutOff if !is_sent_on(&judged) => {}
-            Outcome::Carried
-            | Outcome::PutOff
-            | Outcome::Throttled
-            | Outcome::Failed(_)
-            | Outcome::Lost(_)
-            | Outcome::Nothing => slot.give_up(&mut passage.errand),
-        }
-        let hold = match left {
-            Left::Ready(connection) => {
-                lock(&self.idle).push((host, connection));
-                pause
-            }
-            Left::Busy(connection) => {
-                park(connection, slot);
-                pause
-            }
-            Left::Closed(End::LoginRefused(words)) => {
-                self.register.hold(&self.route.name, passage.claim.id());
-                Some(self.suspend(self.hop(host), &words).await.0)
-            }
-            Left::Closed(End::Finished | End::Unfit(_) | End::Unproved(_) | End::Ours(_)) => pause,
-        };
-        passage.trip.enter(self.hop(host), judged, hold);
-    }
-
-    /// Tells the history over which connection a message goes.
-    fn tell_carried(&self, host: usize, connection: &Connection, claim: &Claim) {
-        let history = self.journal.history();
-        if history.is_kept() {
-            let (route, next_hop) = (self.route.name.clone(), name(self.hop(host)));
-            let (tls, began_at) = (connection.tls_words(), Timestamp::now());
-            history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });
-        }
-    }
-
-    /// Enters that no connection could be made.
-    async fn missed(&self, mut slot: Slot, ended: Ended, passage: &mut Passage<'_>) {
-        let hop = self.hop(slot.host());
-        let outcome = Outcome::of(&[], Some(&ended.end), ended.demand, Kept::New);
-        passage.pause = slot.learn(&outcome).or(passage.pause);
-        slot.give_up(&mut passage.errand);
-        match &ended.end {
-            // The loop ends with it: the route is suspended now.
-            End::LoginRefused(words) => {
-                self.suspend(hop, words).await;
-            }
-            End::Unfit(words) => passage.trip.blame(hop, words),
-            End::Ours(words) => {
-                passage.trip.blame_ourselves(words);
-                passage.is_blocked = true;
-            }
-            End::Unproved(words) => {
-                if let Some(login) = &self.login {
-                    login.tell_unproved(&name(hop), words);
-                }
-                passage.trip.blame(hop, words);
-            }
-            End::Finished => passage.trip.blame(hop, "closed before the first message"),
-        }
-    }
-
-    fn take_idle(&self, host: usize) -> Option<Connection> {
-        let now = Instant::now();
-        let mut idle = lock(&self.idle);
-        while let Some(place) = idle.iter().rposition(|(of, _)| *of == host) {
-            let (_, mut connection) = idle.remove(place);
-            if !connection.is_stale(now) && connection.is_alive() {
-                return Some(connection);
-            }
-        }
-        None
-    }
-
     fn hop(&self, host: usize) -> &NextHop {
         &self.route.hosts[host].hop
     }
-}
-
-/// Tells whether a host sent a recipient elsewhere.
-pub(super) fn is_sent_on(judged: &[Judged]) -> bool {
-    judged.iter().any(|judged| judged.ruling == Ruling::Elsewhere)
-}
-
-/// Leads a connection to its next message while the last one is settled already.
-fn park(connection: Connection, slot: Slot) {
-    tokio::spawn(async move {
-        if let Ok(connection) = connection.rest().await {
-            lock(&slot.lane().idle).push((slot.host(), connection));
-        }
-        drop(slot);
-    });
 }
 
 /// A lock that is never held across an await and protects no invariant between two fields.

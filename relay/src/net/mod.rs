@@ -8,6 +8,7 @@ mod file;
 mod lane;
 mod memory;
 pub mod outbound;
+pub mod recall;
 pub mod register;
 mod reporting;
 mod route_login;

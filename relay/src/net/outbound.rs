@@ -174,6 +174,8 @@ async fn reap(outbound: &Outbound) {
 /// asked of nobody goes back untouched.
 async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mut legs: Vec<Leg>) {
     let began_at = Timestamp::now();
+    // Last to go: then the message is in nobody's hand.
+    let underway = outbound.routes.recalls().enter(claim.id());
     let _room = match outbound.routes.keys().sign(&mut claim, began_at).await {
         Ok(room) => room,
         Err(why) => {
@@ -185,9 +187,9 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
     let claim = Arc::new(claim);
     let mut trips = JoinSet::new();
     for Load { lane, recipients, berth } in loads {
-        let claim = Arc::clone(&claim);
+        let (claim, recall) = (Arc::clone(&claim), underway.recall());
         trips.spawn(async move {
-            let legs = lane.carry(&claim, recipients).await;
+            let legs = lane.carry(&claim, recipients, recall).await;
             drop(claim);
             (legs, lane.way(), berth)
         });

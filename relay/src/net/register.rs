@@ -1,16 +1,17 @@
 //! What outlives a configuration and its lanes: which routes an operator suspended, on disk; which
-//! messages wait for a route to be resumed, and what issuers of tokens gave, in memory.
+//! messages wait for a route to be resumed or are on their way, and what issuers of tokens gave, in memory.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::recall::Recalls;
 use super::route_login::Issuers;
 use crate::mail::message::MessageId;
 
@@ -57,6 +58,7 @@ pub struct Register {
     suspensions: Mutex<Vec<Suspension>>,
     held: Mutex<HashMap<String, Held>>,
     issuers: Issuers,
+    recalls: Arc<Recalls>,
 }
 
 impl Default for Held {
@@ -150,6 +152,11 @@ impl Register {
     /// Returns the messages that waited for a route, and forgets them.
     pub(super) fn take_held(&self, route: &str) -> Held {
         lock(&self.held).remove(route).unwrap_or_default()
+    }
+
+    /// Returns the messages that are on their way.
+    pub(super) const fn recalls(&self) -> &Arc<Recalls> {
+        &self.recalls
     }
 
     /// Returns what issuers gave.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::lane::Lane;
+use super::recall::Recalls;
 use super::register::{Held, Register, Suspension};
 use super::signing::Keys;
 use crate::config::Config;
@@ -13,7 +14,7 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::spool::{Spool, StoreError};
 
-pub use super::lane::{HostState, RouteState, Standing};
+pub use super::lane::{FINAL_DOT, HostState, RouteState, Standing};
 
 /// The routes of one configuration.
 pub struct Routes {
@@ -42,6 +43,12 @@ impl Routes {
     #[must_use]
     pub const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Returns the messages that are on their way, by these routes or those of an earlier configuration.
+    #[must_use]
+    pub fn recalls(&self) -> Arc<Recalls> {
+        Arc::clone(self.register.recalls())
     }
 
     pub(super) fn lane(&self, name: &str) -> Option<&Arc<Lane>> {
@@ -90,7 +97,7 @@ impl Routes {
     pub async fn resume(
         &self,
         name: &str,
-        spool: &Spool,
+        spool: &Arc<Spool>,
         uid: u32,
     ) -> Result<Option<usize>, String> {
         let lane = self.known(name)?;
@@ -112,15 +119,21 @@ impl Routes {
     pub(super) async fn push(
         &self,
         name: &str,
-        spool: &Spool,
+        spool: &Arc<Spool>,
     ) -> Result<Option<usize>, StoreError> {
         Ok(match self.register.take_held(name) {
             Held::Many => {
                 spool.retry_all().await?;
                 None
             }
-            // Those that are gone, or on their way already, need no push.
-            Held::These(ids) => Some(ids.iter().filter(|id| spool.retry(**id).is_ok()).count()),
+            // They are many, and the spool is asked about each.
+            Held::These(ids) => {
+                let spool = Arc::clone(spool);
+                // Those that are gone, or on their way already, need no push.
+                let push = move || ids.iter().filter(|id| spool.retry(**id).is_ok()).count();
+                let pushed = spawn_blocking(push).await;
+                Some(pushed.map_err(|error| StoreError::Failed(error.to_string()))?)
+            }
         })
     }
 

@@ -2,8 +2,10 @@
 
 use relay::config::{NextHop, Rate, RouteHost};
 use relay::net::routes::{RouteState, Standing};
-use relay::spool::Place;
+use relay::spool::{Place, StoreError};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -256,6 +258,77 @@ async fn what_waits_in_memory_when_its_route_is_stopped_is_due_at_once_when_it_g
     assert_eq!(summary.due_at, Some(summary.accepted_at), "it lost no time");
     drop(tried);
     settled(&relay, first).await;
+    relay.stop().await;
+}
+
+/// Serves one connection in the clear up to the final dot, or to `silent`, a command that it never answers.
+/// Returns once the relay has closed.
+async fn serve_up_to(listener: &TcpListener, silent: &str, reached: &Notify) {
+    let mut stream = BufStream::new(taken(listener).await);
+    let mut answer = "220 hop\r\n";
+    let (mut line, mut is_in_data) = (String::new(), false);
+    loop {
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+            if line.starts_with(silent) {
+                reached.notify_one();
+            } else if !is_in_data {
+                break;
+            }
+        }
+        is_in_data = line == "DATA\r\n";
+        answer = match line.as_str() {
+            "DATA\r\n" => "354 go on\r\n",
+            line if line.starts_with("EHLO") => "250-hop\r\n250 8BITMIME\r\n",
+            _ => "250 ok\r\n",
+        };
+    }
+}
+
+#[tokio::test]
+async fn an_operator_gets_a_message_back_until_its_end_is_said() {
+    let (listener, relay) = before_silence(1).await;
+    for silent in ["EHLO", "MAIL", "RCPT", "DATA", ".\r\n"] {
+        let reached = Notify::new();
+        let id = submit(&relay).await;
+        let asking = async {
+            reached.notified().await;
+            assert_eq!(relay.spool.hold(id).await, Err(StoreError::Claimed), "{silent}");
+            let patience = if silent == ".\r\n" { Duration::ZERO } else { Duration::from_secs(30) };
+            relay.routes.recalls().ask(id, patience).await
+        };
+        if silent == ".\r\n" {
+            tokio::select! {
+                () = serve_up_to(&listener, silent, &reached) => panic!("the relay waits for the answer"),
+                is_back = asking => assert!(!is_back, "it may have been taken"),
+            }
+            break;
+        }
+        let ((), is_back) = tokio::join!(serve_up_to(&listener, silent, &reached), asking);
+        assert!(is_back, "{silent}");
+        assert_eq!(relay.spool.show(id).await.unwrap().summary.attempts, 0, "{silent}");
+        relay.spool.remove(id).await.unwrap();
+        assert_eq!(state(&relay).hosts[0].failed, 0, "it says nothing of the host");
+    }
+    let (events, left) = relay.stop().await;
+    assert_eq!((count(&events, "Deferred"), count(&events, "HostDown"), left), (5, 0, 1), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_place_comes_back_when_it_is_asked_for() {
+    let (silent, relay) = before_silence(1).await;
+    submit(&relay).await;
+    let tried = taken(&silent).await;
+    let second = submit(&relay).await;
+    until(async || state(&relay).in_memory == 2).await;
+    assert!(relay.routes.recalls().ask(second, Duration::from_secs(30)).await);
+    relay.spool.hold(second).await.unwrap();
+    drop(tried);
     relay.stop().await;
 }
 

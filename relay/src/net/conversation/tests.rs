@@ -162,7 +162,7 @@ async fn however_many_lanes_convert_no_more_is_held_than_the_budget() {
         let body = claim.body();
         lanes.spawn(async move {
             let conversation = Conversation::begin(hop, terms()).await.map_err(drop).unwrap();
-            conversation.carry(parcel, body).await.judged
+            conversation.carry(parcel, body, &Recall::default()).await.judged
         });
     }
     for _ in 0..LANES {

@@ -21,7 +21,7 @@ pub(in crate::net) const IDLE: Duration = Duration::from_secs(5);
 /// several hosts behind one name share the mail.
 pub(in crate::net) const MESSAGES: u32 = 100;
 /// For the answer to the final dot (RFC 5321, section 4.5.3.2.6).
-pub(in crate::net) const FINAL_DOT: Duration = Duration::from_secs(600);
+pub const FINAL_DOT: Duration = Duration::from_secs(600);
 /// For the answer to QUIT.
 pub(in crate::net) const QUIT: Duration = Duration::from_secs(5);
 /// How long a connection to one address may take to be made, and a name to be looked up.
@@ -69,9 +69,6 @@ impl Lane {
             match self.open_at(address, hop, tls.clone(), credentials.clone()).await {
                 Ok(connection) => {
                     lock(&self.addresses)[host].learn(address, &failed, Instant::now());
-                    if credentials.is_some() {
-                        self.logged_in();
-                    }
                     return Ok(connection);
                 }
                 Err(ended) => {

@@ -6,8 +6,20 @@ use std::time::{Duration, Instant};
 use super::{Lane, Slot, Turn, lock};
 use crate::config::NextHop;
 use crate::delivery::health::{self, Health, Use};
+use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::trip::name;
 use crate::event::Event;
+use crate::mail::report::Diagnostic;
+
+/// Tells whether a hop to which we had logged in answered for a recipient, and not that the login is of no use.
+fn is_login_taken(judged: &[Judged]) -> bool {
+    judged.iter().any(|judged| match judged.ruling {
+        Ruling::Delivered | Ruling::Deferred | Ruling::Failed => {
+            matches!(judged.why, Diagnostic::Smtp(_))
+        }
+        Ruling::Postponed | Ruling::Elsewhere | Ruling::Held | Ruling::Captured => false,
+    })
+}
 
 impl Lane {
     /// Tells once for each suspension that ended by itself, and by which name the route goes.
@@ -57,10 +69,17 @@ impl Lane {
         }
     }
 
-    /// Ends a suspension: the login works.
-    pub(super) fn logged_in(&self) {
-        let before = std::mem::take(&mut *lock(&self.health));
-        if before != Health::Up {
+    /// Ends a suspension if what a new connection came to shows that the login works. AUTH alone does not:
+    /// some hops take any login there and refuse it at MAIL. `before` is how the route stood when the
+    /// connection was opened: what was refused since was refused to others.
+    pub(super) fn prove(&self, before: &Health, judged: &[Judged]) {
+        if is_login_taken(judged) && *before != Health::Up {
+            let mut health = lock(&self.health);
+            if *health != *before {
+                return;
+            }
+            *health = Health::Up;
+            drop(health);
             self.has_recovered.store(true, Ordering::Release);
             let route = self.route.name.clone();
             self.journal.write(Event::RouteResumed { route, uid: None });

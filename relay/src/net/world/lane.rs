@@ -20,6 +20,7 @@ use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::throttle::Demand;
 use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Place, Traffic};
 use crate::delivery::trip::Trip;
+use crate::net::recall::Recall;
 use crate::net::lane::{CONNECT, IDLE, MESSAGES, QUIT, TICKETS, is_sent_on};
 use crate::smtp::address::Address;
 use crate::spool::Claim;
@@ -145,7 +146,7 @@ impl Lane {
             },
         };
         let Carried { judged, left, demand } =
-            connection.carry(passage.trip.parcel(), passage.claim.body()).await;
+            connection.carry(passage.trip.parcel(), passage.claim.body(), &Recall::default()).await;
         let outcome = Outcome::of(&judged, left.end(), demand, kept);
         let pause = slot.learn(&outcome);
         passage.pause = pause.or(passage.pause);
