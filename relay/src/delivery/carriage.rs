@@ -7,8 +7,9 @@
 //! | REQUIRETLS                 | REQUIRETLS                 | 5.7.30 (RFC 8689, section 4.2.1)  |
 //! | BY=…;R                     | time                       | 5.4.7 (RFC 2852, section 4)       |
 //! | BY=…;R                     | DELIVERBY, or time for it  | 5.3.3 (RFC 2852, section 4)       |
-//! | a sender in UTF-8          | SMTPUTF8                   | 5.6.7 (RFC 6531, section 3.5)     |
-//! | a recipient in UTF-8       | SMTPUTF8                   | 5.6.7 for that recipient          |
+//! | a local part in UTF-8      | SMTPUTF8                   | 5.6.7 (RFC 6531, section 3.5),    |
+//! |                            |                            | for that recipient or for all     |
+//! | a domain in UTF-8          | SMTPUTF8                   | its A-labels are said             |
 //! | headers in UTF-8           | SMTPUTF8                   | looked at; 5.6.9 if there are any |
 //! | 8-bit lines                | 8BITMIME                   | converted (RFC 6152, section 3)   |
 //! | no lines                   | BINARYMIME or CHUNKING     | converted (RFC 3030, section 3)   |
@@ -19,13 +20,14 @@
 
 use jiff::Timestamp;
 
+use super::labels;
 use super::offer::{Offer, Size};
 use super::parcel::Parcel;
 use super::ruling::LoggedIn;
 use super::stuffing::Octets;
 use crate::mail::convert::{self, Unconvertible};
 use crate::mail::envelope::{Body, Deadline};
-use crate::smtp::address::Charset;
+use crate::smtp::address::{Address, Charset};
 use crate::smtp::parameter::{ByMode, Utf8};
 use crate::smtp::reply::Enhanced;
 
@@ -173,10 +175,11 @@ pub(super) fn plan(parcel: &Parcel, hop: Hop, now: Timestamp) -> Plan {
     }
     // SMTPUTF8 without 8BITMIME is no offer (RFC 6531, section 3.1, item 8).
     let takes_utf8 = offer.utf8 && offer.eight_bit;
-    if parcel.has_foreign_sender() && !takes_utf8 {
+    let untold = |sender: &Address| labels::in_ascii(sender).is_none();
+    if parcel.sender.mailbox().is_some_and(untold) && !takes_utf8 {
         return Plan::Refuse(no_utf8_address());
     }
-    let foreign = |to: &crate::smtp::address::Address| to.charset() == Charset::Utf8;
+    let foreign = |to: &Address| to.charset() == Charset::Utf8;
     let has_foreign = parcel.has_foreign_sender() || parcel.recipients.iter().any(foreign);
     // Without an octet above 127 in it or around it the message needs no SMTPUTF8, whatever its
     // client said.
@@ -243,7 +246,7 @@ fn look(message: Vec<u8>, look: Look, offer: Offer) -> Result<Vec<u8>, Refusal> 
     }
 }
 
-/// Returns why a recipient whose address is in UTF-8 cannot be named to a hop without SMTPUTF8.
+/// Returns why a recipient whose address cannot be in US-ASCII is not named to a hop without SMTPUTF8.
 pub(super) fn no_utf8_address() -> Refusal {
     let words = "an address is in UTF-8 and the next hop lacks SMTPUTF8";
     Refusal::new(Enhanced(5, 6, 7), words)

@@ -1,10 +1,12 @@
 //! The MAIL and RCPT commands of a transaction, with the parameters that the next hop knows.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
 use super::carriage::{Carriage, seconds_left};
+use super::labels;
 use super::offer::{Offer, Size};
 use super::parcel::Parcel;
 use super::stuffing::Octets;
@@ -20,7 +22,10 @@ const BY_MAX: i64 = 999_999_999;
 /// RFC 6710, section 4.2), BY with the time that is left (RFC 2852, section 4).
 pub(super) fn mail(parcel: &Parcel, offer: Offer, carriage: Carriage, now: Timestamp) -> String {
     let terms = &parcel.terms;
-    let mut command = format!("MAIL FROM:<{}>", parcel.sender);
+    let mut command = match parcel.sender.mailbox() {
+        Some(sender) => format!("MAIL FROM:<{}>", told(sender, carriage)),
+        None => "MAIL FROM:<>".to_owned(),
+    };
     if offer.size != Size::Unknown {
         push(&mut command, &format!("SIZE={}", parcel.size_bytes));
     }
@@ -62,7 +67,7 @@ pub(super) fn rcpt(
     offer: Offer,
     carriage: Carriage,
 ) -> String {
-    let mut command = format!("RCPT TO:<{recipient}>");
+    let mut command = format!("RCPT TO:<{}>", told(recipient, carriage));
     if let (true, Some(wish)) = (offer.dsn, parcel.wish(recipient)) {
         if let Some(notify) = wish.notify {
             push(&mut command, &format!("NOTIFY={}", words(notify)));
@@ -73,6 +78,15 @@ pub(super) fn rcpt(
     }
     command.push_str("\r\n");
     command
+}
+
+/// Returns an address as it is said: in UTF-8 only where MAIL says so.
+fn told(address: &Address, carriage: Carriage) -> Cow<'_, Address> {
+    let said = match carriage.utf8 {
+        Some(Utf8) => None,
+        None => labels::in_ascii(address),
+    };
+    said.unwrap_or(Cow::Borrowed(address))
 }
 
 fn push(command: &mut String, parameter: &str) {

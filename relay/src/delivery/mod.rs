@@ -22,6 +22,7 @@ pub mod chunk;
 mod commands;
 pub mod flow;
 pub mod health;
+pub mod labels;
 pub mod login;
 pub mod offer;
 pub mod pace;

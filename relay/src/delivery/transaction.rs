@@ -14,10 +14,11 @@ use body::{Feed, Memory};
 
 use super::carriage::{self, By, Carriage, Conversion, Hop, Look, Plan, Refusal};
 use super::commands;
+use super::labels;
 use super::parcel::Parcel;
 use super::ruling::{Asked, Judged, Meaning, Ruling, meaning};
 use crate::mail::outcome::Relayed;
-use crate::smtp::address::{Address, Charset};
+use crate::smtp::address::Address;
 use crate::smtp::answer::{Answer, Class};
 use crate::smtp::reply::Enhanced;
 
@@ -323,6 +324,6 @@ impl Transaction {
 /// Takes the recipients out of a parcel whose addresses the next hop cannot be told.
 fn take_foreign(parcel: &mut Parcel) -> Vec<Judged> {
     let Refusal { status, words } = carriage::no_utf8_address();
-    let foreign = parcel.recipients.extract_if(.., |to| to.charset() == Charset::Utf8);
+    let foreign = parcel.recipients.extract_if(.., |to| labels::in_ascii(to).is_none());
     foreign.map(|to| Judged::by_us(to, Ruling::Failed, status, &words)).collect()
 }

@@ -125,7 +125,8 @@ impl<W: Wire> Conversation<W> {
         let (mut all, mut most) = (Vec::new(), Demand::AsBefore);
         loop {
             let rest = parcel.split_off(self.attempt.room());
-            let Carried { judged, left, demand } = self.transact(parcel, body.clone(), recall).await;
+            let Carried { judged, left, demand } =
+                self.transact(parcel, body.clone(), recall).await;
             all.extend(judged);
             most = most.max(demand);
             match (rest, left) {
@@ -136,12 +137,7 @@ impl<W: Wire> Conversation<W> {
     }
 
     /// Carries one transaction up to its rulings.
-    async fn transact(
-        mut self,
-        parcel: Parcel,
-        reader: BodyReader,
-        recall: &Recall,
-    ) -> Carried<W> {
+    async fn transact(mut self, parcel: Parcel, reader: BodyReader, recall: &Recall) -> Carried<W> {
         let (piece, recall) = (Vec::new(), recall.clone());
         let mut cargo = Some(Cargo { reader, piece, sent: 0, room: None, recall });
         self.attempt.begin(parcel, self.wire.now(), self.wire.instant());

@@ -316,7 +316,11 @@ async fn an_operator_gets_a_message_back_until_its_end_is_said() {
         assert_eq!(state(&relay).hosts[0].failed, 0, "it says nothing of the host");
     }
     let (events, left) = relay.stop().await;
-    assert_eq!((count(&events, "Deferred"), count(&events, "HostDown"), left), (5, 0, 1), "{events:?}");
+    assert_eq!(
+        (count(&events, "Deferred"), count(&events, "HostDown"), left),
+        (5, 0, 1),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]

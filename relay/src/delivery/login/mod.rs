@@ -4,6 +4,7 @@
 //! hashes inside of a step, as often as the next hop says, keeps copies of the password, draws the
 //! nonce itself, and indexes past the end of short messages.
 
+mod prepared;
 mod scram;
 mod secret;
 #[cfg(test)]
@@ -139,15 +140,17 @@ impl Exchange {
                 ) => {
                     let (scram, first) = Scram::begin(
                         mechanism,
-                        &user,
-                        password.clone(),
+                        &prepared::name(&user),
+                        prepared::password(password.clone()),
                         fresh,
                         unbound(mechanisms, offered),
                     );
                     (Self::Scram(scram), Some(Secret::new(first)))
                 }
                 (Mechanism::Plain, Proof::Password(password), _) => {
-                    (Self::Last, Some(joined(&[b"\0", user.as_bytes(), b"\0", password])))
+                    let user = prepared::name(&user);
+                    let password = prepared::password(password.clone());
+                    (Self::Last, Some(joined(&[b"\0", user.as_bytes(), b"\0", &password])))
                 }
                 (Mechanism::Login, Proof::Password(password), _) => {
                     (Self::User(user.clone(), password.clone()), None)

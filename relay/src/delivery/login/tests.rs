@@ -324,3 +324,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn scram_and_plain_show_a_password_as_both_sides_compare_it() {
+    // As the roman numeral nine and as the letters (RFC 4013, section 3).
+    let shown = |user: &str, password: &str, mechanism: &str| {
+        let (exchange, first) = begin(by_password(user, password), mechanism, fresh(None));
+        if mechanism == "PLAIN" {
+            return first;
+        }
+        let challenge = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                         s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+        first + &say(exchange, challenge).1
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        let written = shown("u\u{308}", "\u{2168}", mechanism);
+        assert_eq!(written, shown("\u{fc}", "IX", mechanism), "{mechanism}");
+    }
+}

@@ -20,8 +20,8 @@ use crate::delivery::terms::{Terms, Timeouts};
 use crate::delivery::throttle::Demand;
 use crate::delivery::traffic::{Choice, Errand, Kept, Outcome, Place, Traffic};
 use crate::delivery::trip::Trip;
-use crate::net::recall::Recall;
 use crate::net::lane::{CONNECT, IDLE, MESSAGES, QUIT, TICKETS, is_sent_on};
+use crate::net::recall::Recall;
 use crate::smtp::address::Address;
 use crate::spool::Claim;
 

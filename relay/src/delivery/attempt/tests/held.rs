@@ -6,7 +6,7 @@ use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Ruling;
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Relayed;
-use crate::smtp::address::{Address, Charset};
+use crate::smtp::address::{Address, Charset, ReversePath};
 use crate::smtp::parameter::Utf8;
 use crate::smtp::reply::Enhanced;
 
@@ -148,6 +148,29 @@ fn recipients_in_utf8_fail_alone_at_a_hop_without_smtputf8() {
 
     let only = |parcel: &mut Parcel| parcel.recipients = vec![foreign()];
     assert_eq!(begin("8BITMIME", message, only).rulings(), "f");
+}
+
+#[test]
+fn a_domain_in_utf8_is_said_in_us_ascii_at_a_hop_without_smtputf8() {
+    let read = |text| Address::read(text, Charset::Utf8).unwrap();
+    let adjust = |parcel: &mut Parcel| {
+        parcel.terms.utf8 = Some(Utf8);
+        parcel.sender = ReversePath::Mailbox(read("s@b\u{fc}cher.example"));
+        parcel.recipients = vec![read("jo@b\u{fc}cher.example")];
+    };
+    let message = b"Subject: a\r\n\r\na\r\n";
+    let mut driven = begin("8BITMIME,PIPELINING", message, adjust);
+    assert_eq!(
+        driven.take_sent(),
+        "MAIL FROM:<s@xn--bcher-kva.example> BODY=8BITMIME\r\n\
+         RCPT TO:<jo@xn--bcher-kva.example>\r\n"
+    );
+    driven.hop("250 ok\r\n250 ok\r\n").hop("354 go\r\n").hop("250 ok\r\n");
+    let judged = &driven.judged[0][0];
+    assert_eq!(judged.recipient, read("jo@b\u{fc}cher.example"), "it is known as it was written");
+    assert_eq!(driven.rulings(), "d");
+    let mut driven = begin("8BITMIME,SMTPUTF8,PIPELINING", message, adjust);
+    assert!(driven.take_sent().contains("RCPT TO:<jo@b\u{fc}cher.example>\r\n"));
 }
 
 #[test]
