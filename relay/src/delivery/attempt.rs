@@ -103,7 +103,7 @@ impl Attempt {
     /// Tells whether the end of a message has been said, wholly or in part: then nobody knows whether the
     /// next hop takes it, until it answers.
     #[must_use]
-    pub fn is_ended(&self) -> bool {
+    pub const fn is_ended(&self) -> bool {
         matches!(&self.stage, Stage::Transaction(transaction) if transaction.is_ended())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Messages that are due stand by the way that they go next. In each way logins take turns by
 //! deficit round-robin (Shreedhar and Varghese, 1995): a turn is worth [`QUANTUM`] octets, whoever
-//! takes more pays with turns to come. Of one login the highest priority goes first (RFC 6710), then
+//! takes more pays with turns to come; so does who writes to many. Of one login the highest priority goes first (RFC 6710), then
 //! what is due the longest. So a backlog of one login holds up nobody else's mail, and a way that
 //! stands still no other way.
 
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::delivery::sorting::RECIPIENTS_MAX;
 use crate::mail::message::MessageId;
 use crate::spool::label::{Job, Way};
 use queue::Queue;
@@ -20,6 +21,8 @@ use queue::Queue;
 pub const QUANTUM: u64 = 32 << 10;
 /// What a message costs besides its body, octets: a transaction takes time however small it is.
 pub const TRANSACTION: u64 = 4 << 10;
+/// What a further recipient costs, octets: a command and its answer.
+pub const RECIPIENT: u64 = 256;
 /// The most messages that are moved to the ways at one call: the rest follows with the next.
 const MOVED: usize = 10_000;
 
@@ -88,6 +91,17 @@ impl Agenda {
         }
         self.served = way;
         id
+    }
+
+    /// Charges for the recipients of a message that was taken with this `job`, but for the first: how many are
+    /// still open shows only then. A body goes out once for every [`RECIPIENTS_MAX`] of them.
+    pub fn charge(&mut self, job: Job, recipients: usize) {
+        let further = (recipients as u64).saturating_sub(1);
+        let transactions = further / RECIPIENTS_MAX as u64;
+        let bodies = transactions.saturating_mul(job.size_bytes.saturating_add(TRANSACTION));
+        if let Some(queue) = self.ways.get_mut(&job.label.way) {
+            queue.charge(job.label.owner, bodies.saturating_add(further.saturating_mul(RECIPIENT)));
+        }
     }
 
     /// Tells the agenda what time it is: what is scheduled for now or before is due at once.

@@ -315,10 +315,11 @@ async fn load(hold: Hold) -> Result<Claim, StoreError> {
     let (envelope, body_starts) = content::decode_message(&payload)?;
     let progress = progress_of(&shared, id, &entry, &envelope).await?;
     let open = envelope.recipients.iter().zip(&progress);
-    let pending = open
+    let pending: Vec<_> = open
         .filter(|(_, progress)| progress.standing == Standing::Pending)
         .map(|(recipient, _)| recipient.clone())
         .collect();
+    shared.index().agenda.charge(entry.job(), pending.len());
     Ok(Claim {
         hold,
         envelope,

@@ -78,21 +78,27 @@ impl Queue {
                 continue;
             };
             self.messages -= 1;
-            if cost < backlog.credit {
-                backlog.credit -= cost;
-            } else {
-                // The turn is over, and one more for every quantum that was taken too much.
-                let debt = cost - backlog.credit;
-                let rounds = debt / QUANTUM + 1;
-                backlog.credit = rounds * QUANTUM - debt;
-                backlog.turn = (turn.0 + rounds, self.place);
-                self.place += 1;
-                self.turns.pop_first();
-                self.turns.insert((backlog.turn, owner));
-            }
+            self.charge(owner, cost);
             return Some(id);
         }
         None
+    }
+
+    /// Charges a login, octets. One that is not known here has had no message.
+    pub fn charge(&mut self, owner: Owner, cost: u64) {
+        let Some(backlog) = self.backlogs.get_mut(&owner) else { return };
+        if cost < backlog.credit {
+            backlog.credit -= cost;
+            return;
+        }
+        // The turn is over, and one more for every quantum that was taken too much.
+        let debt = cost - backlog.credit;
+        let rounds = debt / QUANTUM + 1;
+        backlog.credit = rounds * QUANTUM - debt;
+        self.turns.remove(&(backlog.turn, owner));
+        backlog.turn = (backlog.turn.0 + rounds, self.place);
+        self.place += 1;
+        self.turns.insert((backlog.turn, owner));
     }
 }
 

@@ -70,6 +70,26 @@ fn a_login_without_a_message_does_not_shed_its_debts() {
     assert!((9..=11).contains(&(before * TRANSACTION / QUANTUM)), "{before} messages came before");
 }
 
+#[test]
+fn who_writes_to_many_pays_for_each_of_them() {
+    let before = |size, recipients| {
+        let mut agenda = Agenda::default();
+        for id in 0..400 {
+            agenda.schedule(MessageId(100 + id), at(0), job(1, 2, 0, 0));
+        }
+        agenda.schedule(MessageId(1), at(0), job(1, 1, 0, size));
+        while agenda.take_due(at(0), |_| true) != Some(MessageId(1)) {}
+        agenda.charge(job(1, 1, 0, size), recipients);
+        agenda.schedule(MessageId(2), at(0), job(1, 1, 0, 0));
+        all(&mut agenda, 0).iter().take_while(|id| **id != 2).count() as u64 * TRANSACTION
+    };
+    for (size, recipients, bodies) in [(QUANTUM, 1, 1), (QUANTUM, 100, 1), (QUANTUM, 1000, 10)] {
+        let cost = bodies * (size + TRANSACTION) + recipients as u64 * RECIPIENT;
+        let (before, around) = (before(size, recipients), 2 * QUANTUM);
+        assert!(before.abs_diff(cost) <= around, "{recipients}: {before} octets, not {cost}");
+    }
+}
+
 proptest! {
     #[test]
     fn one_login_s_mail_comes_once_and_never_early_by_priority_then_time_then_id(
