@@ -122,6 +122,29 @@ async fn a_hop_gets_no_more_recipients_in_one_transaction_than_it_takes() {
 }
 
 #[tokio::test]
+async fn refused_recipients_cost_no_connection_where_a_transaction_has_room_for_few() {
+    let before_tls = vec!["PIPELINING", "LIMITS RCPTMAX=1"];
+    let instead = vec![("RCPT TO:<a@", "550 5.1.1 nobody"), ("RCPT TO:<c@", "450 4.2.0 later")];
+    let mut peer =
+        Peer::start(Manners { before_tls, instead, ..Manners::default() }).await.unwrap();
+    let relay = start(&peer);
+    let all = ["a@example.com", "b@example.com", "c@example.com", "d@example.com"];
+    submit(&relay, &all, Body::SevenBit, Terms::default(), b"To: all\r\n\r\n").await;
+    let (mut connections, mut messages) = (0, 0);
+    while messages < 2 {
+        match peer.next().await {
+            Seen::Connected => connections += 1,
+            Seen::Message(_) => messages += 1,
+            Seen::Command(_) | Seen::Closed => {}
+        }
+    }
+    assert_eq!(connections, 1);
+    let (events, _) = relay.stop().await;
+    let is_put_off = |event: &&Event| matches!(event, Event::Deferred { .. });
+    assert_eq!(events.iter().filter(is_put_off).count(), 1, "c alone waits: {events:?}");
+}
+
+#[tokio::test]
 async fn signed_mail_that_a_hop_cannot_take_is_returned_as_it_was() {
     let mut peer = peer(&["PIPELINING"]).await;
     let relay = start(&peer);

@@ -129,6 +129,17 @@ impl<W: Wire> Conversation<W> {
                 self.transact(parcel, body.clone(), recall).await;
             all.extend(judged);
             most = most.max(demand);
+            let left = match left {
+                // A new connection would cost more than this wait.
+                Left::Busy(busy) if rest.is_some() => match busy.rest().await {
+                    Ok(again) => Left::Ready(again),
+                    Err(ended) => {
+                        most = most.max(ended.demand);
+                        Left::Closed(ended.end)
+                    }
+                },
+                left @ (Left::Busy(_) | Left::Ready(_) | Left::Closed(_)) => left,
+            };
             match (rest, left) {
                 (Some(rest), Left::Ready(again)) => (self, parcel) = (again, rest),
                 (_, left) => return Carried { judged: all, left, demand: most },
