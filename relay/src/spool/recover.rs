@@ -263,7 +263,7 @@ impl Replay {
                 if let Vacant(place) = self.messages.entry(header.id) {
                     let first = self.firsts.remove(&header.id).unwrap_or(segment);
                     let turn = Turn::Damaged;
-                    place.insert(Entry { turn, first, ..entry(location, &header) });
+                    place.insert(Entry { first, turn, ..entry(location, &header) });
                     lost_bytes = u64::from(length);
                 }
             }
