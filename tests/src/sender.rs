@@ -120,6 +120,8 @@ impl Relay {
             source: None,
             received_at: Timestamp::now(),
             terms: Terms::default(),
+            came: None,
+            trace: None,
         };
         adjust(&mut envelope);
         let mut draft = self.spool.draft(envelope).expect("the test relay works");

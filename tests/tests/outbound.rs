@@ -76,6 +76,8 @@ impl Relay {
             source: Some("192.0.2.1".parse().expect("the test relay works")),
             received_at: Timestamp::now(),
             terms: Terms::default(),
+            came: None,
+            trace: None,
         };
         let mut draft = self.spool.draft(envelope).expect("the test relay works");
         draft.append(BODY).await;

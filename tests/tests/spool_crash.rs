@@ -69,6 +69,8 @@ fn envelope(key: u64) -> Envelope {
         source: Some("192.0.2.1".parse().expect("an address")),
         received_at: jiff::Timestamp::UNIX_EPOCH,
         terms: Terms::default(),
+        came: None,
+        trace: None,
     }
 }
 

@@ -9,7 +9,9 @@ use relay_common::verdict::{Reason, Verdict};
 use crate::config::{self, Config, OnLoss};
 use crate::control::wire::{Notice, UNGUARDED};
 use crate::gate::cidr::network;
-use crate::gate::{GateError, InterfaceState, View};
+use crate::gate::{EntryCounts, GateError, InterfaceState, Listed, View};
+use crate::mail::came::Admission;
+use crate::net::inbound::Admitted;
 use crate::policy::conduct::{AutoBan, AutoBans, Source, Standing};
 
 /// How the listeners are guarded.
@@ -192,10 +194,14 @@ impl Watched {
         }
     }
 
-    /// Returns the tag of the entry that lists a client.
-    pub(super) fn tag_of(&self, source: IpAddr) -> Option<String> {
+    /// Returns the entry that lists a client.
+    pub(super) fn entry_of(&self, source: IpAddr) -> Admitted {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.as_ref()?.listed(source)?.tag
+        let listed = view.as_ref().and_then(|view| view.listed(source));
+        let Some(Listed { net, tag, counts, .. }) = listed else { return Admitted::default() };
+        let EntryCounts { passed, over_rate, .. } = counts;
+        let entry = net.map(|net| Admission { network: network(net), passed, over_rate });
+        Admitted { entry, tag }
     }
 
     /// Returns whom a client's misconduct counts against, and whether it may be banned for it. Where no gate

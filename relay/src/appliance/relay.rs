@@ -281,7 +281,7 @@ impl Relay {
             logins: self.logins.clone(),
             journal: self.journal.clone(),
             sessions: self.sessions.clone(),
-            tag_of: Box::new(move |source| listed.tag_of(source)),
+            entry_of: Box::new(move |source| listed.entry_of(source)),
             admits: (entrance == Entrance::Guarded).then_some(admits),
         }
     }

@@ -335,6 +335,8 @@ pub struct Listed {
     pub net: Option<Net>,
     /// The entry's tag.
     pub tag: Option<String>,
+    /// What was counted of the entry; nothing while it cannot be read.
+    pub counts: EntryCounts,
 }
 
 /// Returns the gate's form of a network of the configuration. A network inside `::ffff:0:0/96` becomes

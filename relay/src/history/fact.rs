@@ -1,10 +1,12 @@
 //! What can happen to a message, as it is written down.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::mail::came::Came;
+use crate::mail::context::TraceContext;
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
@@ -27,7 +29,8 @@ pub struct Line {
 #[serde(tag = "fact", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 #[expect(missing_docs, reason = "the sentence of a variant speaks of its fields")]
 pub enum Fact {
-    /// A client's message is on disk; the 250 follows. `size_bytes` counts the body as it was received.
+    /// A client's message is on disk; the 250 follows. `size_bytes` counts the body as it was received. How it
+    /// came stands beside the envelope and not in it.
     Received { came: Came, envelope: Box<Envelope>, size_bytes: u64 },
     /// The relay wrote this message itself: a report about another.
     Report { about: MessageId },
@@ -36,8 +39,16 @@ pub enum Fact {
     /// A next hop was spoken to, from `began_at` on; `tls` is version and cipher suite, none in the clear.
     Carried { route: String, next_hop: String, tls: Option<String>, began_at: Timestamp },
     /// An attempt ended that took the message up at `began_at`; `number` counts from 1, but for those at
-    /// which the next hop only asked for less: the next has the same number. `open` recipients are left.
-    Attempted { number: u32, began_at: Timestamp, results: Vec<Told>, open: usize },
+    /// which the next hop only asked for less: the next has the same number. `open` recipients are left;
+    /// `trace` is the one that the message belongs to.
+    Attempted {
+        number: u32,
+        began_at: Timestamp,
+        results: Vec<Told>,
+        open: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<TraceContext>,
+    },
     /// An operator did something to the message.
     Operated { act: Act, uid: u32 },
     /// An operator looked at the text of the message.
@@ -48,27 +59,6 @@ pub enum Fact {
     CaptureEnded { why: Ended },
     /// So many lines before this one found no room.
     Missed { lines: u64 },
-}
-
-/// How a client and its message came to us.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Came {
-    /// When the relay took the connection out of the listener's backlog. The gate had let its SYN in before
-    /// that, by the time of the handshake and of the wait in the backlog.
-    pub accepted_at: Timestamp,
-    /// Where it connected to.
-    pub listener: SocketAddr,
-    /// The other end of the connection: the client, or a proxy that speaks for it.
-    pub peer: IpAddr,
-    /// When the TLS handshake was done.
-    pub secured_at: Option<Timestamp>,
-    /// Version and cipher suite.
-    pub tls: Option<String>,
-    /// When the login was granted.
-    pub logged_in_at: Option<Timestamp>,
-    /// The mechanism that it was proved by.
-    pub mechanism: Option<String>,
 }
 
 /// What an operator does to a message.

@@ -17,6 +17,7 @@ mod files;
 mod keeper;
 mod search;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::config;
 use crate::event::Event;
 use crate::mail::message::MessageId;
 
-pub use fact::{Act, Became, Came, Ended, Fact, Line, Told, told};
+pub use fact::{Act, Became, Ended, Fact, Line, Told, told};
 pub use search::{Cursor, Found, search};
 
 use files::Files;
@@ -36,13 +37,24 @@ use keeper::Keeper;
 #[derive(Clone, Debug, Default)]
 pub struct History {
     keeper: Option<Arc<Keeper>>,
+    ear: Option<Ear>,
+}
+
+/// Something that hears every line.
+#[derive(Clone)]
+struct Ear(Arc<dyn Fn(&Line) + Send + Sync>);
+
+impl fmt::Debug for Ear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ear")
+    }
 }
 
 impl History {
     /// Returns a history that keeps nothing.
     #[must_use]
     pub const fn off() -> Self {
-        Self { keeper: None }
+        Self { keeper: None, ear: None }
     }
 
     /// Opens the history of the configuration; one that keeps nothing if that says so.
@@ -60,19 +72,30 @@ impl History {
             return Ok(Self::off());
         }
         let keeper = Keeper::start(Files::open(config.clone())?, report)?;
-        Ok(Self { keeper: Some(Arc::new(keeper)) })
+        Ok(Self { keeper: Some(Arc::new(keeper)), ear: None })
     }
 
-    /// Tells whether facts are kept: without that nobody need gather them.
+    /// Has every fact heard by `hear`, also where none is kept. Whoever enters one waits for it, so it must not
+    /// block.
     #[must_use]
-    pub const fn is_kept(&self) -> bool {
-        self.keeper.is_some()
+    pub fn heard_by(self, hear: impl Fn(&Line) + Send + Sync + 'static) -> Self {
+        Self { ear: Some(Ear(Arc::new(hear))), ..self }
+    }
+
+    /// Tells whether facts are kept or heard: without that nobody need gather them.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.keeper.is_some() || self.ear.is_some()
     }
 
     /// Enters a fact about a message. It never waits for the disk.
     pub fn enter(&self, id: MessageId, fact: Fact) {
+        let line = Line { id: Some(id), at: Timestamp::now(), fact };
+        if let Some(Ear(hear)) = &self.ear {
+            hear(&line);
+        }
         if let Some(keeper) = &self.keeper {
-            keeper.enter(&Line { id: Some(id), at: Timestamp::now(), fact });
+            keeper.enter(&line);
         }
     }
 

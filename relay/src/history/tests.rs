@@ -65,7 +65,7 @@ async fn no_days_keep_nothing() {
     let config = config(&folder, Duration::ZERO, 64 * MIB);
     let history = open(&config);
     history.enter(MessageId(1), read(1));
-    assert!(!history.is_kept());
+    assert!(!history.is_wanted());
     assert!(history.search(MessageId(1), None).await.is_none());
     assert!(!config.path.exists());
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::came::Came;
+use super::context::TraceContext;
 use crate::smtp::address::{Address, Charset, ReversePath};
 pub use crate::smtp::parameter::Body;
 use crate::smtp::parameter::{
@@ -31,6 +33,12 @@ pub struct Envelope {
     /// What the client asked for besides.
     #[serde(default, skip_serializing_if = "Terms::are_usual")]
     pub terms: Terms,
+    /// The connection that it came by; none for the relay's own reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Box<Came>>,
+    /// The trace that the message belongs to, as its header section says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// What a client asked for besides the delivery of a message. Each part is kept by an extension,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mail_parser::MessageParser;
 
+use super::context::TraceContext;
 use super::message::MessageId;
 use crate::smtp::address::{Address, Charset};
 
@@ -142,6 +143,8 @@ enum FieldName {
     Bcc,
     /// Only the last server may write it (RFC 5321, section 4.4).
     ReturnPath,
+    /// The trace that the message belongs to (W3C Trace Context, section 3.2).
+    Traceparent,
     Other,
 }
 
@@ -155,6 +158,7 @@ const FIELD_NAMES: &[(&[u8], FieldName)] = &[
     (b"bcc", FieldName::Bcc),
     (b"resent-bcc", FieldName::Bcc),
     (b"return-path", FieldName::ReturnPath),
+    (b"traceparent", FieldName::Traceparent),
 ];
 
 /// Everything that the Received field says of a transaction (RFC 5321, section 4.4). It names no
@@ -218,6 +222,15 @@ impl HeaderSection {
     #[must_use]
     pub fn from(&self) -> &[Address] {
         &self.from
+    }
+
+    /// Returns the trace that the message belongs to; none unless exactly one field names it well.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        let mut named = self.fields.iter().filter(|field| field.name == FieldName::Traceparent);
+        let (Some(field), None) = (named.next(), named.next()) else { return None };
+        let value = self.octets[field.value..field.end].trim_ascii();
+        str::from_utf8(value).ok()?.parse().ok()
     }
 
     /// Returns the section as it was read.

@@ -336,7 +336,7 @@ impl Outbound {
         began_at: Timestamp,
     ) -> Option<Fact> {
         let is_tried = |(_, outcome): (&str, &Outcome)| !matches!(outcome.fate, Fate::Postponed(_));
-        let is_told = self.journal.history().is_kept() && settlement.results().any(is_tried);
+        let is_told = self.journal.history().is_wanted() && settlement.results().any(is_tried);
         is_told.then(|| {
             let done = |(_, outcome): &(&str, &Outcome)| match outcome.fate {
                 Fate::Delivered | Fate::Failed | Fate::Captured => true,

@@ -217,7 +217,10 @@ impl Incoming {
         let judged = collector
             .read(self.envelope.terms.charset())
             .map_err(replies::header)
-            .and_then(|section| judge(&self.envelope, self.id, &section));
+            .and_then(|section| {
+                self.envelope.trace = section.trace();
+                judge(&self.envelope, self.id, &section)
+            });
         match judged {
             Ok(mut out) => {
                 out.extend_from_slice(&text[rest..]);

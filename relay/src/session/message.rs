@@ -192,7 +192,7 @@ impl Session {
 
     /// Passes octets of the message on to the draft. Returns how it ended, if it did.
     fn pass_on(&mut self, incoming: &mut Incoming, octets: &mut &[u8], last: Last) -> Option<End> {
-        let declared = incoming.envelope.body;
+        let (declared, was_traced) = (incoming.envelope.body, incoming.envelope.trace.is_some());
         let Piece { append, abandoned, end } =
             incoming.read(octets, last, |envelope, id, section| self.judge(envelope, id, section));
         if abandoned {
@@ -201,7 +201,9 @@ impl Session {
         if !append.is_empty() {
             self.actions.push_back(Action::Append(append));
         }
-        if matches!(end, Some(End::Whole { .. })) && incoming.envelope.body != declared {
+        let is_other = matches!(end, Some(End::Whole { .. })) && incoming.envelope.body != declared;
+        let is_traced = !abandoned && !was_traced && incoming.envelope.trace.is_some();
+        if is_other || is_traced {
             self.actions.push_back(Action::Amend(incoming.envelope.clone()));
         }
         end

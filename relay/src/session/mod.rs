@@ -109,7 +109,7 @@ pub enum Action {
     Verify(Proof),
     /// Open a draft; answer with [`Session::begun`] or [`Session::refused`].
     Begin(Envelope),
-    /// Replace the envelope of the draft: the body is not what was promised.
+    /// Replace the envelope of the draft: the body is not what was promised, or names its trace.
     Amend(Envelope),
     /// Append octets to the draft.
     Append(Vec<u8>),

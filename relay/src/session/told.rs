@@ -46,6 +46,8 @@ pub enum TlsStart {
 pub struct Channel {
     /// Version and cipher suite, as trace headers show them.
     pub description: String,
+    /// The name that the client asked for (RFC 6066, section 3); none if it named none.
+    pub server_name: Option<String>,
     /// The value that both ends share and nobody else knows (RFC 9266); none where the connection
     /// cannot give one.
     pub exporter: Option<[u8; 32]>,

@@ -108,6 +108,8 @@ impl Transaction {
             source: Some(origin.source),
             received_at: origin.at,
             terms: self.terms,
+            came: None,
+            trace: None,
         };
         (envelope, self.arguments)
     }

@@ -17,5 +17,7 @@ pub fn envelope(local: &str) -> Envelope {
         source: Some("192.0.2.1".parse().unwrap()),
         received_at: Timestamp::UNIX_EPOCH,
         terms: Terms::default(),
+        came: None,
+        trace: None,
     }
 }

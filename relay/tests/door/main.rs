@@ -6,6 +6,7 @@ mod client;
 mod proxied;
 mod repeats;
 mod tls;
+mod traced;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -17,8 +18,10 @@ use relay::config::{self, Config, ListenerTls};
 use relay::event::Event;
 use relay::history::{Fact, History, Line};
 use relay::journal::Journal;
+use relay::mail::came::Admission;
+use relay::mail::envelope::Envelope;
 use relay::net::conduct::Conduct;
-use relay::net::inbound::{Door, serve};
+use relay::net::inbound::{Admitted, Door, serve};
 use relay::net::login::Logins;
 use relay::net::sessions::{Caps, Sessions};
 use relay::net::tls::ServerTls;
@@ -31,6 +34,16 @@ use tokio::net::TcpSocket;
 
 /// What every test of this file is given for a wait: none of them comes near it.
 const SOON: Duration = Duration::from_secs(20);
+
+/// The client has an entry with a tag; others have none.
+fn entry_of(source: IpAddr) -> Admitted {
+    if source != CLIENT {
+        return Admitted::default();
+    }
+    let network = "127.0.0.0/24".parse().unwrap();
+    let entry = Some(Admission { network, passed: 7, over_rate: 1 });
+    Admitted { entry, tag: Some("desk".to_owned()) }
+}
 
 struct House {
     folder: TempDir,
@@ -87,7 +100,7 @@ impl House {
             conduct,
             journal: journal.clone(),
             sessions: Sessions::new(caps),
-            tag_of: Box::new(|source| (source == CLIENT).then(|| "desk".to_owned())),
+            entry_of: Box::new(entry_of),
             admits: Some(Box::new(|source| source != STRANGER)),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -189,7 +202,10 @@ async fn a_message_goes_through_starttls_and_login_into_the_spool() {
     let [Line { fact: Fact::Received { came, envelope, size_bytes }, at, .. }] = &kept[..] else {
         panic!("{kept:?}");
     };
-    assert_eq!(**envelope, *claim.envelope());
+    let whole = Envelope { came: Some(Box::new(came.clone())), ..(**envelope).clone() };
+    assert_eq!(whole, *claim.envelope(), "how it came is kept with it");
+    assert_eq!(came.entry, entry_of(CLIENT).entry);
+    assert_eq!(came.server_name.as_deref(), Some("relay.example.net"));
     assert_eq!((came.peer, came.mechanism.as_deref()), (CLIENT, Some("PLAIN")));
     assert_eq!(came.tls.as_deref(), Some("TLSv1.3, TLS13_AES_256_GCM_SHA384"));
     assert_eq!(*size_bytes, MESSAGE.len() as u64 - 1, "a dot was taken off");

@@ -125,6 +125,8 @@ fn envelope(number: u64) -> Result<Envelope> {
         source: Some("192.0.2.1".parse()?),
         received_at: jiff::Timestamp::now(),
         terms: Terms::default(),
+        came: None,
+        trace: None,
     })
 }
 

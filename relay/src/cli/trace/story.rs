@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::cli::print;
-use crate::history::{Act, Became, Came, Ended, Fact, Line, Told};
+use crate::history::{Act, Became, Ended, Fact, Line, Told};
+use crate::mail::came::{Admission, Came};
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::smtp::address::Address;
@@ -62,7 +63,7 @@ fn moments(line: &Line) -> Vec<Moment> {
             let what = format!("route {route}: spoken to {next_hop}, {tls}");
             vec![Moment { at: *began_at, what }]
         }
-        Fact::Attempted { number, began_at, results, open } => {
+        Fact::Attempted { number, began_at, results, open, trace: _ } => {
             let mut moments =
                 vec![Moment { at: *began_at, what: format!("attempt {number} began") }];
             moments.extend(results.iter().map(|told| Moment { at: line.at, what: result(told) }));
@@ -91,27 +92,35 @@ fn received(at: Timestamp, came: &Came, envelope: &Envelope, size_bytes: u64) ->
     let through =
         if source == came.peer { String::new() } else { format!(" through {}", came.peer) };
     let tag = envelope.tag.as_ref().map(|tag| format!(", tag {tag}")).unwrap_or_default();
+    let entry = came.entry.map(entry).unwrap_or_default();
     let mut moments = vec![Moment {
         at: came.accepted_at,
         what: format!(
-            "{source}{through} connected to {}{tag} (its SYN passed the gate before that)",
+            "{source}{through} connected to {}{entry}{tag} (its SYN passed the gate before that)",
             came.listener
         ),
     }];
     if let (Some(at), Some(tls)) = (came.secured_at, &came.tls) {
-        moments.push(Moment { at, what: format!("TLS handshake done: {tls}") });
+        let name =
+            came.server_name.as_ref().map(|name| format!(", for {name}")).unwrap_or_default();
+        moments.push(Moment { at, what: format!("TLS handshake done: {tls}{name}") });
     }
     if let (Some(at), Some(login)) = (came.logged_in_at, &envelope.login) {
         let by = came.mechanism.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         moments.push(Moment { at, what: format!("logged in as {login}{by}") });
     }
     let (sender, to) = (&envelope.sender, addresses(&envelope.recipients));
-    let what = format!("its message begins, from <{sender}> to {to}");
+    let trace = envelope.trace.map(|of| format!(", in trace {}", of.trace)).unwrap_or_default();
+    let what = format!("its message begins, from <{sender}> to {to}{trace}");
     moments.push(Moment { at: envelope.received_at, what });
     // Being on disk it may be taken up by an attempt before its client is answered.
     let what = format!("{size_bytes} octets are on disk, and the client is told 250");
     moments.push(Moment { at, what });
     moments
+}
+
+fn entry(Admission { network, passed, over_rate }: Admission) -> String {
+    format!(", entry {network} ({passed} passed, {over_rate} over its rate)")
 }
 
 fn result(told: &Told) -> String {
@@ -162,6 +171,8 @@ mod tests {
     use crate::mail::envelope::{Body, Terms};
     use crate::smtp::address::ReversePath;
 
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
     fn at(text: &str) -> Timestamp {
         format!("2026-01-02T03:04:{text}Z").parse().unwrap()
     }
@@ -181,15 +192,24 @@ mod tests {
             source: Some("192.0.2.1".parse().unwrap()),
             received_at: at("05.3"),
             terms: Terms::default(),
+            came: None,
+            trace: Some(TRACEPARENT.parse().unwrap()),
         };
         let came = Came {
             accepted_at: at("05"),
             listener: "[::]:2525".parse().unwrap(),
             peer: "192.0.2.8".parse().unwrap(),
+            entry: Some(Admission {
+                network: "192.0.2.0/24".parse().unwrap(),
+                passed: 7,
+                over_rate: 1,
+            }),
             secured_at: Some(at("05.1")),
             tls: Some("TLSv1.3".into()),
+            server_name: Some("relay.example.net".into()),
             logged_in_at: Some(at("05.2")),
             mechanism: Some("PLAIN".into()),
+            earlier: 0,
         };
         let told = Told {
             route: "smarthost".into(),
@@ -199,8 +219,13 @@ mod tests {
             reply: "450 later".into(),
             recipients: envelope.recipients[..1].to_vec(),
         };
-        let attempted =
-            Fact::Attempted { number: 1, began_at: at("06"), results: vec![told], open: 1 };
+        let attempted = Fact::Attempted {
+            number: 1,
+            began_at: at("06"),
+            results: vec![told],
+            open: 1,
+            trace: None,
+        };
         let lines = [
             line("05.4", Fact::Received { came, envelope: Box::new(envelope), size_bytes: 9 }),
             line("08", attempted),
@@ -223,12 +248,13 @@ mod tests {
         assert_eq!(
             told,
             [
-                " 192.0.2.1 through 192.0.2.8 connected to [::]:2525, tag billing (its SYN passed \
-                 the gate before that)",
-                "+0.100s TLS handshake done: TLSv1.3",
+                " 192.0.2.1 through 192.0.2.8 connected to [::]:2525, entry 192.0.2.0/24 (7 passed, \
+                 1 over its rate), tag billing (its SYN passed the gate before that)",
+                "+0.100s TLS handshake done: TLSv1.3, for relay.example.net",
                 "+0.100s logged in as app by PLAIN",
                 "+0.100s its message begins, from <> to <r0@example.com>, <r1@example.com>, \
-                 <r2@example.com>, <r3@example.com>, <r4@example.com>, 2 more",
+                 <r2@example.com>, <r3@example.com>, <r4@example.com>, 2 more, in trace \
+                 4bf92f3577b34da6a3ce929d0e0e4736",
                 "+0.100s 9 octets are on disk, and the client is told 250",
                 "+0.600s attempt 1 began",
                 "+1.000s route smarthost: spoken to mx:25, in the clear",

@@ -31,6 +31,8 @@ fn envelope(terms: Terms, judged: &[Judged]) -> Envelope {
         source: None,
         received_at: Timestamp::UNIX_EPOCH,
         terms,
+        came: None,
+        trace: None,
     }
 }
 
@@ -147,7 +149,7 @@ fn a_report_of_delay_says_until_when_and_what_is_held_until_nothing() {
 }
 
 #[test]
-fn a_time_that_the_sender_set_is_kept() {
+fn a_time_that_the_sender_set_is_wanted() {
     use ByMode::{Notify, Return};
     let rows = [
         ("not over: nothing is said", HOUR, 2 * HOUR, Notify, None, "w"),

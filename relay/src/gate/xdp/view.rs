@@ -6,25 +6,25 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use relay_common::addr::{Addr, Net};
 use relay_common::bucket::{Bucket, Rate};
 use relay_common::lookup::lengths::{self, LENGTH_WORDS};
 use relay_common::state::State;
 use relay_common::table::{
-    self, BANS, Ban, BanKey, CHUNKS, COVER, ENTRIES, Entry, EntryId, HEADS, RATES, SWITCH, Switch,
-    TAGS, TagName, family_index,
+    self, BANS, Ban, BanKey, CHUNKS, COUNTED, COUNTED_IN, COVER, ENTRIES, Entry, EntryCount,
+    EntryId, HEADS, RATES, SWITCH, Switch, TAGS, TagName, family_index,
 };
 use relay_common::verdict::{Connect, Reason, Tables, Verdict, judge_connect};
 
 use super::chunks::net_of;
 use super::generation::{COVER_WORDS, pin_name};
-use super::opening::Opening;
+use super::opening::{Opening, typed};
 use super::pins::Pins;
 use super::{attach, kernel_said};
 use crate::gate::list::{HEAD_WORDS, Image, Load as _};
 use crate::gate::sys::{Access, Seen, Window};
-use crate::gate::{GateError, Health, Listed, boot_clock_ns};
+use crate::gate::{EntryCounts, GateError, Health, Listed, boot_clock_ns};
 
 /// The pinned tables, opened for reading. It holds no link and no program, and its descriptors stay
 /// read-only whatever rights the process has.
@@ -44,7 +44,13 @@ pub struct View {
 #[derive(Default)]
 struct Lists {
     current: Option<List>,
-    chunks: Vec<Seen>,
+    chunks: Vec<Chunk>,
+}
+
+/// Some rows of entries, and what each CPU counted of them; the later chunks count in their rows alone.
+struct Chunk {
+    rows: Seen,
+    counts: Option<PerCpuArray<MapData, EntryCount>>,
 }
 
 /// The memory of one list.
@@ -97,7 +103,7 @@ impl View {
             let tag = net.and_then(|_| self.tags.get(&row.tag.into(), 0).ok());
             let tag = tag.filter(|tag| *tag != TagName::NONE);
             let tag = tag.and_then(|tag| tag.as_str().map(str::to_owned));
-            Some(Listed { entry: id, net, tag })
+            Some(Listed { entry: id, net, tag, counts: asked.counts(id) })
         })?
     }
 
@@ -152,13 +158,15 @@ impl View {
     }
 
     /// Opens the chunks of rows that came since the last time; returns whether any did.
-    fn open_chunks(&self, chunks: &mut Vec<Seen>) -> bool {
+    fn open_chunks(&self, chunks: &mut Vec<Chunk>) -> bool {
         let held = chunks.len();
         let opening = Opening { pins: &self.pins, access: Access::Read };
         while chunks.len() < CHUNKS as usize
-            && let Ok(chunk) = seen(opening, &format!("{}_{}", ENTRIES.name, chunks.len()))
+            && let Ok(rows) = seen(opening, &format!("{}_{}", ENTRIES.name, chunks.len()))
         {
-            chunks.push(chunk);
+            let counts = opening.named(&format!("{}_{}", COUNTED.name, chunks.len()));
+            let counts = counts.and_then(|table| typed(table, Map::PerCpuArray, &COUNTED_IN)).ok();
+            chunks.push(Chunk { rows, counts });
         }
         chunks.len() > held
     }
@@ -175,7 +183,7 @@ struct Asked<'a> {
     view: &'a View,
     state: State,
     image: Image<'a, Window<'a>>,
-    chunks: &'a [Seen],
+    chunks: &'a [Chunk],
     /// Set if a row was asked for whose chunk is not open.
     missed: &'a Cell<bool>,
 }
@@ -191,6 +199,8 @@ struct SeenRow {
 
 /// The words of a row.
 const ROW_WORDS: usize = size_of::<Entry>() / 8;
+/// The first word of what a row counts.
+const COUNT_WORD: usize = offset_of!(Entry, count) / 8;
 
 impl Asked<'_> {
     fn row(&self, id: EntryId) -> Option<SeenRow> {
@@ -199,13 +209,30 @@ impl Asked<'_> {
             self.missed.set(true);
             return None;
         };
-        let row = chunk.window(at as usize * ROW_WORDS, ROW_WORDS);
+        let row = chunk.rows.window(at as usize * ROW_WORDS, ROW_WORDS);
         let [high, low, terms, until_ns, full_at_ns] =
             [0, 1, 2, 3, 4].map(|at| row.load(at).unwrap_or(0));
         let [_, _, a, b, c, d, ..] = terms.to_ne_bytes();
         let [tag, rate] = [[a, b], [c, d]].map(u16::from_ne_bytes);
         let net = net_of([high, low], terms);
         Some(SeenRow { net, tag, rate, until_ns, full_at_ns })
+    }
+
+    /// Sums what was counted of an entry, as far as it can be read.
+    fn counts(&self, id: EntryId) -> EntryCounts {
+        let (chunk, at) = id.place();
+        let Some(chunk) = self.chunks.get(chunk as usize) else { return EntryCounts::default() };
+        let row = chunk.rows.window(at as usize * ROW_WORDS, ROW_WORDS);
+        let [passed, over_rate, last_ns, would_drop] =
+            [0, 1, 2, 3].map(|word| row.load(COUNT_WORD + word).unwrap_or(0));
+        let own = EntryCounts { passed, over_rate, last_ns, would_drop };
+        let cpus = chunk.counts.as_ref().and_then(|counts| counts.get(&at, 0).ok());
+        cpus.iter().flat_map(|cpus| cpus.iter()).fold(own, |sum, cpu| EntryCounts {
+            passed: sum.passed + cpu.passed,
+            over_rate: sum.over_rate + cpu.over_rate,
+            last_ns: sum.last_ns.max(cpu.last_ns),
+            would_drop: sum.would_drop,
+        })
     }
 
     fn lives(&self, id: EntryId) -> bool {

@@ -161,3 +161,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_trace_is_taken_from_the_one_field_that_names_it_and_travels_as_it_came() {
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let field = format!("TraceParent:\r\n {GOOD} \r\n");
+    for (row, fields, found) in [
+        ("none", String::new(), None),
+        ("one, folded", field.clone(), Some(GOOD)),
+        ("two that agree", field.repeat(2), None),
+        ("one that is no context", format!("Traceparent: {GOOD}x\r\n"), None),
+    ] {
+        let text = format!("From: a@example.net\r\n{fields}");
+        let trace = read(&text).unwrap().trace().map(|trace| trace.to_string());
+        assert_eq!(trace.as_deref(), found, "{row}");
+        assert!(travels_as(&text).contains(&fields), "{row}");
+    }
+}

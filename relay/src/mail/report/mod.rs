@@ -108,6 +108,8 @@ impl Report<'_> {
             source: None,
             received_at: self.now,
             terms: Terms { utf8, require_tls, ..Terms::default() },
+            came: None,
+            trace: None,
         }
     }
 

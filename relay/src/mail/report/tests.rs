@@ -37,6 +37,8 @@ pub(super) fn envelope(sender: &str) -> Envelope {
         source: None,
         received_at: Timestamp::UNIX_EPOCH,
         terms: Terms::default(),
+        came: None,
+        trace: None,
     }
 }
 

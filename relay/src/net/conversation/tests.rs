@@ -128,6 +128,8 @@ async fn claimed(text: &[u8]) -> (Claim, Spool, tempfile::TempDir) {
         source: None,
         received_at: Timestamp::UNIX_EPOCH,
         terms: envelope::Terms::default(),
+        came: None,
+        trace: None,
     };
     let mut draft = spool.draft(envelope).unwrap();
     draft.append(text).await;

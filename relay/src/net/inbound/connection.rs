@@ -115,7 +115,7 @@ impl<'a> Connection<'a> {
             Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),
             Action::Amend(envelope) => {
-                self.tale.begun(&envelope);
+                let envelope = self.tale.begun(envelope);
                 if let Some(draft) = &mut self.draft {
                     draft.amend(&envelope);
                 }
@@ -145,7 +145,7 @@ impl<'a> Connection<'a> {
         self.stream = stream;
         if let Came::Done(made) = handshake {
             let channel = made?;
-            self.tale.secured(&channel.description);
+            self.tale.secured(&channel);
             self.session.secured(channel, Instant::now());
         }
         Ok(())
@@ -187,7 +187,7 @@ impl<'a> Connection<'a> {
     }
 
     fn begin(&mut self, envelope: Envelope) {
-        self.tale.begun(&envelope);
+        let envelope = self.tale.begun(envelope);
         let way = way_of(&self.door.config, &envelope);
         match self.door.spool.draft(envelope).map(|draft| draft.toward(way)) {
             Ok(draft) => {

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::config::{Config, Listener, ListenerTls};
 use crate::delivery;
 use crate::event::Event;
-use crate::history::Came;
 use crate::journal::Journal;
+use crate::mail::came::{Admission, Came};
 use crate::net::conduct::Conduct;
 use crate::net::login::Logins;
 use crate::net::sessions::{Entrance, NoSession, Place, Sessions, Signal, Tagged};
@@ -57,10 +57,19 @@ pub struct Door {
     pub journal: Journal,
     /// The live sessions.
     pub sessions: Sessions,
-    /// The tag of the allowlist entry that admitted an address.
-    pub tag_of: Box<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
+    /// The allowlist entry that admitted an address.
+    pub entry_of: Box<dyn Fn(IpAddr) -> Admitted + Send + Sync>,
     /// Whether the gate admits an address; none: the gate does not guard this door.
     pub admits: Option<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+}
+
+/// What the allowlist says of an address; nothing where no gate stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// The entry, and what was counted of it.
+    pub entry: Option<Admission>,
+    /// The entry's tag.
+    pub tag: Option<String>,
 }
 
 impl fmt::Debug for Door {
@@ -140,8 +149,9 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
         (Some(_), _) => Entrance::Guarded,
         (None, _) => Entrance::Open,
     };
-    let tag = (door.tag_of)(peer);
-    match door.sessions.enter(peer, entrance, tagged(tag.as_deref(), &door.config)) {
+    let admitted = (door.entry_of)(peer);
+    let tagged = tagged(admitted.tag.as_deref(), &door.config);
+    match door.sessions.enter(peer, entrance, tagged) {
         Ok(place) => {
             // It may have waited in the backlog since before it was shut out. Asked now, when it has its
             // place, no change falls between the answer and those that cut it.
@@ -149,7 +159,7 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
                 return;
             }
             let front = Arc::clone(front);
-            let caller = Caller { peer, tag, accepted_at: Timestamp::now() };
+            let caller = Caller { peer, admitted, accepted_at: Timestamp::now() };
             tokio::spawn(async move { attend(socket, caller, place, &front).await });
         }
         Err(why) => turn_away(&socket, why, front),
@@ -163,10 +173,10 @@ fn tagged(tag: Option<&str>, config: &Config) -> Option<Tagged> {
     Some(Tagged { tag: tag.to_owned(), most })
 }
 
-/// Who is at the other end of a connection, the tag of the entry that admitted it, and since when.
+/// Who is at the other end of a connection, the entry that admitted it, and since when.
 struct Caller {
     peer: IpAddr,
-    tag: Option<String>,
+    admitted: Admitted,
     accepted_at: Timestamp,
 }
 
@@ -176,10 +186,13 @@ impl Caller {
             accepted_at: self.accepted_at,
             listener: listener.address,
             peer: self.peer,
+            entry: self.admitted.entry,
             secured_at: None,
             tls: None,
+            server_name: None,
             logged_in_at: None,
             mechanism: None,
+            earlier: 0,
         }
     }
 }
@@ -233,7 +246,7 @@ fn names(networks: &[IpNetwork], address: IpAddr) -> bool {
 }
 
 /// Begins a session for the client at `source`.
-fn session(Caller { peer, tag, .. }: Caller, source: IpAddr, front: &Front) -> Session {
+fn session(Caller { peer, admitted, .. }: Caller, source: IpAddr, front: &Front) -> Session {
     let Front { listener, door, .. } = front;
     let tls = match (listener.tls, &door.tls) {
         (ListenerTls::Implicit, _) => TlsStart::Implicit,
@@ -248,7 +261,7 @@ fn session(Caller { peer, tag, .. }: Caller, source: IpAddr, front: &Front) -> S
         rates: Arc::clone(&door.rates),
         source,
         peer,
-        tag,
+        tag: admitted.tag,
         tls,
         xclient,
         extensions: delivery::KEPT,

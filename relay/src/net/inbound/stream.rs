@@ -123,6 +123,7 @@ impl Stream {
         let connection = stream.get_ref().1;
         let channel = Channel {
             description: describe(connection),
+            server_name: connection.server_name().map(str::to_owned),
             exporter: exporter(connection),
             names: client_identity(connection).map(ClientIdentity::into_logins).unwrap_or_default(),
         };

@@ -1,58 +1,54 @@
-//! What a connection remembers of itself for the history, until a message is accepted over it.
+//! What a connection remembers of itself, for its messages and for the history.
 
 use jiff::Timestamp;
 
 use crate::event::Event;
-use crate::history::{Came, Fact, History};
+use crate::history::{Fact, History};
+use crate::mail::came::Came;
 use crate::mail::envelope::Envelope;
+use crate::session::Channel;
 
-/// How a connection came to be, and the message under way; nothing where no history is kept.
+/// How a connection came to be. The message under way is remembered only where a history is kept.
 pub(super) struct Tale {
     history: History,
-    told: Option<Box<Told>>,
-}
-
-struct Told {
-    came: Came,
+    came: Box<Came>,
     envelope: Option<Box<Envelope>>,
 }
 
 impl Tale {
     /// Begins with a connection.
     pub(super) fn new(history: &History, came: Came) -> Self {
-        let told = history.is_kept().then(|| Box::new(Told { came, envelope: None }));
-        Self { history: history.clone(), told }
+        Self { history: history.clone(), came: Box::new(came), envelope: None }
     }
 
     /// The TLS handshake is done.
-    pub(super) fn secured(&mut self, description: &str) {
-        if let Some(told) = &mut self.told {
-            told.came.secured_at = Some(Timestamp::now());
-            told.came.tls = Some(description.to_owned());
-        }
+    pub(super) fn secured(&mut self, channel: &Channel) {
+        self.came.secured_at = Some(Timestamp::now());
+        self.came.tls = Some(channel.description.clone());
+        self.came.server_name.clone_from(&channel.server_name);
     }
 
     /// A login was granted that was proved by this mechanism.
     pub(super) fn logged_in(&mut self, mechanism: Option<&str>) {
-        if let Some(told) = &mut self.told {
-            told.came.logged_in_at = Some(Timestamp::now());
-            told.came.mechanism = mechanism.map(str::to_owned);
-        }
+        self.came.logged_in_at = Some(Timestamp::now());
+        self.came.mechanism = mechanism.map(str::to_owned);
     }
 
-    /// A message with this envelope comes in, or its envelope is this one after all.
-    pub(super) fn begun(&mut self, envelope: &Envelope) {
-        if let Some(told) = &mut self.told {
-            told.envelope = Some(Box::new(envelope.clone()));
-        }
+    /// A message with this envelope comes in, or its envelope is this one after all. Returns it with how it
+    /// came.
+    pub(super) fn begun(&mut self, mut envelope: Envelope) -> Envelope {
+        self.envelope = self.history.is_wanted().then(|| Box::new(envelope.clone()));
+        envelope.came = Some(self.came.clone());
+        envelope
     }
 
     /// The session says something: if it is that the message was accepted, that is entered.
     pub(super) fn heard(&mut self, event: &Event) {
         let Event::Accepted { id, size_bytes, .. } = event else { return };
-        let Some(told) = &mut self.told else { return };
-        let Some(envelope) = told.envelope.take() else { return };
-        let (came, size_bytes) = (told.came.clone(), *size_bytes);
-        self.history.enter(*id, Fact::Received { came, envelope, size_bytes });
+        if let Some(envelope) = self.envelope.take() {
+            let (came, size_bytes) = ((*self.came).clone(), *size_bytes);
+            self.history.enter(*id, Fact::Received { came, envelope, size_bytes });
+        }
+        self.came.earlier = self.came.earlier.saturating_add(1);
     }
 }

@@ -78,7 +78,7 @@ impl Lane {
     /// Tells the history over which connection a message goes.
     fn tell_carried(&self, host: usize, connection: &Connection, claim: &Claim) {
         let history = self.journal.history();
-        if history.is_kept() {
+        if history.is_wanted() {
             let (route, next_hop) = (self.route.name.clone(), name(self.hop(host)));
             let (tls, began_at) = (connection.tls_words(), Timestamp::now());
             history.enter(claim.id(), Fact::Carried { route, next_hop, tls, began_at });

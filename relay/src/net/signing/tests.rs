@@ -101,6 +101,8 @@ async fn mail_is_signed_that_came_before_the_limits_of_the_header_were_lowered()
         source: None,
         received_at: Timestamp::UNIX_EPOCH,
         terms: Terms::default(),
+        came: None,
+        trace: None,
     };
     let mut draft = spool.draft(envelope).unwrap();
     let received = "Received: from x by y\r\n".repeat(100);
