@@ -44,6 +44,8 @@ pub mod watch;
 pub mod hosts;
 // The life of each message, kept for `trace`.
 pub mod history;
+// The same as spans, for a collector of OpenTelemetry.
+pub mod traces;
 // Events as log lines.
 pub mod journal;
 // The only owner of messages.

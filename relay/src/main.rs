@@ -9,8 +9,10 @@ use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
-use relay::cli::{config, explain, gate, operate, queue, route, spool, status, tls, trace, user};
-use relay::journal::{Format, Journal};
+use relay::cli::{
+    config, explain, gate, manual, operate, queue, route, spool, status, tls, trace, user,
+};
+use relay::journal::Journal;
 
 fn main() -> ExitCode {
     match call(Arguments::parse()) {
@@ -25,7 +27,8 @@ fn main() -> ExitCode {
 fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { config: file, verb } = arguments;
     let load = || load(&file);
-    let journal = || Journal::stderr(Format::for_this_process());
+    // A file that cannot be read is told by whoever needs it.
+    let journal = || Journal::of(&load().map(|config| config.log).unwrap_or_default());
     match verb {
         Verb::Run => appliance::run::run(&load()?, &file, &journal())?,
         Verb::Gate => appliance::gate::run(&file, &journal())?,
@@ -63,6 +66,8 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Spool(verb) => return Ok(spool::spool(&load()?, &verb)?),
         Verb::Trace { id, output } => trace::trace(&load()?, id, output.form())?,
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
+        Verb::Completions { shell } => manual::completions(shell),
+        Verb::Man { folder } => manual::manual(&folder)?,
         Verb::Demo => return relay::demo::run(),
         #[cfg(feature = "xdp")]
         Verb::Selftest { output } => return relay::selftest::run(output.form()),

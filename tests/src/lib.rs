@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod collector;
 pub mod contest;
 pub mod frames;
 pub mod hop;

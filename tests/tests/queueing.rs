@@ -64,6 +64,8 @@ impl Relay {
             source: Some("192.0.2.1".parse().expect("the test relay works")),
             received_at: Timestamp::now(),
             terms: Terms::default(),
+            came: None,
+            trace: None,
         };
         let mut draft = self.spool.draft(envelope).expect("the test relay works").toward(way);
         draft.append(body).await;
@@ -161,7 +163,8 @@ async fn what_a_route_or_a_policy_captures_is_kept_and_not_sent() {
         let events = relay.journal.take();
         let by = |event: &Event| matches!(event, Event::Captured { route: by, .. } if by == route);
         assert_eq!(events.iter().filter(|event| by(event)).count(), 1, "{row}: {events:?}");
-        assert_eq!(events.len(), 1 + sent, "{row}: {events:?}");
+        assert!(matches!(events.last(), Some(Event::Settled(_))), "{row}: {events:?}");
+        assert_eq!(events.len(), 2 + sent, "{row}: {events:?}");
     }
 }
 

@@ -97,7 +97,8 @@ async fn of_a_recipient_for_whom_he_said_never_the_sender_hears_nothing() {
     assert_eq!(attempts(&mut peer, 1).await, Vec::<String>::new());
     let (events, left) = relay.stop().await;
     let names: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
-    assert_eq!(names.len(), 1, "{names:?}");
+    assert_eq!(names.len(), 2, "{names:?}");
     assert!(names[0].starts_with("Failed "), "{names:?}");
+    assert!(names[1].starts_with("Settled("), "{names:?}");
     assert_eq!(left, 0);
 }

@@ -80,6 +80,8 @@ fn changed(kept: &Config, written: &Config) -> Vec<&'static str> {
         ("spool.reserve", kept.spool.reserve_bytes != written.spool.reserve_bytes),
         ("spool.messages", kept.spool.messages != written.spool.messages),
         ("history", kept.history != written.history),
+        ("log", kept.log != written.log),
+        ("traces", kept.traces != written.traces),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -102,6 +104,8 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
         listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),
         history: old.history.clone(),
+        log: old.log,
+        traces: old.traces.clone(),
         ..new
     }
 }

@@ -12,13 +12,14 @@ use crate::config::unit;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::Said;
 use crate::control::wire::{Changed, Left, Meant, Text, Which};
-use crate::event::Event;
+use crate::event::{Event, Settled};
 use crate::history::{Act, Cursor, Fact};
 use crate::journal::Journal;
 use crate::mail::message::MessageId;
 use crate::net::recall::Recalls;
 use crate::net::routes::FINAL_DOT;
-use crate::spool::{Filter, Place, Spool, StoreError, Stretch};
+use crate::net::settled::Leaving;
+use crate::spool::{Details, Filter, Place, Spool, StoreError, Stretch, Summary};
 
 /// The most messages that one answer lists.
 const LISTED_MAX: usize = 1000;
@@ -120,7 +121,7 @@ impl<'a> Mailroom<'a> {
                 }
             }
         }
-        if changed.done > 0 && act != Act::Drop {
+        if changed.done > 0 {
             let (act, messages) = (act.done(), changed.done);
             self.journal.write(Event::QueueChanged { act, messages, uid: self.uid });
         }
@@ -136,18 +137,22 @@ impl<'a> Mailroom<'a> {
         let mut changing = JoinSet::new();
         for id in ids.iter().copied() {
             let (spool, recalls) = (Arc::clone(self.spool), Arc::clone(&self.recalls));
-            changing.spawn(async move { (id, change(&spool, &recalls, act, id).await) });
+            let uid = self.uid;
+            changing.spawn(async move { (id, change(&spool, &recalls, act, id, uid).await) });
         }
         let mut results = Vec::new();
         while let Some(result) = changing.join_next().await {
             let Ok((id, result)) = result else { continue };
-            if result.is_ok() {
+            if let Ok(line) = &result {
                 self.journal.history().enter(id, Fact::Operated { act, uid: self.uid });
                 if act == Act::Drop {
                     self.journal.write(Event::Dropped { id, uid: self.uid });
                 }
+                if let Some(line) = line {
+                    self.journal.write(Event::Settled(line.clone()));
+                }
             }
-            results.push((id, result));
+            results.push((id, result.map(|_| ())));
         }
         results.sort_by_key(|(id, _)| *id);
         results
@@ -163,18 +168,24 @@ impl<'a> Mailroom<'a> {
     }
 }
 
-/// Changes a message. One that is on its way and is to stay is asked for first.
+/// Changes a message. One that is on its way and is to stay is asked for first. Returns the line about one that
+/// is removed, if it can be read and has had none.
 async fn change(
     spool: &Spool,
     recalls: &Recalls,
     act: Act,
     id: MessageId,
-) -> Result<(), StoreError> {
+    uid: u32,
+) -> Result<Option<Box<Settled>>, StoreError> {
     let once = async || match act {
-        Act::Retry => spool.retry(id),
-        Act::Hold => spool.hold(id).await,
-        Act::Release => spool.release(id).await,
-        Act::Drop => spool.remove(id).await,
+        Act::Retry => spool.retry(id).map(|()| None),
+        Act::Hold => spool.hold(id).await.map(|()| None),
+        Act::Release => spool.release(id).await.map(|()| None),
+        Act::Drop => {
+            let details = spool.show(id).await;
+            spool.remove(id).await?;
+            Ok(details.ok().and_then(|details| dropped(&details, uid)).map(Box::new))
+        }
     };
     match (once().await, act) {
         (Err(StoreError::Claimed), Act::Hold | Act::Drop) => {
@@ -183,6 +194,18 @@ async fn change(
         }
         (result, _) => result,
     }
+}
+
+/// Returns the line about a message that was removed; one that was captured has had its line.
+fn dropped(Details { summary, envelope, progress }: &Details, uid: u32) -> Option<Settled> {
+    match summary.place {
+        Place::Captured => return None,
+        Place::Waiting | Place::Claimed | Place::Damaged | Place::Held => {}
+    }
+    let Summary { id, size_bytes, attempts, accepted_at, .. } = *summary;
+    let now = Timestamp::now();
+    let leaving = Leaving { id, envelope, progress, size_bytes, attempts, accepted_at, now };
+    Some(leaving.dropped(uid))
 }
 
 /// Refuses a filter that would mean everything, or nothing, by mistake.

@@ -9,6 +9,7 @@ use crate::control::attach::Listening;
 use crate::event::Event;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::traces::Traces;
 
 /// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
 /// control connections, HTTP.
@@ -20,16 +21,29 @@ pub(super) fn descriptors(config: &Config) -> u64 {
     (config.limits.sessions + hops) as u64 + OTHER_FILES
 }
 
-/// Puts the history beside the journal. Mail does not wait for one that cannot be kept.
+/// Puts the history beside the journal, and spans for a collector beside that, as far as the configuration
+/// wants them and they can be had. Mail waits for neither.
 pub(super) fn remembering(journal: &Journal, config: &Config) -> Journal {
     let report = journal.clone();
-    match History::open(&config.history, move |event| report.write(event)) {
-        Ok(history) => journal.clone().with_history(history),
+    let kept = History::open(&config.history, move |event| report.write(event));
+    let kept = kept.unwrap_or_else(|error| {
+        let folder = config.history.path.display();
+        let problem = format!("{folder}: no history is kept: {error}");
+        journal.write(Event::Trouble { room: "history", problem });
+        History::off()
+    });
+    journal.clone().with_history(told(kept, journal, config))
+}
+
+fn told(history: History, journal: &Journal, config: &Config) -> History {
+    let Some(traces) = &config.traces else { return history };
+    let report = journal.clone();
+    match Traces::start(traces, &config.hostname, move |event| report.write(event)) {
+        Ok(traces) => history.heard_by(move |line| traces.hear(line)),
         Err(error) => {
-            let folder = config.history.path.display();
-            let problem = format!("{folder}: no history is kept: {error}");
-            journal.write(Event::Trouble { room: "history", problem });
-            journal.clone()
+            let problem = format!("no spans are told: {error}");
+            journal.write(Event::Trouble { room: "traces", problem });
+            history
         }
     }
 }

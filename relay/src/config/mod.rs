@@ -6,6 +6,7 @@
 mod caution;
 mod check;
 mod dkim;
+mod log;
 mod login;
 mod policy;
 mod raw;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 pub use dkim::Dkim;
+pub use log::{Log, LogFormat, Traces};
 pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
@@ -70,6 +72,10 @@ pub struct Config {
     pub spikes: Spikes,
     /// Where health is told; none: nowhere.
     pub metrics: Option<Metrics>,
+    /// How events are written.
+    pub log: Log,
+    /// Who gets the spans of messages that belong to a trace; none: nobody.
+    pub traces: Option<Traces>,
 }
 
 impl Config {

@@ -1,6 +1,7 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
 mod dkim;
+mod log;
 mod login;
 mod policy;
 mod route;
@@ -78,6 +79,8 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let history = history(&root.table("history"), &spool);
     let spikes = spikes(&root.table("spikes"));
     let metrics = root.optional_table("metrics").map(|table| metrics(&table));
+    let traces = root.optional_table("traces").map(|table| log::traces(&table));
+    let log = log::log(&root.table("log"));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
     check::listeners(&root, &listeners);
@@ -103,6 +106,8 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         history,
         spikes,
         metrics: metrics.flatten(),
+        log,
+        traces: traces.flatten(),
     })
 }
 

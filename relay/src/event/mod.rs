@@ -8,6 +8,7 @@
 pub mod alert;
 /// Which alerts somebody means.
 pub mod pattern;
+mod settled;
 /// What is told of a spike.
 pub mod spike;
 /// Which events a person is told of.
@@ -25,6 +26,8 @@ use serde::{Serialize, Serializer};
 use self::spike::Spike;
 use crate::mail::message::MessageId;
 
+pub use settled::{End, Settled};
+
 /// How loudly an event asks for attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -34,6 +37,8 @@ pub enum Level {
     Warn,
     /// One line a message, a ban or a change.
     Info,
+    /// A step in the life of a message, which the line at its end tells together.
+    Debug,
 }
 
 impl Level {
@@ -44,6 +49,7 @@ impl Level {
             Self::Error => "ERROR",
             Self::Warn => "WARN",
             Self::Info => "INFO",
+            Self::Debug => "DEBUG",
         }
     }
 
@@ -54,6 +60,7 @@ impl Level {
             Self::Error => 3,
             Self::Warn => 4,
             Self::Info => 6,
+            Self::Debug => 7,
         }
     }
 }
@@ -145,6 +152,8 @@ pub enum Event {
         #[serde(rename = "retry-in-seconds", serialize_with = "seconds")]
         retry_in: Duration,
     },
+    /// A message has left the queue for good: nobody is open any more, or an operator removed it.
+    Settled(Box<Settled>),
     /// Recipients were given up.
     Failed { id: MessageId, domain: String, route: String, reason: String },
     /// The message is kept for some recipients instead of sent.
@@ -177,7 +186,7 @@ pub enum Event {
     NextHopUnproved { route: String, next_hop: String, reason: String },
     /// Mail along a route goes to whoever answers there, and in the clear if they have no TLS.
     RouteUnverified { route: String },
-    /// An operator did something to messages: they are due now, held or released.
+    /// An operator did something to messages: they are due now, held, released or dropped.
     QueueChanged { act: &'static str, messages: usize, uid: u32 },
     /// A message was removed by an operator.
     Dropped { id: MessageId, uid: u32 },
@@ -237,12 +246,8 @@ impl Event {
             | Self::Banned { .. }
             | Self::Offender { .. }
             | Self::Unbanned { .. }
-            | Self::Accepted { .. }
             | Self::Repeated { .. }
-            | Self::Delivered { .. }
-            | Self::Deferred { .. }
-            | Self::Failed { .. }
-            | Self::Captured { .. }
+            | Self::Settled(_)
             | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
             | Self::RouteHeld { .. }
@@ -250,8 +255,13 @@ impl Event {
             | Self::HostUp { .. }
             | Self::QueueChanged { .. }
             | Self::Notified { .. }
-            | Self::Dropped { .. }
             | Self::SessionCut { .. } => Level::Info,
+            Self::Accepted { .. }
+            | Self::Delivered { .. }
+            | Self::Deferred { .. }
+            | Self::Failed { .. }
+            | Self::Captured { .. }
+            | Self::Dropped { .. } => Level::Debug,
         }
     }
 }

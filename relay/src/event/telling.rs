@@ -177,6 +177,7 @@ impl Event {
             | Self::Unbanned { .. }
             | Self::Accepted { .. }
             | Self::Repeated { .. }
+            | Self::Settled(_)
             | Self::Delivered { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }

@@ -5,21 +5,29 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Format;
 use crate::event::Event;
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `<6>settled id=… size-bytes=…`: the priority, which journald takes off, and no time, which it keeps
+    /// itself.
+    Prefixed,
+    /// `2026-01-31T12:00:00.123Z INFO settled id=… size-bytes=…`.
+    Text,
+    /// One JSON object with `time` and `level`.
+    Json,
+}
 
 /// Returns the line for `event` without its end. It holds no control octet: peers' text cannot
 /// forge a second line.
-pub(super) fn render(event: &Event, format: Format, time: Timestamp) -> String {
-    let fields = match serde_json::to_value(event) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
+pub(super) fn render(event: &Event, form: Form, time: Timestamp) -> String {
+    let fields = fields(event);
     let level = event.level();
-    match format {
-        Format::Journald => format!("<{}>{}", level.priority(), words(&fields)),
-        Format::Text => format!("{time:.3} {} {}", level.name(), words(&fields)),
-        Format::Json => {
+    match form {
+        Form::Prefixed => format!("<{}>{}", level.priority(), words(&fields)),
+        Form::Text => format!("{time:.3} {} {}", level.name(), words(&fields)),
+        Form::Json => {
             let mut whole = Map::new();
             whole.insert("time".into(), format!("{time:.3}").into());
             whole.insert("level".into(), level.name().into());
@@ -29,8 +37,18 @@ pub(super) fn render(event: &Event, format: Format, time: Timestamp) -> String {
     }
 }
 
-/// Returns the event's name and its fields as `key=value`; absent values are left out.
-fn words(fields: &Map<String, Value>) -> String {
+/// Returns the event's name as `event`, and its fields; absent values are left out.
+pub(super) fn fields(event: &Event) -> Map<String, Value> {
+    let mut fields = match serde_json::to_value(event) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    fields.retain(|_, value| !value.is_null());
+    fields
+}
+
+/// Returns the event's name and its fields as `key=value`.
+pub(super) fn words(fields: &Map<String, Value>) -> String {
     let mut text = fields.get("event").and_then(Value::as_str).unwrap_or("event").to_owned();
     for (key, value) in fields {
         match value {
@@ -75,23 +93,22 @@ mod tests {
     fn a_line_names_level_event_and_fields() {
         let time: Timestamp = "2026-01-31T12:00:00.1234Z".parse().unwrap();
         assert_eq!(
-            render(&failed("550 no such user"), Format::Text, time),
-            "2026-01-31T12:00:00.123Z INFO failed id=0000000000001 domain=example.net \
+            render(&failed("550 no such user"), Form::Text, time),
+            "2026-01-31T12:00:00.123Z DEBUG failed id=0000000000001 domain=example.net \
              route=smarthost reason=\"550 no such user\""
         );
-        assert!(render(&failed("x"), Format::Journald, time).starts_with("<6>failed id="));
-        let json: Value = serde_json::from_str(&render(&failed("x"), Format::Json, time)).unwrap();
-        assert_eq!((&json["level"], &json["event"]), (&"INFO".into(), &"failed".into()));
+        assert!(render(&failed("x"), Form::Prefixed, time).starts_with("<7>failed id="));
+        let json: Value = serde_json::from_str(&render(&failed("x"), Form::Json, time)).unwrap();
+        assert_eq!((&json["level"], &json["event"]), (&"DEBUG".into(), &"failed".into()));
     }
 
     #[test]
     fn a_peer_cannot_forge_a_second_line_or_a_field() {
-        for format in [Format::Text, Format::Journald, Format::Json] {
-            let line =
-                render(&failed("a\nINFO x\u{1b}[0m level=\"b"), format, Timestamp::UNIX_EPOCH);
+        for form in [Form::Text, Form::Prefixed, Form::Json] {
+            let line = render(&failed("a\nINFO x\u{1b}[0m level=\"b"), form, Timestamp::UNIX_EPOCH);
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
-        let line = render(&failed("x id=2"), Format::Text, Timestamp::UNIX_EPOCH);
+        let line = render(&failed("x id=2"), Form::Text, Timestamp::UNIX_EPOCH);
         assert!(line.ends_with("reason=\"x id=2\""), "{line}");
     }
 }

@@ -1,37 +1,24 @@
-//! Events as log lines: one line an event, on standard error.
+//! Events as log lines: one line an event, on standard error, on standard output or to journald.
 //!
-//! Under systemd each line begins with its syslog priority, which journald takes off; elsewhere it
-//! begins with the time. Nothing else writes log lines.
+//! ```text
+//! line     the text of one line           native  journald's own protocol
+//! ```
+//!
+//! Nothing else writes log lines. A log that cannot be written never stops the mail.
 
 mod line;
+mod native;
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::event::Event;
+use crate::config::{Log, LogFormat};
+use crate::event::{Event, Level};
 use crate::history::History;
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `<6>accepted id=… size-bytes=…`, for journald, which keeps the time itself.
-    Journald,
-    /// `2026-01-31T12:00:00.123Z INFO accepted id=… size-bytes=…`.
-    Text,
-    /// One JSON object with `time` and `level`.
-    Json,
-}
-
-impl Format {
-    /// Returns the format that suits where standard error goes: journald sets `JOURNAL_STREAM`
-    /// (systemd.exec(5)).
-    #[must_use]
-    pub fn for_this_process() -> Self {
-        if std::env::var_os("JOURNAL_STREAM").is_some() { Self::Journald } else { Self::Text }
-    }
-}
+use line::Form;
+use native::Journald;
 
 /// Where events go, and the history for what the journal does not say. Clones write to the same place.
 #[derive(Clone, Debug)]
@@ -53,15 +40,33 @@ impl std::fmt::Debug for Ear {
 
 #[derive(Clone, Debug)]
 enum Sink {
-    Stderr(Format),
+    Lines { to: Lines, quietest: Level },
     Memory(Arc<std::sync::Mutex<Vec<Event>>>),
 }
 
+/// How lines are written.
+#[derive(Clone, Debug)]
+enum Lines {
+    /// Words, with the time, on standard error.
+    Text,
+    /// Objects on standard output.
+    Json,
+    /// To journald; what it does not take, as words with their priority, on standard error.
+    Journald(Arc<Journald>),
+}
+
 impl Journal {
-    /// Returns a journal that writes to standard error.
+    /// Returns a journal that writes as the configuration says.
     #[must_use]
-    pub const fn stderr(format: Format) -> Self {
-        Self { to: Sink::Stderr(format), history: History::off(), ears: Vec::new() }
+    pub fn of(config: &Log) -> Self {
+        let to = match config.format {
+            LogFormat::Auto if native::takes_standard_error() => Lines::Journald(Arc::default()),
+            LogFormat::Auto | LogFormat::Text => Lines::Text,
+            LogFormat::Json => Lines::Json,
+            LogFormat::Journald => Lines::Journald(Arc::default()),
+        };
+        let quietest = if config.steps { Level::Debug } else { Level::Info };
+        Self { to: Sink::Lines { to, quietest }, history: History::off(), ears: Vec::new() }
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
@@ -97,11 +102,8 @@ impl Journal {
             hear(&event);
         }
         match &self.to {
-            Sink::Stderr(format) => {
-                let mut text = line::render(&event, *format, Timestamp::now());
-                text.push('\n');
-                let _ = std::io::stderr().lock().write_all(text.as_bytes());
-            }
+            Sink::Lines { to, quietest } if event.level() <= *quietest => to.write(&event),
+            Sink::Lines { .. } => {}
             Sink::Memory(events) => {
                 if let Ok(mut events) = events.lock() {
                     events.push(event);
@@ -114,10 +116,34 @@ impl Journal {
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
         match &self.to {
-            Sink::Stderr(_) => Vec::new(),
+            Sink::Lines { .. } => Vec::new(),
             Sink::Memory(events) => {
                 events.lock().map(|mut events| std::mem::take(&mut *events)).unwrap_or_default()
             }
         }
     }
+}
+
+impl Lines {
+    fn write(&self, event: &Event) {
+        let render = |form| line::render(event, form, Timestamp::now());
+        match self {
+            Self::Text => to_standard_error(&render(Form::Text)),
+            Self::Json => {
+                let mut text = render(Form::Json);
+                text.push('\n');
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            }
+            Self::Journald(journald) => {
+                if journald.send(event).is_err() {
+                    to_standard_error(&render(Form::Prefixed));
+                }
+            }
+        }
+    }
+}
+
+fn to_standard_error(line: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

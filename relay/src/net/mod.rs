@@ -13,6 +13,7 @@ pub mod register;
 mod reporting;
 mod route_login;
 pub mod routes;
+pub mod settled;
 mod stamp;
 pub mod tls_client;
 mod way;

@@ -16,6 +16,7 @@ use super::capture;
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
+use super::settled::Leaving;
 use super::signing::Unsigned;
 use crate::config::Config;
 use crate::delivery::ruling::Ruling;
@@ -240,6 +241,19 @@ fn leg_without_signature(recipients: Vec<Address>, why: &Unsigned) -> Leg {
     Leg::by_us("", recipients, ruling, hold, status, words)
 }
 
+/// Returns what the line about a message tells, should it leave now.
+fn leaving(claim: &Claim, now: Timestamp) -> Leaving<'_> {
+    Leaving {
+        id: claim.id(),
+        envelope: claim.envelope(),
+        progress: claim.progress(),
+        size_bytes: claim.size_bytes(),
+        attempts: claim.attempts(),
+        accepted_at: claim.accepted_at(),
+        now,
+    }
+}
+
 /// Decides every recipient of a message.
 pub(super) fn settlement(
     config: &Config,
@@ -313,13 +327,16 @@ impl Outbound {
         claim.owe(settlement.owed());
         let id = claim.id();
         let events = settlement.events();
+        let settled = leaving(&claim, now).settled(settlement.results());
+        let settled = settled.map(|line| Event::Settled(Box::new(line)));
         let attempted = self.attempted(&claim, &settlement, began_at);
         match self.spool.settle(claim, settlement.into_outcomes()).await {
             Ok(()) => {
                 if let Some(attempted) = attempted {
                     self.journal.history().enter(id, attempted);
                 }
-                events.into_iter().chain(reported).for_each(|event| self.journal.write(event));
+                let events = events.into_iter().chain(reported).chain(settled);
+                events.for_each(|event| self.journal.write(event));
             }
             Err(problem) => {
                 let problem = format!("the outcome of {id} was not written: {problem}");
@@ -348,6 +365,7 @@ impl Outbound {
                 began_at,
                 results: history::told(settlement.results()),
                 open: claim.pending().len().saturating_sub(done),
+                trace: claim.envelope().trace,
             }
         })
     }

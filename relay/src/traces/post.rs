@@ -1,0 +1,92 @@
+//! One request to a collector (OTLP/HTTP). It blocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+use super::otlp;
+
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(5);
+/// The largest answer that is read, octets.
+const ANSWER_MAX: u64 = 64 << 10;
+/// The most octets of a collector's own words that are told.
+const WORDS_MAX: usize = 200;
+
+/// A collector.
+#[derive(Debug)]
+pub struct Collector {
+    endpoint: String,
+    agent: Agent,
+}
+
+/// Why spans were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It may take them later: not before this time, if it says so.
+    Now(Option<Duration>, String),
+    /// It never will.
+    Ever(String),
+    /// It took the others and not so many.
+    Some(u64, String),
+}
+
+impl Collector {
+    /// Nothing is generous: no redirect and no proxy of the environment sees spans.
+    pub fn new(endpoint: &str) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(provider)
+            .root_certs(RootCerts::WebPki)
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .max_redirects(0)
+            .proxy(None)
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST))
+            .user_agent("sallyport")
+            .build();
+        Self { endpoint: endpoint.to_owned(), agent: config.into() }
+    }
+
+    /// Returns its address.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Sends a request. Blocks for at most 5 s.
+    ///
+    /// # Errors
+    ///
+    /// [`NotTaken`]. Which answers may be better the next time, the protocol says ("Failures").
+    pub fn post(&self, request: &[u8]) -> Result<(), NotTaken> {
+        let post = self.agent.post(&self.endpoint).content_type("application/json");
+        let mut answer =
+            post.send(request).map_err(|error| NotTaken::Now(None, error.to_string()))?;
+        let status = answer.status().as_u16();
+        let wait = answer.headers().get("Retry-After").and_then(|value| {
+            let seconds = value.to_str().ok()?.trim().parse().ok()?;
+            Some(Duration::from_secs(seconds))
+        });
+        // What it says besides may be cut off; the status counts.
+        let text = answer.body_mut().with_config().limit(ANSWER_MAX).read_to_vec();
+        let text = text.unwrap_or_default();
+        match status {
+            200..=299 => match otlp::rejected(&text) {
+                None => Ok(()),
+                Some((count, why)) => Err(NotTaken::Some(count, words(why.as_bytes()))),
+            },
+            429 | 502..=504 => Err(NotTaken::Now(wait, format!("HTTP {status} {}", words(&text)))),
+            _ => Err(NotTaken::Ever(format!("HTTP {status} {}", words(&text)))),
+        }
+    }
+}
+
+/// Returns the beginning of a stranger's words, in printable ASCII.
+fn words(text: &[u8]) -> String {
+    crate::smtp::answer::printable(text, WORDS_MAX)
+}
