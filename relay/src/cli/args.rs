@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::explain::Asked;
 use super::print::Output;
@@ -140,6 +141,23 @@ pub enum Verb {
         /// Print JSON.
         #[command(flatten)]
         output: OutputChoice,
+    },
+    /// Print what a shell completes after `sallyport`.
+    #[command(after_help = "Examples:\n  sallyport completions bash > \
+                            /usr/share/bash-completion/completions/sallyport\n  sallyport completions \
+                            zsh > /usr/share/zsh/vendor-completions/_sallyport")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages: one for each verb, and one for the configuration.
+    #[command(
+        after_help = "Example:\n  sallyport man /usr/local/share/man && man sallyport-allow-add"
+    )]
+    Man {
+        /// The folder, in which man1 and man5 are made.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
     },
     /// Show the whole product at work in network namespaces of its own. Needs root.
     #[command(after_help = "Example:\n  sudo sallyport demo")]

@@ -4,6 +4,7 @@ pub mod args;
 pub mod config;
 pub mod explain;
 pub mod gate;
+pub mod manual;
 pub mod operate;
 pub mod print;
 pub mod queue;
