@@ -94,7 +94,11 @@ fn page(command: &Command, name: &str, above: &str) -> io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     if command.get_arguments().any(|argument| !argument.is_hide_set()) {
-        man.render_options_section(&mut text)?;
+        let mut options = Vec::new();
+        man.render_options_section(&mut options)?;
+        // Three kinds of space at once, where one is meant.
+        let options = String::from_utf8_lossy(&options).replace(".br\n\n.br\n", ".sp\n");
+        text.extend(options.into_bytes());
     }
     if command.get_subcommands().any(|verb| !verb.is_hide_set()) {
         man.render_subcommands_section(&mut text)?;

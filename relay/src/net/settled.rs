@@ -52,7 +52,8 @@ struct Word {
 }
 
 impl Leaving<'_> {
-    /// Returns the line if nobody is open any more after these outcomes, each with the name of its route.
+    /// Returns the line if nobody is open any more after these outcomes, each with the name of its route, and
+    /// no report is owed.
     #[must_use]
     pub fn settled<'r>(
         self,
@@ -73,7 +74,7 @@ impl Leaving<'_> {
                 word = Some((route, outcome));
             }
         }
-        if tally.open > 0 {
+        if tally.open > 0 || self.progress.iter().any(|progress| progress.owed.is_some()) {
             return None;
         }
         let word = word.map(|(route, outcome)| Word {
@@ -81,22 +82,27 @@ impl Leaving<'_> {
             next_hop: some(&outcome.next_hop),
             reply: some(&outcome.reply),
         });
+        // None: the message stayed for a report alone.
+        let word = word.unwrap_or_else(|| self.last_heard());
         let attempts = self.attempts + u32::from(is_attempt);
         let line = Self { attempts, ..self };
-        Some(line.line(tally, tally.end(), word.unwrap_or_default(), None))
+        Some(line.line(tally, tally.end(), word, None))
     }
 
     /// Returns the line about a message that an operator removed.
     #[must_use]
     pub fn dropped(self, uid: u32) -> Settled {
+        self.line(Tally::of(self.progress), End::Dropped, self.last_heard(), Some(uid))
+    }
+
+    fn last_heard(&self) -> Word {
         let heard = self.progress.iter().filter_map(|progress| progress.last.as_ref());
         let word = heard.max_by_key(|last| last.at).map(|LastReply { next_hop, reply, .. }| Word {
             route: None,
             next_hop: some(next_hop),
             reply: some(reply),
         });
-        let tally = Tally::of(self.progress);
-        self.line(tally, End::Dropped, word.unwrap_or_default(), Some(uid))
+        word.unwrap_or_default()
     }
 
     fn line(self, tally: Tally, end: End, word: Word, uid: Option<u32>) -> Settled {

@@ -1,7 +1,9 @@
 use super::*;
 use crate::mail::came::{Admission, Came};
 use crate::mail::envelope::{Body, Terms};
+use crate::mail::report::{Diagnostic, News, Notice};
 use crate::smtp::address::ReversePath;
+use crate::smtp::reply::Enhanced;
 
 fn address(local: &str) -> Address {
     format!("{local}@{local}.Example.com").parse().unwrap()
@@ -47,6 +49,7 @@ fn progress(standings: &[Standing]) -> Vec<Progress> {
         standing: *standing,
         last: Some(last(at)),
         told: None,
+        owed: None,
     };
     (0..).zip(standings).map(of).collect()
 }
@@ -141,6 +144,26 @@ fn the_line_carries_how_the_message_came_and_the_word_that_failed() {
          \"attempts\":3,\"route\":\"smarthost\",\"next-hop\":\"mx:25\",\"reply\":\"550 no\",\
          \"accepted-at\":\"1970-01-01T00:00:00Z\",\"took-seconds\":1.5,\
          \"trace\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"uid\":null}"
+    );
+}
+
+#[test]
+fn a_message_that_stays_for_a_report_leaves_when_that_is_written() {
+    let envelope = envelope(&["a"]);
+    let mut progress = progress(&[Standing::Delivered]);
+    progress[0].owed = Some(Notice {
+        recipient: address("a"),
+        news: News::Relayed,
+        status: Enhanced(2, 0, 0),
+        remote: None,
+        diagnostic: Diagnostic::Own("250 ok".into()),
+    });
+    assert_eq!(leaving(&envelope, &progress).settled(std::iter::empty()), None);
+    progress[0].owed = None;
+    let line = leaving(&envelope, &progress).settled(std::iter::empty()).unwrap();
+    assert_eq!(
+        (line.end, line.attempts, line.reply.as_deref()),
+        (End::Delivered, 2, Some("450 at 0"))
     );
 }
 
