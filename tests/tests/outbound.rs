@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "outbound/renewal.rs"]
+mod renewal;
 #[path = "outbound/routes.rs"]
 mod routes;
 

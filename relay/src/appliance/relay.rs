@@ -88,7 +88,6 @@ struct Relay {
     guarded: JoinSet<()>,
     /// Those of the others.
     open: JoinSet<()>,
-    register: Arc<Register>,
     routes: watch::Sender<Arc<Routes>>,
     delivering: Delivering,
     web: Option<Web>,
@@ -128,7 +127,6 @@ impl Relay {
             listening: Vec::new(),
             guarded: JoinSet::new(),
             open: JoinSet::new(),
-            register,
             routes: watch::Sender::new(routes),
             delivering,
             web: None,
@@ -322,7 +320,7 @@ impl Relay {
         self.watched.configure(&self.config);
         self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
         self.sessions.limit(Caps::of(&self.config.limits));
-        let routes = Routes::new(&self.config, &self.journal, &self.register);
+        let routes = self.routes.borrow().renewed(&self.config);
         problems.extend(routes.keys().unsigned());
         self.delivering.renew(&self.spool, &self.config, &routes, &self.journal);
         self.routes.send_replace(routes);

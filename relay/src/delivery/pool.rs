@@ -101,6 +101,15 @@ impl Pool {
         Self { members: hosts.into_iter().map(member).collect() }
     }
 
+    /// Returns what is known of the hosts, for others who begin with it: a try that is under way tells them
+    /// nothing, so they make one of their own.
+    #[must_use]
+    pub fn inherited(&self, now: Instant) -> Self {
+        let mut own = self.clone();
+        (0..own.len()).for_each(|place| own.abandoned(place, now));
+        own
+    }
+
     /// Returns the hosts that may be tried now, the best first. Within a group those that are due
     /// for a try come first, so that they are back soon; the others by lot, each as often as its
     /// weight says. Equal dice fall equally.

@@ -152,6 +152,15 @@ impl Traffic {
         Self { most: most.max(1), in_use: 0, pool, hosts, flow }
     }
 
+    /// Returns the traffic of the same route with nothing under way: health, pace, pauses and rate go on.
+    #[must_use]
+    pub fn inherited(&self, now: Instant) -> Self {
+        let idle = |load: &Load| Load { in_use: 0, ..load.clone() };
+        let (most, flow) = (self.most, self.flow.clone());
+        let hosts = self.hosts.iter().map(idle).collect();
+        Self { most, in_use: 0, pool: self.pool.inherited(now), hosts, flow }
+    }
+
     /// Tells whether one more message would leave within [`PATIENCE`] when this many are in memory, as
     /// far as rate and rests decide it. Hosts that are down are no reason to wait here: what cannot
     /// be carried is put off on its own schedule.

@@ -105,21 +105,32 @@ struct Passage<'a> {
 }
 
 impl Lane {
+    /// Returns the lane of `route`. What `before` knows of its hosts and its login goes on, if it is the lane
+    /// of the same route.
     pub(super) fn new(
         route: Route,
         config: &Config,
         journal: Journal,
         register: Arc<Register>,
+        before: Option<&Self>,
     ) -> Arc<Self> {
+        let before = before.filter(|before| before.route == route);
         let trust = Trust::of(&route, &journal);
         let login = Login::of(&route, &journal, register.issuers());
         let hosts = route.hosts.iter().map(|host| (host.order, host.weight));
         let most = u32::try_from(route.connections).unwrap_or(u32::MAX);
-        let traffic = Traffic::new(hosts, most, route.rate, Instant::now());
+        let now = Instant::now();
+        let traffic = before.map_or_else(
+            || Traffic::new(hosts, most, route.rate, now),
+            |before| lock(&before.traffic).inherited(now),
+        );
+        let unknown = || vec![Addresses::default(); route.hosts.len()];
+        let addresses = before.map_or_else(unknown, |before| lock(&before.addresses).clone());
+        let health = before.map(Self::refusal).unwrap_or_default();
         Arc::new(Self {
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
             traffic: Mutex::new(traffic),
-            addresses: Mutex::new(vec![Addresses::default(); route.hosts.len()]),
+            addresses: Mutex::new(addresses),
             route,
             hostname: config.hostname.clone(),
             journal,
@@ -129,7 +140,7 @@ impl Lane {
             moved: Notify::new(),
             stirred: Notify::new(),
             idle: Mutex::default(),
-            health: Mutex::default(),
+            health: Mutex::new(health),
             has_recovered: AtomicBool::new(false),
             trust,
             login,

@@ -30,9 +30,26 @@ impl Routes {
     /// Puts the routes of `config` to work; what was suspended stays so. Reads the keys that sign mail.
     #[must_use]
     pub fn new(config: &Config, journal: &Journal, register: &Arc<Register>) -> Arc<Self> {
+        Self::following(None, config, journal, register)
+    }
+
+    /// Puts the routes of another configuration to work in place of these. Those that are the same in both
+    /// begin with what is known of their hosts and logins.
+    #[must_use]
+    pub fn renewed(&self, config: &Config) -> Arc<Self> {
+        Self::following(Some(self), config, &self.journal, &self.register)
+    }
+
+    fn following(
+        before: Option<&Self>,
+        config: &Config,
+        journal: &Journal,
+        register: &Arc<Register>,
+    ) -> Arc<Self> {
         let lanes = config.routes.iter().map(|route| {
-            let lane = Lane::new(route.clone(), config, journal.clone(), Arc::clone(register));
-            (route.name.clone(), lane)
+            let before = before.and_then(|before| before.lane(&route.name)).map(|lane| &**lane);
+            let (own, register) = (route.clone(), Arc::clone(register));
+            (route.name.clone(), Lane::new(own, config, journal.clone(), register, before))
         });
         let (lanes, register) = (lanes.collect(), Arc::clone(register));
         let keys = Keys::load(config);

@@ -53,6 +53,26 @@ fn a_message_fails_over_at_once_and_mail_returns_when_the_try_went_well() {
 }
 
 #[test]
+fn who_inherits_knows_the_hosts_and_has_nothing_under_way() {
+    let (mut before, start) = traffic(&[(1, 1), (2, 1)], 10);
+    send(&mut before, start, &failed());
+    send(&mut before, start, &Outcome::Throttled);
+    let due = start + super::super::pool::DOWN;
+    let probe = go(&mut before, due, &mut Errand::default());
+    let mut after = before.inherited(due);
+    let views: Vec<_> = after.views(due).collect();
+    let known: Vec<_> = views.iter().map(|view| (view.in_use, view.limit)).collect();
+    assert_eq!(known, [(0, 1), (0, 1)]);
+    let counts = (views[0].counts.failed, views[1].counts.throttled);
+    assert_eq!(counts, (1, 1));
+    assert_eq!(
+        go(&mut after, due, &mut Errand::default()).host(),
+        probe.host(),
+        "a try of its own"
+    );
+}
+
+#[test]
 fn while_a_lone_host_is_tried_the_others_wait_and_while_it_is_down_they_go_back() {
     let (mut traffic, start) = traffic(&[(1, 1)], 10);
     send(&mut traffic, start, &failed());

@@ -79,7 +79,7 @@ pub struct HostState {
     pub in_use: u32,
     /// Messages that it may have now: this adapts.
     pub limit: u32,
-    /// Transactions since the configuration was read: taken for somebody.
+    /// Transactions since the relay began or the route was changed: taken for somebody.
     pub carried: u64,
     /// Answered, and taken for nobody.
     pub put_off: u64,

@@ -27,6 +27,15 @@ impl Lane {
         self.has_recovered.swap(false, Ordering::AcqRel).then_some(self.route.name.as_str())
     }
 
+    /// Returns what the lane that follows this one begins with. A certificate is tried anew, since nobody sees
+    /// whether it is another one.
+    pub(super) fn refusal(&self) -> Health {
+        match &self.route.certificate {
+            Some(_) => Health::Up,
+            None => lock(&self.health).clone(),
+        }
+    }
+
     /// Decides whether the route can be used now.
     pub(super) async fn usable(&self) -> Use {
         let now = Instant::now();
