@@ -84,19 +84,24 @@ impl Relay {
         &self.spool
     }
 
-    /// Waits until `attempts` attempts at a message are settled; it stays in the spool.
+    /// Waits until something came of a message after `since`, and it stays in the spool; returns when
+    /// that was.
     ///
     /// # Panics
     ///
     /// If that takes 30 s.
-    pub async fn settled(&self, id: MessageId, attempts: u32) {
-        let is_less = |details: Details| details.summary.attempts < attempts;
+    pub async fn settled(&self, id: MessageId, since: Timestamp) -> Timestamp {
+        let came = |details: Details| Some(details.progress[0].last.as_ref()?.at);
         let looking = async {
-            while self.spool.show(id).await.is_ok_and(is_less) {
-                tokio::task::yield_now().await;
+            loop {
+                let at = self.spool.show(id).await.ok().and_then(came);
+                match at.filter(|at| *at > since) {
+                    Some(at) => return at,
+                    None => tokio::task::yield_now().await,
+                }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("settled in time");
+        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("settled in time")
     }
 
     /// Ends the relay and begins another over the same spool.

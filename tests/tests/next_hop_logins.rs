@@ -10,6 +10,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use issuer::Issuer;
+use jiff::Timestamp;
 use relay::config::Config;
 use relay::event::Event;
 use relay::mail::message::MessageId;
@@ -102,7 +103,7 @@ async fn a_wrong_password_suspends_and_the_next_mechanism_is_not_tried() {
     let mut peer = Peer::start(offering(offer, accounts("secret"))).await.unwrap();
     let relay = start(&peer, PASSWORD, &[("password", "wrong\n")]);
     let id = submit(&relay).await;
-    relay.settled(id, 1).await;
+    relay.settled(id, Timestamp::MIN).await;
     assert_eq!(mechanisms(&peer.until_closed().await), ["SCRAM-SHA-256"]);
     fs::write(relay.folder().join("password"), "secret\n").unwrap();
     relay.spool().retry(id).unwrap();
@@ -121,11 +122,11 @@ async fn a_login_that_only_mail_refuses_is_left_alone_for_longer_each_time() {
     let mut peer = Peer::start(Manners { instead, accounts: None, ..offer }).await.unwrap();
     let relay = start(&peer, PASSWORD, &[("password", "secret\n")]);
     let id = submit(&relay).await;
-    relay.settled(id, 1).await;
+    let first = relay.settled(id, Timestamp::MIN).await;
     // As if its time had come.
     fs::write(relay.folder().join("password"), "another\n").unwrap();
     relay.spool().retry(id).unwrap();
-    relay.settled(id, 2).await;
+    relay.settled(id, first).await;
     fs::write(relay.folder().join("password"), "the third\n").unwrap();
     relay.spool().retry(id).unwrap();
     until_message(&mut peer).await;
@@ -146,7 +147,7 @@ async fn a_next_hop_that_does_not_know_the_password_gets_no_mail_and_is_told_of(
         let mut peer = Peer::start(offering("AUTH SCRAM-SHA-256", impostor)).await.unwrap();
         let relay = start(&peer, PASSWORD, &[("password", "secret\n")]);
         let id = submit(&relay).await;
-        relay.settled(id, 1).await;
+        relay.settled(id, Timestamp::MIN).await;
         let seen = peer.until_closed().await;
         let is_mail = |seen: &Seen| matches!(seen, Seen::Command(c) if c.starts_with("MAIL"));
         assert!(!seen.iter().any(is_mail), "{honesty:?}: {seen:?}");
@@ -162,7 +163,7 @@ async fn a_next_hop_that_offers_less_than_the_route_wants_gets_no_login() {
     let lines = PASSWORD.replace(" }", ", mechanisms = ['scram-sha-256'] }");
     let relay = start(&peer, &lines, &[("password", "secret\n")]);
     let id = submit(&relay).await;
-    relay.settled(id, 1).await;
+    relay.settled(id, Timestamp::MIN).await;
     assert_eq!(mechanisms(&peer.until_closed().await), [""; 0]);
     let (events, left) = relay.stop().await;
     let told = format!("{events:?}");
@@ -180,7 +181,7 @@ async fn a_token_of_a_file_is_read_at_each_login_and_a_long_one_waits_for_its_ch
         let lines = "ca-file = 'FOLDER/ca.pem'\nlogin = { user = 'tim', token-file = 'FOLDER/t' }";
         let relay = start(&peer, lines, &[("t", "old\n")]);
         let id = submit(&relay).await;
-        relay.settled(id, 1).await;
+        relay.settled(id, Timestamp::MIN).await;
         fs::write(relay.folder().join("t"), token).unwrap();
         relay.spool().retry(id).unwrap();
         assert_eq!(mechanisms(&until_message(&mut peer).await).len(), 2, "{offer}");
@@ -251,7 +252,7 @@ async fn what_an_issuer_refuses_suspends_the_route_and_what_it_cannot_do_does_no
         let files = [("refresh", "r0"), ("secret", "s"), ("issuer.pem", issuer.authority.as_str())];
         let relay = start(&peer, &issued(&issuer, BY_REFRESH), &files);
         let id = submit(&relay).await;
-        relay.settled(id, 1).await;
+        relay.settled(id, Timestamp::MIN).await;
         let (events, left) = relay.stop().await;
         assert_eq!((count(&events, "RouteSuspended"), left), (suspensions, 1), "{row}: {events:?}");
         assert_eq!(count(&events, "HostDown"), 0, "{row}: the next hop was not asked");
@@ -267,7 +268,7 @@ async fn an_issuer_that_is_not_proved_learns_nothing() {
     let lines = issued(&issuer, ", client-secret-file = 'FOLDER/secret'");
     let relay = start(&peer, &lines, &files);
     let id = submit(&relay).await;
-    relay.settled(id, 1).await;
+    relay.settled(id, Timestamp::MIN).await;
     assert!(issuer.asked().is_empty());
     let (events, _) = relay.stop().await;
     let told = format!("{events:?}");

@@ -23,7 +23,7 @@ use relay::net::outbound;
 use relay::net::register::Register;
 use relay::net::routes::Routes;
 use relay::smtp::address::ReversePath;
-use relay::spool::Spool;
+use relay::spool::{Details, Spool};
 use tempfile::TempDir;
 use tests::peer::{CLOSE, Certificate, Manners, Peer, Seen};
 use tokio::sync::watch;
@@ -281,7 +281,8 @@ async fn a_refused_login_suspends_the_route_until_the_password_is_another() {
 /// Waits until an attempt at a message is settled and leaves it in the spool.
 async fn settled(relay: &Relay, id: MessageId) {
     let looking = async {
-        while relay.spool.show(id).await.is_ok_and(|details| details.summary.attempts == 0) {
+        let is_open = |details: Details| details.progress[0].last.is_none();
+        while relay.spool.show(id).await.is_ok_and(is_open) {
             tokio::task::yield_now().await;
         }
     };

@@ -163,7 +163,7 @@ impl Settlement {
                     row.outcome.reply.clone_from(&row.said);
                 }
                 Fate::Delivered => self.owed.push(notice),
-                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Throttled(_) | Fate::Captured => {}
+                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Paused(_) | Fate::Captured => {}
             }
         }
         self
@@ -222,7 +222,7 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
         // Not the sender's fault and not for him to mend: it never expires into a report.
         Ruling::Held => {
             let news = is_late(facts, &judged.recipient).then_some(News::Late(None));
-            (Fate::Deferred(hold.unwrap_or(health::SUSPENDED)), news)
+            (Fate::Paused(hold.unwrap_or(health::SUSPENDED)), news)
         }
         Ruling::Deferred | Ruling::Postponed | Ruling::Elsewhere => {
             let deadline = facts.envelope.terms.deadline;
@@ -239,7 +239,7 @@ fn fate(facts: Facts<'_>, judged: &Judged, hold: Option<Duration>) -> (Fate, Opt
                     let news = is_late(facts, &judged.recipient).then_some(News::Late(ends_at));
                     let fate: fn(Duration) -> Fate = match (judged.ruling, hold) {
                         (Ruling::Postponed, _) => Fate::Postponed,
-                        (_, Some(_)) => Fate::Throttled,
+                        (_, Some(_)) => Fate::Paused,
                         (_, None) => Fate::Deferred,
                     };
                     (fate(hold.unwrap_or(wait).min(left)), news)
@@ -316,7 +316,7 @@ fn event(id: MessageId, row: &Row) -> Event {
     let (domain, route) = (recipient.domain().to_ascii_lowercase(), route.clone());
     match fate {
         Fate::Delivered => Event::Delivered { id, domain, route, next_hop, reply },
-        Fate::Deferred(retry_in) | Fate::Postponed(retry_in) | Fate::Throttled(retry_in) => {
+        Fate::Deferred(retry_in) | Fate::Postponed(retry_in) | Fate::Paused(retry_in) => {
             Event::Deferred { id, domain, route, reason: reply, retry_in }
         }
         Fate::Failed => Event::Failed { id, domain, route, reason: reply },

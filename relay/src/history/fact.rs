@@ -39,8 +39,8 @@ pub enum Fact {
     /// A next hop was spoken to, from `began_at` on; `tls` is version and cipher suite, none in the clear.
     Carried { route: String, next_hop: String, tls: Option<String>, began_at: Timestamp },
     /// An attempt ended that took the message up at `began_at`; `number` counts from 1, but for those at
-    /// which the next hop only asked for less: the next has the same number. `open` recipients are left;
-    /// `trace` is the one that the message belongs to.
+    /// which a hop only asked for less, or refused our login: the next has the same number. `open` recipients
+    /// are left; `trace` is the one that the message belongs to.
     Attempted {
         number: u32,
         began_at: Timestamp,
@@ -155,7 +155,7 @@ pub fn told<'a>(results: impl Iterator<Item = (&'a str, &'a Outcome)>) -> Vec<To
     for (route, Outcome { recipient, fate, next_hop, reply }) in results {
         let (became, retry_in_ms) = match fate {
             Fate::Delivered => (Became::Delivered, None),
-            Fate::Deferred(wait) | Fate::Postponed(wait) | Fate::Throttled(wait) => {
+            Fate::Deferred(wait) | Fate::Postponed(wait) | Fate::Paused(wait) => {
                 (Became::Deferred, Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
             }
             Fate::Failed => (Became::Failed, None),

@@ -15,9 +15,10 @@ pub enum Fate {
     Deferred(Duration),
     /// Not tried: its turn comes after this long. That is no attempt.
     Postponed(Duration),
-    /// Tried, and asked to send less: try again after this long. That is no attempt either: it says
-    /// nothing of the mail, whose schedule goes on where it stood.
-    Throttled(Duration),
+    /// Tried, and put off by what concerns all mail of the way: the next hop asks for less, or our login
+    /// or key is of no use. Try again after this long. That is no attempt either: it says nothing of this
+    /// mail, whose schedule goes on where it stood.
+    Paused(Duration),
     /// Given up: refused for good, or expired.
     Failed,
     /// Not sent: kept until its retention ends.

@@ -357,7 +357,7 @@ impl Outbound {
         is_told.then(|| {
             let done = |(_, outcome): &(&str, &Outcome)| match outcome.fate {
                 Fate::Delivered | Fate::Failed | Fate::Captured => true,
-                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Throttled(_) => false,
+                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Paused(_) => false,
             };
             let done = settlement.results().filter(done).count();
             Fact::Attempted {

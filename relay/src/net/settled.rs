@@ -164,7 +164,7 @@ impl Tally {
             Fate::Delivered => &mut self.delivered,
             Fate::Failed => &mut self.failed,
             Fate::Captured => &mut self.captured,
-            Fate::Deferred(_) | Fate::Postponed(_) | Fate::Throttled(_) => return false,
+            Fate::Deferred(_) | Fate::Postponed(_) | Fate::Paused(_) => return false,
         };
         *place += 1;
         self.open = self.open.saturating_sub(1);

@@ -83,7 +83,7 @@ pub fn enter(
         };
         progress.standing = match outcome.fate {
             Fate::Delivered => Standing::Delivered,
-            Fate::Deferred(_) | Fate::Postponed(_) | Fate::Throttled(_) => Standing::Pending,
+            Fate::Deferred(_) | Fate::Postponed(_) | Fate::Paused(_) => Standing::Pending,
             Fate::Failed => Standing::Failed,
             Fate::Captured => Standing::Captured,
         };

@@ -233,6 +233,8 @@ async fn a_login_that_was_repaired_is_tried_at_once_when_the_operator_says_so() 
     let relay = Relay::start(&[&peer], |_| {});
     let id = submit(&relay).await;
     settled(&relay, id).await;
+    let attempts = relay.spool.show(id).await.unwrap().summary.attempts;
+    assert_eq!(attempts, 0, "what is wrong with our login uses up nothing of the mail's schedule");
     let refused = state(&relay);
     assert_eq!(refused.standing, Standing::LoginRefused);
     assert!(refused.reason.unwrap().contains("535 5.7.8 wrong"));

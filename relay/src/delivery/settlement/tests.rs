@@ -72,14 +72,13 @@ fn settle_held(
     Settlement::of(facts, vec![leg])
 }
 
-/// What became of each recipient: `d`elivered, `w`aits, is `p`ostponed or `t`hrottled, `f`ailed or `c`aptured, and the status that is told.
+/// What became of each recipient: `d`elivered, `w`aits, is `p`ostponed, `f`ailed or `c`aptured, and the status that is told.
 fn shown(settlement: &Settlement) -> Vec<String> {
     let show = |row: &Row| {
         let fate = match row.outcome.fate {
             Fate::Delivered => "d",
-            Fate::Deferred(_) => "w",
+            Fate::Deferred(_) | Fate::Paused(_) => "w",
             Fate::Postponed(_) => "p",
-            Fate::Throttled(_) => "t",
             Fate::Failed => "f",
             Fate::Captured => "c",
         };
@@ -312,12 +311,19 @@ fn a_pause_takes_the_place_of_the_schedule_and_does_not_outlive_the_message() {
         settlement.rows[0].outcome.fate.clone()
     };
     for ruling in [Ruling::Deferred, Ruling::Elsewhere] {
-        assert_eq!(of(DAY, ruling, Terms::default()), Fate::Throttled(pause));
+        assert_eq!(of(DAY, ruling, Terms::default()), Fate::Paused(pause));
         assert_eq!(of(5 * DAY, ruling, Terms::default()), Fate::Failed, "it has expired");
+    }
+    for age in [HOUR, 5 * DAY] {
+        assert_eq!(
+            of(age, Ruling::Held, Terms::default()),
+            Fate::Paused(pause),
+            "and it never expires"
+        );
     }
     let postponed = |age| of(age, Ruling::Postponed, Terms::default());
     assert_eq!((postponed(DAY), postponed(5 * DAY)), (Fate::Postponed(pause), Fate::Failed));
     let second = Duration::from_secs(1);
     let terms = by(DAY + second, ByMode::Return);
-    assert_eq!(of(DAY, Ruling::Deferred, terms), Fate::Throttled(second), "its time is over then");
+    assert_eq!(of(DAY, Ruling::Deferred, terms), Fate::Paused(second), "its time is over then");
 }

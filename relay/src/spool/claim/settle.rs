@@ -41,7 +41,7 @@ pub(in crate::spool) async fn settle(
     // To keep a message, or to have it wait for its turn or for a hop that wants less, is no attempt.
     let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
         Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
-        Fate::Postponed(_) | Fate::Throttled(_) | Fate::Captured => false,
+        Fate::Postponed(_) | Fate::Paused(_) | Fate::Captured => false,
     });
     let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
@@ -76,7 +76,7 @@ pub(in crate::spool) async fn settle(
 /// Returns how long the open recipients of a message wait after these outcomes.
 fn wait(claim: &Claim, outcomes: &[Outcome]) -> Duration {
     let delays = outcomes.iter().filter_map(|outcome| match outcome.fate {
-        Fate::Deferred(delay) | Fate::Postponed(delay) | Fate::Throttled(delay) => Some(delay),
+        Fate::Deferred(delay) | Fate::Postponed(delay) | Fate::Paused(delay) => Some(delay),
         Fate::Delivered | Fate::Failed | Fate::Captured => None,
     });
     let is_unasked = |(to, progress): (&Address, &Progress)| {

@@ -405,9 +405,9 @@ async fn to_wait_for_a_turn_or_for_a_hop_that_wants_less_is_no_attempt() {
     let soon = Duration::ZERO;
     let rows = [
         (Fate::Postponed(soon), 0),
-        (Fate::Throttled(soon), 0),
+        (Fate::Paused(soon), 0),
         (Fate::Deferred(soon), 1),
-        (Fate::Throttled(soon), 1),
+        (Fate::Paused(soon), 1),
     ];
     for (fate, attempts) in rows {
         let claim = spool.claim().await;
