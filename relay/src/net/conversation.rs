@@ -3,10 +3,9 @@
 //! A [`Wire`] is a connection (`connection`), or one of the simulated world, where octets are cut and
 //! lost by a seed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::memory::{Budget, Room, aside};
 use super::recall::{self, Recall};
@@ -18,10 +17,6 @@ use crate::delivery::ruling::Judged;
 use crate::delivery::terms::Terms;
 use crate::delivery::throttle::Demand;
 use crate::spool::BodyReader;
-
-/// How long a message waits with its connection for memory in which it can be held; a next hop waits
-/// longer for us (RFC 5321, section 4.5.3.2.7).
-const ROOM_WAIT: Duration = Duration::from_secs(60);
 
 /// What carries the octets of a conversation, and its clocks.
 pub(super) trait Wire {
@@ -250,14 +245,14 @@ impl<W: Wire> Conversation<W> {
             biased;
             // What follows from that is seen before anything is said to the next hop.
             () = cargo.recall.asked() => return,
-            room = timeout(ROOM_WAIT, self.wire.memory().room(octets)) => room,
+            room = self.wire.memory().room(octets) => room,
         };
         match room {
-            Ok(Some(room)) => {
+            Some(room) => {
                 cargo.room = Some(room);
                 self.attempt.roomy(self.wire.instant());
             }
-            Ok(None) | Err(_) => self.attempt.crowded(self.wire.instant()),
+            None => self.attempt.crowded(self.wire.instant()),
         }
     }
 

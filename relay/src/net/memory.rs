@@ -4,13 +4,20 @@
 //! there is a budget for each: who has room of the second kind waits for nothing but its next hop, and who
 //! waits for it holds up nobody who has it.
 
+use std::time::Duration;
+
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 /// For messages that are made 7-bit before they are signed, octets.
 pub(super) static SIGNED: Budget = Budget::new(128 << 20);
 /// For messages that are looked at or converted for their next hops, octets.
 pub(super) static CARRIED: Budget = Budget::new(128 << 20);
+
+/// How long a message waits for memory, perhaps with a connection whose next hop waits longer for us (RFC
+/// 5321, section 4.5.3.2.7).
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Octets of a unit: a semaphore counts to 2³² at most.
 const UNIT: u64 = 1024;
@@ -36,10 +43,10 @@ impl Budget {
     }
 
     /// Waits until so many octets may be held, in the order of coming; who wants more than there is gets
-    /// all. None once the relay ends.
+    /// all. None if that takes longer than [`PATIENCE`].
     pub(super) async fn room(&'static self, octets: u64) -> Option<Room> {
         let units = units(octets).min(self.units);
-        self.free.acquire_many(units).await.ok().map(Room)
+        timeout(PATIENCE, self.free.acquire_many(units)).await.ok()?.ok().map(Room)
     }
 
     /// Returns how many octets may still be held.

@@ -18,6 +18,7 @@ use super::reporting;
 use super::routes::Routes;
 use super::settled::Leaving;
 use super::signing::Unsigned;
+use super::{memory, recall};
 use crate::config::Config;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::{Facts, Leg, Settlement};
@@ -177,7 +178,13 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
     let began_at = Timestamp::now();
     // Last to go: then the message is in nobody's hand.
     let underway = outbound.routes.recalls().enter(claim.id());
-    let _room = match outbound.routes.keys().sign(&mut claim, began_at).await {
+    let recall = underway.recall();
+    let signed = tokio::select! {
+        biased;
+        () = recall.asked() => Err(Unsigned::Recalled),
+        signed = outbound.routes.keys().sign(&mut claim, began_at) => signed,
+    };
+    let _room = match signed {
         Ok(room) => room,
         Err(why) => {
             let recipients = loads.iter().flat_map(|load| load.recipients.clone()).collect();
@@ -235,8 +242,15 @@ fn leg_without_route(recipients: Vec<Address>) -> Leg {
 /// its sender.
 fn leg_without_signature(recipients: Vec<Address>, why: &Unsigned) -> Leg {
     let (ruling, hold, status, words) = match why {
-        Unsigned::Message(words) => (Ruling::Deferred, None, Enhanced(4, 3, 0), words),
-        Unsigned::Key(words) => (Ruling::Held, Some(KEY_RETRY), Enhanced(4, 7, 5), words),
+        Unsigned::Message(words) => (Ruling::Deferred, None, Enhanced(4, 3, 0), words.as_str()),
+        Unsigned::Key(words) => (Ruling::Held, Some(KEY_RETRY), Enhanced(4, 7, 5), words.as_str()),
+        Unsigned::Crowded => {
+            let words = "there was no room in memory to make the message 7-bit before it is signed";
+            (Ruling::Postponed, Some(memory::PATIENCE), Enhanced(4, 3, 0), words)
+        }
+        Unsigned::Recalled => {
+            (Ruling::Postponed, Some(recall::STAYS), Enhanced(4, 4, 1), recall::WORDS)
+        }
     };
     Leg::by_us("", recipients, ruling, hold, status, words)
 }

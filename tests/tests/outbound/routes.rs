@@ -270,8 +270,8 @@ async fn serve_up_to(listener: &TcpListener, silent: &str, reached: &Notify) {
     let mut answer = "220 hop\r\n";
     let (mut line, mut is_in_data) = (String::new(), false);
     loop {
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        stream.flush().await.unwrap();
+        stream.write_all(answer.as_bytes()).await.expect("the test host works");
+        stream.flush().await.expect("the test host works");
         loop {
             line.clear();
             if stream.read_line(&mut line).await.unwrap_or(0) == 0 {

@@ -61,6 +61,10 @@ pub(super) enum Unsigned {
     Key(String),
     /// It cannot be read.
     Message(String),
+    /// There was no memory in which to make it 7-bit.
+    Crowded,
+    /// An operator asked for it meanwhile.
+    Recalled,
 }
 
 impl Keys {
@@ -108,16 +112,13 @@ impl Keys {
         if self.keys.is_empty() {
             return Ok(None);
         }
-        let unread = |problem: StoreError| {
-            Unsigned::Message(format!("the message cannot be read: {problem}"))
-        };
         let Some(Opened { header, behind, mut rest }) = self.open(claim).await.map_err(unread)?
         else {
             return Ok(None);
         };
         let domains = self.keys.iter().map(|entry| entry.domain.as_str());
         let Some(domain) = signing_domain(domains, header.from()) else { return Ok(None) };
-        if let Some((message, kind, mut room)) = seven_bit(claim).await.map_err(unread)? {
+        if let Some((message, kind, mut room)) = seven_bit(claim).await? {
             let (header, body) = split(&message);
             let mut hash = BodyHash::default();
             hash.push(body);
@@ -179,21 +180,25 @@ impl Keys {
 /// other has to change it, and breaks the signature (RFC 6376, section 5.3); or we have to, and must
 /// not. None if it is 7-bit, not to be changed, or too large for us to convert at any hop; then it is
 /// signed as it is.
-async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body, Room)>, StoreError> {
+async fn seven_bit(claim: &Claim) -> Result<Option<(Vec<u8>, Body, Room)>, Unsigned> {
     let is_large = claim.size_bytes() > HELD_MAX;
     match claim.envelope().body {
         Body::EightBit | Body::Binary if !is_large => {}
         Body::SevenBit | Body::EightBit | Body::Binary => return Ok(None),
     }
-    let Some(room) = SIGNED.room(claim.size_bytes() * GROWS_TO).await else { return Ok(None) };
+    let room = SIGNED.room(claim.size_bytes() * GROWS_TO).await.ok_or(Unsigned::Crowded)?;
     let size = usize::try_from(claim.size_bytes()).unwrap_or(0);
     let (mut body, mut message) = (claim.body(), Vec::with_capacity(size));
-    while let Some(piece) = body.read_chunk().await? {
+    while let Some(piece) = body.read_chunk().await.map_err(unread)? {
         message.extend_from_slice(&piece);
     }
     let headers = claim.envelope().terms.charset();
     let made = aside(message.len(), move || converted(&message, headers)).await.flatten();
     Ok(made.map(|(message, kind)| (message, kind, room)))
+}
+
+fn unread(problem: StoreError) -> Unsigned {
+    Unsigned::Message(format!("the message cannot be read: {problem}"))
 }
 
 /// Returns a message with bodies of US-ASCII, and what it is: 8-bit still if its headers are UTF-8.
