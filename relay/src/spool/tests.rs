@@ -1,5 +1,6 @@
 //! The spool as its users see it, on a real folder.
 
+mod attempts;
 mod staying;
 
 use std::sync::{Arc, Mutex};
