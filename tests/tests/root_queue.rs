@@ -2,6 +2,7 @@
 //! log that holds it.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -49,13 +50,19 @@ fn in_order(story: &str, steps: &[&str]) -> Result<()> {
 /// A world whose next hop nobody serves: mail stays.
 fn stuck() -> Result<World> {
     let mut world = World::set()?;
+    lead_to(&world, 9)?;
+    world.stage.start()?;
+    Ok(world)
+}
+
+/// Has the mail of a world go to this port of the relay's own host.
+fn lead_to(world: &World, port: u16) -> Result<()> {
     let file = world.folder.path().join("sallyport.toml");
     let text = fs::read_to_string(&file)?;
     let (before, after) = text.split_once("hosts = [\"").context("a route")?;
     let (_, after) = after.split_once("\"]").context("its hosts")?;
-    fs::write(&file, format!("{before}hosts = [\"127.0.0.1:9\"]{after}"))?;
-    world.stage.start()?;
-    Ok(world)
+    fs::write(&file, format!("{before}hosts = [\"127.0.0.1:{port}\"]{after}"))?;
+    Ok(())
 }
 
 fn ids(stage: &Stage, words: &[&str]) -> Result<Vec<String>> {
@@ -115,6 +122,27 @@ fn messages_are_found_held_released_shown_and_dropped() -> Result<()> {
         &["attempt 1 ended", "held by uid 0", "released by uid 0", "dropped by uid 0"],
     )?;
     assert!(stage.command(&["trace", &first])?.contains("its text was read by uid 0"));
+    Ok(())
+}
+
+#[test]
+fn what_is_on_its_way_to_a_hop_that_never_answers_is_held_and_dropped_at_once() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    let silent = world.stage.relay.within(|| TcpListener::bind("127.0.0.1:0"))??;
+    lead_to(&world, silent.local_addr()?.port())?;
+    world.stage.start()?;
+    let stage = &world.stage;
+    for (from, verb, done) in [("a", "drop", "dropped"), ("b", "hold", "held")] {
+        let id = send(stage, &format!("{from}@example.net"), "x@example.com")?;
+        silent.set_nonblocking(true)?;
+        let _taken = wait_for("the relay to connect", || silent.accept().ok())?;
+        let words = refused(stage, &["queue", "retry", &id])?;
+        assert!(words.contains("being delivered right now"), "{words}");
+        assert_eq!(stage.command(&["queue", verb, &id])?, format!("1 message {done}\n"));
+    }
     Ok(())
 }
 
