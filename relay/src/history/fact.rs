@@ -51,6 +51,8 @@ pub enum Fact {
     },
     /// An operator did something to the message.
     Operated { act: Act, uid: u32 },
+    /// It is held, without an operator, until one releases it.
+    SetAside { why: String },
     /// An operator looked at the text of the message.
     Read { uid: u32 },
     /// Somebody looked at the text of the message on the status page; no `login` where it asks for none.

@@ -4,6 +4,7 @@ mod capture;
 pub mod conduct;
 mod connection;
 mod conversation;
+mod fault;
 mod file;
 mod lane;
 mod memory;

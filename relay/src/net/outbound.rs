@@ -3,6 +3,8 @@
 //! It claims a message whose lane has room, hands it to the lanes of all its routes, and settles it.
 //! What becomes of it is decided in `delivery` and `policy`; which message is next, in `spool`.
 
+mod legs;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,28 +15,28 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::capture;
+use super::fault::Faults;
 use super::lane::Lane;
 use super::reporting;
 use super::routes::Routes;
 use super::settled::Leaving;
 use super::signing::Unsigned;
-use super::{memory, recall};
 use crate::config::Config;
-use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
 use crate::event::Event;
 use crate::history::{self, Fact};
 use crate::journal::Journal;
+use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
 use crate::policy::relaying::onward;
 use crate::smtp::address::Address;
-use crate::smtp::reply::Enhanced;
 use crate::spool::{Claim, Spool, Way};
 
-/// How long mail waits for a key that cannot be used; a reload with a good one is looked at then.
-const KEY_RETRY: Duration = Duration::from_secs(300);
+pub(super) use legs::captured_leg;
+use legs::{leg_without_route, leg_without_signature};
+
 /// How often idle connections are looked at, and a message of a lane that nothing would leave by.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,7 @@ struct Outbound {
     config: Arc<Config>,
     journal: Journal,
     routes: Arc<Routes>,
+    faults: Faults,
     /// Room for messages that need no lane.
     without_lane: Arc<Semaphore>,
     /// The lanes by their marks, which two may share.
@@ -102,7 +105,8 @@ pub async fn run(
         journal.write(Event::Trouble { room: "net", problem });
     }
     let without_lane = Arc::new(Semaphore::new(WITHOUT_LANE));
-    let outbound = Outbound { spool, config, journal, routes, without_lane, ways };
+    let faults = Faults::default();
+    let outbound = Outbound { spool, config, journal, routes, faults, without_lane, ways };
     let outbound = Arc::new(outbound);
     let mut carriers = JoinSet::new();
     tokio::select! {
@@ -138,14 +142,15 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
         // What is not sent needs no signature either.
         if loads.is_empty() {
             let room = Arc::clone(&outbound.without_lane).acquire_owned().await;
-            let outbound = Arc::clone(outbound);
-            carriers.spawn(async move {
-                outbound.settle(claim, legs, Timestamp::now()).await;
+            let own = Arc::clone(outbound);
+            outbound.carry(carriers, claim.id(), async move {
+                own.settle(claim, legs, Timestamp::now()).await;
                 drop(room);
             });
             continue;
         }
-        carriers.spawn(deliver(Arc::clone(outbound), claim, loads, legs));
+        let id = claim.id();
+        outbound.carry(carriers, id, deliver(Arc::clone(outbound), claim, loads, legs));
     }
 }
 
@@ -204,12 +209,15 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
     }
     // A lane has room again when its part is done; the last one only when the outcome is on disk. So
     // no message is in memory for which no lane has a berth.
-    let (mut last, mut stopped) = (None, None);
+    let (mut last, mut stopped, mut fault) = (None, None, None);
     while let Some(trip) = trips.join_next().await {
-        if let Ok((more, way, berth)) = trip {
-            stopped = if more.is_empty() { Some(way) } else { stopped };
-            legs.extend(more);
-            last = Some(berth);
+        match trip {
+            Ok((more, way, berth)) => {
+                stopped = if more.is_empty() { Some(way) } else { stopped };
+                legs.extend(more);
+                last = Some(berth);
+            }
+            Err(ended) => fault = ended.try_into_panic().ok().or(fault),
         }
     }
     match (Arc::into_inner(claim), stopped) {
@@ -219,40 +227,10 @@ async fn deliver(outbound: Arc<Outbound>, mut claim: Claim, loads: Vec<Load>, mu
         (_, _) => {}
     }
     drop(last);
-}
-
-/// Rules that mail is kept.
-pub(super) fn captured_leg(load: sorting::Load<'_>) -> Leg {
-    let words = "captured: a policy or the route keeps it instead of sending it";
-    let (status, ruling) = (Enhanced(2, 0, 0), Ruling::Captured);
-    Leg::by_us(&load.route.name, load.recipients, ruling, None, status, words)
-}
-
-/// Rules that recipients wait which no route takes.
-///
-/// They were accepted, so there was a route: the configuration has changed since. That is more
-/// likely a slip than a wish, so the mail waits for the next change, and the sender is told when
-/// it expires, as with every other obstacle of ours.
-fn leg_without_route(recipients: Vec<Address>) -> Leg {
-    let words = "no route of the configuration takes this recipient any more";
-    Leg::by_us("", recipients, Ruling::Deferred, None, Enhanced(4, 4, 4), words)
-}
-
-/// Rules that recipients wait for a signature. Without its key no mail is given up: that is no fault of
-/// its sender.
-fn leg_without_signature(recipients: Vec<Address>, why: &Unsigned) -> Leg {
-    let (ruling, hold, status, words) = match why {
-        Unsigned::Message(words) => (Ruling::Deferred, None, Enhanced(4, 3, 0), words.as_str()),
-        Unsigned::Key(words) => (Ruling::Held, Some(KEY_RETRY), Enhanced(4, 7, 5), words.as_str()),
-        Unsigned::Crowded => {
-            let words = "there was no room in memory to make the message 7-bit before it is signed";
-            (Ruling::Postponed, Some(memory::PATIENCE), Enhanced(4, 3, 0), words)
-        }
-        Unsigned::Recalled => {
-            (Ruling::Postponed, Some(recall::STAYS), Enhanced(4, 4, 1), recall::WORDS)
-        }
-    };
-    Leg::by_us("", recipients, ruling, hold, status, words)
+    // Only now: what the other trips came to is settled.
+    if let Some(fault) = fault {
+        std::panic::resume_unwind(fault);
+    }
 }
 
 /// Returns what the line about a message tells, should it leave now.
@@ -294,6 +272,19 @@ pub(super) fn settlement(
 }
 
 impl Outbound {
+    /// Starts a carrier of a message.
+    fn carry(
+        self: &Arc<Self>,
+        carriers: &mut JoinSet<()>,
+        id: MessageId,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let own = Arc::clone(self);
+        carriers.spawn(async move {
+            own.faults.watch((&own.spool, &own.journal), id, work).await;
+        });
+    }
+
     /// Tells whether all lanes with the mark `way` have room. Where none has it, the message is looked
     /// at: its route is another since it was accepted, or none.
     fn has_room(&self, way: Way) -> bool {

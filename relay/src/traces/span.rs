@@ -92,6 +92,7 @@ pub fn of(hostname: &str, line: &Line) -> Vec<Span> {
         | Fact::Read { .. }
         | Fact::Viewed { .. }
         | Fact::CaptureEnded { .. }
+        | Fact::SetAside { .. }
         | Fact::Missed { .. } => Vec::new(),
     }
 }

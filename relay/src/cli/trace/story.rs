@@ -75,6 +75,7 @@ fn moments(line: &Line) -> Vec<Moment> {
             moments
         }
         Fact::Operated { act, uid } => now(operated(*act, *uid)),
+        Fact::SetAside { why } => now(format!("held until it is released: {why}")),
         Fact::Read { uid } => now(format!("its text was read by uid {uid}")),
         Fact::Viewed { login, source } => {
             let who = login.as_ref().map_or_else(String::new, |login| format!(" by {login}"));
@@ -242,6 +243,7 @@ mod tests {
                 "59.4",
                 Fact::Viewed { login: Some("ops".into()), source: "192.0.2.3".parse().unwrap() },
             ),
+            line("59.4", Fact::SetAside { why: "its carrier failed".into() }),
             line("59.5", Fact::Operated { act: Act::Drop, uid: 0 }),
         ];
         let told: Vec<String> = rows(&lines).iter().map(|row| row[1..].join(" ")).collect();
@@ -262,6 +264,7 @@ mod tests {
                  later",
                 "+0.000s attempt 1 ended, 1 recipient is open",
                 "+51.400s its text was seen on the status page by ops from 192.0.2.3",
+                "+0.000s held until it is released: its carrier failed",
                 "+0.100s dropped by uid 0",
             ]
         );
