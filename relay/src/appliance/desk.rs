@@ -7,10 +7,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::mailroom::Mailroom;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
-use crate::control::wire::{RelayRequest, RelayStatus};
+use crate::control::wire::{RelayRequest, RelayStatus, Which};
 use crate::journal::Journal;
 use crate::net::routes::{RouteState, Routes, Standing};
-use crate::spool::Spool;
+use crate::spool::{Filter, Spool};
 
 /// The longest remark about a suspension, octets.
 const NOTE_MAX: usize = 256;
@@ -54,14 +54,16 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                 Said::of(&self.reload().await?)
             }
             RelayRequest::QueueList { filter, stretch, limit } => {
-                self.mail(caller, "see mail")?.list(filter, stretch, limit).await
+                let mail = self.mail(caller, "see mail")?;
+                mail.list(self.routed(filter)?, stretch, limit).await
             }
             RelayRequest::QueueShow { id } => self.mail(caller, "see mail")?.show(id).await,
             RelayRequest::QueueRead { id, number } => {
                 self.mail(caller, "read mail")?.read(id, number).await
             }
             RelayRequest::QueueCount { act, filter, stretch } => {
-                self.mail(caller, "see mail")?.count(act, filter, stretch).await
+                let mail = self.mail(caller, "see mail")?;
+                mail.count(act, self.routed(filter)?, stretch).await
             }
             RelayRequest::SpoolCompact => {
                 require(caller, Right::Change)?;
@@ -69,14 +71,21 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
                 Said::of(&compacted)
             }
             RelayRequest::QueueChange { act, which } => {
-                self.mail(caller, "change mail")?.change(act, which).await
+                let mail = self.mail(caller, "change mail")?;
+                let which = match which {
+                    Which::Ids(ids) => Which::Ids(ids),
+                    Which::Meant { filter, stretch } => {
+                        Which::Meant { filter: Box::new(self.routed(*filter)?), stretch }
+                    }
+                };
+                mail.change(act, which).await
             }
             RelayRequest::Trace { id, from } => {
                 self.mail(caller, "see the life of a message")?.trace(id, from).await
             }
             RelayRequest::RouteList => {
                 require(caller, Right::Change)?;
-                Said::of(&self.routes().list())
+                Said::of(&self.routes().list_with(&self.spool))
             }
             RelayRequest::RouteSuspend { route, note } => {
                 require(caller, Right::Change)?;
@@ -103,6 +112,15 @@ fn remark(note: Option<String>) -> Result<Option<String>, String> {
 impl<F: Fn() -> Front> Desk<F> {
     fn routes(&self) -> Arc<Routes> {
         self.routes.borrow().clone()
+    }
+
+    /// Refuses a filter for a route that there is not: nothing would be found, and that not be noticed.
+    fn routed(&self, filter: Filter) -> Result<Filter, String> {
+        // What is empty is refused in its own words.
+        if let Some(route) = filter.route.as_ref().filter(|route| !route.is_empty()) {
+            self.routes().check(route)?;
+        }
+        Ok(filter)
     }
 
     /// Lets in whoever may do this with mail.
@@ -154,10 +172,9 @@ impl<F: Fn() -> Front> Desk<F> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::control::wire::Which;
     use crate::history::Act;
     use crate::net::register::Register;
-    use crate::spool::{Filter, Stretch};
+    use crate::spool::Stretch;
 
     const OPERATOR: Caller = Caller { uid: 0, right: Right::Change };
     const ANYBODY: Caller = Caller { uid: 4_000_004, right: Right::Look };
@@ -217,6 +234,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_route_that_there_is_not_is_no_empty_part_of_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        let list = |route: &str| RelayRequest::QueueList {
+            filter: Filter { route: Some(route.into()), ..Filter::default() },
+            stretch: Stretch::default(),
+            limit: 1,
+        };
+        desk.answer(list("smarthost"), Vec::new(), OPERATOR).await.unwrap();
+        let refusal = desk.answer(list("smarthots"), Vec::new(), OPERATOR).await.unwrap_err();
+        assert_eq!(refusal, "there is no route \"smarthots\"; there are: smarthost");
+    }
+
+    #[tokio::test]
     async fn an_empty_text_to_look_for_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let desk = desk(folder.path());
@@ -228,6 +259,7 @@ mod tests {
             ("domain", Filter { domain: empty(), ..nothing() }),
             ("login", Filter { login: empty(), ..nothing() }),
             ("tag", Filter { tag: empty(), ..nothing() }),
+            ("route", Filter { route: empty(), ..nothing() }),
         ] {
             let (act, stretch) = (Act::Drop, Stretch::default());
             let which = Which::Meant { filter: Box::new(filter.clone()), stretch };

@@ -45,7 +45,17 @@ fn list(routes: &[RouteState], output: Output) {
         Output::Text if routes.is_empty() => print::say("no routes"),
         Output::Text => {
             let rows: Vec<_> = routes.iter().map(route_row).collect();
-            let heads = ["ROUTE", "STATE", "SINCE", "IN USE", "IDLE", "IN MEMORY", "RATE", "WHY"];
+            let heads = [
+                "ROUTE",
+                "STATE",
+                "SINCE",
+                "WAITING",
+                "IN USE",
+                "IDLE",
+                "IN MEMORY",
+                "RATE",
+                "WHY",
+            ];
             print::table(heads, &rows);
             print::say("");
             let rows: Vec<_> = routes.iter().flat_map(host_rows).collect();
@@ -60,7 +70,7 @@ fn none() -> String {
     "-".to_owned()
 }
 
-fn route_row(route: &RouteState) -> [String; 8] {
+fn route_row(route: &RouteState) -> [String; 9] {
     let standing = match route.standing {
         Standing::Up => "up",
         Standing::Degraded => "degraded",
@@ -79,6 +89,7 @@ fn route_row(route: &RouteState) -> [String; 8] {
         route.name.clone(),
         standing.to_owned(),
         route.since.map_or_else(none, at),
+        route.waiting.map_or_else(none, |waiting| waiting.to_string()),
         format!("{}/{}", route.in_use, route.connections),
         route.idle.to_string(),
         route.in_memory.to_string(),
@@ -142,13 +153,14 @@ mod tests {
             idle: 0,
             connections: 10,
             in_memory: 7,
+            waiting: Some(12),
             rate: Some("20/s".into()),
             rate_per_second: Some(10.0),
         };
         let why = "smtp.example.net:587 is down: refused";
-        let row = ["smarthost", "down", "2026-01-31T12:00:00Z", "1/10", "0", "7"];
-        assert_eq!(route_row(&route)[..6], row);
-        assert_eq!(route_row(&route)[6..], ["20/s, now 10.00/s", why]);
+        let row = ["smarthost", "down", "2026-01-31T12:00:00Z", "12", "1/10", "0", "7"];
+        assert_eq!(route_row(&route)[..7], row);
+        assert_eq!(route_row(&route)[7..], ["20/s, now 10.00/s", why]);
         let row = ["smarthost", "smtp.example.net:587", "1, weight 3", "down"];
         assert_eq!(host_rows(&route)[0][..4], row);
         let did = "carried 5, put off 4, throttled 3, failed 2";

@@ -25,6 +25,17 @@ pub enum Fate {
     Captured,
 }
 
+impl Fate {
+    /// Tells whether the recipient needs no other attempt.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        match self {
+            Self::Delivered | Self::Failed | Self::Captured => true,
+            Self::Deferred(_) | Self::Postponed(_) | Self::Paused(_) => false,
+        }
+    }
+}
+
 /// Whether a next hop that took a message goes on keeping what the sender asked of DSN (RFC 3461).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relayed {

@@ -21,6 +21,7 @@ use super::reporting;
 use super::routes::Routes;
 use super::settled::Leaving;
 use super::signing::Unsigned;
+use super::way;
 use crate::config::Config;
 use crate::delivery::settlement::{Facts, Leg, Settlement};
 use crate::delivery::sorting::{self, Sorted};
@@ -30,7 +31,7 @@ use crate::journal::Journal;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::{Fate, Outcome};
 use crate::policy::permit::{Client, Permit};
-use crate::policy::relaying::onward;
+use crate::policy::relaying::{Onward, onward};
 use crate::smtp::address::Address;
 use crate::spool::{Claim, Spool, Way};
 
@@ -104,6 +105,10 @@ pub async fn run(
     for problem in routes.keys().unsigned() {
         journal.write(Event::Trouble { room: "net", problem });
     }
+    let of = Arc::clone(&config);
+    spool.route_by(move |envelope, to| match onward(&of, Client::of(envelope), to)? {
+        Onward::Sent(route) | Onward::Captured(route) => Some(route.name.clone()),
+    });
     let without_lane = Arc::new(Semaphore::new(WITHOUT_LANE));
     let faults = Faults::default();
     let outbound = Outbound { spool, config, journal, routes, faults, without_lane, ways };
@@ -330,6 +335,7 @@ impl Outbound {
         }
         claim.told(&settlement.told(), now);
         claim.owe(settlement.owed());
+        way::steer(&claim, &settlement);
         let id = claim.id();
         let events = settlement.events();
         let settled = leaving(&claim, now).settled(settlement.results());
@@ -360,11 +366,7 @@ impl Outbound {
         let is_tried = |(_, outcome): (&str, &Outcome)| !matches!(outcome.fate, Fate::Postponed(_));
         let is_told = self.journal.history().is_wanted() && settlement.results().any(is_tried);
         is_told.then(|| {
-            let done = |(_, outcome): &(&str, &Outcome)| match outcome.fate {
-                Fate::Delivered | Fate::Failed | Fate::Captured => true,
-                Fate::Deferred(_) | Fate::Postponed(_) | Fate::Paused(_) => false,
-            };
-            let done = settlement.results().filter(done).count();
+            let done = settlement.results().filter(|(_, outcome)| outcome.fate.is_done()).count();
             Fact::Attempted {
                 number: claim.attempts() + 1,
                 began_at,

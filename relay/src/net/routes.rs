@@ -12,7 +12,7 @@ use super::signing::Keys;
 use crate::config::Config;
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::spool::{Spool, StoreError};
+use crate::spool::{Spool, StoreError, Way};
 
 pub use super::lane::{FINAL_DOT, HostState, RouteState, Standing};
 
@@ -85,6 +85,25 @@ impl Routes {
     pub fn list(&self) -> Vec<RouteState> {
         let (now, time) = (std::time::Instant::now(), Timestamp::now());
         self.lanes().map(|lane| lane.state(now, time)).collect()
+    }
+
+    /// Returns how every route stands, as [`Routes::list`], with the messages that wait for each.
+    #[must_use]
+    pub fn list_with(&self, spool: &Spool) -> Vec<RouteState> {
+        let count = |state: RouteState| {
+            let waiting = Some(spool.waiting(Way::of(&state.name)));
+            RouteState { waiting, ..state }
+        };
+        self.list().into_iter().map(count).collect()
+    }
+
+    /// Looks whether there is a route of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; a sentence for the operator.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        self.known(name).map(drop)
     }
 
     /// Suspends a route: its mail waits, untouched, until it is resumed, also over a restart.

@@ -1,7 +1,7 @@
 //! What is known in memory: of each message a few numbers and places, of each segment how much of
 //! it still counts. Envelopes and bodies stay on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::io;
 use std::sync::Arc;
 
@@ -164,6 +164,8 @@ pub struct Index {
     pub held: usize,
     /// The messages that are kept instead of sent.
     pub captured: Captured,
+    /// How many messages wait or are in delivery, by the way that they go next; none is 0.
+    pub waiting: BTreeMap<Way, usize>,
     /// A segment is emptied when no more octets than this would be copied.
     worthwhile_bytes: u64,
     /// Segments that somebody asked to be emptied, worthwhile or not.
@@ -185,6 +187,7 @@ impl Index {
             damaged: 0,
             held: 0,
             captured: Captured::default(),
+            waiting: BTreeMap::new(),
             worthwhile_bytes: u64::from(segment_bytes) / 4,
             hurried: BTreeSet::new(),
             open_files: 0,
@@ -295,7 +298,19 @@ impl Index {
     pub fn steer(&mut self, id: MessageId, way: Way) {
         let entry = self.entries.get_mut(&id);
         if let Some(entry) = entry.filter(|entry| matches!(entry.turn, Turn::Claimed(_))) {
-            entry.label.way = way;
+            let before = std::mem::replace(&mut entry.label.way, way);
+            self.leave(before);
+            *self.waiting.entry(way).or_default() += 1;
+        }
+    }
+
+    /// Counts a message out of those that go this way next.
+    fn leave(&mut self, way: Way) {
+        if let btree_map::Entry::Occupied(mut waiting) = self.waiting.entry(way) {
+            *waiting.get_mut() -= 1;
+            if *waiting.get() == 0 {
+                waiting.remove();
+            }
         }
     }
 
@@ -312,8 +327,11 @@ impl Index {
     /// Enters a message where its turn says.
     fn count_in(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
-            Turn::Due(due_at) => self.agenda.schedule(id, due_at, job),
-            Turn::Claimed(_) => {}
+            Turn::Due(due_at) => {
+                self.agenda.schedule(id, due_at, job);
+                *self.waiting.entry(job.label.way).or_default() += 1;
+            }
+            Turn::Claimed(_) => *self.waiting.entry(job.label.way).or_default() += 1,
             Turn::Damaged | Turn::Spoiled(_) => self.damaged += 1,
             Turn::Held(_) => self.held += 1,
             // It takes of no login's share: what is captured makes room by itself.
@@ -325,8 +343,11 @@ impl Index {
     /// Takes back what [`Self::count_in`] did.
     fn count_out(&mut self, id: MessageId, turn: Turn, job: Job) {
         match turn {
-            Turn::Due(due_at) => self.agenda.cancel(id, due_at, job),
-            Turn::Claimed(_) => {}
+            Turn::Due(due_at) => {
+                self.agenda.cancel(id, due_at, job);
+                self.leave(job.label.way);
+            }
+            Turn::Claimed(_) => self.leave(job.label.way),
             Turn::Damaged | Turn::Spoiled(_) => self.damaged -= 1,
             Turn::Held(_) => self.held -= 1,
             Turn::Captured => return self.captured.remove(id, job.size_bytes),

@@ -5,6 +5,7 @@
 //! before envelopes are read, which happens outside of the lock.
 
 mod newest;
+mod routing;
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::spool::shared::Shared;
 use crate::spool::{Spool, StoreError};
 
 pub use newest::Newest;
+pub use routing::Routing;
 
 /// For how long one call looks.
 const SLICE: Duration = Duration::from_millis(100);
@@ -53,6 +55,8 @@ pub struct Filter {
     pub login: Option<String>,
     /// The tag of the allowlist entry.
     pub tag: Option<String>,
+    /// The route by which a recipient goes who is still open.
+    pub route: Option<String>,
     /// They became ours before this.
     pub accepted_before: Option<Timestamp>,
     /// They became ours then or later.
@@ -98,13 +102,14 @@ impl Filter {
     /// text, and no login is one: it is never what was meant.
     #[must_use]
     pub fn empty_text(&self) -> Option<&'static str> {
-        let Self { sender, recipient, domain, login, tag, .. } = self;
+        let Self { sender, recipient, domain, login, tag, route, .. } = self;
         [
             ("sender", sender),
             ("recipient", recipient),
             ("domain", domain),
             ("login", login),
             ("tag", tag),
+            ("route", route),
         ]
         .into_iter()
         .find_map(|(name, text)| text.as_ref().is_some_and(String::is_empty).then_some(name))
@@ -112,8 +117,8 @@ impl Filter {
 
     /// Tells whether the index cannot decide.
     fn asks_of_envelope(&self) -> bool {
-        let Self { sender, recipient, domain, login, tag, .. } = self;
-        [sender, recipient, domain, login, tag].into_iter().any(Option::is_some)
+        let Self { sender, recipient, domain, login, tag, route, .. } = self;
+        [sender, recipient, domain, login, tag, route].into_iter().any(Option::is_some)
     }
 
     /// Tells whether the message may be meant, by what the index knows. Logins may share a mark.
@@ -284,7 +289,12 @@ fn walk(
                 (Reading::IfAsked, false) => None,
                 (Reading::Always, _) | (Reading::IfAsked, true) => picked.envelope().ok(),
             };
-            let is_meant = envelope.as_ref().map_or(!is_asked, |envelope| filter.admits(envelope));
+            let goes_there = |envelope| {
+                let route = filter.route.as_ref();
+                route.is_none_or(|route| picked.goes_by(shared, envelope, route))
+            };
+            let admits = |envelope| filter.admits(envelope) && goes_there(envelope);
+            let is_meant = envelope.as_ref().map_or(!is_asked, admits);
             if is_meant && take(&picked, envelope.as_ref()).is_break() {
                 return left(Some(picked.id));
             }

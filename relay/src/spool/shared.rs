@@ -15,6 +15,7 @@ use crate::spool::disk::{Disk, File, Space};
 use crate::spool::harm::Harm;
 use crate::spool::index::{Index, Ticket, Turn};
 use crate::spool::label::Way;
+use crate::spool::listing::Routing;
 use crate::spool::record::{Header, Marker};
 use crate::spool::repeats::Repeats;
 use crate::spool::segment::{self, Location};
@@ -67,6 +68,8 @@ pub struct Shared {
     pub flushes: AtomicU64,
     /// Messages committed so far.
     pub commits: AtomicU64,
+    /// Which routes messages go by.
+    pub routing: Routing,
     /// The writer is to end.
     pub is_closing: AtomicBool,
     index: Mutex<Index>,
@@ -110,6 +113,7 @@ impl Shared {
             captured: Notify::new(),
             flushes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            routing: Routing::default(),
             is_closing: AtomicBool::new(false),
             index: Mutex::new(index),
             repeats: Mutex::default(),

@@ -47,6 +47,9 @@ pub struct Choice {
     /// Only messages of clients with this tag.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub tag: Option<String>,
+    /// Only messages with a recipient who is still open and goes by this route.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub route: Option<String>,
     /// Only messages accepted longer ago than 30s, 5m, 8h, 7d.
     #[arg(long, value_parser = unit::time, value_name = "DURATION")]
     pub older: Option<Duration>,
@@ -62,7 +65,7 @@ impl Choice {
     /// Returns the filter that is meant at `now`.
     #[must_use]
     pub fn filter(self, now: Timestamp) -> Filter {
-        let Self { sender, recipient, domain, login, tag, older, younger, places } = self;
+        let Self { sender, recipient, domain, login, tag, route, older, younger, places } = self;
         let before = |age| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let (accepted_before, accepted_since) = (older.map(before), younger.map(before));
         Filter {
@@ -71,6 +74,7 @@ impl Choice {
             domain,
             login,
             tag,
+            route,
             accepted_before,
             accepted_since,
             places,
@@ -85,7 +89,9 @@ impl Choice {
     id = "which",
     required = true,
     multiple = true,
-    args = ["ids", "all", "sender", "recipient", "domain", "login", "tag", "older", "younger", "places"]
+    args = [
+        "ids", "all", "sender", "recipient", "domain", "login", "tag", "route", "older", "younger", "places",
+    ]
 )]
 pub struct Which {
     /// The ids, as `queue list` shows them.
@@ -151,7 +157,7 @@ pub enum QueueVerb {
     Retry(Which),
     /// Hold messages that wait: they are not tried until they are released, restarts or not.
     #[command(after_help = "Examples:\n  sallyport queue hold 06G3T7K9Q2M4X\n  \
-                            sallyport queue hold --login news --dry-run")]
+                            sallyport queue hold --route smarthost --dry-run")]
     Hold(Which),
     /// Release messages that are held: they go on as if they had not been.
     #[command(after_help = "Example:\n  sallyport queue release --all")]

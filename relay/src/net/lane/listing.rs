@@ -50,6 +50,9 @@ pub struct RouteState {
     pub connections: usize,
     /// Messages that it holds in memory, those under way included.
     pub in_memory: usize,
+    /// Messages of the spool that go by it next, those in memory included; none: they were not counted.
+    #[serde(default)]
+    pub waiting: Option<usize>,
     /// The rate as configured; none without a limit.
     pub rate: Option<String>,
     /// The rate as it is now, messages a second: less than configured after a hop asked for less.
@@ -135,6 +138,7 @@ impl Lane {
             idle: lock(&self.idle).len(),
             connections: self.route.connections,
             in_memory: self.in_memory(),
+            waiting: None,
             rate: self.route.rate.map(|rate| rate.to_string()),
             rate_per_second,
             hosts,

@@ -54,6 +54,46 @@ fn a_filter_admits_what_all_its_fields_admit() {
 }
 
 #[tokio::test]
+async fn a_route_is_that_of_who_is_still_open_and_its_messages_are_counted_where_they_go_next() {
+    use crate::mail::outcome::{Fate, Outcome};
+    use crate::spool::label::Way;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder);
+    let mut message = envelope("a");
+    message.recipients = ["x@one.example", "y@two.example"].map(|to| to.parse().unwrap()).into();
+    let [one, two] = ["one.example", "two.example"].map(Way::of);
+    let draft = spool.draft(message).unwrap().toward(one);
+    let id = draft.commit().await.unwrap();
+    let by = |route: &str| Filter { route: Some(route.to_owned()), ..Filter::default() };
+    let found =
+        async |route: &str| spool.find(by(route), Stretch::default(), 9).await.unwrap().ids.len();
+    assert_eq!(found("one.example").await, 0, "nobody said which routes there are");
+    spool.route_by(|_, to| Some(to.domain().to_owned()));
+    assert_eq!((found("one.example").await, found("two.example").await), (1, 1));
+    assert_eq!((spool.waiting(one), spool.waiting(two)), (1, 0));
+    let claim = spool.claim().await;
+    assert_eq!(spool.waiting(one), 1, "it is in delivery");
+    let outcome = |place: usize, fate| Outcome {
+        recipient: claim.pending()[place].clone(),
+        fate,
+        next_hop: String::new(),
+        reply: String::new(),
+    };
+    let hour = Duration::from_secs(3600);
+    let outcomes = vec![outcome(0, Fate::Delivered), outcome(1, Fate::Deferred(hour))];
+    claim.steer(two);
+    assert_eq!((spool.waiting(one), spool.waiting(two)), (0, 1));
+    spool.settle(claim, outcomes).await.unwrap();
+    assert_eq!((found("one.example").await, found("two.example").await), (0, 1));
+    spool.hold(id).await.unwrap();
+    assert_eq!((found("two.example").await, spool.waiting(two)), (1, 0), "held it does not wait");
+    spool.release(id).await.unwrap();
+    assert_eq!(spool.waiting(two), 1);
+    spool.remove(id).await.unwrap();
+    assert_eq!((found("two.example").await, spool.shared.index().waiting.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn age_login_and_place_are_found_and_a_walk_ends_while_messages_come() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(&folder);
