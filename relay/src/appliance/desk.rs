@@ -36,6 +36,8 @@ pub(super) struct Front {
     pub serving: bool,
     pub guard: &'static str,
     pub sessions: usize,
+    /// Files that cannot be used, a sentence each.
+    pub troubled: Vec<String>,
 }
 
 impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
@@ -146,11 +148,11 @@ impl<F: Fn() -> Front> Desk<F> {
             sessions: front.sessions,
             spool: self.spool.status().ok(),
             has_room: self.spool.has_room_for(None).is_ok(),
-            troubled: self.troubled(),
+            troubled: [front.troubled, self.troubled()].concat(),
         }
     }
 
-    /// Returns what keeps mail from leaving, a sentence a route. Hosts are not named to everybody who
+    /// Returns what keeps mail from leaving: a sentence a route, and one a key for DKIM. Hosts are not named to everybody who
     /// may ask for the status, nor are their words.
     fn troubled(&self) -> Vec<String> {
         let states = self.routes().list();
@@ -164,7 +166,8 @@ impl<F: Fn() -> Front> Desk<F> {
         let named = |state: &RouteState| {
             sentence(state).map(|words| format!("route {}: {words}", state.name))
         };
-        states.iter().filter_map(named).collect()
+        let routes = self.routes();
+        states.iter().filter_map(named).chain(routes.keys().unsigned()).collect()
     }
 }
 
@@ -192,7 +195,7 @@ mod tests {
         let register = Arc::new(Register::open(folder).unwrap());
         let journal = Journal::memory();
         let routes = watch::Sender::new(Routes::new(&config, &journal, &register)).subscribe();
-        let front = || Front { serving: true, guard: "guarded", sessions: 0 };
+        let front = || Front { serving: true, guard: "guarded", sessions: 0, troubled: Vec::new() };
         Desk { spool, routes, journal, front, reload: mpsc::channel(1).0 }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -80,7 +81,9 @@ struct Relay {
     conduct: Conduct,
     logins: Logins,
     sessions: Sessions,
-    tls: Arc<ServerTls>,
+    tls: watch::Sender<Arc<ServerTls>>,
+    /// What of the files of the configuration in force could not be used when it was read.
+    unused: watch::Sender<Vec<String>>,
     watched: Watched,
     rates: Arc<Rates>,
     listening: Vec<Listening>,
@@ -107,7 +110,7 @@ impl Relay {
         tokio::spawn(bans::ask(config.gate.socket.clone(), wanted, journal.clone()));
         let logins = Logins::start(&config.relay.users, journal.clone(), conduct.clone())?;
         logins.trust(config.oauth.as_ref()).context("the keys that [oauth] names")?;
-        let tls = Arc::new(ServerTls::load(&config, journal.clone())?);
+        let tls = watch::Sender::new(Arc::new(ServerTls::load(&config, journal.clone())?));
         let register = Register::open(&config.spool.path).context("what routes are suspended")?;
         let register = Arc::new(register);
         let routes = Routes::new(&config, journal, &register);
@@ -122,6 +125,7 @@ impl Relay {
             logins,
             sessions: Sessions::new(Caps::of(&config.limits)),
             tls,
+            unused: watch::Sender::default(),
             watched,
             rates: Arc::new(Rates::new(&config, Instant::now())),
             listening: Vec::new(),
@@ -182,10 +186,15 @@ impl Relay {
     /// Serves the control socket, and HTTP.
     fn open_desk(&mut self, reload: mpsc::Sender<Reloading>) -> anyhow::Result<()> {
         let (sessions, watched) = (self.sessions.clone(), self.watched.clone());
+        let (tls, unused) = (self.tls.subscribe(), self.unused.subscribe());
+        let logins = self.logins.clone();
         let front = move || {
             let guard = watched.guard();
             let serving = guard.serves() && !sessions.is_left();
-            Front { serving, guard: guard.words(), sessions: sessions.count() }
+            let tls = tls.borrow().clone();
+            let troubles = [tls.troubles(Timestamp::now()), logins.troubles()].concat();
+            let troubled = [unused.borrow().clone(), troubles].concat();
+            Front { serving, guard: guard.words(), sessions: sessions.count(), troubled }
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
         let routes = self.routes.subscribe();
@@ -273,7 +282,7 @@ impl Relay {
         Door {
             config: self.config.clone(),
             rates: self.rates.clone(),
-            tls: Some(self.tls.clone()),
+            tls: Some(self.tls.borrow().clone()),
             spool: self.spool.clone(),
             conduct: self.conduct.clone(),
             logins: self.logins.clone(),
@@ -305,7 +314,7 @@ impl Relay {
         }
         let mut problems = Vec::new();
         match ServerTls::load(&config, self.journal.clone()) {
-            Ok(tls) => self.tls = Arc::new(tls),
+            Ok(tls) => drop(self.tls.send_replace(Arc::new(tls))),
             Err(error) => problems.push(format!("the old certificate stays in use: {error}")),
         }
         if let Err(error) = self.logins.trust(config.oauth.as_ref()) {
@@ -315,6 +324,7 @@ impl Relay {
         for problem in problems.iter().cloned() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
+        self.unused.send_replace(problems.clone());
         self.config = Arc::new(config);
         caution(&self.config, &self.journal);
         self.watched.configure(&self.config);

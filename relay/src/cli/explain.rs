@@ -12,7 +12,8 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
-use crate::control::wire::{Explanation, GateRequest};
+use crate::control::wire::{Explanation, GateRequest, RelayRequest};
+use crate::net::routes::{RouteState, Standing};
 
 pub use session::Asked;
 use session::Permitted;
@@ -37,14 +38,21 @@ pub fn explain(
     };
     let tag = gate.as_ref().and_then(|gate| gate.tag.as_deref());
     let policy = Permitted::of(config, tag, asked);
+    let held_routes = held(config, &policy.routes());
     match output {
-        Output::Json => print::json(&Whole { gate: gate.as_ref(), policy: &policy }),
+        Output::Json => {
+            print::json(&Whole { gate: gate.as_ref(), policy: &policy, held_routes: &held_routes });
+        }
         Output::Text => {
             // A stranger sends nothing; who asks for a login wants to know all the same.
             let is_heard = gate.as_ref().is_none_or(is_heard) || asked.is_more();
             let said = gate.as_ref().map_or_else(|| NO_GATE.to_owned(), sentences);
-            let policy = is_heard.then(|| policy.sentences());
-            print::say([vec![said], policy.unwrap_or_default()].concat().join("\n"));
+            let mut lines = vec![said];
+            if is_heard {
+                lines.extend(policy.sentences());
+                lines.extend(held_routes.iter().map(Held::sentence));
+            }
+            print::say(lines.join("\n"));
         }
     }
     Ok(())
@@ -64,6 +72,51 @@ struct Whole<'a> {
     #[serde(flatten)]
     gate: Option<&'a Explanation>,
     policy: &'a Permitted,
+    held_routes: &'a [Held],
+}
+
+/// A route that its sessions may use, and whose mail waits for somebody. Another program reads this as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Held {
+    route: String,
+    standing: Standing,
+    why: Option<String>,
+}
+
+impl Held {
+    fn of(state: RouteState) -> Option<Self> {
+        let RouteState { name, standing, reason, .. } = state;
+        match standing {
+            Standing::Suspended | Standing::LoginRefused => {
+                Some(Self { route: name, standing, why: reason })
+            }
+            Standing::Up | Standing::Degraded | Standing::Down => None,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let Self { route, standing, why } = self;
+        let what = match standing {
+            Standing::LoginRefused => "cannot be used: our login was refused",
+            Standing::Suspended | Standing::Up | Standing::Degraded | Standing::Down => {
+                "is suspended"
+            }
+        };
+        let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        format!(
+            "Route {route} {what}{why}: its mail is taken and waits. To let it go: sallyport route \
+             resume {route}"
+        )
+    }
+}
+
+/// Asks the relay which of these routes are held, or of all if none is named. Without a relay, or the right to
+/// ask, nobody knows: who asks about a source is told the rest.
+fn held(config: &Config, routes: &[&str]) -> Vec<Held> {
+    let states: Result<Vec<RouteState>, _> =
+        ask(&config.relay.socket, "relay", &RelayRequest::RouteList);
+    let is_meant = |state: &RouteState| routes.is_empty() || routes.contains(&&*state.name);
+    states.unwrap_or_default().into_iter().filter(is_meant).filter_map(Held::of).collect()
 }
 
 /// Says in words what the program answered, why, and what to do about it.
@@ -100,6 +153,36 @@ fn sentences(answer: &Explanation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_whose_mail_waits_is_named_with_its_reason_and_remedy() {
+        let state = |standing| RouteState {
+            name: "slow".into(),
+            standing,
+            reason: Some("suspended by uid 0: they move".into()),
+            since: None,
+            until: None,
+            hosts: Vec::new(),
+            in_use: 0,
+            idle: 0,
+            connections: 1,
+            in_memory: 0,
+            waiting: None,
+            rate: None,
+            rate_per_second: None,
+        };
+        let told = Held::of(state(Standing::Suspended)).unwrap().sentence();
+        assert_eq!(
+            told,
+            "Route slow is suspended (suspended by uid 0: they move): its mail is taken and waits. \
+             To let it go: sallyport route resume slow"
+        );
+        let told = Held::of(state(Standing::LoginRefused)).unwrap().sentence();
+        assert!(told.starts_with("Route slow cannot be used: our login was refused ("), "{told}");
+        for standing in [Standing::Up, Standing::Degraded, Standing::Down] {
+            assert_eq!(Held::of(state(standing)), None, "{standing:?}");
+        }
+    }
 
     #[test]
     fn an_explanation_names_verdict_reason_entry_and_remedy() {

@@ -127,7 +127,8 @@ pub struct RelayStatus {
     /// Whether submissions find room in it.
     #[serde(default)]
     pub has_room: bool,
-    /// What keeps mail from leaving, a sentence a route.
+    /// What keeps mail from leaving, a sentence a route; keys, certificates and other files that cannot be
+    /// used, or are out of their time, a sentence each.
     #[serde(default)]
     pub troubled: Vec<String>,
 }

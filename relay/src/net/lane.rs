@@ -66,6 +66,8 @@ pub(super) struct Lane {
     /// What is known of the addresses of every host.
     addresses: Mutex<Vec<Addresses>>,
     health: Mutex<Health>,
+    /// When something of ours was last in the way of every host, and what: a file, an issuer of tokens.
+    blocked: Mutex<Option<(Instant, String)>>,
     /// Set when a login works again that was refused, until somebody asks.
     has_recovered: AtomicBool,
     trust: Arc<Trust>,
@@ -141,6 +143,7 @@ impl Lane {
             stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::new(health),
+            blocked: Mutex::default(),
             has_recovered: AtomicBool::new(false),
             trust,
             login,

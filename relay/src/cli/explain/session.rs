@@ -136,6 +136,15 @@ impl Permitted {
         }
     }
 
+    /// Returns the routes that its mail goes by: that of the recipient who was asked about, else those that
+    /// its policies name; none: any.
+    pub(super) fn routes(&self) -> Vec<&str> {
+        match self.recipient.as_ref().and_then(|answer| answer.route.as_deref()) {
+            Some(route) => vec![route],
+            None => self.policies.iter().filter_map(|policy| policy.route.as_deref()).collect(),
+        }
+    }
+
     /// Says it in words, one sentence a line.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.policies.iter().map(Spoken::sentence).collect();
@@ -263,6 +272,19 @@ mod tests {
                  a login has at most 7 sessions.",
             ]
         );
+    }
+
+    #[test]
+    fn the_routes_of_a_client_are_those_of_its_recipient_or_of_its_policies() {
+        let whole = asked(Some("app"), "news@example.net", "a@example.com");
+        let nobody = Asked { recipient: None, ..whole.clone() };
+        let routes = |asked: &Asked| {
+            let permitted = Permitted::of(&config(), Some("web"), asked);
+            permitted.routes().into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(routes(&whole), ["slow"]);
+        assert_eq!(routes(&nobody), ["slow"]);
+        assert_eq!(routes(&Asked::default()), [""; 0], "any");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a lane stands, for operators and programs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,10 @@ use crate::delivery::pool::Condition;
 use crate::delivery::traffic::View;
 use crate::delivery::trip::name;
 
+/// For how long it is told that something of ours was in the way of a route: waiting mail tries it again
+/// before that, and if there is none nobody knows.
+const BLOCKED: Duration = Duration::from_secs(2 * 3600);
+
 /// Whether mail leaves by a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,7 +23,7 @@ pub enum Standing {
     Up,
     /// It does, but a host is down.
     Degraded,
-    /// It does not: every host is down.
+    /// It does not: every host is down, or something of ours that it needs cannot be used.
     Down,
     /// It does not: our login was refused.
     LoginRefused,
@@ -161,6 +165,14 @@ impl Lane {
             state.reason = Some(reason.clone());
             state.since = Some(clocks.wall(*since));
             state.until = Some(clocks.wall(*until));
+            return;
+        }
+        if let Some((at, words)) = lock(&self.blocked).clone()
+            && clocks.now.saturating_duration_since(at) < BLOCKED
+        {
+            state.standing = Standing::Down;
+            state.reason = Some(words);
+            state.since = Some(clocks.wall(at));
             return;
         }
         let down: Vec<_> = state.hosts.iter().filter(|host| host.reason.is_some()).collect();

@@ -33,7 +33,10 @@ impl Lane {
                 opened = self.open(host) => opened,
             };
             match opened {
-                Ok(connection) => (connection, Kept::New),
+                Ok(connection) => {
+                    *lock(&self.blocked) = None;
+                    (connection, Kept::New)
+                }
                 Err(ended) => return self.missed(slot, ended, passage).await,
             }
         };
@@ -100,6 +103,7 @@ impl Lane {
             End::Ours(words) => {
                 passage.trip.blame_ourselves(words);
                 passage.is_blocked = true;
+                *lock(&self.blocked) = Some((Instant::now(), words.clone()));
             }
             End::Unproved(words) => {
                 if let Some(login) = &self.login {

@@ -19,6 +19,8 @@ pub(super) struct Live<T> {
 struct Kept<T> {
     value: Arc<T>,
     stamp: Option<Stamp>,
+    /// Why the file as it was then could not be read.
+    problem: Option<String>,
 }
 
 impl<T> fmt::Debug for Live<T> {
@@ -48,7 +50,11 @@ impl<T> Live<T> {
         read: impl Fn(&Path) -> Result<T, E> + Send + Sync + 'static,
     ) -> Self {
         let read: Read<T> = Box::new(move |path| read(path).map_err(|error| error.to_string()));
-        Self { path: path.to_owned(), read, kept: Mutex::new(Kept { value, stamp: None }) }
+        Self {
+            path: path.to_owned(),
+            read,
+            kept: Mutex::new(Kept { value, stamp: None, problem: None }),
+        }
     }
 
     /// Returns what the file says; none if it has changed since it was read.
@@ -69,8 +75,14 @@ impl<T> Live<T> {
                 Ok(value) => kept.value = Arc::new(value),
                 Err(words) => problem = Some(words),
             }
+            kept.problem.clone_from(&problem);
         }
         (Arc::clone(&kept.value), problem)
+    }
+
+    /// Returns why the file could not be read when it was last looked at; none: it could.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.kept().problem.clone()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
@@ -98,5 +110,8 @@ mod tests {
         std::fs::write(&path, "many").unwrap();
         assert!(matches!(live.read(), (value, Some(_)) if *value == 23));
         assert!(matches!(live.read(), (value, None) if *value == 23));
+        assert!(live.problem().is_some(), "it is known for as long as it lasts");
+        std::fs::write(&path, "4").unwrap();
+        assert_eq!((live.read(), live.problem()), ((Arc::new(4), None), None));
     }
 }

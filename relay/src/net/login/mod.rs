@@ -112,6 +112,16 @@ impl Logins {
         Ok(())
     }
 
+    /// Says which of the files of users and of token keys could not be read at the last login.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let tokens = lock(&self.shared.tokens).clone();
+        let users = self.shared.users.problem().map(|words| format!("the users: {words}"));
+        let keys = tokens.and_then(|keys| keys.problem());
+        let keys = keys.map(|words| format!("the keys that [oauth] names: {words}"));
+        users.into_iter().chain(keys).map(|words| format!("{words}; the old ones count")).collect()
+    }
+
     /// Tells whether tokens can be checked.
     #[must_use]
     pub fn tokens(&self) -> Tokens {

@@ -6,9 +6,10 @@ mod identity;
 mod modes;
 mod shown;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustls::{CommonState, ServerConfig};
 
 use crate::config::{self, ClientCertificates, Config};
@@ -44,6 +45,8 @@ struct Current {
     modes: Modes,
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
+    /// Why the files as they are now cannot be used.
+    problem: Option<String>,
 }
 
 impl ServerTls {
@@ -61,7 +64,7 @@ impl ServerTls {
         // Looked at before they are read: what changes in between is read once more.
         let stamps = files::stamps(&files);
         let modes = load(&files, &journal)?;
-        let current = Current { modes, stamps, looked_at: Instant::now() };
+        let current = Current { modes, stamps, looked_at: Instant::now(), problem: None };
         Ok(Self { files, journal, current: Mutex::new(current) })
     }
 
@@ -70,12 +73,24 @@ impl ServerTls {
     /// last look, they are read first; if they cannot be used, the old ones stay and that is said
     /// once.
     pub fn current(&self, certificates: ClientCertificates) -> Option<Arc<ServerConfig>> {
+        self.looked().modes.of(certificates).cloned()
+    }
+
+    /// Says what is wrong at `now`: certificates that are out of their time, files that cannot be used. They
+    /// are looked at as for a handshake.
+    #[must_use]
+    pub fn troubles(&self, now: Timestamp) -> Vec<String> {
+        let current = self.looked();
+        current.problem.iter().cloned().chain(current.modes.out_of_time(now)).collect()
+    }
+
+    fn looked(&self) -> MutexGuard<'_, Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked_at.elapsed() >= LOOK_EVERY {
             current.looked_at = Instant::now();
             self.look(&mut current);
         }
-        current.modes.of(certificates).cloned()
+        current
     }
 
     fn look(&self, current: &mut Current) {
@@ -85,19 +100,19 @@ impl ServerTls {
         }
         current.stamps = stamps;
         match load(&self.files, &self.journal) {
-            Ok(modes) => current.modes = modes,
-            Err(problem) => self.journal.write(Event::Trouble {
-                room: "net",
-                problem: format!("the old certificates stay in use: {problem}"),
-            }),
+            Ok(modes) => (current.modes, current.problem) = (modes, None),
+            Err(problem) => {
+                let problem = format!("the old certificates stay in use: {problem}");
+                current.problem = Some(problem.clone());
+                self.journal.write(Event::Trouble { room: "net", problem });
+            }
         }
     }
 }
 
 fn load(files: &config::Tls, journal: &Journal) -> Result<Modes, TlsError> {
-    let mut remarks = Vec::new();
-    let modes = Modes::load(files, &mut remarks)?;
-    for problem in remarks {
+    let modes = Modes::load(files)?;
+    for problem in modes.out_of_time(Timestamp::now()) {
         journal.write(Event::Trouble { room: "net", problem });
     }
     Ok(modes)

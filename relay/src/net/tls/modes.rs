@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -24,6 +25,7 @@ const ALPN: &[u8] = b"smtp";
 /// One state of the files, as all listeners need it.
 #[derive(Debug)]
 pub(super) struct Modes {
+    shown: Arc<Shown>,
     silent: Arc<ServerConfig>,
     asking: Option<Asking>,
 }
@@ -36,10 +38,10 @@ struct Asking {
 }
 
 impl Modes {
-    /// Reads all files; `remarks` gets what is wrong and yet usable.
-    pub(super) fn load(files: &config::Tls, remarks: &mut Vec<String>) -> Result<Self, TlsError> {
+    /// Reads all files.
+    pub(super) fn load(files: &config::Tls) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shown = Arc::new(Shown::load(files, &provider, remarks)?);
+        let shown = Arc::new(Shown::load(files, &provider)?);
         let config = |verifier| server_config(&provider, &shown, verifier);
         let silent = config(WebPkiClientVerifier::no_client_auth())?;
         let asking = match &files.client_ca {
@@ -56,7 +58,12 @@ impl Modes {
                 Some(Asking { optional: config(optional)?, required: config(required)? })
             }
         };
-        Ok(Self { silent, asking })
+        Ok(Self { shown, silent, asking })
+    }
+
+    /// Says of every certificate that is not valid at `now` why clients will not believe it.
+    pub(super) fn out_of_time(&self, now: Timestamp) -> impl Iterator<Item = String> + '_ {
+        self.shown.out_of_time(now)
     }
 
     /// Returns what a listener shows; none if it asks for certificates that nobody could verify.

@@ -4,7 +4,7 @@
 //! then say which name was wrong, and those that connect by an address name none at all.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -27,42 +27,47 @@ pub(super) struct Shown {
     exact: BTreeMap<String, Arc<CertifiedKey>>,
     /// By what follows `*.`.
     wildcard: BTreeMap<String, Arc<CertifiedKey>>,
+    validities: Vec<Validity>,
+}
+
+/// From when to when a certificate is believed.
+#[derive(Clone, Debug)]
+struct Validity {
+    path: PathBuf,
+    not_before: Timestamp,
+    not_after: Timestamp,
 }
 
 /// One certificate as read.
 struct Pair {
     certified: Arc<CertifiedKey>,
     names: Vec<String>,
-    /// Why clients will not believe it today.
-    out_of_time: Option<String>,
+    validity: Validity,
 }
 
 impl Shown {
-    /// Reads every certificate and key; `remarks` gets what is wrong and yet usable.
-    pub(super) fn load(
-        files: &config::Tls,
-        provider: &CryptoProvider,
-        remarks: &mut Vec<String>,
-    ) -> Result<Self, TlsError> {
+    /// Reads every certificate and key.
+    pub(super) fn load(files: &config::Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let default = pair(&files.certificate, &files.key, provider)?;
         let mut shown = Self {
             default: Arc::clone(&default.certified),
             exact: BTreeMap::new(),
             wildcard: BTreeMap::new(),
+            validities: Vec::new(),
         };
-        shown.add(default, remarks);
+        shown.add(default);
         for also in &files.also {
             let pair = pair(&also.certificate, &also.key, provider)?;
             if pair.names.is_empty() {
                 return Err(TlsError::Nameless { path: also.certificate.clone() });
             }
-            shown.add(pair, remarks);
+            shown.add(pair);
         }
         Ok(shown)
     }
 
-    fn add(&mut self, pair: Pair, remarks: &mut Vec<String>) {
-        remarks.extend(pair.out_of_time);
+    fn add(&mut self, pair: Pair) {
+        self.validities.push(pair.validity);
         for name in pair.names {
             let (names, name) = match name.strip_prefix("*.") {
                 Some(parent) => (&mut self.wildcard, parent.to_owned()),
@@ -70,6 +75,11 @@ impl Shown {
             };
             names.entry(name).or_insert_with(|| Arc::clone(&pair.certified));
         }
+    }
+
+    /// Says of every certificate that is not valid at `now` why clients will not believe it.
+    pub(super) fn out_of_time(&self, now: Timestamp) -> impl Iterator<Item = String> + '_ {
+        self.validities.iter().filter_map(move |validity| validity.out_of_time(now))
     }
 
     /// Returns what a client sees that asks for `name`, which is in lower case. The asterisk of a
@@ -97,8 +107,15 @@ fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Pai
     let leaf = certified.end_entity_cert().map_err(TlsError::Library)?;
     let (_, leaf) = X509Certificate::from_der(leaf)
         .map_err(|problem| files::malformed(certificate, &problem))?;
-    let (names, out_of_time) = (dns_names(&leaf), out_of_time(certificate, &leaf));
-    Ok(Pair { certified: Arc::new(certified), names, out_of_time })
+    let date =
+        |time: ASN1Time, unknown| Timestamp::from_second(time.timestamp()).unwrap_or(unknown);
+    let validity = Validity {
+        path: certificate.to_owned(),
+        not_before: date(leaf.validity().not_before, Timestamp::MIN),
+        not_after: date(leaf.validity().not_after, Timestamp::MAX),
+    };
+    let names = dns_names(&leaf);
+    Ok(Pair { certified: Arc::new(certified), names, validity })
 }
 
 /// Returns the DNS names of a certificate in lower case. The subject's common name is none of them
@@ -114,24 +131,22 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Says that a certificate is not valid now. It is shown all the same: a client that pins its key
-/// does not mind, and one that does says more clearly what is wrong than no TLS at all could.
-fn out_of_time(path: &Path, leaf: &X509Certificate<'_>) -> Option<String> {
-    let (validity, now) = (leaf.validity(), ASN1Time::now());
-    let date = |time: ASN1Time| {
-        Timestamp::from_second(time.timestamp())
-            .map_or_else(|_| time.to_string(), |t| t.to_string())
-    };
-    let path = path.display();
-    if now > validity.not_after {
-        let end = date(validity.not_after);
-        Some(format!(
-            "{path}: the certificate expired at {end} and is shown all the same: renew it"
-        ))
-    } else if now < validity.not_before {
-        let begin = date(validity.not_before);
-        Some(format!("{path}: the certificate is not valid before {begin}: look at the clock"))
-    } else {
-        None
+impl Validity {
+    /// Says that the certificate is not valid at `now`. It is shown all the same: a client that pins its
+    /// key does not mind, and one that does says more clearly what is wrong than no TLS at all could.
+    fn out_of_time(&self, now: Timestamp) -> Option<String> {
+        let Self { path, not_before, not_after } = self;
+        let path = path.display();
+        if now > *not_after {
+            Some(format!(
+                "{path}: the certificate expired at {not_after} and is shown all the same: renew it"
+            ))
+        } else if now < *not_before {
+            Some(format!(
+                "{path}: the certificate is not valid before {not_before}: look at the clock"
+            ))
+        } else {
+            None
+        }
     }
 }

@@ -284,15 +284,42 @@ fn the_name_that_a_client_asks_for_picks_its_certificate() {
         assert_eq!(met.client.peer_certificates().unwrap()[0], expected.der, "{name}");
     }
     // The client does not believe the default for these, but it was shown it.
-    let mut remarks = Vec::new();
     let provider = aws_lc_rs::default_provider();
-    let shown = shown::Shown::load(&files.config.tls, &provider, &mut remarks).unwrap();
+    let shown = shown::Shown::load(&files.config.tls, &provider).unwrap();
     for name in
         [None, Some("example.org"), Some("a.b.example.org"), Some("other.example"), Some("")]
     {
         assert_eq!(shown.find(name).cert[0], default.der, "{name:?}");
     }
-    assert_eq!(remarks, [""; 0]);
+    assert_eq!(shown.out_of_time(Timestamp::now()).count(), 0);
+}
+
+#[test]
+fn what_is_wrong_now_is_known_for_as_long_as_it_is() {
+    let files = Files::new();
+    let last = files.authority.sign(&[NAME], |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    });
+    files.show(&last);
+    let server = files.load().unwrap();
+    let at = |time: &str| server.troubles(time.parse().unwrap());
+    assert_eq!(at("2099-12-31T23:59:59Z"), [""; 0]);
+    for (time, words) in [
+        ("2100-01-01T00:00:01Z", "the certificate expired at 2100-01-01T00:00:00Z"),
+        ("2019-12-31T00:00:00Z", "the certificate is not valid before 2020-01-01T00:00:00Z"),
+    ] {
+        let [told] = &at(time)[..] else { panic!("{time}") };
+        assert!(told.contains(words), "{told}");
+    }
+    files.put("key.pem", "nothing");
+    look_again(&server);
+    let now = Timestamp::now();
+    let told = server.troubles(now);
+    assert!(told[0].starts_with("the old certificates stay in use: "), "{told:?}");
+    files.renew();
+    look_again(&server);
+    assert_eq!(server.troubles(now), [""; 0]);
 }
 
 #[test]
