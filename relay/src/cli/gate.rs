@@ -73,11 +73,11 @@ pub fn allow(socket: &Path, verb: AllowVerb) -> anyhow::Result<()> {
         }
         AllowVerb::Confirm => {
             let done: Confirmed = ask(socket, "gate", &GateRequest::AllowConfirm)?;
-            print::say(format!("confirmed: {} entries", done.entries));
+            print::say(format!("confirmed: {}", print::count(done.entries, "entry")));
         }
         AllowVerb::Rollback => {
             let done: Confirmed = ask(socket, "gate", &GateRequest::AllowRollback)?;
-            print::say(format!("the former list is back: {} entries", done.entries));
+            print::say(format!("the former list is back: {}", print::count(done.entries, "entry")));
         }
         AllowVerb::Shadow { path: None, .. } => {
             let _: usize = ask(socket, "gate", &GateRequest::AllowShadow { bytes: 0 })?;
@@ -89,8 +89,8 @@ pub fn allow(socket: &Path, verb: AllowVerb) -> anyhow::Result<()> {
             let entries = ask_with::<_, usize>(socket, "gate", &request, &text);
             let entries = entries.with_context(|| format!("{}", path.display()))?;
             print::say(format!(
-                "{entries} entries stand in shadow; WOULD-DROP of `sallyport allow list` counts what \
-                 they would drop"
+                "{} in shadow; WOULD-DROP of `sallyport allow list` counts what would be dropped",
+                print::count(entries, "entry")
             ));
         }
     }
@@ -128,11 +128,11 @@ fn report(applied: &Applied) {
     let count = |did| applied.counts.get(&did).copied().unwrap_or(0);
     let (verb, would) = if applied.is_applied { ("", "") } else { ("would be ", "would ") };
     print::say(format!(
-        "{} entries {verb}added, {} {verb}updated, {} {verb}removed; the list {would}has {} entries",
-        count(Did::Added),
+        "{} {verb}added, {} {verb}updated, {} {verb}removed; the list {would}has {}",
+        print::count(count(Did::Added), "entry"),
         count(Did::Updated),
         count(Did::Removed),
-        applied.entries
+        print::count(applied.entries, "entry")
     ));
     print::say(format!(
         "{} of {} connected clients {verb}cut{}",
@@ -141,7 +141,7 @@ fn report(applied: &Applied) {
         if applied.cut.is_empty() { "" } else { ":" }
     ));
     for (client, connections) in &applied.cut {
-        print::say(format!("  {client} ({connections} connections)"));
+        print::say(format!("  {client} ({})", print::count(*connections, "connection")));
     }
     if let Some(until) = applied.confirm_until
         && applied.is_applied

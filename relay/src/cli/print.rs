@@ -52,15 +52,26 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     text
 }
 
-/// Returns a number and what is counted: `1 message`, `2 messages`.
+/// Returns a number and what is counted: `1 message`, `2 messages`, `2 entries`.
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_one_and_more_are_many() {
+        let counted = [(1, "message"), (0, "message"), (1, "entry"), (7, "entry")];
+        let shown = counted.map(|(number, noun)| count(number, noun));
+        assert_eq!(shown, ["1 message", "0 messages", "1 entry", "7 entries"]);
+    }
 
     #[test]
     fn columns_are_aligned_and_control_characters_shown() {

@@ -86,11 +86,11 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
         gate.interfaces.iter().map(|i| format!("{} {}", i.name, i.mode)).collect();
     let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
     lines.push(format!(
-        "gate      {}; ports {}; {} entries, {} bans; pid {}",
+        "gate      {}; ports {}; {}, {}; pid {}",
         interfaces.join(", "),
         ports.join(", "),
-        gate.entries,
-        gate.bans,
+        print::count(gate.entries, "entry"),
+        print::count(gate.bans, "ban"),
         gate.pid
     ));
     let until =
@@ -107,7 +107,8 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     }
     if let Some(entries) = gate.shadow {
         lines.push(format!(
-            "shadow    a list of {entries} entries; `allow list` counts whom it would drop"
+            "shadow    a list of {}; `allow list` counts whom it would drop",
+            print::count(entries, "entry")
         ));
     }
     lines.push(format!("refused   {} a second", gate.refused_per_second));

@@ -198,8 +198,11 @@ impl Keeper {
             };
             format!("still admitted by {}{place}", network(entry.net))
         });
-        let narrower =
-            (inside > 0).then(|| format!("{inside} narrower entries still admit parts of it"));
+        let narrower = match inside {
+            0 => None,
+            1 => Some("1 narrower entry still admits a part of it".to_owned()),
+            _ => Some(format!("{inside} narrower entries still admit parts of it")),
+        };
         broader.or(narrower)
     }
 

@@ -71,7 +71,7 @@ fn remarks_say_what_an_operator_must_know() {
     remark(&mut desk, add("192.0.2.7"));
     remark(&mut desk, add("192.0.2.0/24"));
     let text = remark(&mut desk, remove("192.0.2.0/24"));
-    assert_eq!(text, "1 narrower entries still admit parts of it");
+    assert_eq!(text, "1 narrower entry still admits a part of it");
     desk.ask(ban("198.51.100.0/24", 60), OPERATOR, 1).unwrap();
     let text = remark(&mut desk, add("198.51.100.7"));
     assert_eq!(text, "it stays banned by 198.51.100.0/24 until 1970-01-01T00:01:01Z");
