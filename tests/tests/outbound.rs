@@ -6,6 +6,8 @@
 mod renewal;
 #[path = "outbound/routes.rs"]
 mod routes;
+#[path = "outbound/waiting.rs"]
+mod waiting;
 
 use std::fs;
 use std::path::PathBuf;
