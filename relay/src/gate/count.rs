@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use relay_common::addr::Net;
 use relay_common::table::Counts;
 use relay_common::verdict::Reason;
 
@@ -66,4 +67,41 @@ pub struct EntryCounts {
     pub last_ns: u64,
     /// Connection attempts that the candidate list in shadow would drop.
     pub would_drop: u64,
+}
+
+/// What the entries of one tag counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagCounts {
+    /// How many there are.
+    pub entries: u64,
+    /// Connection attempts that they passed.
+    pub passed: u64,
+    /// Connection attempts that were dropped because a rate was exceeded.
+    pub over_rate: u64,
+    /// Connection attempts that the candidate list in shadow would drop.
+    pub would_drop: u64,
+}
+
+/// What one of the entries counted that counted most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// The network.
+    pub net: Net,
+    /// The tag; empty if it has none.
+    pub tag: String,
+    /// Connection attempts that it passed.
+    pub passed: u64,
+    /// Connection attempts that were dropped because a rate was exceeded.
+    pub over_rate: u64,
+}
+
+/// What the whole gate counted, read without asking its process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The frames; none if the tables stand for other interfaces or ports than those asked about.
+    pub counters: Option<Counters>,
+    /// The entries by tag; the empty one for those without.
+    pub by_tag: BTreeMap<String, TagCounts>,
+    /// The entries that passed most, the busiest first.
+    pub busiest: Vec<Busy>,
 }

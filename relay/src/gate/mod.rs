@@ -60,7 +60,7 @@ use relay_common::verdict::Verdict;
 
 #[cfg(not(feature = "xdp"))]
 pub use absent::{Door, Filled, Loaded, View, detach, examine, load};
-pub use count::{CountRow, Counters, EntryCounts};
+pub use count::{Busy, CountRow, Counters, EntryCounts, Survey, TagCounts};
 pub use error::GateError;
 pub use off::Off;
 #[cfg(feature = "xdp")]

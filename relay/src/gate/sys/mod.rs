@@ -18,7 +18,7 @@ pub use channels::channels;
 pub use filter::{attach_filter, filter_is_locked, lock_filter};
 pub use link::{XdpFlags, link_xdp, relink, unlink};
 pub use memory::Written;
-pub use seen::{Seen, Window};
+pub use seen::{Seen, Window, all_words};
 pub use table::{Types, clear, make, put, put_many};
 
 use std::ffi::CString;
@@ -82,7 +82,8 @@ struct Element {
     flags: u64,
 }
 
-/// The kernel's argument of `BPF_MAP_UPDATE_BATCH`. It writes how many it took to `count`.
+/// The kernel's argument of `BPF_MAP_UPDATE_BATCH` and `BPF_MAP_LOOKUP_BATCH`. It writes how many it took or
+/// gave to `count`.
 #[repr(C)]
 struct Batch {
     from: u64,
@@ -143,7 +144,8 @@ unsafe impl Attribute for Create {}
 // SAFETY: four words of eight bytes (the kernel's descriptor has four bytes and four of padding before the
 // key); every user gives addresses of values that outlive the call.
 unsafe impl Attribute for Element {}
-// SAFETY: words in the order of the union; the user gives slices of `count` elements that outlive the call.
+// SAFETY: words in the order of the union; the users give slices of `count` elements that outlive the call, of
+// the sizes that the table has, and to look up a key's place for the last one.
 unsafe impl Attribute for Batch {}
 // SAFETY: 4 + 4 + 8 bytes; the user gives the address of `length` bytes that outlive the call.
 unsafe impl Attribute for About {}

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use nix::libc;
-use relay_common::table::Table;
+use relay_common::table::{Kind, Table};
 
 use super::{About, Batch, Create, Element, MapInfo, Number, bpf, number, owned};
 
@@ -50,6 +50,27 @@ fn about(table: impl AsFd) -> io::Result<MapInfo> {
 pub(super) fn shape(table: impl AsFd) -> io::Result<(usize, usize)> {
     let [_, _, _, value_bytes, capacity, _] = about(table)?.numbers;
     Ok((value_bytes as usize, capacity as usize))
+}
+
+/// Returns how often each CPU's values of an array stand for one (once, or once for each CPU that there can
+/// be), the bytes of a value, and how many there are.
+///
+/// # Errors
+///
+/// What the kernel said; [`io::ErrorKind::InvalidData`] for what is no array with numbers for keys.
+pub(super) fn array_shape(table: impl AsFd) -> io::Result<(usize, usize, usize)> {
+    let [kind, _, key_bytes, value_bytes, capacity, _] = about(table)?.numbers;
+    let copies = match kind {
+        kind if kind == Kind::Array as u32 => 1,
+        kind if kind == Kind::PerCpuArray as u32 => {
+            aya::util::nr_cpus().map_err(|(_, error)| error)?
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    if key_bytes != 4 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok((copies, value_bytes as usize, capacity as usize))
 }
 
 /// Makes a table of this shape.
@@ -110,7 +131,7 @@ pub fn put(outer: impl AsFd, tables: &[(u32, &OwnedFd)]) -> io::Result<()> {
 }
 
 /// The kernel's own number for what it does not do, which no header of the C library has.
-const ENOTSUPP: i32 = 524;
+pub(super) const ENOTSUPP: i32 = 524;
 
 /// Takes a table out of a table of tables. It is freed when no CPU, descriptor or pin uses it any more.
 ///

@@ -17,6 +17,7 @@ mod probe;
 mod rows;
 mod shelf;
 mod sums;
+mod survey;
 mod switch;
 mod tables;
 mod view;

@@ -108,28 +108,33 @@ impl Rows {
 
     /// Returns what was counted.
     pub fn counters(&self) -> Result<Counters, GateError> {
-        let mut rows = Vec::new();
+        let names = self.interfaces.iter().cloned().map(Some);
         // Programs that are run and not attached count in the first row.
         let nowhere = self.interfaces.is_empty().then(|| Some("-".to_owned()));
-        let names = self.interfaces.iter().map(|name| Some(name.clone())).chain(nowhere);
-        let firsts = (0u32..).zip(names).chain([(DOOR_ROW, None)]);
-        for (first, interface) in firsts {
-            let ports =
-                self.ports.iter().map(|port| (Some(*port), port_row(*port, self.port_factor)));
-            for (port, row) in [(None, 0)].into_iter().chain(ports) {
-                let counts = self.sum(first * PORT_ROWS + row)?;
-                rows.push(CountRow { interface: interface.clone(), port, counts });
-            }
-        }
-        Ok(Counters { rows })
+        sum(&self.counters, names.chain(nowhere), &self.ports, self.port_factor)
     }
+}
 
-    fn sum(&self, row: u32) -> Result<Counts, GateError> {
-        let cpus = self.counters.get(&row, 0);
-        let cpus =
-            cpus.map_err(|error| refused(format!("table {}: read", COUNTERS.name), error))?;
-        Ok(cpus.iter().fold(Counts::default(), |sum, cpu| sum.plus(cpu)))
+/// Returns what was counted on interfaces with these names, in the order of their rows, and at the second
+/// door.
+pub fn sum(
+    counters: &PerCpuArray<MapData, Counts>,
+    names: impl Iterator<Item = Option<String>>,
+    ports: &[u16],
+    port_factor: u32,
+) -> Result<Counters, GateError> {
+    let mut rows = Vec::new();
+    for (first, interface) in (0u32..).zip(names).chain([(DOOR_ROW, None)]) {
+        let ports = ports.iter().map(|port| (Some(*port), port_row(*port, port_factor)));
+        for (port, row) in [(None, 0)].into_iter().chain(ports) {
+            let cpus = counters.get(&(first * PORT_ROWS + row), 0);
+            let cpus =
+                cpus.map_err(|error| refused(format!("table {}: read", COUNTERS.name), error))?;
+            let counts = cpus.iter().fold(Counts::default(), |sum, cpu| sum.plus(cpu));
+            rows.push(CountRow { interface: interface.clone(), port, counts });
+        }
     }
+    Ok(Counters { rows })
 }
 
 /// Returns a factor under which all `count` things fall into different places.
@@ -140,7 +145,7 @@ fn factor<I: Iterator<Item = u32>>(count: usize, spread: impl Fn(u32) -> I) -> O
 }
 
 /// Returns a number for these interfaces and ports in this order.
-fn key(interfaces: &[String], ports: &[u16]) -> u64 {
+pub fn key(interfaces: &[String], ports: &[u16]) -> u64 {
     let text = format!("{interfaces:?} {ports:?}");
     let [low, high] = [0, 1].map(|seed| u64::from(crc32c::crc32c_append(seed, text.as_bytes())));
     high << 32 | low | 1

@@ -29,11 +29,11 @@ use crate::gate::{EntryCounts, GateError, Health, Listed, boot_clock_ns};
 /// The pinned tables, opened for reading. It holds no link and no program, and its descriptors stay
 /// read-only whatever rights the process has.
 pub struct View {
-    pins: Pins,
-    switch: Seen,
+    pub(super) pins: Pins,
+    pub(super) switch: Seen,
     heads: Seen,
     cover: Seen,
-    tags: Array<MapData, TagName>,
+    pub(super) tags: Array<MapData, TagName>,
     rates: Array<MapData, Rate>,
     bans: HashMap<MapData, BanKey, Ban>,
     programs: Array<MapData, u64>,
