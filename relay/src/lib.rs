@@ -39,6 +39,8 @@ pub mod session;
 pub mod delivery;
 // Counter samples in, spikes out.
 pub mod watch;
+// What is counted, and how Prometheus reads it.
+pub mod meter;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
 // Hosts made of network namespaces, for the demo and for tests.
 pub mod hosts;
@@ -58,7 +60,7 @@ pub mod gate;
 pub mod net;
 // The local control sockets.
 pub mod control;
-// What is told over HTTP.
+// What is told over HTTP: health and metrics.
 pub mod api;
 // Builds the rooms into processes: gate, relay, run.
 pub mod appliance;

@@ -17,14 +17,17 @@ use jiff::Timestamp;
 use crate::config::{Log, LogFormat};
 use crate::event::{Event, Level};
 use crate::history::History;
+use crate::meter::Meter;
 use line::Form;
 use native::Journald;
 
-/// Where events go, and the history for what the journal does not say. Clones write to the same place.
+/// Where events go, the history for what the journal does not say, and the meter that counts both what it
+/// says and what it leaves out. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Journal {
     to: Sink,
     history: History,
+    meter: Arc<Meter>,
     ears: Vec<Ear>,
 }
 
@@ -66,14 +69,17 @@ impl Journal {
             LogFormat::Journald => Lines::Journald(Arc::default()),
         };
         let quietest = if config.steps { Level::Debug } else { Level::Info };
-        Self { to: Sink::Lines { to, quietest }, history: History::off(), ears: Vec::new() }
+        Self::to(Sink::Lines { to, quietest })
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
     #[must_use]
     pub fn memory() -> Self {
-        let to = Sink::Memory(Arc::default());
-        Self { to, history: History::off(), ears: Vec::new() }
+        Self::to(Sink::Memory(Arc::default()))
+    }
+
+    fn to(to: Sink) -> Self {
+        Self { to, history: History::off(), meter: Arc::default(), ears: Vec::new() }
     }
 
     /// Puts a history beside the journal; without one nothing is kept.
@@ -96,8 +102,15 @@ impl Journal {
         &self.history
     }
 
+    /// Returns what counts the events, and what a peer can cause at will.
+    #[must_use]
+    pub const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
     /// Writes one event. A log that cannot be written must not stop the mail: errors are ignored.
     pub fn write(&self, event: Event) {
+        self.meter.hear(&event, Timestamp::now());
         for Ear(hear) in &self.ears {
             hear(&event);
         }

@@ -48,6 +48,20 @@ pub enum NoSession {
     Leaving,
 }
 
+impl NoSession {
+    /// Returns the word that metrics have for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::FromSource => "source",
+            Self::FromNetwork => "network",
+            Self::OfTag => "tag",
+            Self::InAll => "all",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
 /// The login has as many sessions as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many sessions of this login")]

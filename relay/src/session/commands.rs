@@ -315,6 +315,7 @@ impl Session {
             Ok(transaction) => {
                 self.blame = Blame::Client;
                 self.transaction = Some(transaction);
+                self.mail_at = Some(self.now);
                 self.stage = Stage::Sender;
                 self.say(replies::SENDER_OK);
             }

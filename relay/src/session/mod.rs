@@ -202,6 +202,8 @@ pub struct Session {
     mechanism: Option<&'static str>,
     announced: Announced,
     transaction: Option<Transaction>,
+    /// When the last MAIL was taken.
+    mail_at: Option<Instant>,
     /// Whose fault it is if there is none: what a client has pipelined behind a MAIL that we refuse is
     /// refused without blame.
     blame: Blame,
@@ -247,6 +249,7 @@ impl Session {
             mechanism: None,
             announced: Announced::default(),
             transaction: None,
+            mail_at: None,
             blame: Blame::Client,
             chunked: None,
             reader: LineReader::default(),

@@ -2,9 +2,17 @@
 
 use std::fmt;
 
+use std::time::Instant;
+
 use super::Session;
 
 impl Session {
+    /// Returns when the last MAIL that was taken came in.
+    #[must_use]
+    pub const fn mail_at(&self) -> Option<Instant> {
+        self.mail_at
+    }
+
     /// Tells, before [`Action::Commit`](super::Action::Commit) is answered, whether the client sends
     /// ahead.
     pub const fn set_ahead(&mut self, ahead: Ahead) {
@@ -67,6 +75,19 @@ pub enum Verdict {
     Later,
     /// It is right, but the login has as many sessions as it may: 421 4.7.0.
     Crowded,
+}
+
+impl Verdict {
+    /// Returns the word that metrics have for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Granted(_) => "granted",
+            Self::Denied => "denied",
+            Self::Later => "later",
+            Self::Crowded => "crowded",
+        }
+    }
 }
 
 /// Why a message was not stored.

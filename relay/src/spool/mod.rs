@@ -90,6 +90,7 @@ use crate::history::Ended;
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
 use crate::mail::outcome::Outcome;
+use crate::meter::histogram::Histogram;
 
 pub use check::{Report, Segment, check};
 pub use claim::{BodyReader, Claim};
@@ -337,6 +338,18 @@ impl Spool {
     /// [`StoreError::Failed`] if the operating system does not tell the free space.
     pub fn status(&self) -> Result<Status, StoreError> {
         queue::status(&self.shared)
+    }
+
+    /// Returns when the oldest message was accepted that is neither held nor captured nor damaged.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        queue::oldest(&self.shared)
+    }
+
+    /// Returns how long flushes took.
+    #[must_use]
+    pub fn flush_times(&self) -> &Histogram {
+        &self.shared.flush_times
     }
 }
 

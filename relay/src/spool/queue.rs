@@ -221,6 +221,16 @@ pub(super) async fn remove(
     order::place(orders, order, answered).await
 }
 
+/// Returns when the oldest message was accepted that is to leave by itself.
+pub(super) fn oldest(shared: &Shared) -> Option<Timestamp> {
+    let index = shared.index();
+    let leaves = |entry: &&Entry| match entry.turn {
+        Turn::Due(_) | Turn::Claimed(_) => true,
+        Turn::Spoiled(_) | Turn::Damaged | Turn::Held(_) | Turn::Captured => false,
+    };
+    index.entries.values().find(leaves).map(|entry| entry.accepted_at)
+}
+
 /// Tells how the spool fares.
 pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
     let space = shared.space()?;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::event::Event;
 use crate::mail::message::MessageId;
+use crate::meter::histogram::{Histogram, SHORT};
 use crate::spool::StoreError;
 use crate::spool::disk::{Disk, File, Space};
 use crate::spool::harm::Harm;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub captured: Notify,
     /// Flushes made so far.
     pub flushes: AtomicU64,
+    /// How long they took.
+    pub flush_times: Histogram,
     /// Messages committed so far.
     pub commits: AtomicU64,
     /// Which routes messages go by.
@@ -112,6 +115,7 @@ impl Shared {
             due: Notify::new(),
             captured: Notify::new(),
             flushes: AtomicU64::new(0),
+            flush_times: Histogram::of(SHORT),
             commits: AtomicU64::new(0),
             routing: Routing::default(),
             is_closing: AtomicBool::new(false),

@@ -294,7 +294,9 @@ impl Committer {
             self.buffer.shrink_to(BUFFER_KEPT);
         }
         if batch.needs_flush {
+            let begun = Instant::now();
             active.file.flush()?;
+            self.shared.flush_times.observe(begun.elapsed());
             active.confirmed = active.end;
             self.shared.flushes.fetch_add(1, Ordering::Relaxed);
         }

@@ -13,8 +13,10 @@ use super::Door;
 use super::stream::Stream;
 use super::tale::Tale;
 use crate::config::ClientCertificates;
+use crate::event::Event;
 use crate::mail::envelope::Envelope;
 use crate::mail::fingerprint::Fingerprint;
+use crate::meter::Meter;
 use crate::net::sessions::{Place, Signal};
 use crate::net::way::way_of;
 use crate::policy::permit::{Client, Permit};
@@ -75,6 +77,7 @@ impl<'a> Connection<'a> {
                         return Ok(());
                     }
                     Action::Send(text) => {
+                        self.meter().replies.count(&[text.get(..3).unwrap_or_default()]);
                         self.out.push_str(&text);
                         if self.out.len() > HELD_BACK {
                             self.flush().await?;
@@ -124,10 +127,14 @@ impl<'a> Connection<'a> {
             Action::Commit(fingerprint) => self.commit(fingerprint).await?,
             Action::Abandon => self.draft = None,
             Action::Report(event) => {
+                self.time(&event);
                 self.tale.heard(&event);
                 self.door.journal.write(event);
             }
-            Action::Offended(offence) => self.door.conduct.offended(self.place.source(), offence),
+            Action::Offended(offence) => {
+                self.meter().offences.count(&[offence.words()]);
+                self.door.conduct.offended(self.place.source(), offence);
+            }
             Action::Send(_) | Action::Confirmed(_) | Action::Close => {}
         }
         Ok(())
@@ -143,8 +150,13 @@ impl<'a> Connection<'a> {
         let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
         let handshake = self.meanwhile(stream.secure(config)).await;
         self.stream = stream;
+        if !matches!(handshake, Came::Done(Ok(_))) {
+            self.meter().handshakes_failed.count();
+        }
         if let Came::Done(made) = handshake {
             let channel = made?;
+            let version = channel.description.split(',').next().unwrap_or_default();
+            self.meter().handshakes.count(&[version]);
             self.tale.secured(&channel);
             self.session.secured(channel, Instant::now());
         }
@@ -165,6 +177,8 @@ impl<'a> Connection<'a> {
         let (door, source) = (self.door, self.place.source());
         if let Came::Done(verdict) = self.meanwhile(door.logins.verify(source, proof)).await {
             let verdict = self.seated(verdict);
+            let mechanism = self.session.mechanism().unwrap_or_default();
+            self.meter().logins.count(&[mechanism, verdict.word()]);
             if matches!(verdict, Verdict::Granted(_)) {
                 self.tale.logged_in(self.session.mechanism());
             }
@@ -223,6 +237,17 @@ impl<'a> Connection<'a> {
             Err(error) => self.session.stored(Err(failure(&error)), Instant::now()),
         }
         Ok(())
+    }
+
+    fn meter(&self) -> &Meter {
+        self.door.journal.meter()
+    }
+
+    /// Counts how long a client waited, if the event says that its message was accepted.
+    fn time(&self, event: &Event) {
+        if let (Event::Accepted { .. }, Some(began)) = (event, self.session.mail_at()) {
+            self.meter().accepting.observe(began.elapsed());
+        }
     }
 
     fn ahead(&self) -> Ahead {

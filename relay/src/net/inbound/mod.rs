@@ -160,6 +160,8 @@ fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
             }
             let front = Arc::clone(front);
             let caller = Caller { peer, admitted, accepted_at: Timestamp::now() };
+            let listener = front.listener.address.to_string();
+            front.door.journal.meter().sessions.count(&[&listener]);
             tokio::spawn(async move { attend(socket, caller, place, &front).await });
         }
         Err(why) => turn_away(&socket, why, front),
@@ -275,6 +277,7 @@ fn session(Caller { peer, admitted, .. }: Caller, source: IpAddr, front: &Front)
 /// A greeting has no enhanced code, not even a refusing one (RFC 2034, section 4). The socket's
 /// buffer is empty, so the write never waits.
 fn turn_away(socket: &TcpStream, why: NoSession, front: &Front) {
+    front.door.journal.meter().turned_away.count(&[why.word()]);
     match front.listener.tls {
         ListenerTls::Starttls => {
             let line = format!("421 {} {why}, closing\r\n", front.door.config.hostname);

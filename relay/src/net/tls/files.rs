@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use crate::config;
@@ -104,6 +107,14 @@ pub(super) fn certificates(
         return Err(TlsError::Empty { path: path.to_owned(), what: "certificate" });
     }
     Ok(chain)
+}
+
+/// Returns when the first certificate of a file ends; none if it cannot be read. Blocks on the disk.
+#[must_use]
+pub fn end_of(path: &Path) -> Option<Timestamp> {
+    let chain = certificates(path, Origin::Own).ok()?;
+    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    Timestamp::from_second(leaf.validity().not_after.timestamp()).ok()
 }
 
 /// Returns the first private key of a file.

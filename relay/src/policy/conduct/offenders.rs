@@ -56,8 +56,9 @@ impl Offence {
         Self::BareLineFeed,
     ];
 
-    /// Returns the words for remarks.
-    const fn words(self) -> &'static str {
+    /// Returns the words for remarks and metrics.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
         match self {
             Self::EarlyTalk => "early talk",
             Self::ForeignProtocol => "foreign protocol",
