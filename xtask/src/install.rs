@@ -97,7 +97,7 @@ case " $* " in
 esac
 "#;
 
-/// Unpacks "$@" below "$0", brings the libraries that they need, and takes the set-user-ID bits away: root starts
+/// Unpacks "$@" below "$0", brings the libraries that they need (but for those of web pages), and takes the set-user-ID bits away: root starts
 /// what needs root.
 const UNPACK: &str = r#"
 set -eu
@@ -110,7 +110,7 @@ apt-get download -qq "$@" > /dev/null 2>&1 || {
 }
 mkdir -p "$0"
 for package in *.deb; do
-    libraries=$(dpkg-deb -f "$package" Depends | grep -oE '\blib[a-z0-9.+-]+' | sort -u)
+    libraries=$(dpkg-deb -f "$package" Depends | grep -oE '\blib[a-z0-9.+-]+' | grep -v ^libjs- | sort -u)
     apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $libraries > /dev/null
     dpkg-deb -x "$package" "$0"
 done

@@ -23,8 +23,8 @@ pub enum Proof {
     Program(&'static str),
     /// This program succeeds with these arguments.
     Runs(&'static str, &'static [&'static str]),
-    /// This program in a folder of system programs, or below [`UNPACKED`]: its package cannot stand beside
-    /// another of the table, so it is unpacked there and not installed.
+    /// This program in a folder of programs, or below [`UNPACKED`]: its package cannot stand beside another of
+    /// the table, or would run a server from the next boot on, so it is unpacked there and not installed.
     Unpacked(&'static str),
 }
 
@@ -89,6 +89,12 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Unpacked("exim4"),
         purpose: "a next hop that we did not write, which takes chunks",
     },
+    Tool {
+        name: "prometheus",
+        package: "prometheus",
+        proof: Proof::Unpacked("prometheus"),
+        purpose: "reads our metrics and rules; promtool lies beside it",
+    },
     program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
         name: "sasl-plain",
@@ -120,8 +126,11 @@ impl Tool {
                 ended.is_ok_and(|status| status.success()).then(|| PathBuf::from(program))
             }
             Proof::Unpacked(name) => ["", UNPACKED]
-                .map(|root| PathBuf::from(format!("{root}/usr/sbin/{name}")))
                 .into_iter()
+                .flat_map(|root| {
+                    ["sbin", "bin"].map(|folder| format!("{root}/usr/{folder}/{name}"))
+                })
+                .map(PathBuf::from)
                 .find(|file| file.is_file()),
         }
     }

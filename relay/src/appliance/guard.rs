@@ -9,7 +9,7 @@ use relay_common::verdict::{Reason, Verdict};
 use crate::config::{self, Config, OnLoss};
 use crate::control::wire::{Notice, UNGUARDED};
 use crate::gate::cidr::network;
-use crate::gate::{EntryCounts, GateError, InterfaceState, Listed, View};
+use crate::gate::{EntryCounts, GateError, InterfaceState, Listed, Survey, View};
 use crate::mail::came::Admission;
 use crate::net::inbound::Admitted;
 use crate::policy::conduct::{AutoBan, AutoBans, Source, Standing};
@@ -111,7 +111,7 @@ pub(super) struct Watched {
     interfaces: Arc<[String]>,
     pins: PathBuf,
     need: Need,
-    view: Arc<RwLock<Option<View>>>,
+    view: Arc<RwLock<Option<Arc<View>>>>,
     told: Option<Notice>,
     /// What the last look found.
     guard: Arc<Mutex<Guard>>,
@@ -156,7 +156,7 @@ impl Watched {
         let opened = View::open(&self.pins);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         match opened {
-            Ok(opened) => *view = Some(opened),
+            Ok(opened) => *view = Some(Arc::new(opened)),
             Err(error) => {
                 *view = None;
                 return Err(error);
@@ -192,6 +192,13 @@ impl Watched {
             Some(health) if health.iter().all(|one| stands(&one.state)) => Seen::Gate,
             Some(_) => Seen::Loss,
         }
+    }
+
+    /// Reads what the gate counted on these guarded ports, and of so many of its busiest entries; none where
+    /// its tables cannot be read. It may take some hundred milliseconds, and nobody waits for it.
+    pub(super) fn survey(&self, ports: &[u16], most: usize) -> Option<Survey> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        view?.survey(&self.interfaces, ports, most).ok()
     }
 
     /// Returns the entry that lists a client.

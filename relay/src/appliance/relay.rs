@@ -23,7 +23,7 @@ use super::load::{self, Reloaded};
 use super::notify::{self, State};
 use super::opening::{bind, caution, descriptors, remembering};
 use super::privilege;
-use super::web::Web;
+use super::web::{Rooms, Web};
 use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
@@ -207,7 +207,14 @@ impl Relay {
             own_uid: rustix::process::getuid().as_raw(),
         };
         tokio::spawn(server::serve(listener, trust, Arc::clone(&desk)));
-        let mut web = Web::new(&self.config, Arc::new(move || desk.status()));
+        let rooms = Rooms {
+            relay: Arc::new(move || desk.status()),
+            watched: self.watched.clone(),
+            spool: Arc::clone(&self.spool),
+            routes: self.routes.subscribe(),
+            meter: Arc::clone(self.journal.meter()),
+        };
+        let mut web = Web::new(&self.config, rooms);
         web.renew(&self.config).map_err(anyhow::Error::msg)?;
         self.web = Some(web);
         caution(&self.config, &self.journal);

@@ -1,63 +1,141 @@
 //! What the relay tells over HTTP, and where.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::gate::telling::guarded_ports;
+use super::guard::Watched;
 use crate::api::health::{self, Gate, Look};
+use crate::api::metrics::{self, Sources};
 use crate::api::server;
 use crate::config::{Config, Metrics};
+use crate::meter::Meter;
+use crate::net::routes::Routes;
+use crate::spool::Spool;
+
+/// What the pages are made of.
+pub(super) struct Rooms {
+    /// Tells how the relay is.
+    pub relay: Look,
+    /// What the relay sees of the gate.
+    pub watched: Watched,
+    pub spool: Arc<Spool>,
+    /// Those of the configuration in force.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    pub meter: Arc<Meter>,
+}
+
+/// What of the configuration is told, and where.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    metrics: Metrics,
+    certificates: Vec<PathBuf>,
+}
 
 /// The HTTP server of `[metrics]`. It ends when this is dropped.
 pub(super) struct Web {
-    relay: Look,
+    rooms: Rooms,
     gate: Arc<Gate>,
-    told: Option<Metrics>,
+    ports: Vec<u16>,
+    started_at: Timestamp,
+    told: Option<(TcpListener, Told)>,
     serving: JoinSet<()>,
 }
 
 impl Web {
-    /// Prepares what is told: how the relay is, and the gate behind its control socket.
-    pub(super) fn new(config: &Config, relay: Look) -> Self {
+    /// Prepares what is told.
+    pub(super) fn new(config: &Config, rooms: Rooms) -> Self {
         let gate = &config.gate;
         let socket = (!gate.interfaces.is_empty()).then(|| gate.socket.clone());
-        let gate = Arc::new(Gate::behind(socket));
-        Self { relay, gate, told: None, serving: JoinSet::new() }
+        Self {
+            rooms,
+            gate: Arc::new(Gate::behind(socket)),
+            ports: guarded_ports(config),
+            started_at: Timestamp::now(),
+            told: None,
+            serving: JoinSet::new(),
+        }
     }
 
-    /// Listens where the configuration says from now on. If that fails all stays as it was.
+    /// Tells what the configuration says, and where, from now on. If that fails all stays as it was.
     ///
     /// # Errors
     ///
     /// A sentence for the operator.
     pub(super) fn renew(&mut self, config: &Config) -> Result<(), String> {
-        if self.told == config.metrics {
+        let certificates = certificates(config);
+        let wanted = config.metrics.clone().map(|metrics| Told { metrics, certificates });
+        if self.told.as_ref().map(|(_, told)| told) == wanted.as_ref() {
             return Ok(());
         }
-        let listener = config.metrics.as_ref().map(|metrics| bind(metrics.address)).transpose()?;
+        let Some(wanted) = wanted else {
+            (self.told, self.serving) = (None, JoinSet::new());
+            return Ok(());
+        };
+        let address = wanted.metrics.address;
+        let held = self.told.as_ref().filter(|(_, told)| told.metrics.address == address);
+        let listening = match held {
+            Some((socket, _)) => socket.try_clone(),
+            None => bind(address),
+        };
+        // The socket stays with us, so that it can be served anew without a gap.
+        let listening = listening.and_then(|socket| {
+            Ok((tokio::net::TcpListener::from_std(socket.try_clone()?)?, socket))
+        });
+        let (listener, socket) = listening.map_err(|error| {
+            format!(
+                "metrics.address {address}: {error}: name another, or end what listens there \
+                 (another address with the port of now takes a restart)"
+            )
+        })?;
         self.serving = JoinSet::new();
-        if let Some(listener) = listener {
-            self.serving.spawn(server::serve(listener, server::plain, self.pages()));
-        }
-        self.told.clone_from(&config.metrics);
+        self.serving.spawn(server::serve(listener, server::plain, self.pages(&wanted)));
+        self.told = Some((socket, wanted));
         Ok(())
     }
 
-    fn pages(&self) -> Router {
-        health::pages(Arc::clone(&self.relay), Arc::clone(&self.gate))
+    fn pages(&self, told: &Told) -> Router {
+        let Rooms { relay, watched, spool, routes, meter } = &self.rooms;
+        let (watched, ports) = (watched.clone(), self.ports.clone());
+        let sources = Sources {
+            relay: Arc::clone(relay),
+            gate: Arc::clone(&self.gate),
+            survey: Arc::new(move |most| watched.survey(&ports, most)),
+            entries: told.metrics.entries,
+            spool: Arc::clone(spool),
+            routes: routes.clone(),
+            meter: Arc::clone(meter),
+            certificates: told.certificates.clone(),
+            started_at: self.started_at,
+        };
+        health::pages(Arc::clone(relay), Arc::clone(&self.gate)).merge(metrics::page(sources))
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    server::bind(address).map_err(|error| {
-        format!(
-            "metrics.address {address}: {error}: name another, or end what listens there (another \
-             address with the port of now takes a restart)"
-        )
-    })
+/// Listens on an address.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Returns the files of our certificates, towards clients and towards next hops.
+fn certificates(config: &Config) -> Vec<PathBuf> {
+    let tls = &config.tls;
+    let also = tls.also.iter().map(|also| &also.certificate);
+    let own = config.routes.iter().filter_map(|route| route.certificate.as_ref());
+    let own = own.map(|own| &own.certificate);
+    let mut files: Vec<PathBuf> =
+        [&tls.certificate].into_iter().chain(also).chain(own).cloned().collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 #[cfg(test)]
@@ -67,8 +145,24 @@ mod tests {
     /// Returns the configuration with this address.
     fn config(address: Option<SocketAddr>) -> Config {
         let mut config = Config::parse(include_str!("../../../config/sallyport.toml")).unwrap();
-        config.metrics = address.map(|address| Metrics { address });
+        config.metrics = address.map(|address| Metrics { address, entries: 10 });
         config
+    }
+
+    /// Returns the rooms of a relay without mail.
+    fn rooms(folder: &std::path::Path) -> Rooms {
+        let mut config = config(None);
+        config.spool.path = folder.join("spool");
+        let journal = crate::journal::Journal::memory();
+        let register = crate::net::register::Register::open(folder).unwrap();
+        let routes = Routes::new(&config, &journal, &Arc::new(register));
+        Rooms {
+            relay: Arc::new(|| unreachable!("nobody asks")),
+            watched: Watched::new(&config),
+            spool: Arc::new(Spool::open(&config.spool, |_| {}).unwrap()),
+            routes: watch::Sender::new(routes).subscribe(),
+            meter: Arc::clone(journal.meter()),
+        }
     }
 
     /// Tells whether somebody listens.
@@ -78,23 +172,27 @@ mod tests {
 
     /// Returns an address that nobody listens on.
     fn free() -> SocketAddr {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap()
     }
 
     #[tokio::test]
     async fn the_address_follows_the_configuration_and_stays_if_the_new_one_is_taken() {
-        let look: Look = Arc::new(|| unreachable!("nobody asks"));
-        let mut web = Web::new(&config(None), look);
+        let folder = tempfile::tempdir().unwrap();
+        let mut web = Web::new(&config(None), rooms(folder.path()));
         let (first, second) = (free(), free());
         web.renew(&config(Some(first))).unwrap();
         assert!(listens(first));
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let problem = web.renew(&config(taken.local_addr().ok())).unwrap_err();
         assert!(problem.contains("name another"), "{problem}");
         assert!(listens(first), "the old one stays");
         web.renew(&config(Some(second))).unwrap();
         assert!(listens(second));
+        let mut fewer = config(Some(second));
+        fewer.metrics = Some(Metrics { address: second, entries: 0 });
+        web.renew(&fewer).unwrap();
+        assert!(listens(second), "the same socket is served anew");
         web.renew(&config(None)).unwrap();
         // The old server ends when its task is looked at next.
         for _ in 0..1000 {

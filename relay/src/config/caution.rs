@@ -9,8 +9,8 @@ pub(super) fn cautions(config: &Config) -> Vec<String> {
         && !metrics.address.ip().is_loopback()
     {
         cautions.push(format!(
-            "metrics.address: everybody who reaches {} sees names of interfaces and routes, in the clear and without \
-             a login: let a firewall admit those who should, or listen on 127.0.0.1",
+            "metrics.address: everybody who reaches {} sees names of interfaces, routes, tags and networks, in \
+             the clear and without a login: let a firewall admit those who should, or listen on 127.0.0.1",
             metrics.address
         ));
     }

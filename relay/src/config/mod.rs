@@ -70,7 +70,7 @@ pub struct Config {
     pub history: History,
     /// When connection attempts are called a spike.
     pub spikes: Spikes,
-    /// Where health is told; none: nowhere.
+    /// Where metrics and health are told; none: nowhere.
     pub metrics: Option<Metrics>,
     /// How events are written.
     pub log: Log,
@@ -306,9 +306,11 @@ pub struct Spikes {
     pub quiet: Duration,
 }
 
-/// `[metrics]`: where health is told over HTTP.
+/// `[metrics]`: where metrics and health are told over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// Where to listen.
     pub address: SocketAddr,
+    /// How many entries of the allowlist have series of their own; the others are counted by tag only.
+    pub entries: usize,
 }

@@ -268,8 +268,9 @@ fn spikes(table: &Table<'_>) -> Spikes {
 
 fn metrics(table: &Table<'_>) -> Option<Metrics> {
     let address = table.required("address", unit::socket);
+    let entries = size(table.or("entries", 1000, unit::count(0..=10_000)));
     table.finish();
-    Some(Metrics { address: address? })
+    Some(Metrics { address: address?, entries })
 }
 
 /// Turns a count whose bounds were checked into a size in memory.

@@ -17,7 +17,7 @@ mod lists;
 mod modes;
 mod office;
 mod spikes;
-mod telling;
+pub(super) mod telling;
 
 use std::fs::File;
 use std::net::SocketAddr;
