@@ -52,7 +52,10 @@ fn a_page_reads_as_it_was_meant() -> Result<()> {
         // Bold is a letter, a step back and the letter again.
         let mut text = String::new();
         for letter in String::from_utf8(shown.stdout)?.chars() {
-            if letter == '\u{8}' { drop(text.pop()) } else { text.push(letter) }
+            match letter {
+                '\u{8}' => _ = text.pop(),
+                letter => text.push(letter),
+            }
         }
         Ok(text)
     };
