@@ -1,5 +1,7 @@
 //! What a configuration may say and should mean: it is no error, and somebody should know.
 
+use std::net::IpAddr;
+
 use super::Config;
 
 /// Returns a sentence for each, beginning with the key.
@@ -14,7 +16,27 @@ pub(super) fn cautions(config: &Config) -> Vec<String> {
             metrics.address
         ));
     }
+    if let Some(traces) = &config.traces
+        && let Some(host) = in_the_clear(&traces.endpoint)
+    {
+        cautions.push(format!(
+            "traces.endpoint: logins, domains and replies go to {host} in the clear: write https://, or name a \
+             collector on this host"
+        ));
+    }
     cautions
+}
+
+/// Returns the host of an address that leads off this machine without TLS.
+fn in_the_clear(address: &str) -> Option<&str> {
+    let rest = address.strip_prefix("http://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (name, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    // The last colon of an address of IPv6 in brackets is no port's.
+    let host = if port.ends_with(']') { authority } else { name };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_own = bare == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    (!is_own).then_some(host)
 }
 
 #[cfg(test)]
@@ -32,5 +54,25 @@ mod tests {
             said[0].starts_with("metrics.address: everybody who reaches [::]:9525"),
             "{said:?}"
         );
+    }
+
+    #[test]
+    fn only_a_collector_elsewhere_without_tls_is_named() {
+        for (endpoint, named) in [
+            ("http://127.0.0.1:4318/v1/traces", None),
+            ("http://[::1]:4318/v1/traces", None),
+            ("http://[::1]/v1/traces", None),
+            ("http://localhost/v1/traces", None),
+            ("https://otel.example.net/v1/traces", None),
+            ("http://otel.example.net:4318/v1/traces", Some("otel.example.net")),
+            ("http://[2001:db8::1]/v1/traces", Some("[2001:db8::1]")),
+            ("http://127.0.0.1.example.net/v1/traces", Some("127.0.0.1.example.net")),
+        ] {
+            assert_eq!(in_the_clear(endpoint), named, "{endpoint}");
+        }
+        let text = include_str!("../../../config/sallyport.toml");
+        let away = text.replace("http://127.0.0.1:4318", "http://192.0.2.9:4318");
+        let said = cautions(&Config::parse(&away).unwrap());
+        assert!(said[0].starts_with("traces.endpoint: logins"), "{said:?}");
     }
 }

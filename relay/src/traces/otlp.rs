@@ -7,11 +7,13 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::span::{Kind, Moment, Span, Value};
+use super::span::{Kind, Moment, Parent, Span, Value};
 
 /// The flags of a span: the trace is sampled (bit 0), and whether its parent is of another process is known
 /// (bit 8).
 const FLAGS: u32 = 0x101;
+/// The parent is of another process.
+const REMOTE: u32 = 0x200;
 /// A status: the span failed.
 const ERROR: u32 = 2;
 
@@ -48,11 +50,15 @@ pub fn rejected(answer: &[u8]) -> Option<(u64, String)> {
 fn span(span: &Span) -> Json {
     let Span { trace, id, parent, name, kind, began_at, ended_at, attributes, moments, fault } =
         span;
+    let (parent, flags) = match parent {
+        Parent::Sender(id) => (id, FLAGS | REMOTE),
+        Parent::Ours(id) => (id, FLAGS),
+    };
     let mut written = json!({
         "traceId": trace.to_string(),
         "spanId": id.to_string(),
         "parentSpanId": parent.to_string(),
-        "flags": FLAGS,
+        "flags": flags,
         "name": name,
         "kind": number(*kind),
         "startTimeUnixNano": nanos(*began_at),

@@ -20,7 +20,7 @@ pub struct Span {
     /// Its name in the trace.
     pub id: SpanId,
     /// The span that led to it.
-    pub parent: SpanId,
+    pub parent: Parent,
     /// What it is.
     pub name: &'static str,
     /// Who speaks to whom.
@@ -35,6 +35,15 @@ pub struct Span {
     pub moments: Vec<Moment>,
     /// Why it failed; none: it did not.
     pub fault: Option<String>,
+}
+
+/// The span that led to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// The sender's, which the message names.
+    Sender(SpanId),
+    /// One of ours.
+    Ours(SpanId),
 }
 
 /// Who speaks to whom in a span.
@@ -125,7 +134,7 @@ impl Message<'_> {
     ) -> Vec<Span> {
         let trace = self.context.trace;
         let mut spans = Vec::new();
-        let mut parent = self.context.parent;
+        let mut parent = Parent::Sender(self.context.parent);
         if came.earlier == 0 {
             let id = self.span("session");
             spans.push(Span {
@@ -140,7 +149,7 @@ impl Message<'_> {
                 moments: session_moments(came),
                 fault: None,
             });
-            parent = id;
+            parent = Parent::Ours(id);
         }
         let domain = envelope.recipients.first().map(|to| to.domain().to_ascii_lowercase());
         let mut attributes = vec![
@@ -191,7 +200,7 @@ impl Message<'_> {
             trace: self.context.trace,
             // An attempt at nothing but what is captured does not count, so its number comes again.
             id: self.span(&format!("attempt {number} {began_at}")),
-            parent: self.span("accept"),
+            parent: Parent::Ours(self.span("accept")),
             name: "attempt",
             kind: Kind::Client,
             began_at,

@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::exporter::{BATCH, WAITING_MAX};
+use super::span::Parent;
 use super::*;
 use crate::history::{Became, Fact, Told};
 use crate::mail::came::{Admission, Came};
+use crate::mail::context::SpanId;
 use crate::mail::envelope::{Body, Envelope, Terms};
 use crate::mail::message::MessageId;
 use crate::smtp::address::ReversePath;
@@ -182,6 +184,7 @@ fn session_message_and_attempt_are_one_trace_written_as_the_protocol_says() {
     assert_eq!(times(accept), ["30000000", "40000000"]);
     assert_eq!(times(attempt), ["50000000", "60000000"]);
     assert_eq!([&session["kind"], &accept["kind"], &attempt["kind"]], [2, 2, 3]);
+    assert_eq!([&session["flags"], &accept["flags"], &attempt["flags"]], [0x301, 0x101, 0x101]);
     assert_eq!(session["events"][0]["name"], "secured");
     assert_eq!(session["events"][0]["timeUnixNano"], "20000000");
     let over_rate = serde_json::json!({
@@ -206,8 +209,9 @@ fn spans_have_the_same_names_after_a_restart_and_others_for_another_message() {
 #[test]
 fn a_later_message_of_a_session_hangs_below_its_sender() {
     let spans = span::of("relay.example.net", &received(1, "01", 3));
-    let parents: Vec<_> = spans.iter().map(|span| (span.name, span.parent.to_string())).collect();
-    assert_eq!(parents, [("accept", PARENT.to_owned())]);
+    let parents: Vec<_> = spans.iter().map(|span| (span.name, span.parent)).collect();
+    let sender = SpanId(u64::from_str_radix(PARENT, 16).unwrap());
+    assert_eq!(parents, [("accept", Parent::Sender(sender))]);
 }
 
 #[test]
