@@ -1,8 +1,11 @@
 //! What the whole product says of one message: its line in the log, and its spans.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
@@ -98,5 +101,52 @@ fn a_message_keeps_its_trace_and_how_it_came_over_a_restart_and_has_one_line() -
     assert_eq!(session["parentSpanId"], PARENT);
     assert_eq!(accept["parentSpanId"], session["spanId"]);
     assert_eq!(attempt["parentSpanId"], accept["spanId"]);
+    Ok(())
+}
+
+/// Returns the values of a field in what a journald took, in the order of the datagrams.
+fn taken(journald: &UnixDatagram, field: &str) -> Result<Vec<String>> {
+    let (mut buffer, mut values) = (vec![0; 1 << 16], Vec::new());
+    loop {
+        let length = match journald.recv(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(values),
+            received => received?,
+        };
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let start = format!("{field}=");
+        values.extend(text.lines().filter_map(|line| line.strip_prefix(&start)).map(str::to_owned));
+    }
+}
+
+#[test]
+fn journald_gets_the_lines_of_both_processes_and_standard_error_what_it_does_not_take() -> Result<()>
+{
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    // The world has mounts of its own: this hides nothing from anybody else.
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", "/run", "tmpfs", flags, Some(c"mode=0755"))?;
+    let folder = Path::new("/run/systemd/journal");
+    std::fs::create_dir_all(folder)?;
+    let journald = UnixDatagram::bind(folder.join("socket"))?;
+    journald.set_nonblocking(true)?;
+    std::fs::set_permissions(folder.join("socket"), Permissions::from_mode(0o666))?;
+    let mut file =
+        OpenOptions::new().append(true).open(world.folder.path().join("sallyport.toml"))?;
+    write!(file, "[log]\nformat = \"journald\"\n")?;
+    world.stage.start()?;
+    let mut processes = taken(&journald, "SALLYPORT_PROCESS")?;
+    processes.sort();
+    assert_eq!(processes, ["gate", "relay"]);
+    assert_eq!(world.stage.log(), "", "nothing is written twice");
+
+    std::fs::remove_file(folder.join("socket"))?;
+    world.stage.command(&["reload"])?;
+    let lines = wait_for("lines on standard error", || {
+        Some(world.stage.log()).filter(|log| log.contains("started process=relay"))
+    })?;
+    ensure!(lines.lines().all(|line| line.starts_with('<')), "each has its priority:\n{lines}");
     Ok(())
 }
