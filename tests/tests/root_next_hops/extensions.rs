@@ -53,8 +53,9 @@ pub fn binary(house: &mut House) -> Result<()> {
 pub fn require_tls(house: &mut House) -> Result<()> {
     let guest = at_example("require-tls");
     let id = house.submit_with("REQUIRETLS", &[guest], &message("require-tls", "x\r\n"))?;
-    let failed = || Ok((house.told("failed", &id) == 1).then_some(()));
-    eventually("the failure", failed).with_context(|| house.logs())?;
+    let ended = || Ok(house.ends(&id).into_iter().next());
+    let (end, _) = eventually("the end", ended).with_context(|| house.logs())?;
+    assert_eq!(end, "failed");
     house.rest()?;
     for taken in house.server.take()? {
         ensure!(taken.recipient == SENDER, "it was handed over: {taken:?}");

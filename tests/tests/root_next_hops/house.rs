@@ -147,9 +147,16 @@ impl House {
         .with_context(|| self.logs())
     }
 
-    /// Returns the lines of the relay's journal about `event` of a message.
-    pub fn told(&self, event: &str, id: &str) -> usize {
-        self.world.stage.log().matches(&format!(" {event} id={id} ")).count()
+    /// Returns how a message ended, and after how many attempts: what every line of the journal says that is
+    /// about its end.
+    pub fn ends(&self, id: &str) -> Vec<(String, u32)> {
+        let about = format!(" settled id={id} ");
+        let log = self.world.stage.log();
+        let end = |line: &str| {
+            let value = |key| line.split(' ').find_map(|word| word.strip_prefix(key));
+            Some((value("end=")?.to_owned(), value("attempts=")?.parse().ok()?))
+        };
+        log.lines().filter(|line| line.contains(&about)).filter_map(end).collect()
     }
 
     pub fn logs(&self) -> String {
