@@ -39,6 +39,12 @@ pub fn detach(_pins: &Path) -> Result<(), GateError> {
     Err(GateError::NotBuilt)
 }
 
+/// Returns nothing: no kernel lacks what nothing needs.
+#[must_use]
+pub fn lacking() -> Vec<String> {
+    Vec::new()
+}
+
 /// Tables over the pins; none exist.
 #[derive(Debug)]
 pub enum Loaded {}

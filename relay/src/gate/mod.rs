@@ -41,6 +41,7 @@ mod absent;
 mod count;
 mod error;
 mod off;
+mod offloads;
 #[cfg(feature = "xdp")]
 mod sys;
 mod words;
@@ -59,12 +60,13 @@ use relay_common::table::{EntryId, Sample, Sketch, TagName};
 use relay_common::verdict::Verdict;
 
 #[cfg(not(feature = "xdp"))]
-pub use absent::{Door, Filled, Loaded, View, detach, examine, load};
+pub use absent::{Door, Filled, Loaded, View, detach, examine, lacking, load};
 pub use count::{Busy, CountRow, Counters, EntryCounts, Survey, TagCounts};
 pub use error::GateError;
 pub use off::Off;
+pub use offloads::{Offloads, offloads};
 #[cfg(feature = "xdp")]
-pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, examine, load};
+pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, examine, lacking, load};
 
 /// Where the gate keeps its pins.
 #[derive(Clone, Debug, PartialEq, Eq)]

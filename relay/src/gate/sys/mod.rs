@@ -14,7 +14,7 @@ mod memory;
 mod seen;
 mod table;
 
-pub use channels::channels;
+pub use channels::{channels, flags};
 pub use filter::{attach_filter, filter_is_locked, lock_filter};
 pub use link::{XdpFlags, link_xdp, relink, unlink};
 pub use memory::Written;

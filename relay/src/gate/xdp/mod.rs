@@ -46,6 +46,7 @@ use tables::Tables;
 
 pub use door::Door;
 pub use measure::{EntryPoint, Run};
+pub use needs::lacking;
 pub use tables::Took;
 pub use view::View;
 

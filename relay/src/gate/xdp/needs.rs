@@ -78,10 +78,20 @@ pub fn named(refusal: GateError) -> GateError {
     named_by(refusal, Need::is_met)
 }
 
-fn named_by(refusal: GateError, is_met: impl Fn(&Need) -> bool) -> GateError {
+/// Returns what this kernel lacks, each with the version of Linux that brought it. Without root it seems to
+/// lack nothing, since it does not say.
+#[must_use]
+pub fn lacking() -> Vec<String> {
+    unmet(Need::is_met)
+}
+
+fn unmet(is_met: impl Fn(&Need) -> bool) -> Vec<String> {
     let lacking = NEEDS.iter().filter(|need| !is_met(need));
-    let lacking: Vec<String> =
-        lacking.map(|need| format!("{} (since Linux {})", need.name, need.since)).collect();
+    lacking.map(|need| format!("{} (since Linux {})", need.name, need.since)).collect()
+}
+
+fn named_by(refusal: GateError, is_met: impl Fn(&Need) -> bool) -> GateError {
+    let lacking = unmet(is_met);
     if lacking.is_empty() {
         return refusal;
     }
