@@ -53,17 +53,13 @@ impl Connection {
         tls: Option<TlsClient>,
         terms: Terms,
     ) -> Result<Self, Ended> {
-        let stream = Stream::Clear(stream);
-        Self::begin(Link { stream, host, tls, outgoing: Outgoing::Nothing }, terms).await
+        Self::begin(Link::new(stream, host, tls), terms).await
     }
 
     /// Returns version and cipher suite of its TLS, and whether nobody was proved by it; none in the
     /// clear.
     pub(super) fn tls_words(&self) -> Option<String> {
-        match (&self.wire.stream, &self.wire.tls) {
-            (Stream::Tls(stream), Some(tls)) => Some(tls.describe(stream.get_ref().1)),
-            (Stream::Tls(_) | Stream::Clear(_) | Stream::Gone, _) => None,
-        }
+        self.wire.tls_words()
     }
 
     /// Looks, without waiting, whether the next hop has ended a waiting connection.
@@ -156,6 +152,20 @@ impl Wire for Link {
 }
 
 impl Link {
+    /// Returns the link over a new connection, in the clear until the attempt wants TLS.
+    pub(super) const fn new(stream: TcpStream, host: NextHop, tls: Option<TlsClient>) -> Self {
+        Self { stream: Stream::Clear(stream), host, tls, outgoing: Outgoing::Nothing }
+    }
+
+    /// Returns version and cipher suite of its TLS, and whether nobody was proved by it; none in the
+    /// clear.
+    pub(super) fn tls_words(&self) -> Option<String> {
+        match (&self.stream, &self.tls) {
+            (Stream::Tls(stream), Some(tls)) => Some(tls.describe(stream.get_ref().1)),
+            (Stream::Tls(_) | Stream::Clear(_) | Stream::Gone, _) => None,
+        }
+    }
+
     fn send(&mut self, octets: Secret) {
         self.outgoing = Outgoing::Octets { octets, sent: 0 };
     }

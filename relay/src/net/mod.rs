@@ -9,6 +9,7 @@ mod file;
 mod lane;
 mod memory;
 pub mod outbound;
+pub mod probe;
 pub mod recall;
 pub mod register;
 mod reporting;
