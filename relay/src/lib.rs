@@ -64,6 +64,8 @@ pub mod control;
 pub mod api;
 // Builds the rooms into processes: gate, relay, run.
 pub mod appliance;
+// Why a client cannot connect, or mail does not leave: it asks every room above, and changes nothing.
+pub mod doctor;
 // The command line.
 pub mod cli;
 // Crafted frames at the real gate, in network namespaces.

@@ -10,8 +10,9 @@ use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
 use relay::cli::{
-    config, explain, gate, manual, operate, queue, route, spool, status, tls, trace, user,
+    config, doctor, explain, gate, manual, operate, queue, route, spool, status, tls, trace, user,
 };
+use relay::doctor::Asked;
 use relay::journal::Journal;
 
 fn main() -> ExitCode {
@@ -59,6 +60,9 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Status { check, output } => {
             let check = if check { Check::Yes } else { Check::No };
             return Ok(status::status(&load()?, check, output.form()));
+        }
+        Verb::Doctor { from, to, output } => {
+            return Ok(doctor::doctor(&file, Asked { from, to }, output.form()));
         }
         Verb::User(verb) => user::user(&load()?, verb)?,
         Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,

@@ -60,7 +60,7 @@ pub fn passable(pins: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// What statfs(2) says of a BPF file system.
-const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
+pub const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 
 /// Gives a file that the relay must read to its group: its key, its logins.
 ///

@@ -9,7 +9,7 @@ mod guard;
 pub mod load;
 mod mailroom;
 mod notify;
-mod opening;
+pub mod opening;
 pub mod privilege;
 pub mod relay;
 pub mod run;

@@ -16,7 +16,8 @@ use crate::traces::Traces;
 const OTHER_FILES: u64 = 512;
 
 /// Returns how many files and sockets the relay may need at a time.
-pub(super) fn descriptors(config: &Config) -> u64 {
+#[must_use]
+pub fn descriptors(config: &Config) -> u64 {
     let hops: usize = config.routes.iter().map(|route| route.connections).sum();
     (config.limits.sessions + hops) as u64 + OTHER_FILES
 }

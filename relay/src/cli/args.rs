@@ -108,6 +108,23 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputChoice,
     },
+    /// Find out why a client cannot connect or mail does not leave: look at everything from the wire to the
+    /// next hop, say what is wrong and what to do. It changes nothing. Exit code 0: no fault, 1: faults.
+    #[command(after_help = "Examples:\n  sudo sallyport doctor\n  sudo sallyport doctor --from \
+                            192.0.2.7     # follow one client in\n  sudo sallyport doctor --to \
+                            example.com     # follow mail out, the login included")]
+    Doctor {
+        /// A client to follow in: its entry, ban, policy, the firewall's rules for it, the way back.
+        #[arg(long, value_name = "ADDR")]
+        from: Option<IpAddr>,
+        /// Follow mail to this domain, or by this route, up to where a message would begin: the login of
+        /// the route is tried, too.
+        #[arg(long, value_name = "DOMAIN|ROUTE")]
+        to: Option<String>,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
     /// Change or list logins. The file holds stored keys, never passwords.
     #[command(subcommand)]
     User(UserVerb),

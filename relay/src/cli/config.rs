@@ -1,13 +1,12 @@
 //! `sallyport config check`.
 
-mod files;
-
 use std::path::Path;
 
 use anyhow::bail;
 
 use super::print;
 use crate::appliance::load::load;
+use crate::doctor::files;
 use crate::net::signing::Keys;
 
 /// `sallyport config check FILE`: names every problem of a file, and the files that the relay reads.

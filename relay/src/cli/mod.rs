@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod config;
+pub mod doctor;
 pub mod explain;
 pub mod gate;
 pub mod manual;

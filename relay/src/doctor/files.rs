@@ -13,16 +13,19 @@ use crate::config::{Config, Route, RouteProof};
 /// The key that names a file, and the file.
 type Named<'a> = (String, &'a Path);
 
-/// What the holder of an identity asks of a file or a folder, as a bit of each digit of its mode.
+/// What the holder of an identity asks of a file or a folder, as bits of each digit of its mode.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+pub(super) enum Wish {
     Read = 0o4,
     Enter = 0o1,
+    /// To make, read and remove what is in a folder.
+    Keep = 0o7,
 }
 
 /// Says which files the relay reads, as whom, and what keeps it from that; the last as lines that begin with
 /// `note: `.
-pub(super) fn lines(config: &Config) -> Vec<String> {
+#[must_use]
+pub fn lines(config: &Config) -> Vec<String> {
     let (user, files) = (&config.relay.user, named(config));
     let mut lines =
         vec![format!("the relay reads these files as user {user}, and must be able to:")];
@@ -39,6 +42,21 @@ pub(super) fn lines(config: &Config) -> Vec<String> {
         Some(format!("note: {key}: {} {why}", path.display()))
     }));
     lines
+}
+
+/// Returns the keys of the files that keep the relay from reading them, and why in words that follow the
+/// file's name; its logins too, if they are there.
+pub(super) fn troubles(config: &Config) -> Vec<(String, String)> {
+    let (user, mut files) = (&config.relay.user, named(config));
+    if config.relay.users.exists() {
+        files.push(("relay.users".to_owned(), &config.relay.users));
+    }
+    let reader = Identity::of(user).ok();
+    let troubled = files.into_iter().filter_map(|(key, path)| {
+        let why = trouble(path, user, reader)?;
+        Some((key, format!("{} {why}", path.display())))
+    });
+    troubled.collect()
 }
 
 /// Returns the files that the relay reads, each with its key.
@@ -109,7 +127,7 @@ fn trouble(path: &Path, user: &str, reader: Option<Identity>) -> Option<String> 
 }
 
 /// Tells whether the mode grants a wish, by owner and primary group (path_resolution(7)).
-fn may(file: &Metadata, reader: Identity, wish: Wish) -> bool {
+pub(super) fn may(file: &Metadata, reader: Identity, wish: Wish) -> bool {
     grants(file.permissions().mode(), (file.uid(), file.gid()), reader, wish)
 }
 
@@ -122,7 +140,7 @@ const fn grants(mode: u32, (uid, gid): (u32, u32), reader: Identity, wish: Wish)
     } else {
         mode
     };
-    reader.uid == 0 || digit & wish as u32 != 0
+    reader.uid == 0 || digit & wish as u32 == wish as u32
 }
 
 #[cfg(test)]

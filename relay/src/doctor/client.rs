@@ -1,0 +1,392 @@
+//! One client, followed in: its entry, its ban, its tag's policy, the way back to it. And whether the
+//! allowlist admits anybody.
+
+use std::fs;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use jiff::{SignedDuration, Timestamp};
+use relay_common::verdict::Verdict;
+
+use super::links::{Way, way_to};
+use super::{Case, Cause, Finding, Looked, Process};
+use crate::config::{Config, Who};
+use crate::control::client::ask;
+use crate::control::wire::{Explanation, GateRequest};
+use crate::gate::View;
+use crate::gate::audit::{Audit, Change, Page};
+
+/// How far back the audit log is searched for an entry that ended.
+const SEARCHED: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// The most changes of it that are looked at.
+const CHANGES_MAX: usize = 20_000;
+
+pub(super) fn look_at_list(case: &Case) -> Looked {
+    match &case.gate {
+        Process::Says(status) if status.entries == 0 && status.mode == "enforce" => {
+            vec![list_empty()].into()
+        }
+        Process::Dead if case.is_guarded() && case.config.gate.allow.is_empty() => {
+            Looked::left_out(
+                "allowlist: the configuration declares no entry, and without the gate's process those of `allow \
+                 add` are not listed",
+            )
+        }
+        Process::Unasked(_) => {
+            Looked::left_out("allowlist: how long it is says the gate's process only")
+        }
+        Process::Says(_) | Process::Dead => Looked::default(),
+    }
+}
+
+fn list_empty() -> Finding {
+    Finding::new(
+        Cause::ListEmpty,
+        "the allowlist has no entry, so it admits nobody",
+        "sallyport allow add NETWORK, or [[gate.allow]] in the configuration and sallyport reload",
+    )
+}
+
+/// What was seen of a client.
+#[derive(Clone, Debug)]
+struct Seen {
+    client: IpAddr,
+    /// Whether it is this host itself.
+    is_here: bool,
+    verdict: Option<Judged>,
+    /// When its entry ended, and which it was, if it had one.
+    ended: Option<Ended>,
+    way: Option<Way>,
+    /// The guarded interfaces on which the kernel drops what its own routes would answer by another one.
+    strict: Vec<String>,
+    guarded: Vec<String>,
+    is_served_over_its_family: bool,
+    /// The tag of its entry, if no policy speaks of it.
+    tag_without_policy: Option<String>,
+}
+
+/// What the gate says of a connection attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Judged {
+    passes: bool,
+    reason: String,
+    entry: Option<IpNetwork>,
+    tag: Option<String>,
+    banned_until: Option<Timestamp>,
+}
+
+/// An entry that there was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ended {
+    network: IpNetwork,
+    at: Timestamp,
+    /// By its own end, or by an operator.
+    is_expired: bool,
+}
+
+pub(super) fn look(case: &Case) -> Looked {
+    let Some(client) = case.asked.from.map(|from| from.to_canonical()) else {
+        return Looked::default();
+    };
+    let mut left_out = Vec::new();
+    let verdict = if case.is_guarded() {
+        verdict(case, client).map_err(|why| left_out.push(format!("the client: {why}"))).ok()
+    } else {
+        None
+    };
+    let is_stranger =
+        verdict.as_ref().is_some_and(|judged| judged.entry.is_none() && !judged.passes);
+    let ended = if is_stranger { ended(case, client, &mut left_out) } else { None };
+    let way = way_to(client, &case.links)
+        .map_err(|error| left_out.push(format!("the client: the way back to it: {error}")))
+        .ok();
+    let guarded = case.config.gate.interfaces.clone();
+    let strict = if client.is_ipv4() {
+        guarded.iter().filter(|name| is_strict(name)).cloned().collect()
+    } else {
+        Vec::new()
+    };
+    let tag = verdict.as_ref().and_then(|judged| judged.tag.clone());
+    let seen = Seen {
+        client,
+        is_here: case.links.has(client),
+        ended,
+        way,
+        strict,
+        guarded,
+        is_served_over_its_family: is_served(&case.config, client),
+        tag_without_policy: tag.filter(|tag| !has_policy(&case.config, tag)),
+        verdict,
+    };
+    Looked { findings: judge(&seen), left_out }
+}
+
+/// Asks the loaded program by the gate's process, or the pinned tables if that does not run.
+fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
+    let gate = &case.config.gate;
+    match ask::<_, Explanation>(&gate.socket, "gate", &GateRequest::Explain { source, port: None })
+    {
+        Ok(said) => Ok(Judged {
+            passes: !said.verdict.starts_with("drop"),
+            reason: said.reason,
+            entry: said.entry,
+            tag: said.tag,
+            banned_until: said.banned_until,
+        }),
+        Err(asked) => {
+            let view = View::open(&gate.pins).map_err(|tables| {
+                format!("neither the gate's process nor its tables say what becomes of it: {asked}; {tables}")
+            })?;
+            let (verdict, listed) = (view.verdict(source), view.listed(source));
+            Ok(Judged {
+                passes: matches!(verdict, Verdict::Pass(_) | Verdict::Spare(_)),
+                reason: verdict.reason().name().to_owned(),
+                entry: listed
+                    .as_ref()
+                    .and_then(|listed| listed.net.map(crate::gate::cidr::network)),
+                tag: listed.and_then(|listed| listed.tag),
+                banned_until: None,
+            })
+        }
+    }
+}
+
+/// Looks in the audit log for an entry that admitted the client and is gone.
+fn ended(case: &Case, client: IpAddr, left_out: &mut Vec<String>) -> Option<Ended> {
+    let since = Timestamp::now().checked_sub(SEARCHED).unwrap_or(Timestamp::UNIX_EPOCH);
+    let question = GateRequest::Audit { since, limit: CHANGES_MAX };
+    let asked = ask::<_, Page>(&case.config.gate.socket, "gate", &question);
+    let page = match asked {
+        Ok(page) => Ok(page),
+        Err(_) => Audit::within(&case.config.gate.state).read(since, CHANGES_MAX),
+    };
+    match page {
+        Ok(page) => last_ended(&page.changes, client),
+        Err(error) => {
+            left_out.push(format!(
+                "the client: whether it had an entry that ended: the audit log: {error}"
+            ));
+            None
+        }
+    }
+}
+
+fn last_ended(changes: &[Change], client: IpAddr) -> Option<Ended> {
+    let networks = |change: &Change| {
+        let all = change.networks.iter().chain(&change.removed);
+        all.filter_map(|text| text.parse::<IpNetwork>().ok())
+            .find(|network| network.contains(client))
+    };
+    changes.iter().rev().find_map(|change| {
+        let is_expired = change.verb == "allow expired";
+        let is_gone = is_expired || change.verb == "allow remove";
+        Some(Ended { network: networks(change).filter(|_| is_gone)?, at: change.at, is_expired })
+    })
+}
+
+/// Tells whether the kernel drops packets on an interface whose answers would leave by another one
+/// (rp_filter of ip-sysctl). The stricter of the two settings counts.
+fn is_strict(interface: &str) -> bool {
+    let read = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"));
+        text.ok().and_then(|text| text.trim().parse::<u8>().ok()).unwrap_or(0)
+    };
+    !interface.contains('/') && read("all").max(read(interface)) == 1
+}
+
+fn is_served(config: &Config, client: IpAddr) -> bool {
+    config.listeners.iter().any(|listener| {
+        let ip = listener.address.ip();
+        ip.is_ipv4() == client.is_ipv4() || (ip.is_ipv6() && ip.is_unspecified())
+    })
+}
+
+fn has_policy(config: &Config, tag: &str) -> bool {
+    config.policies.iter().any(|policy| match &policy.who {
+        Who::Tag(of) => of == tag,
+        Who::Login(_) => false,
+    })
+}
+
+fn judge(seen: &Seen) -> Vec<Finding> {
+    let client = seen.client;
+    let mut found = Vec::new();
+    found.extend(seen.verdict.as_ref().and_then(|judged| barred(seen, judged)));
+    match &seen.way {
+        Some(Way::Nowhere(why)) => found.push(Finding::new(
+            Cause::NoRouteBack,
+            format!("this host has no route back to {client} ({why}), so no answer reaches it"),
+            "ip route add … for its network, or the default route that the network set-up should have made",
+        )),
+        Some(Way::By(name)) if !seen.strict.is_empty() && !seen.guarded.contains(name) => {
+            let by = seen.strict.join(", ");
+            found.push(Finding::new(
+                Cause::ReversePath,
+                format!("answers to {client} would leave by {name}, so the kernel drops what it sends to {by} (rp_filter = 1)"),
+                format!("route {client} by the interface that it comes by, or: sysctl net.ipv4.conf.all.rp_filter=2"),
+            ));
+        }
+        Some(Way::By(_) | Way::Here) | None => {}
+    }
+    if !seen.is_served_over_its_family {
+        let (its, other) = if client.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        found.push(Finding::new(
+            Cause::FamilyNotServed,
+            format!("{client} speaks {its}, and every listener has an address of {other}"),
+            "[[listener]] with address = \"[::]:2525\" takes both",
+        ));
+    }
+    if let Some(tag) = &seen.tag_without_policy {
+        found.push(Finding::new(
+            Cause::TagWithoutPolicy,
+            format!("{client} is listed with tag {tag}, of which no [[policy]] speaks: what it may send says its login's policy alone"),
+            format!("nothing, if that is meant; else [[policy]] with tag = \"{tag}\""),
+        ));
+    }
+    found
+}
+
+/// Says by what the gate keeps the client out.
+fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
+    let client = seen.client;
+    if judged.passes || seen.is_here {
+        return None;
+    }
+    let admit = format!("sallyport allow add {}", IpNetwork::from(client));
+    let entry =
+        judged.entry.map_or_else(|| "its entry".to_owned(), |entry| format!("its entry {entry}"));
+    Some(match (judged.reason.as_str(), &seen.ended) {
+        ("banned", _) => {
+            let until =
+                judged.banned_until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+            Finding::new(
+                Cause::Banned,
+                format!("{client} is banned{until}"),
+                format!(
+                    "sallyport ban list says by whom and why; sallyport ban remove {client} lifts a ban of its own"
+                ),
+            )
+        }
+        ("over_rate" | "source_over_rate", _) => Finding::new(
+            Cause::OverRate,
+            format!("{client} made more connection attempts than {entry} gives it"),
+            "raise connect-rate or source-rate of the entry, or have the client keep its connections",
+        ),
+        (_, Some(Ended { network, at, is_expired })) if judged.entry.is_none() => {
+            let how = if *is_expired { "ended by itself" } else { "was removed" };
+            let says = format!(
+                "{client} is not on the allowlist any more: its entry {network} {how} at {at:.0}"
+            );
+            let remedy = format!(
+                "{admit}, with a longer --ttl or without one; sallyport audit says who had it added"
+            );
+            Finding::new(Cause::EntryExpired, says, remedy)
+        }
+        (reason, _) if judged.entry.is_none() && reason != "shut" => Finding::new(
+            Cause::NotListed,
+            format!("{client} is not on the allowlist ({reason})"),
+            admit,
+        ),
+        // Told by the gate's own check, or not for this client alone.
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted() -> Seen {
+        let entry = Some("192.0.2.0/24".parse().unwrap());
+        let verdict =
+            Judged { passes: true, reason: "admitted".into(), entry, ..Judged::default() };
+        Seen {
+            client: "192.0.2.7".parse().unwrap(),
+            is_here: false,
+            verdict: Some(verdict),
+            ended: None,
+            way: Some(Way::By("eth0".into())),
+            strict: Vec::new(),
+            guarded: vec!["eth0".into()],
+            is_served_over_its_family: true,
+            tag_without_policy: None,
+        }
+    }
+
+    fn barred(reason: &str, entry: Option<&str>) -> Seen {
+        let entry = entry.map(|entry| entry.parse().unwrap());
+        let verdict = Judged { reason: reason.into(), entry, ..Judged::default() };
+        Seen { verdict: Some(verdict), ..admitted() }
+    }
+
+    #[test]
+    fn each_thing_that_keeps_a_client_out_has_its_cause() {
+        let network = "192.0.2.0/24".parse().unwrap();
+        let ended = Some(Ended { network, at: Timestamp::UNIX_EPOCH, is_expired: true });
+        let by = |name: &str| Some(Way::By(name.to_owned()));
+        let strict = || vec!["eth0".to_owned()];
+        let rows: [(&str, Seen, &[&str]); 14] = [
+            ("admitted", admitted(), &[]),
+            ("a stranger", barred("unlisted_syn", None), &["not-listed"]),
+            (
+                "one whose entry ended",
+                Seen { ended, ..barred("unlisted_syn", None) },
+                &["entry-expired"],
+            ),
+            ("banned", barred("banned", Some("192.0.2.0/24")), &["banned"]),
+            ("over its rate", barred("source_over_rate", Some("192.0.2.0/24")), &["over-rate"]),
+            ("a mapped one", barred("mapped_source", None), &["not-listed"]),
+            ("while the gate is shut", barred("shut", None), &[]),
+            ("this host", Seen { is_here: true, ..barred("unlisted_syn", None) }, &[]),
+            (
+                "no way back",
+                Seen { way: Some(Way::Nowhere("x".into())), ..admitted() },
+                &["no-route-back"],
+            ),
+            ("another way, not strict", Seen { way: by("eth1"), ..admitted() }, &[]),
+            (
+                "another way, strict",
+                Seen { way: by("eth1"), strict: strict(), ..admitted() },
+                &["reverse-path"],
+            ),
+            ("the same way, strict", Seen { strict: strict(), ..admitted() }, &[]),
+            (
+                "the other family",
+                Seen { is_served_over_its_family: false, ..admitted() },
+                &["family-not-served"],
+            ),
+            (
+                "a tag",
+                Seen { tag_without_policy: Some("a".into()), ..admitted() },
+                &["tag-without-policy"],
+            ),
+        ];
+        for (row, seen, wanted) in rows {
+            let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
+            assert_eq!(found, wanted, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_last_end_of_an_entry_that_held_the_client_counts() {
+        let change = |second, verb: &str, network: &str| Change {
+            at: Timestamp::from_second(second).unwrap(),
+            uid: None,
+            verb: verb.into(),
+            networks: vec![network.into()],
+            removed: Vec::new(),
+            detail: None,
+        };
+        let log = [
+            change(1, "allow expired", "192.0.2.0/24"),
+            change(2, "allow add", "192.0.2.7/32"),
+            change(3, "allow expired", "198.51.100.0/24"),
+        ];
+        let client = "192.0.2.7".parse().unwrap();
+        let ended = last_ended(&log, client).unwrap();
+        assert_eq!((ended.at.as_second(), ended.is_expired), (1, true));
+        let removed = [log.as_slice(), &[change(4, "allow remove", "192.0.2.7/32")]].concat();
+        assert!(!last_ended(&removed, client).unwrap().is_expired);
+        assert_eq!(last_ended(&log, "203.0.113.1".parse().unwrap()), None);
+    }
+}

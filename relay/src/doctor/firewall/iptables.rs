@@ -1,0 +1,165 @@
+//! The rules of iptables, as `iptables-save` and `ip6tables-save` print them.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use ipnetwork::IpNetwork;
+
+use super::nft::whole;
+use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset, Sense, Test};
+
+/// The most rules that are read.
+const RULES_MAX: usize = 100_000;
+
+/// Reads what one of the programs printed, for its family. What is not understood is a test that cannot be
+/// told.
+pub(super) fn read(text: &str, families: Families) -> Ruleset {
+    let program = match families {
+        Families::V6 => "ip6tables",
+        Families::V4 | Families::Both => "iptables",
+    };
+    let mut rules = Ruleset::default();
+    let mut table = String::new();
+    for line in text.lines().take(RULES_MAX) {
+        if let Some(name) = line.strip_prefix('*') {
+            table = format!("{program} {}", name.trim());
+        } else if let Some(chain) = line.strip_prefix(':') {
+            let mut words = chain.split_whitespace();
+            let name = words.next().unwrap_or_default().to_owned();
+            let base = base(&name, words.next(), &table);
+            rules.chains.push(Chain {
+                families,
+                table: table.clone(),
+                name,
+                base,
+                rules: Vec::new(),
+            });
+        } else if let Some(rule) = line.strip_prefix("-A ") {
+            let (name, rest) = rule.split_once(' ').unwrap_or((rule, ""));
+            let chain = rules.chains.iter_mut().find(|one| one.table == table && one.name == name);
+            if let Some(chain) = chain {
+                chain.rules.push(read_rule(rest, &format!("\"{line}\" of {table}")));
+            }
+        }
+    }
+    rules
+}
+
+fn base(name: &str, policy: Option<&str>, table: &str) -> Option<Base> {
+    let hook = match name {
+        "PREROUTING" => "prerouting",
+        "INPUT" => "input",
+        "OUTPUT" => "output",
+        _ => return None,
+    };
+    let priority = match table.split_once(' ').map(|(_, table)| table) {
+        Some("raw") => -300,
+        Some("mangle") => -150,
+        Some("nat") => -100,
+        Some("security") => 50,
+        _ => 0,
+    };
+    let is_nat = table.ends_with(" nat");
+    let drops = policy == Some("DROP");
+    Some(Base { hook: hook.to_owned(), priority, drops, is_nat, device: None })
+}
+
+fn read_rule(rest: &str, name: &str) -> Rule {
+    let words = words(rest);
+    let mut tests = Vec::new();
+    let mut act = Act::Nothing;
+    let mut sense = Sense::OneOf;
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let value = words.get(at + 1).map_or("", String::as_str);
+        at += 2;
+        let this = std::mem::replace(&mut sense, Sense::OneOf);
+        match word.as_str() {
+            "!" => {
+                sense = Sense::NoneOf;
+                at -= 1;
+            }
+            "-p" => tests
+                .push(Test::Always((value == "tcp" || value == "all") == (this == Sense::OneOf))),
+            "-s" => {
+                tests.push(network(value).map_or(Test::Unknown, |of| Test::Source(vec![of], this)));
+            }
+            "-d" => tests
+                .push(network(value).map_or(Test::Unknown, |of| Test::Destination(vec![of], this))),
+            "-i" => tests.push(Test::ComesBy(vec![value.to_owned()], this)),
+            "--dport" | "--dports" => {
+                let ports: Option<Vec<_>> = value.split(',').map(ports).collect();
+                tests.push(ports.map_or(Test::Unknown, |ports| Test::Port(ports, this)));
+            }
+            "--ctstate" | "--state" => {
+                let is_new = value.split(',').any(|state| state == "NEW");
+                tests.push(Test::Always(is_new == (this == Sense::OneOf)));
+            }
+            "--syn" => {
+                tests.push(Test::Always(this == Sense::OneOf));
+                at -= 1;
+            }
+            "--tcp-flags" => {
+                tests.push(Test::Always(
+                    (words.get(at).is_some_and(|set| set == "SYN")) == (this == Sense::OneOf),
+                ));
+                at += 1;
+            }
+            // Their options follow; a log says nothing of the packet's fate.
+            "-m" | "--comment" | "--reject-with" | "--log-prefix" | "--log-level" => {}
+            "-j" => act = target(value),
+            "-g" => act = Act::Goto(value.to_owned()),
+            "--to-ports" => {
+                act = Act::Redirect { to: value.parse().ok(), elsewhere: false };
+            }
+            "--to-destination" => {
+                let port = value.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                act = Act::Redirect { to: port, elsewhere: true };
+            }
+            other => {
+                if other.starts_with('-') {
+                    tests.push(Test::Unknown);
+                }
+                at -= 1;
+            }
+        }
+    }
+    Rule { tests, act, name: name.to_owned() }
+}
+
+/// Splits as a shell does, as far as iptables-save quotes.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in text.split('"').enumerate() {
+        if at % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn target(name: &str) -> Act {
+    match name {
+        "ACCEPT" => Act::Accept,
+        "DROP" | "REJECT" => Act::Drop,
+        "RETURN" => Act::Return,
+        "REDIRECT" => Act::Redirect { to: None, elsewhere: false },
+        "DNAT" => Act::Redirect { to: None, elsewhere: true },
+        // Targets that end nothing; a chain of one's own may not have such a name.
+        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "TCPMSS" | "TRACE" => {
+            Act::Nothing
+        }
+        chain => Act::Jump(chain.to_owned()),
+    }
+}
+
+fn network(text: &str) -> Option<RangeInclusive<IpAddr>> {
+    text.parse::<IpNetwork>().ok().map(whole)
+}
+
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once(':').unwrap_or((text, text));
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}

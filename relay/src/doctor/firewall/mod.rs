@@ -1,0 +1,189 @@
+//! The host's own packet filter: whether a rule stands between a client and a listener.
+//!
+//! The gate comes before it, so what the gate admits may still be dropped here. Rules of nftables are read
+//! with `nft`, those of the elder iptables with `iptables-save`; with the newer iptables both are one.
+
+mod iptables;
+mod nft;
+mod ruleset;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Command, Stdio};
+
+use super::{Case, Cause, Finding, Looked};
+use ruleset::{Families, Fate, Packet, Ruleset};
+
+/// Where the kernel lists the tables of the elder iptables, by family.
+const ELDER: [(&str, &str, Families); 2] = [
+    ("/proc/self/net/ip_tables_names", "iptables-save", Families::V4),
+    ("/proc/self/net/ip6_tables_names", "ip6tables-save", Families::V6),
+];
+/// Where distributions put such programs, which a user's PATH may lack.
+const FOLDERS: &str = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin";
+
+/// The hooks that a client's attempt passes, and those that ours pass.
+const IN: [&str; 3] = ["ingress", "prerouting", "input"];
+const OUT: [&str; 1] = ["output"];
+
+pub(super) fn look(case: &Case) -> Looked {
+    let (rules, left_out) = rules();
+    let comes_by: Vec<String> = if case.is_guarded() {
+        case.config.gate.interfaces.clone()
+    } else {
+        case.links
+            .all
+            .iter()
+            .filter(|link| !link.is_loopback && link.is_up)
+            .map(|l| l.name.clone())
+            .collect()
+    };
+    let listeners: Vec<SocketAddr> = case.config.listeners.iter().map(|one| one.address).collect();
+    let packets = packets(&listeners, case.asked.from, &comes_by);
+    Looked { findings: judge(&rules, &packets, case.asked.from), left_out }
+}
+
+/// Returns the rule that stops connections from here to `target`, if one surely does.
+pub(super) fn stops_out(target: SocketAddr) -> Option<String> {
+    let (rules, _) = rules();
+    let packet = Packet {
+        is_v4: target.is_ipv4(),
+        source: None,
+        destination: Some(target.ip()),
+        port: target.port(),
+        comes_by: Vec::new(),
+    };
+    rules.follow(&packet, &OUT).stopped
+}
+
+/// Returns a connection attempt for each listener and family that it serves.
+fn packets(listeners: &[SocketAddr], from: Option<IpAddr>, comes_by: &[String]) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    let from = from.map(|from| from.to_canonical());
+    for listener in listeners.iter().filter(|one| !one.ip().is_loopback()) {
+        let is_any = listener.ip().is_unspecified();
+        for is_v4 in [true, false] {
+            let is_served = listener.is_ipv4() == is_v4 || (is_any && listener.is_ipv6());
+            if is_served && from.is_none_or(|from| from.is_ipv4() == is_v4) {
+                packets.push(Packet {
+                    is_v4,
+                    source: from,
+                    destination: (!is_any).then(|| listener.ip()),
+                    port: listener.port(),
+                    comes_by: comes_by.to_vec(),
+                });
+            }
+        }
+    }
+    packets
+}
+
+fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Finding> {
+    let who = from.map_or_else(|| "clients".to_owned(), |from| from.to_string());
+    let mut said = BTreeSet::new();
+    let mut found = Vec::new();
+    for packet in packets {
+        let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
+        let Fate { stopped, perhaps, redirected } = rules.follow(packet, &IN);
+        if let Some(rule) = stopped {
+            let says = format!(
+                "the host's firewall drops what {who} send to port {port} over {family}: {rule}"
+            );
+            let remedy = format!(
+                "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
+            );
+            found.push(Finding::new(Cause::Firewall, says, remedy));
+            continue;
+        }
+        if let Some(rule) = redirected {
+            let says =
+                format!("what {who} send to port {port} over {family} is sent elsewhere: {rule}");
+            found.push(Finding::new(
+                Cause::RedirectedAway,
+                says,
+                "delete that rule, if it is not meant",
+            ));
+            continue;
+        }
+        for rule in perhaps {
+            if said.insert((port, rule.clone())) {
+                let says = format!(
+                    "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
+                );
+                let remedy = match from {
+                    None => "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours".to_owned(),
+                    Some(_) => "look whether it means this client: it tests something that cannot be told from here".to_owned(),
+                };
+                found.push(Finding::new(Cause::FirewallPerhaps, says, remedy));
+            }
+        }
+    }
+    let ports: BTreeSet<u16> = packets.iter().map(|packet| packet.port).collect();
+    for port in ports {
+        for rule in rules.redirections_to(port) {
+            let says = format!(
+                "another port is redirected to {port}: {rule}; the first door does not guard that port, the second judges alone"
+            );
+            let remedy = "add a [[listener]] on that port in place of the redirection, if the first door is to guard it";
+            found.push(Finding::new(Cause::RedirectedHere, says, remedy));
+        }
+    }
+    found
+}
+
+/// Reads the rules of this network, and says what could not be read.
+fn rules() -> (Ruleset, Vec<String>) {
+    let (mut rules, mut left_out) = (Ruleset::default(), Vec::new());
+    match output("nft", &["-j", "list", "ruleset"]) {
+        Ok(text) => match nft::read(&text) {
+            Ok(read) => rules = read,
+            Err(problem) => {
+                left_out.push(format!("firewall: what nft prints is not understood: {problem}"));
+            }
+        },
+        Err(problem) => left_out.push(format!("firewall: the rules of nftables: {problem}")),
+    }
+    for (tables, program, families) in ELDER {
+        match fs::read_to_string(tables) {
+            Ok(names) if names.trim().is_empty() => {}
+            Ok(_) => match output(program, &[]) {
+                Ok(text) => rules.chains.extend(iptables::read(&text, families).chains),
+                Err(problem) => {
+                    left_out.push(format!("firewall: the rules of iptables: {problem}"));
+                }
+            },
+            // This kernel has no such tables.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                left_out.push(format!("firewall: the rules of iptables: {tables}: {error}"));
+            }
+        }
+    }
+    (rules, left_out)
+}
+
+/// Runs a program of the system and returns what it printed.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let folders = std::env::var("PATH")
+        .map_or_else(|_| FOLDERS.to_owned(), |path| format!("{path}:{FOLDERS}"));
+    let place = std::env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
+    let place =
+        place.ok_or_else(|| format!("{program} is not installed, so they are not known"))?;
+    let mut command = Command::new(place);
+    command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!(
+            "{program}: {} (root may read them)",
+            said.lines().next().unwrap_or("failed")
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

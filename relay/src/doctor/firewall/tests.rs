@@ -1,0 +1,255 @@
+//! Rules as people write them, and what they make of a client.
+
+use serde_json::json;
+
+use super::*;
+use Seen::{Passes, Perhaps, Stopped};
+
+fn client(from: Option<&str>) -> Packet {
+    let source = from.map(|from| from.parse::<IpAddr>().unwrap());
+    Packet {
+        is_v4: source.is_none_or(|source| source.is_ipv4()),
+        source,
+        destination: None,
+        port: 2525,
+        comes_by: vec!["eth0".into()],
+    }
+}
+
+/// The listing of one input chain with these rules, with a chain `extra` that drops, a set `bad`, and a policy.
+fn listing(policy: &str, rules: &[serde_json::Value]) -> String {
+    let of = json!({"family": "inet", "table": "filter"});
+    let with = |more: serde_json::Value| {
+        let mut all = of.as_object().unwrap().clone();
+        all.extend(more.as_object().unwrap().clone());
+        serde_json::Value::Object(all)
+    };
+    let mut all = vec![
+        json!({"metainfo": {"version": "1.0.6"}}),
+        json!({"table": {"family": "inet", "name": "filter", "handle": 1}}),
+        json!({"set": with(json!({"name": "bad", "type": "ipv4_addr",
+            "elem": ["192.0.2.10", {"prefix": {"addr": "198.51.100.0", "len": 24}}]}))}),
+        json!({"chain": with(json!({"name": "input", "type": "filter", "hook": "input", "prio": 0, "policy": policy}))}),
+        json!({"chain": with(json!({"name": "extra"}))}),
+        json!({"rule": with(json!({"chain": "extra", "handle": 1, "expr": [{"counter": {}}, {"drop": null}]}))}),
+    ];
+    for (at, expr) in rules.iter().enumerate() {
+        all.push(json!({"rule": with(json!({"chain": "input", "handle": at + 2, "expr": expr}))}));
+    }
+    json!({ "nftables": all }).to_string()
+}
+
+fn payload(protocol: &str, field: &str, right: serde_json::Value) -> serde_json::Value {
+    json!({"match": {"op": "==", "left": {"payload": {"protocol": protocol, "field": field}}, "right": right}})
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Passes,
+    Perhaps,
+    Stopped,
+}
+
+fn seen(rules: &Ruleset, packet: &Packet) -> Seen {
+    let fate = rules.follow(packet, &IN);
+    match (fate.stopped, fate.perhaps.len()) {
+        (Some(_), _) => Stopped,
+        (None, 0) => Passes,
+        (None, _) => Perhaps,
+    }
+}
+
+/// A name, the policy, the rules, who sends, and what is seen.
+type Row<'a> = (&'a str, &'a str, Vec<serde_json::Value>, Option<&'a str>, Seen);
+
+#[test]
+fn rules_of_nftables_stop_whom_they_name() {
+    let port = || payload("tcp", "dport", json!(2525));
+    let other = || payload("tcp", "dport", json!({"set": [22, {"range": [80, 90]}]}));
+    let many = || payload("tcp", "dport", json!({"set": [25, {"range": [2500, 2600]}]}));
+    let bad = || payload("ip", "saddr", json!("@bad"));
+    let by = |name: &str| json!({"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": name}});
+    let state = |states: serde_json::Value| json!({"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": states}});
+    let (accept, drop) = (|| json!({"accept": null}), || json!({"drop": null}));
+    let limit = || json!({"limit": {"rate": 5, "per": "second"}});
+    let not_port = || json!({"match": {"op": "!=", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}});
+    let vmap = || {
+        json!({"vmap": {"key": {"payload": {"protocol": "tcp", "field": "dport"}},
+        "data": {"set": [[25, {"accept": null}], [2525, {"jump": {"target": "extra"}}]]}}})
+    };
+    let syn = || json!({"match": {"op": "==", "left": {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}, "right": "syn"}});
+    let rows: [Row<'_>; 24] = [
+        ("nothing", "accept", vec![], None, Passes),
+        ("a policy", "drop", vec![], None, Stopped),
+        ("the port is dropped", "accept", vec![json!([port(), drop()])], None, Stopped),
+        (
+            "the port is refused",
+            "accept",
+            vec![json!([port(), {"reject": {"type": "tcp reset"}}])],
+            None,
+            Stopped,
+        ),
+        ("another port", "accept", vec![json!([other(), drop()])], None, Passes),
+        ("a set of ports", "accept", vec![json!([many(), drop()])], None, Stopped),
+        ("the port is accepted", "drop", vec![json!([port(), accept()])], None, Passes),
+        ("another is accepted", "drop", vec![json!([other(), accept()])], None, Stopped),
+        (
+            "a set of sources, nobody asked for",
+            "accept",
+            vec![json!([bad(), drop()])],
+            None,
+            Perhaps,
+        ),
+        (
+            "a set of sources, one in it",
+            "accept",
+            vec![json!([bad(), drop()])],
+            Some("198.51.100.7"),
+            Stopped,
+        ),
+        (
+            "a set of sources, one not in it",
+            "accept",
+            vec![json!([bad(), drop()])],
+            Some("192.0.2.11"),
+            Passes,
+        ),
+        (
+            "a set of sources of the other family",
+            "accept",
+            vec![json!([bad(), drop()])],
+            Some("2001:db8::1"),
+            Passes,
+        ),
+        ("some sources are accepted", "drop", vec![json!([bad(), accept()])], None, Perhaps),
+        ("another interface", "accept", vec![json!([by("lo"), drop()])], None, Passes),
+        ("our interface by a pattern", "accept", vec![json!([by("eth*"), drop()])], None, Stopped),
+        (
+            "established ones",
+            "drop",
+            vec![json!([state(json!(["established", "related"])), accept()])],
+            None,
+            Stopped,
+        ),
+        ("new ones", "drop", vec![json!([state(json!("new")), port(), accept()])], None, Passes),
+        ("a limit", "drop", vec![json!([port(), limit(), accept()])], None, Perhaps),
+        ("all ports but one", "accept", vec![json!([not_port(), drop()])], None, Stopped),
+        ("a map of verdicts", "accept", vec![json!([vmap()])], None, Stopped),
+        (
+            "UDP",
+            "accept",
+            vec![json!([payload("udp", "dport", json!(2525)), drop()])],
+            None,
+            Passes,
+        ),
+        ("SYN", "accept", vec![json!([syn(), port(), drop()])], None, Stopped),
+        (
+            "a chain of its own",
+            "accept",
+            vec![json!([port(), {"jump": {"target": "extra"}}])],
+            None,
+            Stopped,
+        ),
+        (
+            "perhaps accepted, then dropped",
+            "accept",
+            vec![json!([limit(), accept()]), json!([port(), drop()])],
+            None,
+            Perhaps,
+        ),
+    ];
+    for (row, policy, rules, from, wanted) in rows {
+        let rules = nft::read(&listing(policy, &rules)).unwrap();
+        assert_eq!(seen(&rules, &client(from)), wanted, "{row}");
+    }
+}
+
+const SAVED: &str = "# Generated by iptables-save
+*nat
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 25 -j REDIRECT --to-ports 2525
+COMMIT
+*filter
+:INPUT DROP [12:720]
+:ours - [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT -s 198.51.100.0/24 -p tcp -m comment --comment \"not -j ACCEPT\" -j REJECT --reject-with tcp-reset
+-A INPUT -p tcp -m multiport --dports 22,2500:2600 -j ours
+-A ours ! -s 192.0.2.0/24 -j RETURN
+-A ours -m limit --limit 5/min -j LOG
+-A ours -j ACCEPT
+COMMIT
+";
+
+#[test]
+fn rules_of_iptables_are_read_as_well() {
+    let rules = iptables::read(SAVED, Families::V4);
+    assert_eq!(seen(&rules, &client(Some("192.0.2.7"))), Passes);
+    assert_eq!(seen(&rules, &client(Some("198.51.100.7"))), Stopped);
+    assert_eq!(seen(&rules, &client(Some("203.0.113.7"))), Stopped);
+    assert_eq!(seen(&rules, &client(None)), Perhaps);
+    assert_eq!(seen(&rules, &client(Some("2001:db8::7"))), Passes, "it speaks of IPv4");
+    assert_eq!(rules.redirections_to(2525).len(), 1);
+}
+
+#[test]
+fn redirections_to_and_from_the_port_are_told_apart() {
+    let nat = |expr: serde_json::Value| {
+        json!({"nftables": [
+            {"chain": {"family": "ip", "table": "nat", "name": "pre", "type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}},
+            {"rule": {"family": "ip", "table": "nat", "chain": "pre", "handle": 2, "expr": expr}},
+        ]})
+        .to_string()
+    };
+    let causes = |expr| {
+        let rules = nft::read(&nat(expr)).unwrap();
+        judge(&rules, &[client(None)], None)
+            .iter()
+            .map(|found| found.cause.id())
+            .collect::<Vec<_>>()
+    };
+    let port = |port: u16| payload("tcp", "dport", json!(port));
+    assert_eq!(
+        causes(json!([port(2525), {"dnat": {"addr": "10.0.0.2", "port": 2525}}])),
+        ["redirected-away"]
+    );
+    assert_eq!(causes(json!([port(2525), {"redirect": {"port": 25}}])), ["redirected-away"]);
+    assert_eq!(causes(json!([port(25), {"redirect": {"port": 2525}}])), ["redirected-here"]);
+    assert_eq!(causes(json!([port(465), {"dnat": {"addr": "10.0.0.2"}}])), [""; 0]);
+}
+
+#[test]
+fn an_ingress_counts_on_its_own_device_only() {
+    let on = |device: &str| {
+        let text = json!({"nftables": [
+            {"chain": {"family": "netdev", "table": "x", "name": "i", "type": "filter", "hook": "ingress", "dev": device, "prio": 0, "policy": "drop"}},
+        ]})
+        .to_string();
+        seen(&nft::read(&text).unwrap(), &client(None))
+    };
+    assert_eq!((on("eth0"), on("eth1")), (Stopped, Passes));
+}
+
+#[test]
+fn each_listener_is_tried_over_every_family_that_it_serves() {
+    let of = |listener: &str, from: Option<&str>| {
+        let from = from.map(|from| from.parse().unwrap());
+        let packets = packets(&[listener.parse().unwrap()], from, &[]);
+        packets.iter().map(|packet| packet.is_v4).collect::<Vec<_>>()
+    };
+    assert_eq!(of("[::]:2525", None), [true, false]);
+    assert_eq!(of("0.0.0.0:2525", None), [true]);
+    assert_eq!(of("[2001:db8::1]:25", None), [false]);
+    assert_eq!(of("[::]:2525", Some("192.0.2.1")), [true]);
+    assert_eq!(of("127.0.0.1:2525", None), [false; 0]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_readers_panic(text: String) {
+        let _ = nft::read(&text);
+        let _ = iptables::read(&text, Families::V4);
+        let _ = iptables::read(&format!("*filter\n:INPUT DROP\n-A INPUT {text}"), Families::V6);
+    }
+}

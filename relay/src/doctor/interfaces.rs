@@ -1,0 +1,229 @@
+//! Interfaces: there, up, with an address; and those that nobody guards.
+
+use super::links::{Link, Links};
+use super::{Case, Cause, Finding, Looked};
+use crate::gate::{Offloads, offloads};
+
+/// What the driver does to frames before anybody sees them, by interface.
+type Driven = (String, Offloads);
+
+pub(super) fn look(case: &Case) -> Looked {
+    if let Some(problem) = &case.links.problem {
+        return Looked::left_out(format!("interfaces: the kernel does not list them: {problem}"));
+    }
+    let guarded = &case.config.gate.interfaces;
+    let driven = |name: &String| Some((name.clone(), offloads(name).ok().flatten()?));
+    let driven: Vec<Driven> = guarded.iter().filter_map(driven).collect();
+    judge(guarded, &case.links, &driven).into()
+}
+
+fn judge(guarded: &[String], links: &Links, driven: &[Driven]) -> Vec<Finding> {
+    let mut found: Vec<_> = guarded.iter().filter_map(|name| of_guarded(name, links)).collect();
+    let duplicates = links.all.iter().flat_map(|link| {
+        let twice = link.addresses.iter().filter(|own| own.is_duplicate);
+        twice.map(move |own| {
+            Finding::new(
+                Cause::DuplicateAddress,
+                format!("{}: another host on its network has {} too, so it is not used", link.name, own.ip),
+                format!("give one of them another address, then: ip address del {} dev {} and add it anew", own.ip, link.name),
+            )
+        })
+    });
+    found.extend(duplicates);
+    if !guarded.is_empty() {
+        found.extend(links.all.iter().filter_map(|link| of_other(link, guarded, links)));
+    }
+    found.extend(driven.iter().flat_map(|(name, how)| of_driver(name, *how, links)));
+    found
+}
+
+fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
+    let Some(link) = links.named(name) else {
+        let there: Vec<&str> =
+            links.all.iter().filter(|l| !l.is_loopback).map(|l| l.name.as_str()).collect();
+        let there = if there.is_empty() { "only loopback".to_owned() } else { there.join(", ") };
+        return Some(Finding::new(
+            Cause::InterfaceMissing,
+            format!(
+                "gate.interfaces names {name}, and there is no such interface; there is {there}"
+            ),
+            "name the right one in gate.interfaces and restart the gate, or bring the device back",
+        ));
+    };
+    let (cause, says, remedy) = if !link.is_ethernet {
+        (
+            Cause::NotEthernet,
+            "has frames without a header of Ethernet, so the gate cannot stand on it",
+            "leave it out of gate.interfaces: the second door judges what comes by it".to_owned(),
+        )
+    } else if !link.is_up {
+        (Cause::InterfaceDown, "is switched off", format!("ip link set dev {name} up"))
+    } else if !link.has_carrier {
+        (
+            Cause::NoCarrier,
+            "is on and has no carrier: no cable, or its other end is off",
+            "look at the cable, the switch's port, or the host's side of a virtual interface"
+                .to_owned(),
+        )
+    } else if link.master.is_none() && !link.is_addressed() {
+        (
+            Cause::NoAddress,
+            "has no address that a client could connect to",
+            format!(
+                "ip address add ADDRESS/PREFIX dev {name}, and see why the network set-up gave it none"
+            ),
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::new(cause, format!("{name} {says}"), remedy))
+}
+
+fn of_other(link: &Link, guarded: &[String], links: &Links) -> Option<Finding> {
+    let is_below = |index: Option<u32>| {
+        let below = links.all.iter().find(|other| Some(other.index) == index);
+        below.is_some_and(|below| guarded.contains(&below.name))
+    };
+    // A VLAN or a bridge over a guarded interface gets only what that one let pass.
+    let is_over = is_below(link.below)
+        || links
+            .all
+            .iter()
+            .any(|port| port.master == Some(link.index) && guarded.contains(&port.name));
+    if link.is_loopback
+        || !link.is_up
+        || !link.is_addressed()
+        || guarded.contains(&link.name)
+        || is_over
+    {
+        return None;
+    }
+    let name = &link.name;
+    let kind = link.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
+    Some(if link.is_ethernet {
+        Finding::new(
+            Cause::InterfaceUnguarded,
+            format!(
+                "{name}{kind} is up, has an address and is not guarded: only the second door judges clients that come by it"
+            ),
+            format!(
+                "if clients come by it, add \"{name}\" to gate.interfaces and restart the gate"
+            ),
+        )
+    } else {
+        Finding::new(
+            Cause::TunnelAround,
+            format!(
+                "{name}{kind} brings packets around the first door, which cannot stand on it: only the second door judges them"
+            ),
+            "nothing, if that is meant; else end the tunnel on another host, or filter it there",
+        )
+    })
+}
+
+fn of_driver(name: &str, how: Offloads, links: &Links) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if how.lro {
+        found.push(Finding::new(
+            Cause::LroOn,
+            format!("{name} merges segments before the gate sees them (LRO): most drivers then refuse XDP, or counts are wrong"),
+            format!("ethtool -K {name} lro off"),
+        ));
+    }
+    let index = links.named(name).map(|link| link.index);
+    let is_vlan = |link: &&Link| link.kind.as_deref() == Some("vlan") && link.below == index;
+    if how.strips_tags
+        && index.is_some()
+        && let Some(vlan) = links.all.iter().find(is_vlan)
+    {
+        found.push(Finding::new(
+            Cause::TagsStripped,
+            format!("{name} strips VLAN tags before the gate sees them, so frames for {} are judged as untagged ones, by the same list", vlan.name),
+            format!("nothing, if one list is meant for all; else ethtool -K {name} rxvlan off"),
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::links::Owned;
+    use super::*;
+
+    fn link(index: u32, name: &str) -> Link {
+        let own = Owned { ip: "192.0.2.1".parse().unwrap(), is_duplicate: false };
+        Link {
+            index,
+            name: name.into(),
+            is_ethernet: true,
+            is_up: true,
+            has_carrier: true,
+            addresses: vec![own],
+            ..Link::default()
+        }
+    }
+
+    fn causes(links: Vec<Link>, how: Offloads) -> Vec<&'static str> {
+        let links = Links { all: links, problem: None };
+        let guarded = ["eth0".to_owned()];
+        let found = judge(&guarded, &links, &[("eth0".to_owned(), how)]);
+        found.iter().map(|found| found.cause.id()).collect()
+    }
+
+    #[test]
+    fn each_state_of_an_interface_has_its_cause() {
+        let off = Offloads { lro: false, strips_tags: false };
+        let eth0 = || link(2, "eth0");
+        let duplicate = Owned { ip: "2001:db8::1".parse().unwrap(), is_duplicate: true };
+        let local = Owned { ip: "fe80::1".parse().unwrap(), is_duplicate: false };
+        let tunnel = || Link { is_ethernet: false, kind: Some("ipip".into()), ..link(3, "tun0") };
+        let vlan = || Link { kind: Some("vlan".into()), below: Some(2), ..link(3, "eth0.5") };
+        let rows: [(&str, Vec<Link>, Offloads, &[&str]); 16] = [
+            ("healthy", vec![eth0()], off, &[]),
+            ("gone", vec![link(2, "eth1")], off, &["interface-missing", "interface-unguarded"]),
+            (
+                "off",
+                vec![Link { is_up: false, has_carrier: false, ..eth0() }],
+                off,
+                &["interface-down"],
+            ),
+            ("no cable", vec![Link { has_carrier: false, ..eth0() }], off, &["no-carrier"]),
+            ("no address", vec![Link { addresses: vec![], ..eth0() }], off, &["no-address"]),
+            ("link-local", vec![Link { addresses: vec![local], ..eth0() }], off, &["no-address"]),
+            (
+                "a port of a bridge",
+                vec![Link { addresses: vec![], master: Some(3), ..eth0() }, link(3, "br0")],
+                off,
+                &[],
+            ),
+            ("a tunnel named", vec![Link { is_ethernet: false, ..eth0() }], off, &["not-ethernet"]),
+            (
+                "twice",
+                vec![Link { addresses: vec![duplicate], ..eth0() }],
+                off,
+                &["duplicate-address"],
+            ),
+            ("a second one", vec![eth0(), link(3, "eth1")], off, &["interface-unguarded"]),
+            ("a second one off", vec![eth0(), Link { is_up: false, ..link(3, "eth1") }], off, &[]),
+            ("a tunnel", vec![eth0(), tunnel()], off, &["tunnel-around"]),
+            ("a VLAN", vec![eth0(), vlan()], off, &[]),
+            ("LRO", vec![eth0()], Offloads { lro: true, ..off }, &["lro-on"]),
+            ("tags without VLAN", vec![eth0()], Offloads { strips_tags: true, ..off }, &[]),
+            (
+                "tags",
+                vec![eth0(), vlan()],
+                Offloads { strips_tags: true, ..off },
+                &["tags-stripped"],
+            ),
+        ];
+        for (row, links, how, wanted) in rows {
+            assert_eq!(causes(links, how), wanted, "{row}");
+        }
+    }
+
+    #[test]
+    fn without_a_gate_no_interface_is_called_unguarded() {
+        let links = Links { all: vec![link(2, "eth0")], problem: None };
+        assert_eq!(judge(&[], &links, &[]), Vec::new());
+    }
+}

@@ -1,0 +1,212 @@
+//! Interfaces, addresses and the way back, as the kernel has them (rtnetlink(7)).
+
+use std::io;
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder, new_connection};
+
+use crate::gate::netlink;
+
+/// The most interfaces that are looked at.
+const LINKS_MAX: usize = 4096;
+
+/// Every interface of this network; none if the kernel does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Links {
+    pub all: Vec<Link>,
+    /// Why they are not known.
+    pub problem: Option<String>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    pub index: u32,
+    pub name: String,
+    /// What the kernel calls its kind; none for hardware.
+    pub kind: Option<String>,
+    pub is_loopback: bool,
+    pub is_ethernet: bool,
+    /// Whether it was switched on.
+    pub is_up: bool,
+    /// Whether its other end is there.
+    pub has_carrier: bool,
+    /// The index of the bridge or bond that it is a port of.
+    pub master: Option<u32>,
+    /// The index of the interface below it, for instance of a VLAN.
+    pub below: Option<u32>,
+    pub addresses: Vec<Owned>,
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owned {
+    pub ip: IpAddr,
+    /// Whether another host has it too (RFC 4862, section 5.4): then the kernel does not use it.
+    pub is_duplicate: bool,
+}
+
+/// Where packets to an address go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By the interface with this name.
+    By(String),
+    /// To this host itself.
+    Here,
+    /// Nowhere: what the kernel says.
+    Nowhere(String),
+}
+
+impl Links {
+    /// Asks the kernel.
+    pub(super) fn read() -> Self {
+        let read = talk(async |handle| all(&handle).await);
+        match read {
+            Ok(all) => Self { all, problem: None },
+            Err(problem) => Self { all: Vec::new(), problem: Some(problem.to_string()) },
+        }
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Link> {
+        self.all.iter().find(|link| link.name == name)
+    }
+
+    /// Tells whether this host has an address.
+    pub(super) fn has(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.all.iter().flat_map(|link| &link.addresses).any(|own| own.ip == ip)
+    }
+}
+
+impl Link {
+    /// Returns whether it has an address that others can reach it by.
+    pub(super) fn is_addressed(&self) -> bool {
+        self.addresses.iter().any(|own| !is_link_local(own.ip))
+    }
+}
+
+const fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Asks by which way packets go to an address; nothing is sent there.
+pub(super) fn way_to(target: IpAddr, links: &Links) -> io::Result<Way> {
+    let asked = match target.to_canonical() {
+        IpAddr::V4(ip) => {
+            RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(ip, 32).build()
+        }
+        IpAddr::V6(ip) => {
+            RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(ip, 128).build()
+        }
+    };
+    let route = talk(async |handle| handle.route().get(asked).execute().try_next().await);
+    let route = match route {
+        Ok(Some(route)) => route,
+        Ok(None) => return Ok(Way::Nowhere("no route".to_owned())),
+        Err(rtnetlink::Error::NetlinkError(error)) => {
+            return Ok(Way::Nowhere(error.to_io().to_string()));
+        }
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    if route.header.kind == RouteType::Local {
+        return Ok(Way::Here);
+    }
+    let by = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
+    let name = by.and_then(|by| links.all.iter().find(|link| link.index == by));
+    Ok(name.map_or_else(
+        || Way::Nowhere("by no interface".to_owned()),
+        |link| Way::By(link.name.clone()),
+    ))
+}
+
+async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
+    let mut links = Vec::new();
+    let mut messages = handle.link().get().execute();
+    while let Some(message) = messages.try_next().await? {
+        if links.len() == LINKS_MAX {
+            break;
+        }
+        let flags = message.header.flags;
+        let mut link = Link {
+            index: message.header.index,
+            is_loopback: flags.contains(LinkFlags::Loopback),
+            is_ethernet: matches!(
+                message.header.link_layer_type,
+                LinkLayerType::Ether | LinkLayerType::Loopback
+            ),
+            is_up: flags.contains(LinkFlags::Up),
+            has_carrier: flags.contains(LinkFlags::LowerUp),
+            ..Link::default()
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Controller(index) => link.master = Some(index),
+                LinkAttribute::Link(index) if index != link.index => link.below = Some(index),
+                _ => {}
+            }
+        }
+        link.kind = netlink::by_index(link.index).ok().flatten().and_then(|seen| seen.kind);
+        links.push(link);
+    }
+    let mut messages = handle.address().get().execute();
+    while let Some(message) = messages.try_next().await? {
+        let Some(link) = links.iter_mut().find(|link| link.index == message.header.index) else {
+            continue;
+        };
+        let (mut ip, mut is_duplicate) = (None, false);
+        for attribute in message.attributes {
+            match attribute {
+                AddressAttribute::Local(local) => ip = Some(local),
+                AddressAttribute::Address(address) => ip = ip.or(Some(address)),
+                AddressAttribute::Flags(flags) => {
+                    is_duplicate = flags.contains(AddressFlags::Dadfailed);
+                }
+                _ => {}
+            }
+        }
+        link.addresses.extend(ip.map(|ip| Owned { ip, is_duplicate }));
+    }
+    Ok(links)
+}
+
+/// Opens a netlink socket in this network for one conversation.
+fn talk<T>(
+    work: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>,
+) -> Result<T, rtnetlink::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|_| rtnetlink::Error::RequestFailed)?;
+    runtime.block_on(async {
+        let (connection, handle, _) =
+            new_connection().map_err(|_| rtnetlink::Error::RequestFailed)?;
+        let connection = tokio::spawn(connection);
+        let result = work(handle).await;
+        connection.abort();
+        result
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_has_loopback_and_a_way_to_itself() {
+        let links = Links::read();
+        assert_eq!(links.problem, None);
+        let lo = links.named("lo").unwrap();
+        assert!(lo.is_loopback && lo.is_ethernet);
+        assert!(links.has("127.0.0.1".parse().unwrap()));
+        assert!(!links.has("192.0.2.254".parse().unwrap()));
+        assert_eq!(way_to("127.0.0.1".parse().unwrap(), &links).unwrap(), Way::Here);
+    }
+}

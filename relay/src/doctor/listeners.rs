@@ -1,0 +1,320 @@
+//! The sockets that clients connect to: there, at the right address, ours, and answering.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use super::greeting::{Greeting, PATIENCE, greet};
+use super::holders::holders;
+use super::links::Links;
+use super::{Case, Cause, Finding, Looked, Process};
+use crate::config::{Listener, ListenerTls};
+use crate::gate::clients::{Listening, listening};
+
+/// The name of our processes, as the kernel has it.
+const OURS: &str = "sallyport";
+
+/// What was seen of one listener.
+#[derive(Clone, Debug)]
+struct Seen {
+    address: SocketAddr,
+    has_address: bool,
+    /// Sockets on its port.
+    sockets: Vec<Listening>,
+    /// The programs that hold those sockets, as far as that is known.
+    holders: Vec<String>,
+    greeting: Greeting,
+}
+
+/// What was seen of the relay's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Relay {
+    Dead,
+    Serves,
+    /// It runs and takes nobody, for this reason.
+    Waits(String),
+    Unknown,
+}
+
+pub(super) fn look(case: &Case) -> Looked {
+    let mut left_out = Vec::new();
+    if let Process::Unasked(why) = &case.relay {
+        left_out.push(format!("listeners: the relay's process was not asked: {why}"));
+    }
+    let sockets = match listening() {
+        Ok(sockets) => sockets,
+        Err(error) => return Looked::left_out(format!("listeners: who listens: {error}")),
+    };
+    if case.is_guarded() && !case.config.gate.loopback {
+        left_out.push("listeners: whether they greet: the gate does not admit this host (gate.loopback = false)".to_owned());
+    }
+    let relay = match &case.relay {
+        Process::Says(status) if status.serving => Relay::Serves,
+        Process::Says(status) => Relay::Waits(status.guard.clone()),
+        Process::Dead => Relay::Dead,
+        Process::Unasked(_) => Relay::Unknown,
+    };
+    let seen: Vec<_> =
+        case.config.listeners.iter().map(|one| observe(one, case, &sockets)).collect();
+    Looked { findings: judge(&seen, &relay, &case.links), left_out }
+}
+
+fn observe(listener: &Listener, case: &Case, sockets: &[Listening]) -> Seen {
+    let address = listener.address;
+    let on_port: Vec<_> =
+        sockets.iter().filter(|one| one.address.port() == address.port()).copied().collect();
+    let may_try = case.config.gate.loopback || !case.is_guarded() || !listener.gate;
+    let is_there = on_port.iter().any(|one| serves(one.address, address));
+    // Who only speaks TLS, or waits for a PROXY header of ours, greets nobody here.
+    let greets = match listener.tls {
+        ListenerTls::Starttls => listener.proxy.is_empty(),
+        ListenerTls::Implicit => false,
+    };
+    let greeting = if may_try && is_there && greets { greet(address) } else { Greeting::NotTried };
+    Seen {
+        address,
+        has_address: address.ip().is_unspecified()
+            || case.links.problem.is_some()
+            || case.links.has(address.ip()),
+        holders: holders(&on_port),
+        sockets: on_port,
+        greeting,
+    }
+}
+
+/// Tells whether a socket takes what is meant for a configured address.
+fn serves(socket: SocketAddr, wanted: SocketAddr) -> bool {
+    let is_any = socket.ip().is_unspecified() && (socket.is_ipv6() || wanted.is_ipv4());
+    socket.port() == wanted.port()
+        && (socket.ip().to_canonical() == wanted.ip().to_canonical() || is_any)
+}
+
+fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match relay {
+        Relay::Dead => found.push(Finding::new(
+            Cause::RelayNotRunning,
+            "the relay's process does not run: connections are made at best, and nobody answers",
+            "systemctl start sallyport-relay, or sallyport run; its log says why it ended: journalctl -u sallyport-relay",
+        )),
+        Relay::Waits(why) => found.push(Finding::new(
+            Cause::RelayNotServing,
+            format!("the relay runs and takes nobody: {why}"),
+            "what is wrong with the gate says its own check; sallyport status shows both",
+        )),
+        Relay::Serves | Relay::Unknown => {}
+    }
+    if !seen.is_empty() && seen.iter().all(|one| one.address.ip().is_loopback()) {
+        found.push(Finding::new(
+            Cause::OnlyLoopback,
+            "every listener has a loopback address: no other host can connect",
+            "[[listener]] with address = \"[::]:2525\", and restart gate and relay",
+        ));
+    }
+    found.extend(seen.iter().flat_map(|one| of_listener(one, relay, links)));
+    found
+}
+
+fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
+    let (address, port) = (seen.address, seen.address.port());
+    let ours = seen.sockets.iter().find(|one| serves(one.address, address));
+    let mut found = Vec::new();
+    if !seen.has_address {
+        let own: Vec<String> = links
+            .all
+            .iter()
+            .filter(|link| !link.is_loopback)
+            .flat_map(|link| &link.addresses)
+            .map(|own| own.ip.to_string())
+            .collect();
+        found.push(Finding::new(
+            Cause::AddressMissing,
+            format!("listener {address}: no interface has this address; there are {}", own.join(", ")),
+            "write an address of this host in [[listener]], or [::] for all, and restart gate and relay",
+        ));
+    }
+    let foreign: Vec<&str> =
+        seen.holders.iter().map(String::as_str).filter(|name| *name != OURS).collect();
+    match ours {
+        Some(_) if !seen.holders.is_empty() && foreign.len() == seen.holders.len() => {
+            found.push(Finding::new(
+                Cause::PortTaken,
+                format!("listener {address}: another program listens there: {}", foreign.join(", ")),
+                format!("ss -ltnp sport = :{port} names it; stop it, or choose another port"),
+            ));
+            return found;
+        }
+        // Connections that wait come of the relay's own trouble then.
+        Some(socket) if i64::from(socket.waiting) > i64::from(backlog()) && *relay != Relay::Dead => {
+            found.push(Finding::new(
+                Cause::BacklogFull,
+                format!("listener {address}: {} connections wait to be accepted, more than the kernel keeps: it drops new ones", socket.waiting),
+                "sysctl net.core.somaxconn=4096 and restart; if it is that already, the relay is too slow: sallyport status",
+            ));
+        }
+        Some(_) => {}
+        None if !seen.has_address => {}
+        None => match seen.sockets.first() {
+            Some(other) => found.push(Finding::new(
+                Cause::ListensElsewhere,
+                format!("listener {address}: nobody listens there, but on {}", other.address),
+                "the processes run by another configuration: restart gate and relay, or name that file with --config",
+            )),
+            None => found.push(Finding::new(
+                Cause::NotListening,
+                format!("listener {address}: nobody listens there"),
+                "start the gate, which makes the sockets, and the relay; after a change of [[listener]] restart both",
+            )),
+        },
+    }
+    found.extend(of_greeting(address, &seen.greeting, relay));
+    found
+}
+
+fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Option<Finding> {
+    // A relay that does not run, or takes nobody, was told already.
+    if matches!(relay, Relay::Dead | Relay::Waits(_)) {
+        return None;
+    }
+    match greeting {
+        Greeting::NotTried => None,
+        Greeting::Said(line) if line.starts_with("220") => None,
+        Greeting::Said(line) => Some(Finding::new(
+            Cause::GreetingRefuses,
+            format!("listener {address} greets with {line:?}"),
+            "421 names a limit: [limits] sessions, or the room in the spool; anything else is another program",
+        )),
+        Greeting::Silence => Some(Finding::new(
+            Cause::NoGreeting,
+            format!(
+                "listener {address} takes a connection of this host and does not greet within {} s",
+                PATIENCE.as_secs()
+            ),
+            "the relay hangs, or is stopped: journalctl -u sallyport-relay, then restart it",
+        )),
+        Greeting::Failed(why) => Some(Finding::new(
+            Cause::NoGreeting,
+            format!("listener {address} does not serve a connection of this host: {why}"),
+            "journalctl -u sallyport-relay says why it ends connections",
+        )),
+    }
+}
+
+/// Returns how many connections the kernel lets wait at a socket of ours.
+fn backlog() -> u32 {
+    let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    text.trim().parse().unwrap_or(4096).min(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket(address: &str) -> Listening {
+        Listening { address: address.parse().unwrap(), waiting: 0, inode: 1 }
+    }
+
+    fn healthy() -> Seen {
+        Seen {
+            address: "[::]:2525".parse().unwrap(),
+            has_address: true,
+            sockets: vec![socket("[::]:2525")],
+            holders: vec![OURS.into()],
+            greeting: Greeting::Said("220 relay.example.net ESMTP".into()),
+        }
+    }
+
+    #[test]
+    fn each_state_of_a_listener_has_its_cause() {
+        let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
+        let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
+        let said = |line: &str| Greeting::Said(line.into());
+        let rows: [(&str, Seen, Relay, &[&str]); 16] = [
+            ("healthy", healthy(), Relay::Serves, &[]),
+            ("the relay is not known", healthy(), Relay::Unknown, &[]),
+            (
+                "the relay is dead",
+                Seen { greeting: Greeting::Silence, ..healthy() },
+                Relay::Dead,
+                &["relay-not-running"],
+            ),
+            ("the relay waits", healthy(), Relay::Waits("x".into()), &["relay-not-serving"]),
+            (
+                "nobody listens",
+                Seen {
+                    sockets: vec![],
+                    holders: vec![],
+                    greeting: Greeting::NotTried,
+                    ..healthy()
+                },
+                Relay::Serves,
+                &["not-listening"],
+            ),
+            (
+                "elsewhere",
+                Seen { sockets: vec![socket("127.0.0.1:2525")], ..healthy() },
+                Relay::Serves,
+                &["listens-elsewhere"],
+            ),
+            (
+                "by another",
+                Seen { holders: vec!["master".into()], ..healthy() },
+                Relay::Serves,
+                &["port-taken"],
+            ),
+            (
+                "by both",
+                Seen { holders: vec!["master".into(), OURS.into()], ..healthy() },
+                Relay::Serves,
+                &[],
+            ),
+            (
+                "no such address",
+                Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },
+                Relay::Serves,
+                &["address-missing"],
+            ),
+            (
+                "a specific one",
+                Seen { sockets: vec![socket("192.0.2.1:2525")], ..at("192.0.2.1:2525") },
+                Relay::Serves,
+                &[],
+            ),
+            ("for IPv4 by the one for all", at("192.0.2.1:2525"), Relay::Serves, &[]),
+            (
+                "loopback",
+                Seen { sockets: vec![socket("127.0.0.1:2525")], ..at("127.0.0.1:2525") },
+                Relay::Serves,
+                &["only-loopback"],
+            ),
+            (
+                "a full backlog",
+                Seen { sockets: vec![full], ..healthy() },
+                Relay::Serves,
+                &["backlog-full"],
+            ),
+            (
+                "silence",
+                Seen { greeting: Greeting::Silence, ..healthy() },
+                Relay::Serves,
+                &["no-greeting"],
+            ),
+            (
+                "a reset",
+                Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
+                Relay::Serves,
+                &["no-greeting"],
+            ),
+            (
+                "421",
+                Seen { greeting: said("421 4.3.2 too many"), ..healthy() },
+                Relay::Serves,
+                &["greeting-refuses"],
+            ),
+        ];
+        for (row, seen, relay, wanted) in rows {
+            let found = judge(&[seen], &relay, &Links::default());
+            let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
+            assert_eq!(found, wanted, "{row}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The next hops: their names, the way to them, their certificates, our login there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::routes::{Chosen, chosen};
+use super::{Case, Cause, Finding, Looked, firewall};
+use crate::config::{NextHop, Route};
+use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
+
+/// How long a name may take to be looked up.
+const LOOK_UP: Duration = Duration::from_secs(4);
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long each answer may take, and all of them.
+const ANSWER: Duration = Duration::from_secs(4);
+const CONVERSATION: Duration = Duration::from_secs(6);
+/// The most hosts that are looked at, and the most addresses of each.
+const HOPS_MAX: usize = 32;
+const ADDRESSES_MAX: usize = 4;
+/// The port that providers close, and those where the same servers take mail with a login.
+const RELAYING: u16 = 25;
+const SUBMISSION: [u16; 2] = [587, 465];
+
+/// What was seen of one next hop.
+#[derive(Clone, Debug)]
+struct Seen {
+    route: String,
+    host: String,
+    port: u16,
+    reached: Reached,
+}
+
+/// How far one came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reached {
+    /// Its name does not resolve.
+    NoName(String),
+    /// No connection.
+    Not(Missed),
+    /// It answered.
+    Spoke(Result<(), Refused>),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Missed {
+    Refused,
+    Unreachable(String),
+    Silent {
+        /// The rule of this host that drops what we send.
+        rule: Option<String>,
+        /// Another port of it that answers.
+        other: Option<u16>,
+    },
+}
+
+pub(super) fn look(case: &Case) -> Looked {
+    let to = case.asked.to.as_deref();
+    // That there is none was told by the routes' own check.
+    let Chosen::These(routes) = chosen(&case.config, to) else { return Looked::default() };
+    let mut looked = Looked::default();
+    let log_in = if to.is_some() { LogIn::Try } else { LogIn::Leave };
+    let hops: Vec<(&Route, &NextHop)> = routes
+        .iter()
+        .flat_map(|route| route.hosts.iter().map(|host| (*route, &host.hop)))
+        .collect();
+    let with_login = routes.iter().filter(|route| route.login.is_some());
+    looked.left_out.extend(with_login.filter_map(|route| match log_in {
+        LogIn::Leave => Some(format!(
+            "next hops: the login of route {}: sallyport doctor --to {} tries it",
+            route.name, route.name
+        )),
+        LogIn::Try if !may_log_in(route) => Some(format!(
+            "next hops: the login of route {}: a token is got from its issuer, which may be good only once",
+            route.name
+        )),
+        LogIn::Try => None,
+    }));
+    if hops.len() > HOPS_MAX {
+        let rest = hops.len() - HOPS_MAX;
+        looked.left_out.push(format!(
+            "next hops: {rest} of them, since there are many: --to ROUTE looks at one route's"
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Looked::left_out(format!("next hops: {error}")),
+    };
+    let walks = hops
+        .into_iter()
+        .take(HOPS_MAX)
+        .map(|(route, hop)| walk(route, hop, &case.config.hostname, log_in));
+    let seen = runtime.block_on(join_all(walks));
+    // A name server that hangs holds a thread: nobody waits for it.
+    runtime.shutdown_background();
+    looked.findings.extend(seen.iter().filter_map(judge));
+    looked
+}
+
+/// Goes as far as mail would, and says goodbye before a message.
+async fn walk(route: &Route, hop: &NextHop, hostname: &str, log_in: LogIn) -> Seen {
+    let reached = match addresses(hop, hop.port).await {
+        Err(why) => Reached::NoName(why),
+        Ok(addresses) => match connect(&addresses, CONNECT).await {
+            Err(missed) => Reached::Not(why_silent(missed, hop, &addresses).await),
+            Ok(stream) => {
+                let spoken = greet(route, hop, hostname, stream, log_in, ANSWER);
+                Reached::Spoke(match timeout(CONVERSATION, spoken).await {
+                    Ok(spoken) => spoken.map(drop),
+                    Err(_) => Err(Refused {
+                        step: Step::Greeting,
+                        words: "it takes too long to answer".to_owned(),
+                    }),
+                })
+            }
+        },
+    };
+    Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, reached }
+}
+
+async fn addresses(hop: &NextHop, port: u16) -> Result<Vec<SocketAddr>, String> {
+    match timeout(LOOK_UP, lookup_host((hop.host.as_str(), port))).await {
+        Ok(Ok(found)) => {
+            let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
+            if found.is_empty() { Err("it has no address".to_owned()) } else { Ok(found) }
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no name server answers in time".to_owned()),
+    }
+}
+
+/// Connects to the first of these addresses that takes us; they are tried side by side.
+async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Missed> {
+    let tried = addresses.iter().map(|address| timeout(patience, TcpStream::connect(address)));
+    let mut missed = Missed::Silent { rule: None, other: None };
+    for tried in join_all(tried).await {
+        match tried {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                missed = Missed::Refused;
+            }
+            Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
+                missed = Missed::Unreachable(error.to_string());
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    Err(missed)
+}
+
+/// Looks why nothing answers: our own rules, or a provider that closes one port.
+async fn why_silent(missed: Missed, hop: &NextHop, addresses: &[SocketAddr]) -> Missed {
+    // What a rule of ours rejects looks like a refusal, or like no route.
+    let rule = addresses.first().and_then(|address| firewall::stops_out(*address));
+    match missed {
+        Missed::Silent { .. } => {}
+        Missed::Refused | Missed::Unreachable(_) if rule.is_some() => {}
+        Missed::Refused | Missed::Unreachable(_) => return missed,
+    }
+    let mut other = None;
+    if rule.is_none() && hop.port == RELAYING {
+        for port in SUBMISSION {
+            let at: Vec<_> = addresses.iter().map(|one| SocketAddr::new(one.ip(), port)).collect();
+            // One that is refused there shows as well that its host is reached.
+            if matches!(connect(&at, Duration::from_secs(1)).await, Ok(_) | Err(Missed::Refused)) {
+                other = Some(port);
+                break;
+            }
+        }
+    }
+    Missed::Silent { rule, other }
+}
+
+fn judge(seen: &Seen) -> Option<Finding> {
+    let Seen { route, host, port, reached } = seen;
+    let hop = format!("{host}:{port} of route {route}");
+    Some(match reached {
+        Reached::Spoke(Ok(())) => return None,
+        Reached::NoName(why) => Finding::new(
+            Cause::HopName,
+            format!("{hop}: the name cannot be looked up: {why}"),
+            format!(
+                "getent hosts {host}; /etc/resolv.conf names the name servers; or mend hosts of the route"
+            ),
+        ),
+        Reached::Not(Missed::Refused) => Finding::new(
+            Cause::HopRefuses,
+            format!("{hop} refuses connections: nobody listens there, or a firewall rejects us"),
+            "is the port right? 587 is usual with a login, 25 without one",
+        ),
+        Reached::Not(Missed::Unreachable(why)) => Finding::new(
+            Cause::HopUnreachable,
+            format!("{hop} cannot be reached: {why}"),
+            format!("ip route get its address shows the way: {host}"),
+        ),
+        Reached::Not(Missed::Silent { rule: Some(rule), .. }) => Finding::new(
+            Cause::FirewallOut,
+            format!("{hop}: this host's own firewall drops what we send there: {rule}"),
+            format!("accept outgoing TCP to port {port} before it"),
+        ),
+        Reached::Not(Missed::Silent { other: Some(other), .. }) => Finding::new(
+            Cause::Port25Closed,
+            format!(
+                "{hop} does not answer, and port {other} of the same host does: the provider of this host most likely closes port 25"
+            ),
+            format!(
+                "hand mail to a smarthost by port {other} with a login, or have the provider open port 25"
+            ),
+        ),
+        Reached::Not(Missed::Silent { rule: None, other: None }) => Finding::new(
+            Cause::HopSilent,
+            format!(
+                "{hop} does not answer: it is down, or something on the way drops what we send"
+            ),
+            "does it answer other hosts? If so ask the provider of this host what it filters",
+        ),
+        Reached::Spoke(Err(Refused { step, words })) => spoke(&hop, route, *step, words),
+    })
+}
+
+fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
+    let says = format!("{hop}: {words}");
+    match step {
+        Step::Ours => Finding::new(
+            Cause::HopOther,
+            says,
+            format!("mend what route {route} names: its ca-file, certificate, password or token"),
+        ),
+        Step::Greeting => Finding::new(
+            Cause::HopGreeting,
+            says,
+            "ask its operator; for TLS from the first octet (port 465) set tls = \"implicit\"",
+        ),
+        Step::Hello if words.contains("STARTTLS") => Finding::new(
+            Cause::HopNoStarttls,
+            says,
+            format!(
+                "use its port for submission (587, or 465 with tls = \"implicit\" in route {route}); something between may take STARTTLS away"
+            ),
+        ),
+        Step::Hello | Step::Starttls => Finding::new(
+            Cause::HopOther,
+            says,
+            "ask its operator: it refuses us before any message",
+        ),
+        Step::Handshake => Finding::new(
+            Cause::HopCertificate,
+            says,
+            "as said; openssl s_client -starttls smtp -connect HOST:PORT shows what it has",
+        ),
+        Step::Login => Finding::new(
+            Cause::HopLogin,
+            says,
+            format!(
+                "put the right password or token in the file that route {route} names: it is tried at once, and no mail bounces meanwhile"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_where_a_walk_ends_has_its_cause() {
+        let silent = |rule: Option<&str>, other| {
+            Reached::Not(Missed::Silent { rule: rule.map(str::to_owned), other })
+        };
+        let spoke = |step, words: &str| Reached::Spoke(Err(Refused { step, words: words.into() }));
+        let rows = [
+            (Reached::Spoke(Ok(())), None),
+            (Reached::NoName("x".into()), Some("hop-name")),
+            (Reached::Not(Missed::Refused), Some("hop-refuses")),
+            (Reached::Not(Missed::Unreachable("x".into())), Some("hop-unreachable")),
+            (silent(Some("rule 7"), None), Some("firewall-out")),
+            (silent(None, Some(587)), Some("port-25-closed")),
+            (silent(None, None), Some("hop-silent")),
+            (spoke(Step::Ours, "x"), Some("hop-other")),
+            (spoke(Step::Greeting, "554 no"), Some("hop-greeting")),
+            (spoke(Step::Hello, "does not offer STARTTLS"), Some("hop-no-starttls")),
+            (spoke(Step::Hello, "EHLO was answered 550"), Some("hop-other")),
+            (spoke(Step::Starttls, "454"), Some("hop-other")),
+            (spoke(Step::Handshake, "expired"), Some("hop-certificate")),
+            (spoke(Step::Login, "535"), Some("hop-login")),
+        ];
+        for (reached, wanted) in rows {
+            let seen = Seen { route: "r".into(), host: "mx.example.net".into(), port: 25, reached };
+            assert_eq!(judge(&seen).map(|found| found.cause.id()), wanted, "{:?}", seen.reached);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Where mail goes next: a route for it, at work, with the keys that sign for it.
+
+use crate::config::{Config, Route};
+use crate::net::register::Register;
+use crate::net::signing::Keys;
+
+use super::{Case, Cause, Finding, Looked};
+
+/// The routes that are looked at, or what there is instead.
+pub(super) enum Chosen<'a> {
+    /// All, or the one that takes a domain or has a name.
+    These(Vec<&'a Route>),
+    /// Nothing takes this domain, and it is no route's name.
+    Nobody(&'a str),
+}
+
+/// Chooses the routes that the walk is about: by name, by recipients' domain, or all.
+pub(super) fn chosen<'a>(config: &'a Config, to: Option<&'a str>) -> Chosen<'a> {
+    let Some(to) = to else { return Chosen::These(config.routes.iter().collect()) };
+    let routes = || config.routes.iter();
+    let domain = to.rsplit('@').next().unwrap_or(to).to_ascii_lowercase();
+    let found = routes()
+        .find(|route| route.name == to)
+        .or_else(|| routes().find(|route| route.domains.contains(&domain)))
+        .or_else(|| routes().find(|route| route.default));
+    found.map_or(Chosen::Nobody(to), |route| Chosen::These(vec![route]))
+}
+
+/// What was seen of the routes.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Those that an operator suspended, each with the remark.
+    suspended: Vec<(String, Option<String>)>,
+    /// What the relay says is in the way of mail.
+    troubled: Vec<String>,
+    /// Keys that cannot be used.
+    keys: Vec<String>,
+}
+
+pub(super) fn look(case: &Case) -> Looked {
+    let config = &case.config;
+    let routes = match chosen(config, case.asked.to.as_deref()) {
+        Chosen::Nobody(to) => return vec![no_route(Some(to))].into(),
+        Chosen::These(routes) if routes.is_empty() => return vec![no_route(None)].into(),
+        Chosen::These(routes) => routes,
+    };
+    let mut left_out = Vec::new();
+    let suspended = match Register::open(&config.spool.path) {
+        Ok(register) => routes
+            .iter()
+            .filter_map(|route| register.suspension(&route.name))
+            .map(|suspension| (suspension.route, suspension.note))
+            .collect(),
+        Err(error) => {
+            left_out.push(format!(
+                "routes: whether one is suspended: {}: {error}",
+                config.spool.path.display()
+            ));
+            Vec::new()
+        }
+    };
+    let keys = Keys::load(config);
+    let seen = Seen {
+        suspended,
+        troubled: case.relay.says().map(|status| status.troubled.clone()).unwrap_or_default(),
+        keys: keys.problems().map(str::to_owned).collect(),
+    };
+    Looked { findings: judge(&seen), left_out }
+}
+
+fn no_route(to: Option<&str>) -> Finding {
+    let says = match to {
+        Some(to) => format!(
+            "no route takes mail to {to}, none has that name, and none is the default: clients get 550 5.7.1"
+        ),
+        None => "the configuration has no [[route]]: clients get 550 5.7.1 for every recipient"
+            .to_owned(),
+    };
+    Finding::new(
+        Cause::NoRoute,
+        says,
+        "[[route]] with hosts and default = true, or with that domain; then sallyport reload",
+    )
+}
+
+fn judge(seen: &Seen) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(seen.suspended.iter().map(|(route, note)| {
+        let note = note.as_ref().map(|note| format!(": \"{note}\"")).unwrap_or_default();
+        Finding::new(
+            Cause::RouteSuspended,
+            format!("route {route} is suspended by an operator{note}: its mail waits"),
+            format!("sallyport route resume {route}"),
+        )
+    }));
+    let is_told =
+        |words: &str| seen.suspended.iter().any(|(route, _)| words.contains(route.as_str()));
+    found.extend(seen.troubled.iter().filter(|words| !is_told(words)).map(|words| {
+        Finding::new(
+            Cause::RouteTroubled,
+            format!("the relay says: {words}"),
+            "sallyport route list shows it; sallyport doctor --to ROUTE follows it, its login included",
+        )
+    }));
+    found.extend(seen.keys.iter().map(|problem| {
+        Finding::new(
+            Cause::DkimKey,
+            format!("{problem}; the mail that it signs waits"),
+            "mend the file, or name another key-file in [[dkim]]",
+        )
+    }));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(routes: &str) -> Config {
+        let text = format!(
+            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\ninterfaces = ['a']\n\
+             [[listener]]\naddress = '[::]:2525'\n{routes}"
+        );
+        Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    fn named<'a>(config: &'a Config, to: &'a str) -> Option<&'a str> {
+        match chosen(config, Some(to)) {
+            Chosen::These(routes) => routes.first().map(|route| route.name.as_str()),
+            Chosen::Nobody(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_route_is_chosen_by_its_name_then_by_the_domain_then_by_default() {
+        let partner = "[[route]]\nname = 'partner'\ndomains = ['example.com']\nhosts = ['a.example.com:25']\n";
+        let rest = "[[route]]\nname = 'rest'\ndefault = true\nhosts = ['b.example.net:587']\n";
+        let both = config(&format!("{partner}{rest}"));
+        assert_eq!(named(&both, "rest"), Some("rest"));
+        assert_eq!(named(&both, "Example.com"), Some("partner"));
+        assert_eq!(named(&both, "somebody@example.com"), Some("partner"));
+        assert_eq!(named(&both, "example.org"), Some("rest"));
+        assert_eq!(named(&config(partner), "example.org"), None);
+    }
+
+    #[test]
+    fn what_stops_a_route_has_its_cause_once() {
+        let seen = Seen {
+            suspended: vec![("a".into(), Some("they move".into()))],
+            troubled: vec!["route a is suspended".into(), "b is down".into()],
+            keys: vec!["the key".into()],
+        };
+        let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
+        assert_eq!(found, ["route-suspended", "route-troubled", "dkim-key"]);
+        assert_eq!(judge(&Seen::default()), Vec::new());
+    }
+}
