@@ -1,0 +1,166 @@
+//! Faults of the network: interfaces, addresses, ways back, the host's firewall; and clients that are not let in.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use relay::demo::next_hop::wait_for;
+use relay::demo::stage::{GUARDED, STRANGER};
+use relay::demo::steps::attempt;
+
+use super::scene::{Row, Scene, row};
+
+/// A client that is listed, one that is not, and one that no route leads to.
+const LISTED: &[&str] = &["--from", "192.0.2.10"];
+const UNLISTED: &[&str] = &["--from", "192.0.2.99"];
+const FAR: &[&str] = &["--from", "203.0.113.9"];
+
+const FLUSH: fn(&mut Scene) -> Result<()> = |scene| scene.nft("flush ruleset");
+
+/// Adds a chain of one rule at a hook, and a chain `extra` that drops.
+fn chain(scene: &mut Scene, hook: &str, rule: &str) -> Result<()> {
+    scene.nft(&format!(
+        "add table inet t; add chain inet t extra; add rule inet t extra counter drop; \
+         add chain inet t c {{ {hook}; }}; {}",
+        if rule.is_empty() { String::new() } else { format!("add rule inet t c {rule}") }
+    ))
+}
+
+const INPUT: &str = "type filter hook input priority 0";
+const NAT: &str = "type nat hook prerouting priority -100";
+
+pub const ROWS: &[Row] = &[
+    row("the interface is off", "interface-down", |s| s.ip("link set guard0 down"))
+        .also(&["hop-unreachable"])
+        .undo(|s| s.ip("link set guard0 up")),
+    row("its other end is off", "no-carrier", |s| s.ip_of_world("link set wire0 down"))
+        .also(&["hop-unreachable", "hop-silent"])
+        .undo(|s| s.ip_of_world("link set wire0 up")),
+    row("it lost its address", "no-address", |s| s.ip("address flush dev guard0 scope global"))
+        .also(&["address-missing", "no-greeting", "hop-unreachable", "hop-silent"])
+        .undo(|s| s.ip("address add 192.0.2.1/24 dev guard0")),
+    row("a second interface is not guarded", "interface-unguarded", |s| {
+        s.ip("link add other0 type veth peer name other1")?;
+        s.ip("link set other1 up")?;
+        s.ip("link set other0 up")?;
+        s.ip("address add 198.51.100.1/24 dev other0")
+    })
+    .undo(|s| s.ip("link del other0")),
+    row("a tunnel ends here", "tunnel-around", |s| {
+        s.ip("tuntap add dev tun0 mode tun")?;
+        s.ip("address add 198.51.100.1/24 dev tun0")?;
+        s.ip("link set tun0 up")
+    })
+    .undo(|s| s.ip("link del tun0")),
+    row("the client's answers leave by another interface", "reverse-path", |s| {
+        s.ip("link add other0 type veth peer name other1")?;
+        s.ip("link set other1 up")?;
+        s.ip("link set other0 up")?;
+        s.ip("address add 198.51.100.1/24 dev other0")?;
+        s.sysctl("conf/all/rp_filter", "1")?;
+        s.sallyport(&["allow", "add", "198.51.100.7"]).map(drop)
+    })
+    .words(&["--from", "198.51.100.7"])
+    .undo(|s| {
+        s.sysctl("conf/all/rp_filter", "0")?;
+        s.ip("link del other0")?;
+        s.sallyport(&["allow", "remove", "198.51.100.7"]).map(drop)
+    }),
+    row("no route leads back to the client", "no-route-back", |s| {
+        s.sallyport(&["allow", "add", "203.0.113.9"]).map(drop)
+    })
+    .words(FAR)
+    .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
+    row("a listener listens at another address of the host", "listens-elsewhere", |s| {
+        s.ip("address add 192.0.2.2/24 dev guard0")?;
+        s.write("address = \"192.0.2.1:2525\"", "address = \"192.0.2.2:2525\"")
+    })
+    .undo(|s| s.ip("address del 192.0.2.2/24 dev guard0")),
+    row("the client speaks IPv6", "family-not-served", |s| {
+        s.ip("-6 address add 2001:db8::1/64 dev guard0")?;
+        s.sallyport(&["allow", "add", "2001:db8::7"]).map(drop)
+    })
+    .words(&["--from", "2001:db8::7"])
+    .undo(|s| {
+        s.ip("-6 address del 2001:db8::1/64 dev guard0")?;
+        s.sallyport(&["allow", "remove", "2001:db8::7"]).map(drop)
+    }),
+    row("the client is not listed", "not-listed", |_| Ok(())).words(UNLISTED),
+    row("the client's entry ended", "entry-expired", |s| {
+        s.sallyport(&["allow", "add", "192.0.2.98", "--ttl", "1s"])?;
+        let entries = |s: &Scene| Some(s.world.stage.listing(&["allow", "list"]).ok()?.as_array()?.len());
+        wait_for("the entry to end", || (entries(s)? == 1).then_some(()))
+    })
+    .words(&["--from", "192.0.2.98"]),
+    row("the client is banned", "banned", |s| s.sallyport(&["ban", "add", "192.0.2.10"]).map(drop))
+        .words(LISTED)
+        .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.10"]).map(drop)),
+    row("the client is over its rate", "over-rate", |s| {
+        s.sallyport(&["allow", "add", "192.0.2.99", "--connect-rate", "1/h"])?;
+        attempt(&s.world.stage, STRANGER, GUARDED, Duration::from_secs(5)).map(drop)
+    })
+    .words(UNLISTED)
+    .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.99"]).map(drop)),
+    row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop")).also(&["no-greeting"]).undo(FLUSH),
+    row("the firewall refuses the port", "firewall", |s| {
+        chain(s, INPUT, "tcp dport { 25, 2500-2600 } reject with tcp reset")
+    })
+    .also(&["no-greeting"])
+    .undo(FLUSH),
+    row("the firewall's policy drops", "firewall", |s| {
+        chain(s, "type filter hook input priority 0; policy drop", "tcp dport 22 accept")?;
+        s.nft("add rule inet t c ct state established,related accept; add rule inet t c iif lo accept")
+    })
+    .undo(FLUSH),
+    row("the firewall drops at the device", "firewall", |s| {
+        s.nft("add table netdev d; add chain netdev d c { type filter hook ingress device guard0 priority 0; }; \
+               add rule netdev d c tcp dport 2525 drop")
+    })
+    .undo(FLUSH),
+    row("the firewall drops by a map and a chain", "firewall", |s| {
+        chain(s, INPUT, "iifname \"guard*\" tcp dport vmap { 25 : accept, 2525 : jump extra }")
+    })
+    .undo(FLUSH),
+    row("the firewall drops this client", "firewall", |s| {
+        s.nft("add table inet t; add set inet t bad { type ipv4_addr; flags interval; elements = { 192.0.2.8/29 }; }")?;
+        chain(s, INPUT, "ip saddr @bad drop")
+    })
+    .words(LISTED)
+    .undo(FLUSH),
+    row("the firewall may drop some client", "firewall-perhaps", |s| {
+        chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
+    })
+    .undo(FLUSH),
+    row("the port is sent to another host", "redirected-away", |s| {
+        chain(s, NAT, "ip daddr 192.0.2.1 tcp dport 2525 dnat ip to 198.51.100.9:2525")
+    })
+    .undo(FLUSH),
+    row("another port is sent to the listener", "redirected-here", |s| {
+        chain(s, NAT, "tcp dport 25 redirect to :2525")
+    })
+    .undo(FLUSH),
+    row("the port is one that the system gives away", "local-ports", |s| {
+        s.sysctl("ip_local_port_range", "1024 65000")
+    })
+    .undo(|s| s.sysctl("ip_local_port_range", "32768 60999")),
+    row("nobody is listed", "list-empty", |s| {
+        reload(s, "[[gate.allow]]\ncidr = \"192.0.2.0/28\"\ntag = \"demo\"\nnote = \"the allowed network\"\n", "")
+    })
+    .undo(|s| {
+        let file = s.path("sallyport.toml");
+        std::fs::rename(s.path("before.toml"), file)?;
+        s.sallyport(&["reload"]).map(drop)
+    }),
+    row("the gate only observes", "gate-observes", |s| {
+        s.sallyport(&["mode", "observe", "--for", "1h"]).map(drop)
+    })
+    .undo(|s| s.sallyport(&["mode", "enforce"]).map(drop)),
+];
+
+/// Changes the product's own configuration, and has it read.
+fn reload(scene: &mut Scene, from: &str, to: &str) -> Result<()> {
+    let file = scene.path("sallyport.toml");
+    std::fs::copy(&file, scene.path("before.toml"))?;
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, text.replacen(from, to, 1)).context("the configuration")?;
+    scene.sallyport(&["reload"]).map(drop)
+}
