@@ -64,6 +64,8 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Doctor { from, to, output } => {
             return Ok(doctor::doctor(&file, Asked { from, to }, output.form()));
         }
+        #[cfg(feature = "tui")]
+        Verb::Top => relay::cli::top::top(load()?)?,
         Verb::User(verb) => user::user(&load()?, verb)?,
         Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,
         Verb::Route(verb) => route::route(&load()?.relay.socket, verb)?,

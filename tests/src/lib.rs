@@ -14,4 +14,5 @@ pub mod named;
 pub mod need;
 pub mod peer;
 pub mod sender;
+pub mod terminal;
 pub mod world;

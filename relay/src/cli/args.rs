@@ -125,6 +125,11 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputChoice,
     },
+    /// Watch both doors, rates, the networks that are refused most, mail and alerts; keys ban, allow and
+    /// explain.
+    #[cfg(feature = "tui")]
+    #[command(after_help = "Example:\n  sallyport top    # ? shows the keys, q ends")]
+    Top,
     /// Change or list logins. The file holds stored keys, never passwords.
     #[command(subcommand)]
     User(UserVerb),

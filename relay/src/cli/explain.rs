@@ -120,7 +120,7 @@ fn held(config: &Config, routes: &[&str]) -> Vec<Held> {
 }
 
 /// Says in words what the program answered, why, and what to do about it.
-fn sentences(answer: &Explanation) -> String {
+pub(super) fn sentences(answer: &Explanation) -> String {
     let Explanation { source, port, verdict, reason, entry, tag, generation, mode, .. } = answer;
     let mut lines = vec![format!(
         "{source} to port {port}: {verdict} ({reason}); mode {mode}, list {generation}"

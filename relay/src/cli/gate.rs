@@ -205,7 +205,7 @@ fn change(socket: &Path, request: &GateRequest) -> Result<(), AskError> {
     Ok(())
 }
 
-fn change_line(change: &Change) -> String {
+pub(super) fn change_line(change: &Change) -> String {
     let did = match change.did {
         Did::Added => "added",
         Did::Updated => "updated",

@@ -13,5 +13,7 @@ pub mod route;
 pub mod spool;
 pub mod status;
 pub mod tls;
+#[cfg(feature = "tui")]
+pub mod top;
 pub mod trace;
 pub mod user;

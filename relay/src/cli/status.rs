@@ -16,12 +16,12 @@ use crate::spool;
 
 /// What both processes say.
 #[derive(Debug, Serialize)]
-struct Whole {
-    health: Health,
+pub(super) struct Whole {
+    pub health: Health,
     /// Why it is not good.
-    problems: Vec<String>,
-    gate: Option<GateStatus>,
-    relay: Option<RelayStatus>,
+    pub problems: Vec<String>,
+    pub gate: Option<GateStatus>,
+    pub relay: Option<RelayStatus>,
 }
 
 /// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
@@ -52,7 +52,7 @@ pub enum Check {
     No,
 }
 
-fn look(config: &Config) -> Whole {
+pub(super) fn look(config: &Config) -> Whole {
     let gate = ask(&config.gate.socket, "gate", &GateRequest::Status);
     let relay = ask(&config.relay.socket, "relay", &RelayRequest::Status);
     let gate: Result<Option<GateStatus>, String> = match gate {

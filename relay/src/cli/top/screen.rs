@@ -1,0 +1,273 @@
+//! The live view on the cells of a terminal. Colours say again what words say, for terminals without any.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize as _};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Block, Clear, Paragraph, Sparkline, Wrap};
+
+use super::model::{Flow, Model, Over};
+use super::sample::Sample;
+use super::series::Series;
+use crate::cli::print;
+use crate::cli::queue::at;
+use crate::control::health::Health;
+use crate::control::wire::{GateStatus, Talker};
+use crate::net::routes::{RouteState, Standing};
+
+/// The least that the view is made for.
+const LEAST: (u16, u16) = (60, 16);
+
+/// Lines for the rows of rates: heads and bars.
+const RATES: u16 = 5;
+
+/// Draws the view.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        let (wide, high) = LEAST;
+        let words = format!("the terminal is too small: {wide} by {high} at least (q ends)");
+        frame.render_widget(Paragraph::new(words).wrap(Wrap { trim: true }), area);
+        return;
+    }
+    let [head, doors, rates, lists, mail, keys] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(2),
+        Constraint::Length(RATES),
+        Constraint::Min(3),
+        Constraint::Percentage(35),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    frame.render_widget(headline(model), head);
+    frame.render_widget(Paragraph::new(door_lines(model)), doors);
+    draw_rates(model, frame, rates);
+    let halves = [Constraint::Percentage(60), Constraint::Percentage(40)];
+    let [sources, alerts] = Layout::horizontal(halves).areas(lists);
+    draw_sources(model, frame, sources);
+    let told = Paragraph::new(alert_lines(model)).wrap(Wrap { trim: true });
+    draw_list(frame, alerts, "open alerts", told);
+    draw_list(frame, mail, "mail", Paragraph::new(mail_lines(model)));
+    frame.render_widget(key_line(model), keys);
+    draw_over(model, frame, area);
+}
+
+fn headline(model: &Model) -> Line<'static> {
+    let mut spans = vec!["sallyport ".bold(), Span::from(model.hostname.clone()), "  ".into()];
+    match &model.sample {
+        None => spans.push("asking …".into()),
+        Some(sample) => {
+            spans.push(health(sample.judgement.health));
+            spans.push(format!("  {}", at(sample.at)).dim());
+        }
+    }
+    if model.flow == Flow::Paused {
+        spans.push("  paused".reversed());
+    }
+    Line::from(spans)
+}
+
+fn health(health: Health) -> Span<'static> {
+    let colour = match health {
+        Health::Good => Color::Green,
+        Health::Degraded => Color::Yellow,
+        Health::NotServing => Color::Red,
+    };
+    Span::styled(health.word(), Style::new().fg(colour).add_modifier(Modifier::BOLD))
+}
+
+fn door_lines(model: &Model) -> Vec<Line<'static>> {
+    let Some(sample) = &model.sample else { return Vec::new() };
+    let Some(gate) = &sample.gate else { return vec!["gate    does not answer".red().into()] };
+    let interfaces: Vec<_> = gate
+        .interfaces
+        .iter()
+        .map(|interface| format!("{} {}", interface.name, interface.mode))
+        .collect();
+    let mut first = vec![Span::from(format!("doors   {}; second door on ", interfaces.join(", ")))];
+    first.push(Span::from(print::count(gate.second_door, "socket")));
+    first.push("; mode ".into());
+    let mode = Span::from(gate.mode.clone());
+    first.push(if gate.mode == "enforce" { mode } else { mode.red().bold() });
+    let second = format!(
+        "list    {}, {}; generation {}",
+        if gate.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", gate.entries) },
+        print::count(gate.bans, "ban"),
+        gate.generation
+    );
+    vec![Line::from(first), Line::from(second)]
+}
+
+fn draw_rates(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let halves = [Constraint::Percentage(50), Constraint::Percentage(50)];
+    let [left, right] = Layout::horizontal(halves).spacing(2).areas(area);
+    draw_rate(frame, left, "passed", &model.passed, Color::Green);
+    draw_rate(frame, right, "refused", &model.refused, Color::Red);
+}
+
+fn draw_rate(frame: &mut Frame<'_>, area: Rect, name: &str, series: &Series, colour: Color) {
+    let [head, bars] = Layout::vertical([Constraint::Length(1), Constraint::Min(1)]).areas(area);
+    let words = format!("{name:<8}{} a second, at most {}", series.now(), series.peak());
+    frame.render_widget(Line::from(words).bold(), head);
+    let rates = series.last(bars.width.into());
+    // The newest stands at the right edge from the start on.
+    let mut data = vec![0; usize::from(bars.width).saturating_sub(rates.len())];
+    data.extend(rates);
+    let bars_of = Sparkline::default().data(data).max(series.peak().max(1));
+    frame.render_widget(bars_of.style(Style::new().fg(colour)), bars);
+}
+
+fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, list: Paragraph<'static>) {
+    let block = Block::bordered().title(format!(" {title} "));
+    frame.render_widget(list.block(block), area);
+}
+
+fn draw_sources(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let rows = usize::from(area.height.saturating_sub(2));
+    // The selected row is always in sight.
+    let first = (model.selected + 1).saturating_sub(rows);
+    let shown = model.talkers().iter().enumerate().skip(first).take(rows);
+    let mut lines: Vec<_> =
+        shown.map(|(place, talker)| source_line(talker, place == model.selected)).collect();
+    if lines.is_empty() {
+        lines.push("nobody".dim().into());
+    }
+    draw_list(frame, area, "refused most, last minute", Paragraph::new(lines));
+}
+
+fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
+    let Talker { cidr, frames, error, reason } = talker;
+    let mark = if is_selected { ">" } else { " " };
+    let network = cidr.to_string();
+    let line = Line::from(format!("{mark} {network:<18} ≤{frames} ±{error} {reason}"));
+    if is_selected { line.reversed() } else { line }
+}
+
+fn alert_lines(model: &Model) -> Vec<Line<'static>> {
+    let Some(sample) = &model.sample else { return Vec::new() };
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    if let Some(gate) = &sample.gate {
+        lines.extend(spike_lines(gate));
+    }
+    lines.extend(sample.judgement.problems.iter().map(|problem| Line::from(printable(problem))));
+    if lines.is_empty() {
+        lines.push("none".dim().into());
+    }
+    lines
+}
+
+fn spike_lines(gate: &GateStatus) -> impl Iterator<Item = Line<'static>> {
+    gate.spikes.iter().filter(|spike| spike.until.is_none()).map(|spike| {
+        let words = format!(
+            "{}: at most {}/s, usually {}, since {}",
+            spike.class,
+            spike.peak_per_second,
+            spike.usual_per_second,
+            at(spike.since)
+        );
+        Line::from(words).red()
+    })
+}
+
+fn mail_lines(model: &Model) -> Vec<Line<'static>> {
+    let Some(Sample { relay, routes, .. }) = &model.sample else { return Vec::new() };
+    let Some(relay) = relay else { return vec!["the relay does not answer".red().into()] };
+    let serves = if relay.serving { "serving" } else { "not serving" };
+    let mut lines = vec![Line::from(format!(
+        "relay   {serves}, {}; {}",
+        relay.guard,
+        print::count(relay.sessions, "session")
+    ))];
+    lines.extend(relay.spool.as_ref().map(|spool| {
+        Line::from(format!(
+            "spool   {}: {} held, {} captured, {} damaged; {} MiB, {} GiB free",
+            print::count(spool.messages, "message"),
+            spool.held,
+            spool.captured,
+            spool.damaged,
+            spool.log_bytes >> 20,
+            spool.free_bytes >> 30
+        ))
+    }));
+    lines.extend(routes.iter().map(route_line));
+    lines
+}
+
+fn route_line(route: &RouteState) -> Line<'static> {
+    let (word, colour) = match route.standing {
+        Standing::Up => ("up", Color::Green),
+        Standing::Degraded => ("degraded", Color::Yellow),
+        Standing::Down => ("down", Color::Red),
+        Standing::LoginRefused => ("login refused", Color::Red),
+        Standing::Suspended => ("suspended", Color::Yellow),
+    };
+    let carried: u64 = route.hosts.iter().map(|host| host.carried).sum();
+    let why = route.reason.as_ref().map_or_else(String::new, |why| format!("; {}", printable(why)));
+    Line::from(vec![
+        Span::from(format!("route   {} ", route.name)),
+        Span::styled(word, Style::new().fg(colour)),
+        Span::from(format!(
+            "; {} of {} connections, {carried} carried{why}",
+            route.in_use, route.connections
+        )),
+    ])
+}
+
+fn key_line(model: &Model) -> Line<'static> {
+    let pause = match model.flow {
+        Flow::Live => "p pause",
+        Flow::Paused => "p go on",
+    };
+    Line::from(format!("↑↓ select  b ban  a allow  e explain  {pause}  ? help  q quit")).dim()
+}
+
+fn draw_over(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (title, text) = match &model.over {
+        Over::Nothing => return,
+        Over::Help => ("keys", HELP.to_owned()),
+        Over::Question(change) => {
+            ("do this?", format!("{}\n\ny does it, any other key does not", change.command()))
+        }
+        Over::Answer(words) => {
+            let words: Vec<_> = words.lines().map(printable).collect();
+            ("answer", format!("{}\n\nany key goes on", words.join("\n")))
+        }
+    };
+    let inner_width = area.width.saturating_sub(8).clamp(1, 90);
+    let height: u16 = text
+        .lines()
+        .map(|line| (line.chars().count() as u16 / inner_width).saturating_add(1))
+        .fold(2, u16::saturating_add);
+    let (wide, high) = (inner_width + 4, height.min(area.height));
+    let place = Rect {
+        x: area.x + (area.width - wide) / 2,
+        y: area.y + (area.height - high) / 2,
+        width: wide,
+        height: high,
+    };
+    let block = Block::bordered().title(format!(" {title} "));
+    frame.render_widget(Clear, place);
+    frame.render_widget(
+        Paragraph::new(Text::from(text)).block(block).wrap(Wrap { trim: false }),
+        place,
+    );
+}
+
+/// Returns text that may come from strangers with `?` for what would move the cursor.
+fn printable(text: impl AsRef<str>) -> String {
+    text.as_ref().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What the keys do.
+const HELP: &str = "\
+↑ ↓ (k j)   select a network that was refused
+b           ban it for an hour; asks first
+a           admit it for eight hours; asks first
+e, enter    explain: what the gate does with it, and why
+p           pause the view; rates are still kept
+q           quit
+
+Changes need root or the group that the configuration names.";
+
+#[cfg(test)]
+mod tests;

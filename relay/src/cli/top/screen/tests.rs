@@ -1,0 +1,74 @@
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::super::model::tests::{sample, shown};
+use super::super::model::{Key, Told};
+use super::*;
+
+/// Returns the view as lines of text.
+fn text(model: &Model, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(model, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let rows = buffer.content().chunks(usize::from(width));
+    let lines = rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>());
+    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn flood() -> Model {
+    let refused = [0, 2, 4, 900, 1800, 2600, 3400, 4801];
+    shown(
+        (0..)
+            .zip(refused)
+            .map(|(second, refused)| sample(second, 3 * second.unsigned_abs(), refused)),
+    )
+}
+
+#[test]
+fn the_view_is_as_stored() {
+    let shown = text(&flood(), 80, 24);
+    let stored = include_str!("flood.txt");
+    assert_eq!(shown, stored, "the view is now:\n{shown}");
+    let page = include_str!("../../../../../README.md");
+    assert!(page.contains(stored), "the README shows another one");
+}
+
+#[test]
+fn a_question_shows_the_command_that_it_is_about() {
+    let mut model = flood();
+    model.press(Key::Char('b'));
+    let shown = text(&model, 80, 24);
+    let command = "sallyport ban add 203.0.113.0/24 --ttl 1h --note 'from sallyport top'";
+    assert!(shown.contains(command) && shown.contains("y does it"), "{shown}");
+}
+
+#[test]
+fn a_dead_process_is_named_and_the_rest_is_shown() {
+    let mut model = flood();
+    let mut dead = sample(9, 0, 0);
+    (dead.relay, dead.gate) = (None, None);
+    model.take(Told::Sample(Box::new(dead)));
+    let shown = text(&model, 80, 24);
+    for words in ["gate    does not answer", "the relay does not answer", "degraded"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
+fn what_a_stranger_wrote_moves_no_cursor() {
+    let mut model = flood();
+    model.take(Told::Done("one\u{1b}[2Jtwo\nthree".into()));
+    let shown = text(&model, 80, 24);
+    assert!(shown.contains("one?[2Jtwo") && shown.contains("three"), "{shown}");
+}
+
+#[test]
+fn no_size_of_a_terminal_breaks_it() {
+    let mut model = flood();
+    model.press(Key::Char('?'));
+    for (width, height) in (1..140).step_by(7).flat_map(|w| (1..60).step_by(5).map(move |h| (w, h)))
+    {
+        let shown = text(&model, width, height);
+        assert_eq!(shown.lines().count(), usize::from(height));
+    }
+}

@@ -1,0 +1,100 @@
+//! The live view in a real terminal, beside a real gate: strangers knock, the operator bans them by a key.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use relay::demo::next_hop::wait_for;
+use relay::demo::stage::{GUARDED, STRANGER, Stage};
+use relay::hosts::Host;
+use relay::hosts::dial::send_syn;
+use tests::need;
+use tests::terminal::Terminal;
+use tests::world::World;
+
+/// The pause of a stranger between two bursts of SYNs.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn top(stage: &Stage) -> Result<Terminal> {
+    let spawn = |command: &mut std::process::Command| Ok(stage.relay.spawn(command)?);
+    Terminal::run((100, 30), stage.program(&["top"]), spawn)
+}
+
+/// Has a stranger knock until nobody waits for it any more: the gate's summary samples what it refuses.
+fn knock(world: &Host, is_over: &AtomicBool) -> Result<()> {
+    for _ in 0..300 {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        world.within(|| (0..400).try_for_each(|_| send_syn(STRANGER, GUARDED)))??;
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+#[test]
+fn strangers_are_seen_explained_and_banned_by_keys() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    let mut top = top(stage)?;
+    top.until("a good relay", |text| text.contains("good") && text.contains("serving, guarded"))?;
+    let stranger = STRANGER.to_string();
+    let row = format!("> {stranger}");
+    let (strangers, is_over) = (&stage.world, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let knocks = scope.spawn(|| knock(strangers, &is_over));
+        let seen = top.until("the stranger", |text| text.contains(&row));
+        is_over.store(true, Ordering::Relaxed);
+        knocks.join().expect("it does not panic")?;
+        seen
+    })?;
+    top.press("e")?;
+    let explained = format!("{stranger} to port 2525: drop (unlisted_syn)");
+    top.until("an explanation", |text| text.contains(&explained))?;
+    top.press(" b")?;
+    let command = format!("sallyport ban add {stranger}/32 --ttl 1h");
+    top.until("a question", |text| text.contains(&command))?;
+    assert_eq!(stage.listing(&["ban", "list"])?.as_array().map(Vec::len), Some(0), "it asks first");
+    top.press("y")?;
+    top.until("an answer", |text| text.contains(&format!("{stranger}/32 added")))?;
+    assert!(stage.command(&["ban", "list"])?.contains("from sallyport top"));
+    top.press(" q")?;
+    let (code, left) = top.end()?;
+    assert_eq!((code, left.trim()), (0, ""), "the terminal is as before");
+    Ok(())
+}
+
+#[test]
+fn the_view_goes_on_when_the_gate_and_the_relay_are_dead() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::serving()?;
+    let mut top = top(&world.stage)?;
+    top.until("a good relay", |text| text.contains("serving, guarded"))?;
+    world.stage.stop()?;
+    top.until("two dead processes", |text| {
+        text.contains("gate    does not answer") && text.contains("the relay does not answer")
+    })?;
+    top.press("\u{3}")?;
+    assert_eq!(top.end()?.0, 0, "it ends by Ctrl-C, too");
+    Ok(())
+}
+
+#[test]
+fn without_a_terminal_it_names_what_programs_read() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let mut command = world.stage.program(&["top"]);
+    let output =
+        wait_for("an answer", || world.stage.relay.within(|| command.output().ok()).ok()?)?;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("`sallyport status --json`"), "{said}");
+    Ok(())
+}
