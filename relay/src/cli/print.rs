@@ -1,6 +1,6 @@
 //! What verbs print: aligned columns for people, JSON for programs.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -11,6 +11,55 @@ pub enum Output {
     Text,
     /// JSON, for programs.
     Json,
+}
+
+/// What a colour says; the words say it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// All is well.
+    Green,
+    /// Somebody should look.
+    Yellow,
+    /// It does not work.
+    Red,
+}
+
+/// Whether words are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// They are, by the sequences of ECMA-48 (SGR).
+    Colours,
+    /// They are not.
+    Plain,
+}
+
+impl Paint {
+    /// Returns what suits standard output: colours on a terminal only, and not where `NO_COLOR` is set
+    /// or the terminal is `dumb`.
+    #[must_use]
+    pub fn of_output() -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if std::io::stdout().is_terminal() && !no_colour && !is_dumb {
+            Self::Colours
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Returns words in a colour.
+    #[must_use]
+    pub fn put(self, colour: Colour, words: &str) -> String {
+        let number = match colour {
+            Colour::Green => 32,
+            Colour::Yellow => 33,
+            Colour::Red => 31,
+        };
+        match self {
+            Self::Colours => format!("\u{1b}[1;{number}m{words}\u{1b}[0m"),
+            Self::Plain => words.to_owned(),
+        }
+    }
 }
 
 /// Prints a line. A reader that went away (`sallyport queue list | head`) is not an error.

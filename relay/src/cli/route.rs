@@ -7,7 +7,7 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::control::client::{AskError, ask};
 use crate::control::wire::RelayRequest;
-use crate::net::routes::{HostState, RouteState, Standing};
+use crate::net::routes::{HostState, RouteState};
 
 /// Does what a verb says, through the relay's socket.
 ///
@@ -71,13 +71,6 @@ fn none() -> String {
 }
 
 fn route_row(route: &RouteState) -> [String; 9] {
-    let standing = match route.standing {
-        Standing::Up => "up",
-        Standing::Degraded => "degraded",
-        Standing::Down => "down",
-        Standing::LoginRefused => "login refused",
-        Standing::Suspended => "suspended",
-    };
     let rate = match (&route.rate, route.rate_per_second) {
         (Some(rate), Some(now)) => format!("{rate}, now {now:.2}/s"),
         (Some(rate), None) => rate.clone(),
@@ -87,7 +80,7 @@ fn route_row(route: &RouteState) -> [String; 9] {
     let until = route.until.map_or_else(String::new, |until| format!("; tried at {}", at(until)));
     [
         route.name.clone(),
-        standing.to_owned(),
+        route.standing.words().to_owned(),
         route.since.map_or_else(none, at),
         route.waiting.map_or_else(none, |waiting| waiting.to_string()),
         format!("{}/{}", route.in_use, route.connections),
@@ -123,6 +116,7 @@ fn host_row(route: &str, host: &HostState) -> [String; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::routes::Standing;
 
     #[test]
     fn a_route_and_its_hosts_are_one_row_each() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::print::{self, Output};
+use super::print::{self, Colour, Output, Paint};
 use super::queue::at;
 use crate::config::Config;
 use crate::control::client::ask;
@@ -12,7 +12,11 @@ use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
     Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker,
 };
+use crate::net::routes::RouteState;
 use crate::spool;
+
+/// The columns that lists of counters keep to.
+const WIDTH: usize = 79;
 
 /// What both processes say.
 #[derive(Debug, Serialize)]
@@ -22,6 +26,8 @@ pub(super) struct Whole {
     pub problems: Vec<String>,
     pub gate: Option<GateStatus>,
     pub relay: Option<RelayStatus>,
+    /// The routes; none if the relay does not tell.
+    pub routes: Vec<RouteState>,
 }
 
 /// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
@@ -38,7 +44,7 @@ pub fn status(config: &Config, check: Check, output: Output) -> ExitCode {
             return ExitCode::from(whole.health as u8);
         }
         (Check::No, Output::Json) => print::json(&whole),
-        (Check::No, Output::Text) => print::say(screen(&whole)),
+        (Check::No, Output::Text) => print::say(screen(&whole, Paint::of_output())),
     }
     ExitCode::SUCCESS
 }
@@ -64,12 +70,23 @@ pub(super) fn look(config: &Config) -> Whole {
     let said_by_gate = gate.as_ref().map(Option::as_ref).map_err(String::as_str);
     let Judgement { health, problems } =
         judge(said_by_gate, relay.as_ref().map_err(String::as_str));
-    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok() }
+    let routes = match relay {
+        Ok(_) => ask(&config.relay.socket, "relay", &RelayRequest::RouteList).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok(), routes }
 }
 
-fn screen(whole: &Whole) -> String {
-    let mut lines = vec![format!("health    {}", whole.health.word())];
-    lines.extend(whole.problems.iter().map(|problem| format!("          ! {problem}")));
+fn screen(whole: &Whole, paint: Paint) -> String {
+    let colour = match whole.health {
+        Health::Good => Colour::Green,
+        Health::Degraded => Colour::Yellow,
+        Health::NotServing => Colour::Red,
+    };
+    let mut lines = vec![format!("health    {}", paint.put(colour, whole.health.word()))];
+    let problem =
+        |problem: &String| format!("          {}", paint.put(colour, &format!("! {problem}")));
+    lines.extend(whole.problems.iter().map(problem));
     match &whole.gate {
         None => lines.push("gate      -".to_owned()),
         Some(gate) => gate_lines(gate, &mut lines),
@@ -78,6 +95,7 @@ fn screen(whole: &Whole) -> String {
         None => lines.push("relay     -".to_owned()),
         Some(relay) => relay_lines(relay, &mut lines),
     }
+    lines.extend(whole.routes.iter().map(|route| format!("route     {}", route_line(route))));
     lines.join("\n")
 }
 
@@ -96,10 +114,10 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     let until =
         gate.observe_until.map_or_else(String::new, |until| format!(" until {}", at(until)));
     lines.push(format!(
-        "mode      {}{until}; list {}; second door on {} sockets; this host's own connections {}",
+        "mode      {}{until}; list {}; second door on {}; this host's own connections {}",
         gate.mode,
         gate.generation,
-        gate.second_door,
+        print::count(gate.second_door, "socket"),
         if gate.loopback { "admitted" } else { "judged" }
     ));
     if let Some(until) = gate.confirm_until {
@@ -118,15 +136,23 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
 }
 
-/// One row of counters, under its place.
+/// One place and its counters, on as few lines as they need.
 fn counted_lines(counted: &Counted) -> Vec<String> {
     let interface = counted.interface.as_deref().unwrap_or("second door");
     let port = counted.port.map_or_else(|| "no port".to_owned(), |port| format!("port {port}"));
     let counts = counted.counts.iter().map(|(reason, count)| (reason.as_str(), *count));
     let spared = Some(("passed, observed", counted.spared)).filter(|(_, count)| *count > 0);
-    let lines =
-        counts.chain(spared).map(|(reason, count)| format!("            {reason:<20} {count}"));
-    [format!("          {interface}, {port}")].into_iter().chain(lines).collect()
+    let mut lines = vec![format!("          {interface}, {port}:")];
+    for (reason, count) in counts.chain(spared) {
+        let words = format!(" {reason} {count}");
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + words.chars().count() < WIDTH => {
+                line.push_str(&words);
+            }
+            Some(_) | None => lines.push(format!("           {words}")),
+        }
+    }
+    lines
 }
 
 fn talker_line(talker: &Talker) -> String {
@@ -154,6 +180,20 @@ fn spike_line(spike: &Spike) -> String {
         spike.peak_per_second,
         spike.usual_per_second,
         spike.total
+    )
+}
+
+fn route_line(route: &RouteState) -> String {
+    let carried: u64 = route.hosts.iter().map(|host| host.carried).sum();
+    let up = route.hosts.iter().filter(|host| host.health == "up").count();
+    format!(
+        "{} {}; {up} of {} up; {} of {} connections; {} carried",
+        route.name,
+        route.standing.words(),
+        print::count(route.hosts.len(), "host"),
+        route.in_use,
+        route.connections,
+        carried
     )
 }
 
@@ -189,30 +229,4 @@ fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_leave_by_itself_is_named() {
-        let empty = spool::Status {
-            messages: 9,
-            damaged: 0,
-            held: 0,
-            captured: 0,
-            captured_bytes: 0,
-            body_bytes: 0,
-            log_bytes: 0,
-            segments: 1,
-            troubled_segments: 0,
-            free_bytes: 0,
-            reserve_bytes: 0,
-            commits: 0,
-            flushes: 0,
-        };
-        assert_eq!(staying(&empty), None);
-        let some =
-            spool::Status { held: 2, captured: 3, captured_bytes: 2048, damaged: 1, ..empty };
-        let line = "          of these 2 held, 3 captured (2 KiB), 1 damaged";
-        assert_eq!(staying(&some).as_deref(), Some(line));
-    }
-}
+mod tests;

@@ -11,9 +11,7 @@ use crate::cli::status;
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
 use crate::control::health::Judgement;
-use crate::control::wire::{
-    Change, Explanation, GateRequest, GateStatus, RelayRequest, RelayStatus,
-};
+use crate::control::wire::{Change, Explanation, GateRequest, GateStatus, RelayStatus};
 use crate::net::routes::RouteState;
 
 /// What both processes say at a time.
@@ -34,13 +32,14 @@ pub struct Sample {
 impl Sample {
     /// Asks both processes.
     pub fn ask(config: &Config) -> Self {
-        let status::Whole { health, problems, gate, relay } = status::look(config);
-        let routes = match relay {
-            Some(_) => ask(&config.relay.socket, "relay", &RelayRequest::RouteList),
-            None => Ok(Vec::new()),
-        };
-        let judgement = Judgement { health, problems };
-        Self { at: Timestamp::now(), judgement, gate, relay, routes: routes.unwrap_or_default() }
+        let status::Whole { health, problems, gate, relay, routes } = status::look(config);
+        Self {
+            at: Timestamp::now(),
+            judgement: Judgement { health, problems },
+            gate,
+            relay,
+            routes,
+        }
     }
 }
 

@@ -194,18 +194,16 @@ fn mail_lines(model: &Model) -> Vec<Line<'static>> {
 }
 
 fn route_line(route: &RouteState) -> Line<'static> {
-    let (word, colour) = match route.standing {
-        Standing::Up => ("up", Color::Green),
-        Standing::Degraded => ("degraded", Color::Yellow),
-        Standing::Down => ("down", Color::Red),
-        Standing::LoginRefused => ("login refused", Color::Red),
-        Standing::Suspended => ("suspended", Color::Yellow),
+    let colour = match route.standing {
+        Standing::Up => Color::Green,
+        Standing::Degraded | Standing::Suspended => Color::Yellow,
+        Standing::Down | Standing::LoginRefused => Color::Red,
     };
     let carried: u64 = route.hosts.iter().map(|host| host.carried).sum();
     let why = route.reason.as_ref().map_or_else(String::new, |why| format!("; {}", printable(why)));
     Line::from(vec![
         Span::from(format!("route   {} ", route.name)),
-        Span::styled(word, Style::new().fg(colour)),
+        Span::styled(route.standing.words(), Style::new().fg(colour)),
         Span::from(format!(
             "; {} of {} connections, {carried} carried{why}",
             route.in_use, route.connections

@@ -31,6 +31,20 @@ pub enum Standing {
     Suspended,
 }
 
+impl Standing {
+    /// Returns the words for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::LoginRefused => "login refused",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
 /// How a route stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteState {

@@ -1,0 +1,64 @@
+use super::*;
+
+/// Both processes of a relay that serves, while a spike is open.
+fn whole() -> Whole {
+    let gate = r#"{"pid":7,"interfaces":[{"name":"eth0","mode":"native","problem":null}],"ports":[2525],
+        "serving":true,"mode":"enforce","observe_until":null,"generation":7,"second_door":1,"loopback":true,
+        "confirm_until":null,"shadow":null,"entries":1,"bans":2,"counters":{},"spared":0,"counted":[
+        {"interface":"eth0","port":2525,"spared":0,"counts":{"admitted":120,"banned":3,"listed":40871,
+        "source_over_rate":17,"unlisted_segment":9,"unlisted_syn":4801}},
+        {"interface":null,"port":2525,"spared":0,"counts":{"admitted":120}}],
+        "talkers":[{"cidr":"203.0.113.0/24","frames":4801,"error":33,"reason":"unlisted_syn"}],"bypasses":[],
+        "refused_per_second":800,"spikes":[],"problems":[]}"#;
+    let relay = r#"{"pid":8,"serving":true,"guard":"guarded","sessions":12,"has_room":true,"troubled":[],
+        "spool":{"messages":9,"damaged":1,"held":2,"captured":3,"captured_bytes":2048,"body_bytes":0,
+        "log_bytes":6291456,"segments":1,"troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,
+        "commits":90,"flushes":12}}"#;
+    Whole {
+        health: Health::Degraded,
+        problems: vec!["1 spike of connection attempts".to_owned()],
+        gate: Some(serde_json::from_str(gate).unwrap()),
+        relay: Some(serde_json::from_str(relay).unwrap()),
+        routes: Vec::new(),
+    }
+}
+
+#[test]
+fn all_is_on_one_screen() {
+    let screen = screen(&whole(), Paint::Plain);
+    let stored = "\
+health    degraded
+          ! 1 spike of connection attempts
+gate      eth0 native; ports 2525; 1 entry, 2 bans; pid 7
+mode      enforce; list 7; second door on 1 socket; this host's own connections admitted
+refused   800 a second
+          eth0, port 2525: admitted 120 banned 3 listed 40871
+            source_over_rate 17 unlisted_segment 9 unlisted_syn 4801
+          second door, port 2525: admitted 120
+source    203.0.113.0/24: at most 4801 refused in the last minute (±33), unlisted_syn
+relay     serving; guarded; 12 sessions; pid 8
+spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes
+          of these 2 held, 3 captured (2 KiB), 1 damaged";
+    assert_eq!(screen, stored, "the screen is now:\n{screen}");
+}
+
+#[test]
+fn colours_are_put_around_the_health_and_its_reasons_only() {
+    let plain = screen(&whole(), Paint::Plain);
+    let coloured = screen(&whole(), Paint::Colours);
+    assert!(!plain.contains('\u{1b}'));
+    let lines = coloured.lines().zip(plain.lines());
+    let differ: Vec<_> = lines.filter(|(one, other)| one != other).map(|(one, _)| one).collect();
+    let stored = [
+        "health    \u{1b}[1;33mdegraded\u{1b}[0m",
+        "          \u{1b}[1;33m! 1 spike of connection attempts\u{1b}[0m",
+    ];
+    assert_eq!(differ, stored);
+}
+
+#[test]
+fn a_spool_in_which_nothing_stays_says_nothing_of_it() {
+    let relay = whole().relay.unwrap();
+    let spool = spool::Status { held: 0, captured: 0, damaged: 0, ..relay.spool.unwrap() };
+    assert_eq!(staying(&spool), None);
+}
