@@ -148,7 +148,7 @@ fn a_report_of_delay_says_until_when_and_what_is_held_until_nothing() {
 }
 
 #[test]
-fn a_time_that_the_sender_set_is_wanted() {
+fn a_time_that_the_sender_set_is_kept() {
     use ByMode::{Notify, Return};
     let rows = [
         ("not over: nothing is said", HOUR, 2 * HOUR, Notify, None, "w"),
