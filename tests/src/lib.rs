@@ -14,5 +14,6 @@ pub mod named;
 pub mod need;
 pub mod peer;
 pub mod sender;
+pub mod svg;
 pub mod terminal;
 pub mod world;

@@ -1,11 +1,11 @@
 //! The stage of the demo, for tests: the product in a relay host of its own, clients and a next hop
 //! on the other end of its wire.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
-use relay::demo::stage::Stage;
+use relay::demo::stage::{CLIENT, GUARDED, LOGIN, NAME, Stage};
 use relay::hosts::{PrivateBpf, private_bpf};
 use tempfile::TempDir;
 
@@ -44,6 +44,22 @@ impl World {
         let bpf = private_bpf(&folder.path().join("bpf"))?;
         let stage = Stage::set(folder.path(), &program()?)?;
         Ok(Self { stage, bpf, folder })
+    }
+
+    /// Returns curl as the client whom the gate admits, with a login: it sends the mail in `file` to
+    /// customer@example.com over TLS that it verifies.
+    #[must_use]
+    pub fn curl(&self, program: &Path, file: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.args(["--silent", "--show-error", "--ssl-reqd", "--cacert"]);
+        command.arg(self.folder.path().join("tls/ca.pem"));
+        command.args(["--resolve", &format!("{NAME}:{}:{}", GUARDED.port(), GUARDED.ip())]);
+        command.args(["--interface", &CLIENT.to_string()]);
+        command.args(["--user", &format!("{LOGIN}:{}", self.stage.password)]);
+        command.args(["--mail-from", "billing@example.net", "--mail-rcpt", "customer@example.com"]);
+        command.arg("--upload-file").arg(file);
+        command.arg(format!("smtp://{NAME}:{}", GUARDED.port()));
+        command
     }
 
     /// Runs a client of others in the world and returns what it printed.

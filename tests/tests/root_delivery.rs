@@ -57,15 +57,7 @@ fn curl_delivers_to_postfix_with_a_verified_certificate() -> Result<()> {
     assert_eq!(world.stage.hop.name(), "Postfix");
     let file = world.folder.path().join("message");
     std::fs::write(&file, MESSAGE)?;
-    let mut command = Command::new(curl);
-    command.args(["--silent", "--show-error", "--ssl-reqd", "--cacert", &ca_file(&world)]);
-    command.args(["--resolve", &format!("{NAME}:{}:{}", GUARDED.port(), GUARDED.ip())]);
-    command.args(["--interface", &CLIENT.to_string()]);
-    command.args(["--user", &format!("{LOGIN}:{}", world.stage.password)]);
-    command.args(["--mail-from", "billing@example.net", "--mail-rcpt", "customer@example.com"]);
-    command.arg("--upload-file").arg(&file);
-    command.arg(format!("smtp://{NAME}:{}", GUARDED.port()));
-    world.run(&mut command)?;
+    world.run(&mut world.curl(&curl, &file))?;
     let arrived = arrives(&world, "Subject: from a client of others\r\n")?;
     ensure!(arrived.ends_with(MESSAGE), "the octets differ:\n{arrived}");
     Ok(())

@@ -68,16 +68,7 @@ fn curl_sends_its_own_header_before_the_greeting() -> Result<()> {
     let world = believing(&format!("proxy = [\"{CLIENT}\"]"))?;
     let file = world.folder.path().join("message");
     fs::write(&file, "From: billing@example.net\r\nSubject: behind a proxy\r\n\r\nhello\r\n")?;
-    let mut command = Command::new(program);
-    command.args(["--silent", "--show-error", "--haproxy-protocol", "--ssl-reqd", "--cacert"]);
-    command.arg(world.folder.path().join("tls/ca.pem"));
-    command.args(["--resolve", &format!("{NAME}:{}:{}", GUARDED.port(), GUARDED.ip())]);
-    command.args(["--interface", &CLIENT.to_string()]);
-    command.args(["--user", &format!("{LOGIN}:{}", world.stage.password)]);
-    command.args(["--mail-from", "billing@example.net", "--mail-rcpt", "customer@example.com"]);
-    command.arg("--upload-file").arg(&file);
-    command.arg(format!("smtp://{NAME}:{}", GUARDED.port()));
-    world.run(&mut command)?;
+    world.run(world.curl(&program, &file).arg("--haproxy-protocol"))?;
     let trace = arrived(&world)?;
     ensure!(trace.contains(&format!("([{CLIENT}])")), "{trace}");
     Ok(())

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::Measured;
+use ::tests::svg::{begin, line, text};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 420.0;
@@ -19,11 +20,7 @@ const BAR_STEP: f64 = 40.0;
 
 /// Returns the picture.
 pub fn draw(measured: &Measured) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n"
-    );
+    let mut svg = begin(WIDTH, HEIGHT);
     curves(&mut svg, measured);
     bars(&mut svg, measured);
     svg.push_str("</svg>\n");
@@ -42,14 +39,14 @@ fn curves(svg: &mut String, measured: &Measured) {
     let bottom = TOP + PLOT.1;
     for ns in [3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0] {
         let y = y_of(ns);
-        line(svg, (LEFT, y), (LEFT + PLOT.0, y), "#ddd");
+        line(svg, (LEFT, y), (LEFT + PLOT.0, y), ("#ddd", 1.0));
         text(svg, LEFT - 8.0, y + 4.0, "end", &format!("{ns}"));
     }
     for (networks, label) in
         [(10.0, "10"), (1e3, "1 K"), (1e4, "10 K"), (1e5, "100 K"), (1e6, "1 M")]
     {
         let x = x_of(networks);
-        line(svg, (x, bottom), (x, bottom + 4.0), "#222");
+        line(svg, (x, bottom), (x, bottom + 4.0), ("#222", 1.0));
         text(svg, x, bottom + 20.0, "middle", label);
     }
     text(svg, LEFT + PLOT.0 / 2.0, bottom + 40.0, "middle", "networks");
@@ -124,17 +121,4 @@ fn y_of(ns: f64) -> f64 {
 
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
-    let _ = writeln!(
-        svg,
-        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\"/>",
-        from.0, from.1, to.0, to.1
-    );
-}
-
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
-    let _ =
-        writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>");
 }

@@ -6,6 +6,7 @@ use crate::Measured;
 use crate::report::find;
 use ::tests::contest::rows::{ONE_SESSION, ROWS};
 use ::tests::contest::servers::Who;
+use ::tests::svg::{begin, line, text};
 
 const WIDTH: f64 = 960.0;
 const TOP: f64 = 70.0;
@@ -25,11 +26,7 @@ const SHOWN: [&str; 3] =
 /// Returns the picture.
 pub fn draw(measured: &Measured) -> String {
     let height = TOP + ROW * f64::from(u16::try_from(ROWS.len()).unwrap_or(u16::MAX)) + 16.0;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
-    );
+    let mut svg = begin(WIDTH, height);
     rates(&mut svg, measured);
     percentiles(&mut svg, measured);
     svg.push_str("</svg>\n");
@@ -126,19 +123,6 @@ fn percentiles(svg: &mut String, measured: &Measured) {
 fn x_of(ms: f64) -> f64 {
     let ms = ms.clamp(MS.0, MS.1);
     PLOT + PLOT_WIDTH * (ms / MS.0).log10() / (MS.1 / MS.0).log10()
-}
-
-fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), (colour, width): (&str, f64)) {
-    let _ = writeln!(
-        svg,
-        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>",
-        from.0, from.1, to.0, to.1
-    );
-}
-
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
-    let _ =
-        writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>");
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::report::{find, rate};
 use crate::{Measured, SHOWN};
 use ::tests::contest::servers::Who;
+use ::tests::svg::begin;
 
 const WIDTH: f64 = 760.0;
 const TOP: f64 = 50.0;
@@ -38,11 +39,9 @@ pub fn draw(measured: &Measured) -> String {
     let bars = bars(measured);
     let height = TOP + ROW * f64::from(u16::try_from(bars.len()).unwrap_or(u16::MAX)) + 16.0;
     let most = bars.iter().map(|(_, rate, _)| *rate).fold(10.0, f64::max);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"16\" y=\"24\" font-weight=\"bold\">Durable messages a second (logarithmic)</text>\n"
+    let mut svg = begin(WIDTH, height);
+    svg.push_str(
+        "<text x=\"16\" y=\"24\" font-weight=\"bold\">Durable messages a second (logarithmic)</text>\n",
     );
     let mut y = TOP;
     for (name, rate, colour) in &bars {

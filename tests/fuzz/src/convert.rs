@@ -1,10 +1,11 @@
 //! Messages that are made 7-bit. The first octet of an input says whether the rest is a message, or
 //! the plan of one that is well formed.
 
-use mail_parser::{Message, MessageParser, PartType};
 use relay::mail::convert::{headers_are_ascii, to_seven_bit};
 use relay::smtp::address::Charset;
 use relay::smtp::body::TEXT_LINE_MAX;
+
+use crate::leaves::leaves;
 
 /// How deep a planned message goes.
 const DEPTH: usize = 4;
@@ -89,24 +90,4 @@ fn entity(plan: &mut &[u8], depth: usize) -> Vec<u8> {
             out
         }
     }
-}
-
-/// Returns what an independent reader finds in the leaves.
-fn leaves(message: &[u8]) -> Vec<Vec<u8>> {
-    fn walk(message: &Message<'_>, found: &mut Vec<Vec<u8>>) {
-        for part in &message.parts {
-            match &part.body {
-                PartType::Multipart(_) => {}
-                PartType::Message(inner) => walk(inner, found),
-                PartType::Text(_)
-                | PartType::Html(_)
-                | PartType::Binary(_)
-                | PartType::InlineBinary(_) => found.push(part.contents().to_vec()),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    let parsed = MessageParser::default().parse(message);
-    walk(&parsed.expect("a message that has a header is read"), &mut found);
-    found
 }

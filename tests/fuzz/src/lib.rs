@@ -25,6 +25,8 @@ mod cut;
 #[path = "../../../relay/tests/session/desk.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the desk of the session's own tests")]
 mod desk;
+#[path = "../../../relay/src/mail/convert/leaves.rs"]
+mod leaves;
 mod message;
 mod parameters;
 mod sasl;

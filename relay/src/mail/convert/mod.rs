@@ -266,4 +266,6 @@ fn fits(octets: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+mod leaves;
+#[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Messages before and after, and an independent reader that must see no difference.
 
-use mail_parser::{Message, MessageParser, PartType};
+use mail_parser::MessageParser;
 use proptest::prelude::*;
 
+use super::leaves::leaves;
 use super::*;
 
 /// Converts text, `|` standing for a line end, and shows the result alike.
@@ -195,25 +196,6 @@ fn no_break_of_a_long_line_makes_a_delimiter() {
     let out = to_seven_bit(message.as_bytes(), Charset::Ascii).unwrap();
     let parsed = MessageParser::default().parse(&out).unwrap();
     assert_eq!(parsed.parts.len(), 2, "{}", String::from_utf8_lossy(&out));
-}
-
-/// Returns what an independent reader finds in the leaves.
-fn leaves(message: &[u8]) -> Vec<Vec<u8>> {
-    fn walk(message: &Message<'_>, found: &mut Vec<Vec<u8>>) {
-        for part in &message.parts {
-            match &part.body {
-                PartType::Multipart(_) => {}
-                PartType::Message(inner) => walk(inner, found),
-                PartType::Text(_)
-                | PartType::Html(_)
-                | PartType::Binary(_)
-                | PartType::InlineBinary(_) => found.push(part.contents().to_vec()),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&MessageParser::default().parse(message).unwrap(), &mut found);
-    found
 }
 
 /// Content that is lines of any octets, or any octets at all.
