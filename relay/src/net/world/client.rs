@@ -9,7 +9,6 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::time::sleep;
 
 use super::World;
-use super::inbound::LOGIN;
 use super::letter::Letter;
 use super::wire::Wire;
 use crate::mail::message::MessageId;
@@ -65,7 +64,7 @@ async fn submit(world: &World, letter: &Letter, manner: Manner) -> io::Result<Ou
             return Ok(Outcome::Again);
         }
     }
-    let proof = BASE64_STANDARD.encode(format!("\0{LOGIN}\0secret"));
+    let proof = BASE64_STANDARD.encode(format!("\0{}\0secret", letter.login));
     if ask(world, &mut wire, &format!("AUTH PLAIN {proof}")).await?.0 != 235 {
         return Ok(Outcome::Again);
     }

@@ -15,20 +15,22 @@ use crate::delivery;
 use crate::mail::fingerprint::Fingerprint;
 use crate::net::way::way_of;
 use crate::session::{
-    Action, Ahead, Channel, Facts, Room, Session, StoreFailure, TlsStart, Tokens, Verdict, Xclient,
+    Action, Ahead, Channel, Facts, Proof, Room, Session, StoreFailure, TlsStart, Tokens, Verdict,
+    Xclient,
 };
 use crate::spool::{Draft, StoreError};
 
 /// The least time that a write is given.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// The login of every client.
-pub(super) const LOGIN: &str = "app";
+/// The logins of the clients, in turn.
+pub(super) const LOGINS: [&str; 2] = ["app", "web"];
 
 pub(super) struct Connection {
     life: Rc<Life>,
     stream: DuplexStream,
     session: Session,
+    login: Option<String>,
     draft: Option<Draft>,
     out: String,
     /// Read to see whether the client sends ahead.
@@ -55,7 +57,15 @@ impl Connection {
             greet_after: Duration::ZERO,
         };
         let session = Session::new(facts, clock::instant());
-        Self { life, stream, session, draft: None, out: String::new(), early: Vec::new() }
+        Self {
+            life,
+            stream,
+            session,
+            login: None,
+            draft: None,
+            out: String::new(),
+            early: Vec::new(),
+        }
     }
 
     /// Serves the client to the end.
@@ -107,9 +117,11 @@ impl Connection {
                 sleep(self.life.world.pause(500)).await;
                 self.session.secured(Channel::default(), clock::instant());
             }
-            Action::Verify(_) => {
+            Action::Verify(proof) => {
+                let Proof::Password(shown) = proof else { panic!("a client logs in by PLAIN") };
+                self.login = Some(shown.login.clone());
                 self.session.set_room(self.room());
-                self.session.verified(Verdict::Granted(LOGIN.to_owned()), clock::instant());
+                self.session.verified(Verdict::Granted(shown.login), clock::instant());
             }
             Action::Begin(envelope) => {
                 let way = way_of(&self.life.world.config, &envelope);
@@ -192,7 +204,7 @@ impl Connection {
     }
 
     fn room(&self) -> Room {
-        match self.life.spool.has_room_for(Some(LOGIN)) {
+        match self.life.spool.has_room_for(self.login.as_deref()) {
             Ok(()) => Room::Enough,
             Err(StoreError::ShareUsed) => Room::ShareUsed,
             Err(_) => Room::Short,

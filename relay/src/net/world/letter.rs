@@ -1,6 +1,7 @@
 //! What clients send: envelopes that ask for this and that, texts with all that is awkward in them.
 
 use super::World;
+use super::inbound::LOGINS;
 
 /// A recipient, and what its sender asks for.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub(super) struct Recipient {
 /// What a client wants to send; submitted again it is the same to the octet.
 #[derive(Clone)]
 pub(super) struct Letter {
+    /// Whose it is.
+    pub(super) login: &'static str,
     pub(super) sender: String,
     pub(super) recipients: Vec<Recipient>,
     /// For how long it is to be held, seconds; 0: not at all.
@@ -51,7 +54,9 @@ impl Letter {
             text.push_str(&"x".repeat(world.below(120)));
             text.push_str("\r\n");
         }
-        Self { sender, recipients, hold_s, priority, text }
+        // Ten letters a client at most.
+        let login = LOGINS[number / 10 % LOGINS.len()];
+        Self { login, sender, recipients, hold_s, priority, text }
     }
 
     /// Returns the octets of a submission.

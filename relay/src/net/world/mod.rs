@@ -53,6 +53,8 @@ const CONFIG: &str = "hostname = \"relay.example.net\"\npostmaster = \"ops@two.e
     [[listener]]\naddress = \"[::1]:2525\"\ngate = false\n\
     [[policy]]\nlogin = \"app\"\nsenders = [\"*\"]\n\
     recipients = [\"@one.example\", \"@two.example\", \"@kept.example\"]\n\
+    [[policy]]\nlogin = \"web\"\nsenders = [\"*\"]\n\
+    recipients = [\"@one.example\", \"@two.example\", \"@kept.example\"]\n\
     [retry]\nafter = [\"1m\", \"5m\", \"15m\"]\nexpire = \"4h\"\ndelay-report = \"1h\"\n\
     [[route]]\nname = \"one\"\ndomains = [\"one.example\"]\nconnections = 1\n\
     hosts = [\"127.0.0.1:2501\", \"127.0.0.1:2502\"]\ntls = \"none\"\n\

@@ -11,7 +11,7 @@ use super::life::Life;
 use crate::delivery::settlement::Leg;
 use crate::delivery::sorting::{self, Sorted};
 use crate::net::outbound::{captured_leg, settlement};
-use crate::net::reporting;
+use crate::net::{reporting, way};
 use crate::policy::permit::Client;
 use crate::policy::relaying::onward;
 use crate::spool::{Claim, Way};
@@ -111,6 +111,7 @@ async fn settle(life: &Rc<Life>, mut claim: Claim, legs: Vec<Leg>) {
     life.world.ledger().reported(&reported);
     claim.told(&settlement.told(), now);
     claim.owe(settlement.owed());
+    way::steer(&claim, &settlement);
     let (id, outcomes) = (claim.id(), settlement.into_outcomes());
     life.world.ledger().given_up(&claim, &outcomes);
     match life.spool.settle(claim, outcomes).await {
