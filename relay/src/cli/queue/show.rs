@@ -12,6 +12,7 @@ use crate::cli::args::TextChoice;
 use crate::cli::print::{self, Output};
 use crate::control::client::{AskError, ask};
 use crate::control::wire::{RelayRequest, Text};
+use crate::mail::came::Admission;
 use crate::mail::message::MessageId;
 use crate::spool::{Details, Standing};
 
@@ -63,20 +64,9 @@ pub(in crate::cli) fn at(time: Timestamp) -> String {
 }
 
 fn facts(details: &Details) {
-    let Details { summary, envelope, progress } = details;
+    let Details { envelope, progress, .. } = details;
     let none = || "-".to_owned();
-    let facts: [[String; 2]; 9] = [
-        ["message".into(), summary.id.to_string()],
-        ["from".into(), format!("<{}>", envelope.sender)],
-        ["login".into(), envelope.login.clone().unwrap_or_else(none)],
-        ["tag".into(), envelope.tag.clone().unwrap_or_else(none)],
-        ["client".into(), envelope.source.map_or_else(none, |source| source.to_string())],
-        ["accepted".into(), at(summary.accepted_at)],
-        ["size".into(), format!("{} octets", summary.size_bytes)],
-        ["attempts".into(), summary.attempts.to_string()],
-        ["next attempt".into(), standing(summary)],
-    ];
-    print::table(["WHAT", "VALUE"], &facts);
+    print::table(["WHAT", "VALUE"], &rows(details));
     print::say("");
     let rows: Vec<[String; 4]> = envelope
         .recipients
@@ -99,4 +89,105 @@ fn facts(details: &Details) {
         })
         .collect();
     print::table(["RECIPIENT", "STATE", "NEXT HOP", "LAST REPLY"], &rows);
+}
+
+/// Returns what is known of the whole message, and of how it came.
+fn rows(Details { summary, envelope, .. }: &Details) -> Vec<[String; 2]> {
+    let none = || "-".to_owned();
+    let mut rows: Vec<[String; 2]> = vec![
+        ["message".into(), summary.id.to_string()],
+        ["from".into(), format!("<{}>", envelope.sender)],
+        ["login".into(), envelope.login.clone().unwrap_or_else(none)],
+        ["tag".into(), envelope.tag.clone().unwrap_or_else(none)],
+        ["client".into(), envelope.source.map_or_else(none, |source| source.to_string())],
+        ["accepted".into(), at(summary.accepted_at)],
+        ["size".into(), format!("{} octets", summary.size_bytes)],
+        ["attempts".into(), summary.attempts.to_string()],
+        ["next attempt".into(), standing(summary)],
+    ];
+    if let Some(came) = &envelope.came {
+        let entry = came.entry.map(|Admission { network, passed, over_rate }| {
+            format!("{network} ({passed} passed, {over_rate} over its rate)")
+        });
+        let name = came.server_name.as_ref().map(|name| format!(", for {name}"));
+        let tls = came.tls.as_ref().map(|tls| format!("{tls}{}", name.unwrap_or_default()));
+        let trace = envelope.trace.map(|context| context.trace.to_string());
+        let known = [
+            ("entry", entry),
+            ("TLS", tls),
+            ("proved by", came.mechanism.clone()),
+            ("trace", trace),
+        ];
+        rows.extend(known.into_iter().filter_map(|(what, value)| Some([what.into(), value?])));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::came::Came;
+    use crate::mail::envelope::{Body, Envelope, Terms};
+    use crate::smtp::address::ReversePath;
+    use crate::spool::{Place, Summary};
+
+    fn details(came: Option<Came>) -> Details {
+        let envelope = Envelope {
+            sender: ReversePath::Null,
+            recipients: Vec::new(),
+            body: Body::SevenBit,
+            login: Some("app".into()),
+            tag: None,
+            source: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            terms: Terms::default(),
+            trace: came.as_ref().map(|_| {
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap()
+            }),
+            came: came.map(Box::new),
+        };
+        let summary = Summary {
+            id: MessageId(1),
+            place: Place::Held,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            due_at: None,
+            attempts: 0,
+            size_bytes: 9,
+            sender: None,
+            recipients: Vec::new(),
+            pending: 0,
+        };
+        Details { summary, envelope, progress: Vec::new() }
+    }
+
+    #[test]
+    fn how_a_message_came_is_shown_as_far_as_it_is_known() {
+        let came = Came {
+            accepted_at: Timestamp::UNIX_EPOCH,
+            listener: "[::]:2525".parse().unwrap(),
+            peer: "192.0.2.7".parse().unwrap(),
+            entry: Some(Admission {
+                network: "192.0.2.0/24".parse().unwrap(),
+                passed: 7,
+                over_rate: 1,
+            }),
+            secured_at: None,
+            tls: Some("TLSv1.3".into()),
+            server_name: Some("relay.example.net".into()),
+            logged_in_at: None,
+            mechanism: None,
+            earlier: 0,
+        };
+        let shown: Vec<String> =
+            rows(&details(Some(came))).iter().map(|row| row.join(": ")).collect();
+        assert_eq!(
+            shown[9..],
+            [
+                "entry: 192.0.2.0/24 (7 passed, 1 over its rate)",
+                "TLS: TLSv1.3, for relay.example.net",
+                "trace: 4bf92f3577b34da6a3ce929d0e0e4736",
+            ]
+        );
+        assert_eq!(rows(&details(None)).len(), 9, "a report of ours came by no connection");
+    }
 }
