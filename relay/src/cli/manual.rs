@@ -26,6 +26,15 @@ const OTHER_EXIT_CODES: [(&str, [&str; 3]); 1] = [(
     ],
 )];
 
+/// The files that an operator looks for, unless the configuration names others.
+const FILES: [(&str, &str); 5] = [
+    ("/etc/sallyport/sallyport.toml", "The configuration."),
+    ("/etc/sallyport/users.toml", "Logins and stored keys."),
+    ("/var/lib/sallyport/", "Run-time lists and bans, messages, their history."),
+    ("/run/sallyport/gate.sock, /run/sallyport/relay.sock", "Where verbs ask both processes."),
+    ("/sys/fs/bpf/sallyport/", "The program and its tables, in the kernel."),
+];
+
 /// Prints what a shell completes.
 pub fn completions(shell: Shell) {
     // A reader that went away is not an error, and the generator would panic.
@@ -113,6 +122,12 @@ fn page(command: &Command, name: &str, above: &str) -> io::Result<Vec<u8>> {
     let others = OTHER_EXIT_CODES.iter().find(|(verb, _)| *verb == name);
     for (code, meaning) in others.map_or(EXIT_CODES, |(_, codes)| *codes).iter().enumerate() {
         text.extend(format!(".TP\n{code}\n{}\n", escaped(meaning)).into_bytes());
+    }
+    if above.is_empty() {
+        section(&mut text, "FILES");
+        for (path, what) in FILES {
+            text.extend(format!(".TP\n{}\n{}\n", escaped(path), escaped(what)).into_bytes());
+        }
     }
     section(&mut text, "SEE ALSO");
     let others = match above {
