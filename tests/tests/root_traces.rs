@@ -1,6 +1,6 @@
 //! What the whole product says of one message: its line in the log, and its spans.
 
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, HOP, LOGIN, NAME};
 use relay::demo::steps::session;
+use relay::hosts::process::{Signal, signal};
 use serde_json::Value;
 use tests::collector::Collector;
 use tests::need;
@@ -148,5 +149,33 @@ fn journald_gets_the_lines_of_both_processes_and_standard_error_what_it_does_not
         Some(world.stage.log()).filter(|log| log.contains("started process=relay"))
     })?;
     ensure!(lines.lines().all(|line| line.starts_with('<')), "each has its priority:\n{lines}");
+    Ok(())
+}
+
+#[test]
+fn json_goes_to_standard_output_and_leaves_standard_error_to_failures() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::set()?;
+    let folder = world.folder.path();
+    let mut file = OpenOptions::new().append(true).open(folder.join("sallyport.toml"))?;
+    write!(file, "[log]\nformat = \"json\"\n")?;
+    let (out, err) = (folder.join("out"), folder.join("err"));
+    let mut command = world.stage.program(&["run"]);
+    command.stdout(File::create(&out)?).stderr(File::create(&err)?);
+    let mut product = world.stage.relay.spawn(&mut command)?;
+    let started = |text: &str| text.matches("\"event\":\"started\"").count();
+    let told = wait_for("both processes to start", || {
+        std::fs::read_to_string(&out).ok().filter(|text| started(text) == 2)
+    });
+    signal(product.id(), Signal::TERM)?;
+    product.wait()?;
+    let said = std::fs::read_to_string(&err)?;
+    for line in told.with_context(|| said.clone())?.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(line["time"].is_string() && line["level"].is_string(), "{line}");
+    }
+    assert_eq!(said, "");
     Ok(())
 }
