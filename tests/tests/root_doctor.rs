@@ -51,6 +51,19 @@ fn faults_of_the_gate_and_its_processes_are_found() -> Result<()> {
 }
 
 #[test]
+fn whoever_looks_changes_nothing_and_needs_no_rights_for_what_he_may_see() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(scene) = Scene::serving()? else { return Ok(()) };
+    let before = scene.files()?;
+    scene.is_healthy_for_anybody()?;
+    scene.is_healthy("as root")?;
+    assert_eq!(scene.files()?, before);
+    Ok(())
+}
+
+#[test]
 fn many_faults_are_injected() {
     let all = [files::ROWS, network::ROWS, onward::ROWS, processes::ROWS];
     let causes: BTreeSet<&str> =

@@ -100,7 +100,7 @@ pub(super) fn look(case: &Case) -> Looked {
     let way = way_to(client, &case.links)
         .map_err(|error| left_out.push(format!("the client: the way back to it: {error}")))
         .ok();
-    let guarded = case.config.gate.interfaces.clone();
+    let guarded = case.links.with_upper(&case.config.gate.interfaces);
     let strict = if client.is_ipv4() {
         guarded.iter().filter(|name| is_strict(name)).cloned().collect()
     } else {

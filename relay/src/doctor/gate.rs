@@ -211,13 +211,15 @@ fn judge(seen: &Seen, pins: &Path) -> Vec<Finding> {
 }
 
 fn process(seen: &Seen) -> Option<Finding> {
+    let then = if seen.is_required { "takes nobody" } else { "serves on unguarded" };
     (seen.process == Life::Dead).then(|| {
         Finding::new(
             Cause::GateNotRunning,
-            "the gate's process does not run: what stands in the kernel goes on judging, and the relay takes \
-             nobody without it",
-            "systemctl start sallyport-gate, or sallyport run; its log says why it ended: journalctl -u \
-             sallyport-gate",
+            format!(
+                "the gate's process does not run: what stands in the kernel goes on judging, and the relay {then} \
+                 without it"
+            ),
+            "systemctl start sallyport-gate, or sallyport run; journalctl -u sallyport-gate says why it ended",
         )
     })
 }

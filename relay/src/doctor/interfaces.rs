@@ -65,7 +65,7 @@ fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
             "look at the cable, the switch's port, or the host's side of a virtual interface"
                 .to_owned(),
         )
-    } else if link.master.is_none() && !link.is_addressed() {
+    } else if !link.is_addressed() && !has_upper(link, links) {
         (
             Cause::NoAddress,
             "has no address that a client could connect to",
@@ -79,23 +79,14 @@ fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
     Some(Finding::new(cause, format!("{name} {says}"), remedy))
 }
 
+/// Tells whether another interface stands over it, which has the addresses then.
+fn has_upper(link: &Link, links: &Links) -> bool {
+    link.master.is_some() || links.all.iter().any(|other| other.below == Some(link.index))
+}
+
 fn of_other(link: &Link, guarded: &[String], links: &Links) -> Option<Finding> {
-    let is_below = |index: Option<u32>| {
-        let below = links.all.iter().find(|other| Some(other.index) == index);
-        below.is_some_and(|below| guarded.contains(&below.name))
-    };
-    // A VLAN or a bridge over a guarded interface gets only what that one let pass.
-    let is_over = is_below(link.below)
-        || links
-            .all
-            .iter()
-            .any(|port| port.master == Some(link.index) && guarded.contains(&port.name));
-    if link.is_loopback
-        || !link.is_up
-        || !link.is_addressed()
-        || guarded.contains(&link.name)
-        || is_over
-    {
+    let is_meant = guarded.contains(&link.name) || links.is_over(link, guarded);
+    if link.is_loopback || !link.is_up || !link.is_addressed() || is_meant {
         return None;
     }
     let name = &link.name;
@@ -178,7 +169,7 @@ mod tests {
         let local = Owned { ip: "fe80::1".parse().unwrap(), is_duplicate: false };
         let tunnel = || Link { is_ethernet: false, kind: Some("ipip".into()), ..link(3, "tun0") };
         let vlan = || Link { kind: Some("vlan".into()), below: Some(2), ..link(3, "eth0.5") };
-        let rows: [(&str, Vec<Link>, Offloads, &[&str]); 16] = [
+        let rows: [(&str, Vec<Link>, Offloads, &[&str]); 17] = [
             ("healthy", vec![eth0()], off, &[]),
             ("gone", vec![link(2, "eth1")], off, &["interface-missing", "interface-unguarded"]),
             (
@@ -207,6 +198,12 @@ mod tests {
             ("a second one off", vec![eth0(), Link { is_up: false, ..link(3, "eth1") }], off, &[]),
             ("a tunnel", vec![eth0(), tunnel()], off, &["tunnel-around"]),
             ("a VLAN", vec![eth0(), vlan()], off, &[]),
+            (
+                "a VLAN has the addresses",
+                vec![Link { addresses: vec![], ..eth0() }, vlan()],
+                off,
+                &[],
+            ),
             ("LRO", vec![eth0()], Offloads { lro: true, ..off }, &["lro-on"]),
             ("tags without VLAN", vec![eth0()], Offloads { strips_tags: true, ..off }, &[]),
             (

@@ -81,6 +81,24 @@ impl Links {
     }
 }
 
+impl Links {
+    /// Tells whether an interface stands over one of these: it gets what that one let pass.
+    pub(super) fn is_over(&self, link: &Link, names: &[String]) -> bool {
+        let is_one = |other: &Link| names.contains(&other.name);
+        self.all.iter().any(|other| {
+            let is_port = other.master == Some(link.index);
+            (is_port || link.below == Some(other.index)) && is_one(other)
+        })
+    }
+
+    /// Returns these interfaces and those that stand over them: a VLAN, a bridge, a bond.
+    pub(super) fn with_upper(&self, names: &[String]) -> Vec<String> {
+        let upper = self.all.iter().filter(|link| self.is_over(link, names));
+        let upper = upper.map(|link| link.name.clone()).filter(|name| !names.contains(name));
+        names.iter().cloned().chain(upper).collect()
+    }
+}
+
 impl Link {
     /// Returns whether it has an address that others can reach it by.
     pub(super) fn is_addressed(&self) -> bool {

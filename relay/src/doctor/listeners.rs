@@ -55,6 +55,9 @@ pub(super) fn look(case: &Case) -> Looked {
     };
     let seen: Vec<_> =
         case.config.listeners.iter().map(|one| observe(one, case, &sockets)).collect();
+    if seen.iter().any(|one| !one.sockets.is_empty() && one.holders.is_empty()) {
+        left_out.push("listeners: whose process holds their ports: root sees it".to_owned());
+    }
     Looked { findings: judge(&seen, &relay, &case.links), left_out }
 }
 

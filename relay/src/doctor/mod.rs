@@ -167,7 +167,7 @@ const CHECKS: [Check; 14] = [
         10,
         gate::look,
     ),
-    check(Place::Allowlist, "allowlist", "it admits somebody", 5, client::look_at_list),
+    check(Place::Allowlist, "allowlist", "it has entries", 5, client::look_at_list),
     check(
         Place::Allowlist,
         "the client",
@@ -199,7 +199,13 @@ const CHECKS: [Check; 14] = [
     check(Place::Session, "logins and policies", "somebody may log in and send", 5, logins::look),
     check(Place::Spool, "disk", "it has room, and flushes", 10, spool::look),
     check(Place::Spool, "spool", "it takes messages", 5, spool::look_inside),
-    check(Place::Route, "routes", "each can be used", 5, routes::look),
+    check(
+        Place::Route,
+        "routes",
+        "each is at work, and so are the keys that sign",
+        5,
+        routes::look,
+    ),
     check(Place::NextHop, "next hops", "each is reached, and proves itself", 14, next_hop::look),
     check(Place::Host, "host", "user, limits and clock are right", 5, host::look),
     check(Place::Host, "hostname", "it resolves to this host", 6, host::look_up_name),

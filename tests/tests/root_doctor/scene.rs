@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
@@ -201,12 +202,18 @@ impl Scene {
     }
 
     fn doctor(&self, words: &[&str]) -> Result<Found> {
+        self.doctor_as(0, words)
+    }
+
+    fn doctor_as(&self, user: u32, words: &[&str]) -> Result<Found> {
         let mut command = Command::new(program()?);
         command
             .arg("--config")
             .arg(self.path("doctor.toml"))
             .args(["doctor", "--json"])
-            .args(words);
+            .args(words)
+            .uid(user)
+            .gid(user);
         let Output { status, stdout, stderr } =
             self.world.stage.relay.within(|| command.output())??;
         let said = String::from_utf8_lossy(&stderr);
@@ -231,6 +238,29 @@ impl Scene {
         let found = self.doctor(&[])?;
         ensure!(found.faults.is_empty(), "{when}: {:#}", found.whole);
         Ok(())
+    }
+
+    /// Fails unless somebody without rights hears of no fault, and of what was left out for want of them.
+    pub fn is_healthy_for_anybody(&self) -> Result<()> {
+        let found = self.doctor_as(1234, &[])?;
+        ensure!(found.faults.is_empty(), "{:#}", found.whole);
+        let left_out = found.whole["left_out"].to_string();
+        for what in ["gate: ", "firewall: ", "listeners: ", "logins: ", "disk: "] {
+            ensure!(left_out.contains(what), "{what}: {:#}", found.whole);
+        }
+        Ok(())
+    }
+
+    /// Returns the names of all files that the product keeps.
+    pub fn files(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for folder in ["spool", "gate", "tls", "run", "."] {
+            for file in fs::read_dir(self.path(folder))? {
+                names.push(format!("{folder}/{}", file?.file_name().display()));
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Injects a fault, looks, and takes it away again.

@@ -33,7 +33,7 @@ const OUT: [&str; 1] = ["output"];
 pub(super) fn look(case: &Case) -> Looked {
     let (rules, left_out) = rules();
     let comes_by: Vec<String> = if case.is_guarded() {
-        case.config.gate.interfaces.clone()
+        case.links.with_upper(&case.config.gate.interfaces)
     } else {
         case.links
             .all
@@ -180,10 +180,7 @@ fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{program}: {} (root may read them)",
-            said.lines().next().unwrap_or("failed")
-        ));
+        return Err(format!("{program}: {}", said.lines().next().unwrap_or("failed")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
