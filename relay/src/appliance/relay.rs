@@ -145,7 +145,8 @@ impl Relay {
         self.open_desk(reload)?;
         let mut gate = None;
         if self.watched.is_configured() {
-            gate = Some(Attachment::open(self.config.gate.socket.clone(), self.journal.clone()));
+            let (socket, tallies) = (self.config.gate.socket.clone(), self.conduct.tallies());
+            gate = Some(Attachment::open(socket, tallies.clone(), self.journal.clone()));
         } else {
             self.listening = bind(&self.config.listeners)?;
         }

@@ -1,5 +1,6 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
+mod alert;
 mod gate;
 mod queue;
 mod route;
@@ -17,6 +18,7 @@ use super::print::Output;
 use crate::config::{self, unit};
 use crate::mail::message::MessageId;
 
+pub use alert::AlertVerb;
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
 pub use queue::{Choice, QueueVerb, TextChoice, Which};
 pub use route::RouteVerb;
@@ -142,6 +144,9 @@ pub enum Verb {
     /// Check the log of messages, mend it, give its space back.
     #[command(subcommand)]
     Spool(SpoolVerb),
+    /// Look at what people are told of.
+    #[command(subcommand)]
+    Alert(AlertVerb),
     /// Tell the life of a message: how it came, every attempt, what the next hops said, what operators did.
     #[command(after_help = "Example:\n  sallyport trace 06G3T7K9Q2M4X")]
     Trace {

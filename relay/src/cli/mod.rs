@@ -1,5 +1,6 @@
 //! The command line: arguments, one function a verb, tables or JSON.
 
+pub mod alert;
 pub mod args;
 pub mod config;
 pub mod doctor;

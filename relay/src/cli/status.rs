@@ -173,12 +173,17 @@ fn bypass_line(bypass: &Bypass) -> String {
 
 fn spike_line(spike: &Spike) -> String {
     let end = spike.until.map_or_else(|| "open".to_owned(), |until| format!("until {}", at(until)));
+    let subject = spike.subject.as_ref().map_or_else(String::new, |subject| format!(" {subject}"));
+    let within = match spike.window_seconds {
+        0 | 1 => "a second".to_owned(),
+        seconds => format!("in {seconds} s"),
+    };
     format!(
-        "{} since {}, {end}; at most {} a second where {} are usual; {} in all",
+        "{}{subject} since {}, {end}; at most {} {within} where {} are usual; {} in all",
         spike.class,
         at(spike.since),
-        spike.peak_per_second,
-        spike.usual_per_second,
+        spike.peak,
+        spike.usual,
         spike.total
     )
 }

@@ -295,15 +295,26 @@ pub struct History {
     pub size_bytes: u64,
 }
 
-/// `[spikes]`: when refused connection attempts are called a spike.
+/// `[spikes]`: when a rate is called a spike. A floor is a rate a second below which nothing is; in longer windows it
+/// is lower, by the root of their length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spikes {
-    /// Attempts a second below which nothing is called a spike.
+    /// The floor of refused attempts, of all and of one network.
     pub floor_per_second: u64,
+    /// The floor of different refused sources.
+    pub sources_per_second: u64,
+    /// The floor of completed connections of one listed entry.
+    pub connections_per_second: u64,
+    /// The floor of admitted attempts that no handshake followed.
+    pub forged_per_second: u64,
+    /// The floor of failed logins.
+    pub logins_per_second: u64,
     /// Deviations above the usual rate that make a spike.
     pub deviations: f64,
     /// How long the rate must stay below 60 % of the opening level until the spike is over.
     pub quiet: Duration,
+    /// The most octets of samples that the gate keeps for `sallyport alert replay`; 0 keeps none.
+    pub record_bytes: u64,
 }
 
 /// `[metrics]`: where metrics and health are told over HTTP.

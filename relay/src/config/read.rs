@@ -259,8 +259,13 @@ fn history(table: &Table<'_>, spool: &Spool) -> History {
 fn spikes(table: &Table<'_>) -> Spikes {
     let spikes = Spikes {
         floor_per_second: table.or("floor", 50, unit::count(1..=100_000_000)),
+        sources_per_second: table.or("sources-floor", 5, unit::count(1..=100_000_000)),
+        connections_per_second: table.or("connections-floor", 20, unit::count(1..=100_000_000)),
+        forged_per_second: table.or("forged-floor", 20, unit::count(1..=100_000_000)),
+        logins_per_second: table.or("logins-floor", 5, unit::count(1..=100_000_000)),
         deviations: table.or("deviations", 6.0, unit::number(1.0..=1000.0)),
         quiet: table.or("quiet", 30 * SECOND, unit::duration),
+        record_bytes: table.or("record", 0, unit::size(0..=1 << 40)),
     };
     table.finish();
     spikes

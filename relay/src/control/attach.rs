@@ -10,6 +10,7 @@
 //! relay  "here"                                         with the descriptors
 //! gate   {"ok":{"listeners":[…]}}                       with the descriptors of new ones
 //! gate   "serve", "refuse" or "list-changed"            a line each, from then on
+//! relay  {"completed":…,"failed":…}                     what clients did, if the gate said "hears"
 //! ```
 
 use std::io;
@@ -22,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::passing::Lines;
 use super::wire::{Answer, GateRequest, Notice};
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::net::tally::{Tallies, Tally};
 
 /// The longest line of this dialogue, octets.
 pub const LINE_MAX: usize = 64 << 10;
@@ -42,6 +44,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// time, and the gate takes longer.
 const STARTING: Duration = Duration::from_secs(5);
 
+/// How often the gate is told what clients did, if they did anything, and if they did nothing.
+const TELL_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
 /// What the relay has not heard yet, at most; the gate waits for it then.
 const UNHEARD: usize = 16;
 
@@ -50,6 +55,9 @@ const UNHEARD: usize = 16;
 pub struct Handover {
     /// The sockets to serve. What the relay holds besides, it must close.
     pub listeners: Vec<Handed>,
+    /// Whether the gate hears [`Tally`]s; one of an earlier version takes every word for the end.
+    #[serde(default)]
+    pub hears: bool,
 }
 
 /// A listening socket that the relay is to serve.
@@ -98,11 +106,12 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Begins to attach to the gate that serves `socket`. Must be called within a tokio runtime.
+    /// Begins to attach to the gate that serves `socket`, which is told what `tallies` count. Must be called
+    /// within a tokio runtime.
     #[must_use]
-    pub fn open(socket: PathBuf, journal: Journal) -> Self {
+    pub fn open(socket: PathBuf, tallies: Tallies, journal: Journal) -> Self {
         let (tell, told) = mpsc::channel(UNHEARD);
-        let link = Link { socket, tell, held: Vec::new() };
+        let link = Link { socket, tallies, tell, held: Vec::new() };
         Self { told, task: tokio::spawn(link.keep(journal)) }
     }
 
@@ -144,6 +153,7 @@ enum LinkError {
 
 struct Link {
     socket: PathBuf,
+    tallies: Tallies,
     tell: mpsc::Sender<Told>,
     held: Vec<(SocketAddr, OwnedFd)>,
 }
@@ -180,13 +190,28 @@ impl Link {
             return Ok(());
         }
         *attached = true;
+        // What was counted while nobody heard is not what happens now.
+        let _ = self.tallies.take();
+        let mut tick = interval(TELL_EVERY.0);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = Instant::now();
         let mut notice = Notice::ListChanged;
         while self.tell.send(Told::Notice(notice)).await.is_ok() {
-            let line = tokio::select! {
-                line = lines.read(LINE_MAX) => line?.ok_or(LinkError::Ended)?,
-                () = self.tell.closed() => return Ok(()),
+            notice = loop {
+                tokio::select! {
+                    line = lines.read(LINE_MAX) => {
+                        let line = line?.ok_or(LinkError::Ended)?;
+                        break serde_json::from_slice(&line)?;
+                    }
+                    () = self.tell.closed() => return Ok(()),
+                    _ = tick.tick(), if handover.hears => {}
+                }
+                let tally = self.tallies.take();
+                if tally != Tally::default() || said.elapsed() >= TELL_EVERY.1 {
+                    said = Instant::now();
+                    timeout(PATIENCE, lines.write(&serde_json::to_vec(&tally)?, &[])).await??;
+                }
             };
-            notice = serde_json::from_slice(&line)?;
         }
         Ok(())
     }
@@ -248,7 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::memory();
         let began = Instant::now();
-        let attachment = Attachment::open(folder.path().join("gate.sock"), journal.clone());
+        let attachment =
+            Attachment::open(folder.path().join("gate.sock"), Tallies::default(), journal.clone());
         for (row, until, lines) in [
             ("just before", STARTING.saturating_sub(RETRY.1), 0),
             ("after", STARTING * 2, 1),

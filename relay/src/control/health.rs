@@ -83,9 +83,12 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
         problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
     }
     problems.extend(gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path)));
-    let open = gate.spikes.iter().filter(|spike| spike.until.is_none()).count();
-    if open > 0 {
-        problems.push(format!("{open} spike of connection attempts"));
+    // A bypass and a gate that is missing are problems of their own above.
+    let open = gate.spikes.iter().filter(|spike| spike.until.is_none());
+    let named = open.map(|spike| spike.class.as_str()).filter(|class| !class.starts_with("gate-"));
+    let open: Vec<&str> = named.collect();
+    if !open.is_empty() {
+        problems.push(format!("open spikes: {}", open.join(", ")));
     }
 }
 

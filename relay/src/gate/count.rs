@@ -44,6 +44,13 @@ impl Counters {
         Reason::ALL.into_iter().filter(|reason| reason.drops()).map(|reason| self.of(reason)).sum()
     }
 
+    /// Returns the connection attempts of listed sources that the first door passed.
+    #[must_use]
+    pub fn admitted(&self) -> u64 {
+        let first = self.rows.iter().filter(|row| row.interface.is_some());
+        first.map(|row| row.counts.admitted).sum()
+    }
+
     /// Returns the frames that passed although they should have been dropped, at both doors.
     #[must_use]
     pub fn spared(&self) -> u64 {

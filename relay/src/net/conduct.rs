@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::net::tally::Tallies;
 use crate::policy::conduct::{AutoBan, Grounds, Offence, Offenders, Source, Standing};
 
 /// Bans that wait to be asked for. The gate grants ten a second, so more would come late; a source
@@ -37,6 +38,7 @@ struct Shared {
     offenders: Mutex<Offenders>,
     standing: Box<dyn Fn(IpAddr) -> Standing + Send + Sync>,
     wanted: mpsc::Sender<WantedBan>,
+    tallies: Tallies,
 }
 
 impl fmt::Debug for Conduct {
@@ -55,7 +57,8 @@ impl Conduct {
     ) -> (Self, mpsc::Receiver<WantedBan>) {
         let (wanted, bans) = mpsc::channel(WAITING);
         let (offenders, standing) = (Mutex::default(), Box::new(standing));
-        (Self { shared: Arc::new(Shared { offenders, standing, wanted }) }, bans)
+        let tallies = Tallies::default();
+        (Self { shared: Arc::new(Shared { offenders, standing, wanted, tallies }) }, bans)
     }
 
     /// Returns the conduct of the clients of a host without a gate: they are slowed down only.
@@ -64,6 +67,12 @@ impl Conduct {
         let standing =
             |source| Standing { source: Source::of(source, None), auto_ban: AutoBan::Off };
         Self::new(standing).0
+    }
+
+    /// Returns what the gate is told of clients.
+    #[must_use]
+    pub fn tallies(&self) -> &Tallies {
+        &self.shared.tallies
     }
 
     /// Notes an offence of a client.
@@ -75,6 +84,7 @@ impl Conduct {
 
     /// Notes that a login, of at most 64 octets, failed from a client's address.
     pub fn failed(&self, client: IpAddr, login: &str) {
+        self.shared.tallies.failed(client);
         let standing = self.standing(client);
         let grounds = self.offenders().failed(standing.source, login, Instant::now());
         self.weigh(standing, grounds);

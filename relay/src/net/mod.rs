@@ -25,4 +25,5 @@ pub mod inbound;
 pub mod login;
 pub mod sessions;
 pub mod signing;
+pub mod tally;
 pub mod tls;

@@ -1,24 +1,45 @@
-//! Finds spikes: samples of the kernel's counters in, alerts out.
+//! Finds spikes: samples of counters in, alerts out.
 //!
-//! The machine is pure: time comes with each [`Sample`], so a recorded series gives the same alerts
-//! on every run. It decides nothing about sources and reads no clock. It knows one class so far,
-//! attempts refused in total; further classes are further rows of [`WATCHED`] and of
-//! [`Sample::counts`].
+//! The machine is pure: time comes with each [`Sample`], so a recorded series gives the same alerts on every run
+//! ([`series`]). It decides nothing about sources and reads no clock. Classes of the whole host are compared with
+//! what is usual in that hour of the week; networks, of which there are many, with the highest rates that each
+//! of them had. Classes about listed entries count completed handshakes, since SYNs can be forged.
 
-mod baseline;
+mod alert;
+/// How many different sources there are.
+pub mod distinct;
+mod forged;
+mod lookout;
+/// What is kept over a restart.
+pub mod memory;
+mod pace;
+mod profile;
+#[cfg(test)]
+pub mod samples;
+/// Samples as lines of text.
+pub mod series;
+mod sources;
+mod spike;
 /// Who is refused most.
 pub mod talkers;
-mod pace;
-mod spike;
+mod usual;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use relay_common::addr::Net;
+
 use crate::config;
 use crate::event::spike::Class;
 
-use self::baseline::Baseline;
-use self::pace::{Pace, Reading};
+pub use self::alert::{Alert, Stage};
+
+use self::distinct::SOURCE_WINDOWS;
+use self::forged::Forged;
+use self::lookout::{Lookout, Rules};
+use self::profile::{Newcomers, Profiles};
+use self::sources::Sources;
 use self::spike::{Change, Spike};
 
 /// The usual time between two samples.
@@ -27,86 +48,108 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// The alerts that [`Watch::recent`] remembers; the oldest leaves first.
 pub const RECENT_ALERTS: usize = 64;
 
-/// How late the baseline learns a rate.
-const LATE: Duration = Duration::from_secs(1);
+/// The listed entries whose profiles are kept; the one seen longest ago leaves first.
+pub const ENTRIES_MAX: usize = 65_536;
 
-/// The rates that wait to be learned at most: more than a second of ticks.
-const KEPT: usize = 16;
+/// The refused networks whose profiles are kept.
+pub const PREFIXES_MAX: usize = 256;
 
-/// The classes that are watched, in the order of [`Sample::counts`].
-pub const WATCHED: [Class; 1] = [Class::Refused];
+/// How long after a spike of all refusals networks are measured again: they are by the last minute.
+const AFTER_SPIKE: Duration = Duration::from_secs(75);
 
-/// The counters at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What was counted up to one moment. Counts are since some fixed moment, and may begin anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// When the counters were read, on a clock that never goes back; its start does not matter.
+    /// When it was counted, on a clock that never goes back; its start does not matter.
     pub at: Duration,
-    /// The count of each class since some fixed moment, in the order of [`WATCHED`].
-    pub counts: [u64; WATCHED.len()],
+    /// The same on the wall clock, for the hour of the week.
+    pub wall: Timestamp,
+    /// Frames to guarded ports that were dropped, whatever the reason.
+    pub refused: u64,
+    /// Connection attempts of listed sources that the first door passed.
+    pub admitted: u64,
+    /// Attempts around the first door.
+    pub bypassed: u64,
+    /// Interfaces without the gate's program, added up over all samples.
+    pub missing: u64,
+    /// What the relay tells; none while none is attached.
+    pub told: Option<Told>,
+    /// At least how many different sources were refused in each window but the first; none where that was not
+    /// looked at.
+    pub sources: [Option<u64>; SOURCE_WINDOWS],
+    /// At least how many frames of the loudest networks were refused in the last minute; none where that was not
+    /// looked at.
+    pub loud: Option<Vec<(Net, u64)>>,
+    /// The handshakes that sources of listed entries completed since the last sample, by entry.
+    pub completed: Vec<(Net, u64)>,
 }
 
-/// What an alert says about its spike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It began.
-    Opened,
-    /// It grew to so many times the level that it settled at: 2, then 10.
-    Grew(u32),
-    /// It is over.
-    Closed,
+impl Sample {
+    /// Returns a sample of nothing.
+    #[must_use]
+    pub const fn new(at: Duration, wall: Timestamp) -> Self {
+        Self {
+            at,
+            wall,
+            refused: 0,
+            admitted: 0,
+            bypassed: 0,
+            missing: 0,
+            told: None,
+            sources: [None; SOURCE_WINDOWS],
+            loud: None,
+            completed: Vec::new(),
+        }
+    }
 }
 
-/// One thing worth telling an operator about a spike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alert {
-    /// The class.
-    pub class: Class,
-    /// What happened.
-    pub stage: Stage,
-    /// When, on the clock of the samples.
-    pub at: Duration,
-    /// When the spike was noticed, on the same clock.
-    pub since: Duration,
-    /// Attempts a second: now, or at the peak if the spike is over.
-    pub per_second: u64,
-    /// What was usual before the spike, attempts a second.
-    pub usual_per_second: u64,
-    /// Attempts counted since the spike began.
-    pub total: u64,
-    /// How long the rate has stood above the closing level.
-    pub lasted: Duration,
-}
-
-/// The rate, the baseline and the open spike of one class.
-#[derive(Debug)]
-struct Lookout {
-    pace: Pace,
-    baseline: Baseline,
-    /// Rates of the last second that the baseline has not learned yet.
-    unlearned: VecDeque<Reading>,
-    spike: Spike,
+/// What the relay counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Connections of listed sources that were accepted: completed handshakes.
+    pub completed: u64,
+    /// Failed logins.
+    pub failed_logins: u64,
 }
 
 /// Watches every class.
 #[derive(Debug)]
 pub struct Watch {
     settings: config::Spikes,
-    lookouts: [Lookout; WATCHED.len()],
+    refused: Lookout,
+    sources: Sources,
+    forged: Forged,
+    bypassed: Lookout,
+    missing: Lookout,
+    logins: Lookout,
+    prefixes: Profiles,
+    entries: Profiles,
+    /// When a spike of all refusals was open last.
+    flooded: Option<Duration>,
+    /// The time of the last sample.
+    last: Option<Duration>,
     recent: VecDeque<Alert>,
 }
 
 impl Watch {
-    /// Returns a watch that knows no usual rate yet: until it does, `floor_per_second` alone opens a
-    /// spike, so the first one ever is reported.
+    /// Returns a watch that knows nothing usual yet: until it does, the floors alone open a spike, so the first
+    /// one ever is reported.
     #[must_use]
     pub fn new(settings: config::Spikes) -> Self {
-        let lookouts = WATCHED.map(|_| Lookout {
-            pace: Pace::default(),
-            baseline: Baseline::default(),
-            unlearned: VecDeque::new(),
-            spike: Spike::default(),
-        });
-        Self { settings, lookouts, recent: VecDeque::with_capacity(RECENT_ALERTS) }
+        Self {
+            settings,
+            refused: Lookout::new(),
+            sources: Sources::new(),
+            forged: Forged::new(),
+            bypassed: Lookout::new(),
+            missing: Lookout::new(),
+            logins: Lookout::new(),
+            prefixes: Profiles::new(PREFIXES_MAX, Newcomers::Stand),
+            entries: Profiles::new(ENTRIES_MAX, Newcomers::Learn),
+            flooded: None,
+            last: None,
+            recent: VecDeque::with_capacity(RECENT_ALERTS),
+        }
     }
 
     /// Takes other settings; what was learned and open spikes stay.
@@ -114,17 +157,47 @@ impl Watch {
         self.settings = settings;
     }
 
-    /// Takes the counters of one tick and returns the alerts that they cause: at most one a class.
+    /// Takes what was counted in one tick and returns the alerts that it causes: at most one a class, and a
+    /// network.
     ///
     /// A sample that is not later than the one before is ignored. A count that went back (the
-    /// counters began anew) starts the rate over and says nothing.
-    pub fn take(&mut self, sample: Sample) -> Vec<Alert> {
+    /// counters began anew) starts its rate over and says nothing.
+    pub fn take(&mut self, sample: &Sample) -> Vec<Alert> {
+        if self.last.is_some_and(|last| sample.at <= last) {
+            return Vec::new();
+        }
+        self.last = Some(sample.at);
         let mut alerts = Vec::new();
-        for ((class, lookout), count) in
-            WATCHED.into_iter().zip(&mut self.lookouts).zip(sample.counts)
-        {
-            let alert = lookout.take(sample.at, count, &self.settings);
-            alerts.extend(alert.map(|change| change.alert(class, sample.at)));
+        let (at, wall) = (sample.at, sample.wall);
+        let mut tell = |class, net, change: Option<Change>| {
+            alerts.extend(change.map(|change| Alert::new(class, net, at, &change)));
+        };
+        let floor = |per_second: u64| rules(&self.settings, per_second);
+        let spikes = &self.settings;
+        let refused = floor(spikes.floor_per_second);
+        tell(Class::Refused, None, self.refused.take(at, wall, sample.refused, refused));
+        let sources = floor(spikes.sources_per_second);
+        tell(Class::Sources, None, self.sources.take(sample, sources));
+        let forged = floor(spikes.forged_per_second);
+        tell(Class::Forged, None, self.forged.take(sample, forged));
+        // One is enough.
+        tell(Class::Bypass, None, self.bypassed.take(at, wall, sample.bypassed, floor(0)));
+        tell(Class::Missing, None, self.missing.take(at, wall, sample.missing, floor(0)));
+        let failed = sample.told.map(|told| told.failed_logins);
+        let logins = floor(spikes.logins_per_second);
+        let failed = failed.and_then(|failed| self.logins.take(at, wall, failed, logins));
+        tell(Class::Logins, None, failed);
+        let connections = floor(spikes.connections_per_second);
+        for (net, change) in self.entries.add(at, &sample.completed, connections) {
+            tell(Class::Entry, Some(net), Some(change));
+        }
+        if self.refused.spike.is_open() {
+            self.flooded = Some(at);
+        }
+        if let Some(loud) = &sample.loud {
+            for (net, change) in self.prefixes.set(at, &self.judged(at, loud), refused) {
+                tell(Class::Prefix, Some(net), Some(change));
+            }
         }
         for alert in &alerts {
             if self.recent.len() == RECENT_ALERTS {
@@ -135,6 +208,13 @@ impl Watch {
         alerts
     }
 
+    /// Leaves networks out that a flood is told of already, unless their own spike is open.
+    fn judged(&self, at: Duration, loud: &[(Net, u64)]) -> Vec<(Net, u64)> {
+        let flooded = self.flooded.is_some_and(|last| at.saturating_sub(last) < AFTER_SPIKE);
+        let open: Vec<Net> = self.prefixes.open().map(|(net, _)| net).collect();
+        loud.iter().copied().filter(|(net, _)| !flooded || open.contains(net)).collect()
+    }
+
     /// Returns the latest alerts, oldest first, at most [`RECENT_ALERTS`].
     pub fn recent(&self) -> impl Iterator<Item = &Alert> {
         self.recent.iter()
@@ -142,69 +222,38 @@ impl Watch {
 
     /// Returns how every open spike stands: since when (`at`), its peak so far and its total.
     pub fn open(&self) -> impl Iterator<Item = Alert> + '_ {
-        let stands = WATCHED.into_iter().zip(&self.lookouts);
-        stands.filter_map(|(class, lookout)| match &lookout.spike {
-            Spike::Calm { .. } => None,
-            Spike::Open(open) => {
-                let change = open.so_far();
-                Some(change.alert(class, change.since))
-            }
-        })
+        let whole =
+            self.lookouts().into_iter().filter_map(|(class, lookout)| match &lookout.spike {
+                Spike::Calm(_) => None,
+                Spike::Open(open) => Some((class, None, open.so_far())),
+            });
+        let prefixes = self.prefixes.open().map(|(net, change)| (Class::Prefix, Some(net), change));
+        let entries = self.entries.open().map(|(net, change)| (Class::Entry, Some(net), change));
+        let all = whole.chain(prefixes).chain(entries);
+        all.map(|(class, net, change)| Alert::new(class, net, change.since, &change))
     }
 
-    /// Returns the rate of `class` over the last second, attempts a second.
+    /// Returns how many attempts were refused in the last second.
     #[must_use]
-    pub fn per_second(&self, class: Class) -> u64 {
-        WATCHED
-            .into_iter()
-            .zip(&self.lookouts)
-            .find(|(this, _)| *this == class)
-            .map_or(0, |(_, lookout)| lookout.pace.last())
+    pub fn refused_per_second(&self) -> u64 {
+        whole(self.refused.per_second())
+    }
+
+    fn lookouts(&self) -> [(Class, &Lookout); 6] {
+        [
+            (Class::Refused, &self.refused),
+            (Class::Sources, &self.sources.lookout),
+            (Class::Forged, self.forged.lookout()),
+            (Class::Bypass, &self.bypassed),
+            (Class::Missing, &self.missing),
+            (Class::Logins, &self.logins),
+        ]
     }
 }
 
-impl Lookout {
-    fn take(&mut self, at: Duration, count: u64, settings: &config::Spikes) -> Option<Change> {
-        let reading = self.pace.take(at, count)?;
-        let threshold = self.baseline.threshold(settings);
-        let change = self.spike.take(&reading, self.baseline.mean(), threshold, settings.quiet);
-        if self.spike.is_open() {
-            self.unlearned.clear();
-        } else {
-            self.learn(reading, threshold);
-        }
-        change
-    }
-
-    /// The baseline is frozen while a spike is open, and blind to what stands above the threshold:
-    /// a flood never teaches the watch that floods are usual. It learns a second late, so that the
-    /// rates by which a flood climbs over the threshold are not learned either.
-    fn learn(&mut self, reading: Reading, threshold: f64) {
-        if reading.per_second <= threshold {
-            self.unlearned.push_back(reading);
-        }
-        while let Some(oldest) = self.unlearned.front()
-            && (reading.at.saturating_sub(oldest.at) >= LATE || self.unlearned.len() > KEPT)
-        {
-            self.baseline.learn(oldest.per_second, oldest.since_last);
-            self.unlearned.pop_front();
-        }
-    }
-}
-
-impl Change {
-    fn alert(self, class: Class, at: Duration) -> Alert {
-        Alert {
-            class,
-            stage: self.stage,
-            at,
-            since: self.since,
-            per_second: whole(self.per_second),
-            usual_per_second: whole(self.usual),
-            total: self.total,
-            lasted: self.lasted,
-        }
-    }
+fn rules(settings: &config::Spikes, floor_per_second: u64) -> Rules {
+    let floor = rate_of(floor_per_second);
+    Rules { floor, deviations: settings.deviations, quiet: settings.quiet }
 }
 
 /// Returns a count as the start of a rate.

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::Stage;
-use super::pace::Reading;
-
-/// How long after its opening a spike finds the level that its growth is measured by. A flood fills
-/// the one-second window of the rate only bit by bit; that is no growth.
-const SETTLING: Duration = Duration::from_secs(1);
+use super::pace::{Reading, WINDOWS};
+use super::usual::Bounds;
 
 /// The part of the way from the usual rate to the spike's level below which it counts as quiet.
 const QUIET_PART: f64 = 0.6;
@@ -20,6 +17,8 @@ const GROWTHS: [u32; 2] = [2, 10];
 pub(super) struct Change {
     pub stage: Stage,
     pub since: Duration,
+    /// The window, by its place in [`WINDOWS`].
+    pub window: usize,
     pub per_second: f64,
     pub usual: f64,
     pub total: u64,
@@ -29,10 +28,17 @@ pub(super) struct Change {
 /// No spike, or the one that is open.
 #[derive(Debug, PartialEq)]
 pub(super) enum Spike {
-    /// None is open; whether the last two rates stood above the threshold, and the count before.
-    Calm { above: [bool; 2], count_before: u64 },
+    /// None is open; what the last rates of each window were.
+    Calm([Lately; WINDOWS.len()]),
     /// One is open.
     Open(Open),
+}
+
+/// Whether the last two rates of a window stood above the threshold, and the count before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Lately {
+    above: [bool; 2],
+    count_before: u64,
 }
 
 /// An open spike.
@@ -41,6 +47,8 @@ pub(super) struct Open {
     since: Duration,
     /// The count when it began.
     count_before: u64,
+    /// The window that it shows in.
+    window: usize,
     /// The usual rate, frozen.
     usual: f64,
     /// The highest rate while it settled.
@@ -54,7 +62,7 @@ pub(super) struct Open {
 
 impl Default for Spike {
     fn default() -> Self {
-        Self::Calm { above: [false; 2], count_before: 0 }
+        Self::Calm(<[Lately; WINDOWS.len()]>::default())
     }
 }
 
@@ -64,20 +72,21 @@ impl Spike {
         matches!(self, Self::Open(_))
     }
 
-    /// Takes a reading and returns what it changed.
+    /// Takes a reading of a window and returns what it changed.
     ///
-    /// A spike opens when two of the last three rates stand above `threshold`, and closes when the
-    /// rate was quiet for `quiet`.
+    /// A spike opens when two of the last three rates of one window stand above the threshold, and closes when
+    /// the rate of that window was quiet for `quiet`.
     pub fn take(
         &mut self,
+        window: usize,
         reading: &Reading,
-        usual: f64,
-        threshold: f64,
+        bounds: Bounds,
         quiet: Duration,
     ) -> Option<Change> {
         match self {
-            Self::Calm { above, count_before } => {
-                let now_above = reading.per_second > threshold;
+            Self::Calm(lately) => {
+                let Lately { above, count_before } = &mut lately[window];
+                let now_above = reading.per_second > bounds.threshold;
                 let begun = above.contains(&true);
                 if !(now_above && begun) {
                     if now_above {
@@ -86,13 +95,13 @@ impl Spike {
                     *above = [above[1], now_above];
                     return None;
                 }
-                let open = Open::new(reading, usual, *count_before);
+                let open = Open::new(window, reading, bounds.usual, *count_before);
                 let change = open.change(Stage::Opened, reading, reading.per_second_now);
                 *self = Self::Open(open);
                 Some(change)
             }
             Self::Open(open) => {
-                let change = open.take(reading, quiet)?;
+                let change = open.take(window, reading, bounds, quiet)?;
                 if change.stage == Stage::Closed {
                     *self = Self::default();
                 }
@@ -109,6 +118,7 @@ impl Open {
         Change {
             stage: Stage::Opened,
             since: self.since,
+            window: self.window,
             per_second: self.peak,
             usual: self.usual,
             total: count.saturating_sub(self.count_before),
@@ -116,10 +126,11 @@ impl Open {
         }
     }
 
-    fn new(reading: &Reading, usual: f64, count_before: u64) -> Self {
+    fn new(window: usize, reading: &Reading, usual: f64, count_before: u64) -> Self {
         Self {
             since: reading.at,
             count_before,
+            window,
             usual,
             level: reading.per_second,
             peak: reading.per_second,
@@ -128,10 +139,22 @@ impl Open {
         }
     }
 
-    fn take(&mut self, reading: &Reading, quiet: Duration) -> Option<Change> {
+    fn take(
+        &mut self,
+        window: usize,
+        reading: &Reading,
+        bounds: Bounds,
+        quiet: Duration,
+    ) -> Option<Change> {
         let rate = reading.per_second;
+        if window != self.window {
+            // What rose slowly rises fast now; what longer windows say of it was said.
+            let faster = window < self.window && rate > bounds.threshold;
+            return if faster { self.grown(window, reading) } else { None };
+        }
         self.peak = self.peak.max(rate);
-        if reading.at.saturating_sub(self.since) <= SETTLING {
+        // A flood fills its window only bit by bit; that is no growth.
+        if reading.at.saturating_sub(self.since) <= WINDOWS[window] {
             self.level = self.level.max(rate);
         }
         if rate >= self.usual + QUIET_PART * (self.level - self.usual).max(0.0) {
@@ -139,11 +162,20 @@ impl Open {
         } else if reading.at.saturating_sub(self.loud.0) >= quiet {
             return Some(self.change(Stage::Closed, reading, self.peak));
         }
+        self.grown(window, reading)
+    }
+
+    fn grown(&mut self, window: usize, reading: &Reading) -> Option<Change> {
+        let rate = reading.per_second;
         let grown = GROWTHS.iter().rposition(|times| rate >= self.level * f64::from(*times))?;
         if grown < self.growth {
             return None;
         }
         self.growth = grown + 1;
+        if window != self.window {
+            (self.window, self.peak) = (window, rate);
+        }
+        self.loud = (reading.at, reading.count);
         Some(self.change(Stage::Grew(GROWTHS[grown]), reading, rate))
     }
 
@@ -157,6 +189,7 @@ impl Open {
         Change {
             stage,
             since: self.since,
+            window: self.window,
             per_second: per_second.max(if stage == Stage::Opened {
                 reading.per_second
             } else {

@@ -1,35 +1,29 @@
 use proptest::prelude::*;
 
+use super::samples::{accustomed, settings, tick};
 use super::*;
-
-fn settings() -> config::Spikes {
-    config::Spikes { floor_per_second: 50, deviations: 6.0, quiet: Duration::from_secs(30) }
-}
 
 /// Feeds a series of counts per tick to a watch and keeps every alert.
 struct Replay {
     watch: Watch,
-    at: Duration,
+    at: u32,
     count: u64,
     alerts: Vec<Alert>,
 }
 
 impl Replay {
     fn new() -> Self {
-        let mut replay = Self {
-            watch: Watch::new(settings()),
-            at: Duration::ZERO,
-            count: 0,
-            alerts: Vec::new(),
-        };
+        let mut replay =
+            Self { watch: Watch::new(settings()), at: 0, count: 0, alerts: Vec::new() };
         replay.tick(0);
         replay
     }
 
     fn tick(&mut self, count: u64) {
-        self.at += TICK;
+        self.at += 1;
         self.count += count;
-        let alerts = self.watch.take(Sample { at: self.at, counts: [self.count] });
+        let (at, wall) = tick(self.at);
+        let alerts = self.watch.take(&Sample { refused: self.count, ..Sample::new(at, wall) });
         self.alerts.extend(alerts);
     }
 
@@ -76,7 +70,7 @@ fn the_first_spike_ever_is_reported_within_half_a_second() {
     replay.ticks(5, 100);
     assert_eq!(replay.stages(), [Stage::Opened]);
     let alert = replay.alerts[0];
-    assert_eq!((alert.per_second, alert.usual_per_second), (1000, 0));
+    assert_eq!((alert.count, alert.usual), (1000, 0));
     assert!(alert.at <= TICK * 5, "{alert:?}");
 }
 
@@ -86,7 +80,7 @@ fn a_spike_tells_its_total_peak_and_duration_when_it_closes() {
     replay.ticks(50, 100).ticks(400, 0);
     assert_eq!(replay.stages(), [Stage::Opened, Stage::Closed]);
     let closed = replay.alerts[1];
-    assert_eq!((closed.per_second, closed.total), (1000, 5000));
+    assert_eq!((closed.count, closed.total), (1000, 5000));
     // Five seconds of flood, less the ticks before the opening, more the second that the window
     // needs to forget it.
     assert!((4..=6).contains(&closed.lasted.as_secs()), "{closed:?}");
@@ -115,7 +109,7 @@ fn a_flood_that_lasts_an_hour_stays_one_open_spike_and_teaches_nothing() {
     let mut replay = Replay::new();
     replay.ticks(600, 1).ticks(36_000, 500).ticks(400, 1);
     assert_eq!(replay.stages(), [Stage::Opened, Stage::Closed]);
-    assert_eq!(replay.alerts[1].usual_per_second, 10);
+    assert_eq!(replay.alerts[1].usual, 10);
     replay.ticks(20, 500);
     assert_eq!(replay.alerts.last().map(|alert| alert.stage), Some(Stage::Opened), "the next one");
 }
@@ -129,15 +123,16 @@ fn a_rate_that_dips_for_less_than_quiet_is_one_spike() {
     assert_eq!(replay.stages(), [Stage::Opened]);
     let open: Vec<Alert> = replay.watch.open().collect();
     assert_eq!(open.len(), 1);
-    assert_eq!((open[0].class, open[0].per_second), (Class::Refused, 1000));
+    assert_eq!((open[0].class, open[0].count), (Class::Refused, 1000));
     assert_eq!(open[0].total, 20_000);
 }
 
 #[test]
 fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
     let spikes = settings();
+    let bounds = usual::Bounds { usual: 0.0, threshold: 100.0 };
     let mut spike = Spike::default();
-    let reading = |at: u32, per_second: f64| Reading {
+    let reading = |at: u32, per_second: f64| pace::Reading {
         at: TICK * at,
         count: 0,
         count_before: 0,
@@ -146,10 +141,10 @@ fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
         since_last: TICK,
     };
     for (at, rate) in (0..).zip([150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0]) {
-        assert_eq!(spike.take(&reading(at, rate), 0.0, 100.0, spikes.quiet), None);
+        assert_eq!(spike.take(0, &reading(at, rate), bounds, spikes.quiet), None);
     }
-    assert_eq!(spike.take(&reading(8, 0.0), 0.0, 100.0, spikes.quiet), None);
-    let change = spike.take(&reading(9, 150.0), 0.0, 100.0, spikes.quiet);
+    assert_eq!(spike.take(0, &reading(8, 0.0), bounds, spikes.quiet), None);
+    let change = spike.take(0, &reading(9, 150.0), bounds, spikes.quiet);
     assert_eq!(change.map(|change| change.stage), Some(Stage::Opened), "two of the last three");
 }
 
@@ -174,15 +169,15 @@ fn a_flood_by_day_is_found_above_the_day() {
         replay.tick(dice.poisson(40.0));
     }
     assert_eq!(replay.alerts.len(), 1, "400 a second at the start of the world is above the floor");
-    // The operator's restart at that level teaches nothing; a climb to it does.
-    let mut replay = Replay::new();
-    for tick in 0..36_000u32 {
-        replay.tick(dice.poisson(40.0 * f64::from(tick) / 36_000.0));
+    // To who knows the day it is none.
+    let mut replay = Replay { watch: accustomed(400.0), ..Replay::new() };
+    for _ in 0..36_000 {
+        replay.tick(dice.poisson(40.0));
     }
     assert_eq!(replay.alerts, []);
     replay.ticks(10, 100);
     assert_eq!(replay.stages(), [Stage::Opened]);
-    assert!((300..=400).contains(&replay.alerts[0].usual_per_second), "{:?}", replay.alerts);
+    assert!((300..=400).contains(&replay.alerts[0].usual), "{:?}", replay.alerts);
 }
 
 #[test]
@@ -217,7 +212,8 @@ proptest! {
             for (gained, millis) in &steps {
                 at += Duration::from_millis(*millis);
                 count += gained;
-                alerts.extend(watch.take(Sample { at, counts: [count] }));
+                let wall = Timestamp::UNIX_EPOCH + at;
+                alerts.extend(watch.take(&Sample { refused: count, ..Sample::new(at, wall) }));
             }
             alerts
         };
@@ -238,7 +234,7 @@ proptest! {
             match alert.stage {
                 Stage::Opened => {
                     prop_assert!(!open);
-                    prop_assert!(alert.per_second > 50, "nothing opens below the floor");
+                    prop_assert!(alert.count > 50, "nothing opens below the floor");
                     told = 1;
                 }
                 Stage::Grew(times) => {
@@ -254,14 +250,6 @@ proptest! {
     }
 
     #[test]
-    fn no_sample_whatever_panics(samples in prop::collection::vec(any::<(u64, u64)>(), 0..60)) {
-        let mut watch = Watch::new(settings());
-        for (at, count) in samples {
-            watch.take(Sample { at: Duration::from_nanos(at), counts: [count] });
-        }
-    }
-
-    #[test]
     fn a_rate_below_the_floor_is_never_a_spike(
         counts in prop::collection::vec(0u64..=5, 1..600),
     ) {
@@ -272,3 +260,6 @@ proptest! {
         prop_assert_eq!(replay.alerts, vec![]);
     }
 }
+
+mod classes;
+mod weeks;

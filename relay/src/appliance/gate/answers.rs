@@ -14,7 +14,6 @@ use super::telling::{guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
 use crate::control::wire::{Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker};
-use crate::event::spike::Class;
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
 use crate::gate::{Counters, Health, InterfaceState, XdpMode};
@@ -148,7 +147,7 @@ impl Keeper {
             counted: counted(&counters),
             talkers: self.talkers(),
             bypasses: self.bypasses.list(now),
-            refused_per_second: self.watch.per_second(Class::Refused),
+            refused_per_second: self.watching.watch.refused_per_second(),
             spikes: self.spikes(now),
             problems: self.problems(),
         })
@@ -161,7 +160,7 @@ impl Keeper {
             error: talker.error,
             reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name).to_owned(),
         };
-        self.talkers.loudest(TALKERS_SHOWN).into_iter().map(talker).collect()
+        self.watching.talkers.loudest(TALKERS_SHOWN).into_iter().map(talker).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::keeper::{Bulletin, Service};
 use super::listeners::Listeners;
+use super::office::Job;
 use crate::control::attach::{LINE_MAX, PATIENCE};
 use crate::control::passing::{DESCRIPTORS_MAX, Lines};
 use crate::control::wire::{Answer, Notice};
@@ -25,6 +27,7 @@ pub async fn attend(
     shows: usize,
     listeners: Arc<Mutex<Listeners>>,
     mut bulletin: watch::Receiver<Bulletin>,
+    jobs: &SyncSender<Job>,
 ) -> io::Result<()> {
     let mut lines = Lines::new(stream);
     // What is told from here on is newer than what is handed over.
@@ -35,8 +38,14 @@ pub async fn attend(
     loop {
         tokio::select! {
             changed = bulletin.changed() => if changed.is_err() { return Ok(()) },
-            // The relay says nothing more: this is its end.
-            _ = lines.read(LINE_MAX) => return Ok(()),
+            line = lines.read(LINE_MAX) => {
+                // The relay says nothing else: anything but a tally is its end.
+                let Some(line) = line? else { return Ok(()) };
+                let Ok(tally) = serde_json::from_slice(&line) else { return Ok(()) };
+                // A keeper who is too busy misses one; the next comes in a tenth of a second.
+                let _ = jobs.try_send(Job::Tally(tally));
+                continue;
+            }
         }
         let now = *bulletin.borrow_and_update();
         if now.listeners != told.listeners {

@@ -58,6 +58,11 @@ impl Bypasses {
         due.then_some(path.attempts)
     }
 
+    /// Returns how many attempts there were by any way.
+    pub fn total(&self) -> u64 {
+        self.paths.values().map(|path| path.attempts).sum()
+    }
+
     /// Returns the ways for people.
     pub fn list(&self, now: Moment) -> Vec<Bypass> {
         let bypass = |(path, seen): (&String, &Path)| Bypass {
@@ -81,8 +86,8 @@ impl Keeper {
         for sample in samples {
             let Some(source) = source(sample.family, sample.source) else { continue };
             if sample.door != SECOND_DOOR {
-                self.talkers.note(source, sample.reason);
-                self.grounds.note(sample);
+                self.watching.talkers.note(source, sample.reason);
+                self.watching.note(sample);
             } else if first_stands && self.is_bypass(&sample) {
                 let path = self.path(&sample);
                 let source = IpAddr::from(source);

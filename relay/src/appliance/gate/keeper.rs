@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use relay_common::state::Alone;
 use tokio::sync::watch as channel;
@@ -22,8 +21,8 @@ use super::bypass::Bypasses;
 use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
-use super::spikes::Grounds;
 use super::telling::{guarded_ports, problem, ruleset, stands, told};
+use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
 use crate::event::Event;
@@ -35,8 +34,6 @@ use crate::gate::local_ports;
 use crate::gate::record::{Files, Former};
 use crate::gate::{Gate, Health, InterfaceState, Ruleset};
 use crate::journal::Journal;
-use crate::watch::Watch;
-use crate::watch::talkers::Talkers;
 
 /// What the relay is told, as the state that it should know. A number that changed is a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +63,7 @@ pub struct Keeper {
     pub(super) file: PathBuf,
     pub(super) lists: Lists,
     pub(super) files: Files,
-    pub(super) watch: Watch,
+    pub(super) watching: Watching,
     pub(super) budget: Budget,
     pub(super) journal: Journal,
     pub(super) bulletin: Arc<channel::Sender<Bulletin>>,
@@ -86,8 +83,6 @@ pub struct Keeper {
     /// When the list changed last, on the boot clock.
     pub(super) changed_ns: u64,
     pub(super) bypasses: Bypasses,
-    pub(super) talkers: Talkers,
-    pub(super) grounds: Grounds,
     pub(super) listeners: Arc<Mutex<Listeners>>,
 }
 
@@ -130,7 +125,7 @@ impl Keeper {
             audit: Audit::within(&config.gate.state),
             former: lists.former.clone(),
             lists,
-            watch: Watch::new(config.spikes.clone()),
+            watching: Watching::new(&config, &journal),
             budget: Budget::default(),
             journal,
             bulletin,
@@ -140,8 +135,6 @@ impl Keeper {
             observing,
             is_detached: false,
             bypasses: Bypasses::default(),
-            talkers: Talkers::default(),
-            grounds: Grounds::default(),
             listeners,
             config,
         };
@@ -204,9 +197,7 @@ impl Keeper {
         for message in self.gate.diagnostics() {
             self.journal.write(Event::Kernel { message });
         }
-        if let Ok(sketch) = self.gate.refused() {
-            self.talkers.take(Duration::from_nanos(now.boot_ns), &sketch);
-        }
+        self.sum_up(now);
         if self.pending.tables.is_some() {
             self.restore_tables();
         }
@@ -260,7 +251,7 @@ impl Keeper {
         if let Some(problem) = self.pending.restart.clone() {
             self.trouble(&problem);
         }
-        self.watch.configure(self.config.spikes.clone());
+        self.watching.watch.configure(self.config.spikes.clone());
         self.save_allowlist(now);
         self.list_changed();
         self.publish();

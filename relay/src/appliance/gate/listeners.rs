@@ -158,7 +158,7 @@ impl Listeners {
             listeners.push(Handed { address: slot.address, found });
         }
         self.note();
-        Ok((Handover { listeners }, sent))
+        Ok((Handover { listeners, hears: true }, sent))
     }
 
     /// Tries to make the sockets that are waited for; returns whether one was made.

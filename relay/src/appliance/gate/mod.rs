@@ -12,12 +12,15 @@ mod bypass;
 mod changes;
 mod entries;
 mod keeper;
+mod learned;
 mod listeners;
 mod lists;
 mod modes;
 mod office;
+mod recorder;
 mod spikes;
 pub(super) mod telling;
+mod watching;
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -18,6 +18,7 @@ use crate::control::wire::GateRequest;
 use crate::event::Event;
 use crate::gate::listfile;
 use crate::gate::netlink::Changes;
+use crate::net::tally::Tally;
 use crate::watch::TICK;
 
 /// The requests that wait for the keeper; more are refused.
@@ -40,6 +41,8 @@ pub enum Job {
     Reload,
     /// Look at the interfaces: something changed.
     Inspect,
+    /// Take what a relay tells of clients.
+    Tally(Tally),
     /// End.
     Stop,
 }
@@ -118,6 +121,7 @@ fn work(mut keeper: Keeper, jobs: &Receiver<Job>) {
                 let _ = answer.send(keeper.answer(request, &file, caller, now));
             }
             Ok(Job::Inspect) => keeper.inspect(keeper.now()),
+            Ok(Job::Tally(tally)) => keeper.hear(&tally, keeper.now()),
             Ok(Job::Reload) => {
                 let now = keeper.now();
                 let detail = match keeper.reload(None, now) {
@@ -131,7 +135,7 @@ fn work(mut keeper: Keeper, jobs: &Receiver<Job>) {
                 };
                 keeper.journal.write(detail);
             }
-            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return keeper.end(),
             Err(RecvTimeoutError::Timeout) => {}
         }
         // Busy with jobs or not: time goes on.
@@ -217,10 +221,10 @@ impl Handler for Office {
             return Err((request, stream));
         }
         let (listeners, attached) = (self.listeners.clone(), self.attached.clone());
-        let bulletin = self.bulletin.subscribe();
+        let (bulletin, jobs) = (self.bulletin.subscribe(), self.jobs.clone());
         tokio::spawn(async move {
             // A relay that went away is its own affair: it comes back.
-            let _ = attached::attend(stream, sockets, listeners, bulletin).await;
+            let _ = attached::attend(stream, sockets, listeners, bulletin, &jobs).await;
             attached.fetch_sub(1, Ordering::Relaxed);
         });
         Ok(())

@@ -1,6 +1,5 @@
 //! Spikes as they are told: what the watch found, with who it was and what to do.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,135 +13,147 @@ use crate::event::spike::{Class, Share, Spike, TOP_MAX};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
 use crate::gate::{Counters, netlink};
-use crate::watch::talkers::source;
-use crate::watch::{Alert, Sample, Stage};
+use crate::watch::talkers::{Talker, source};
+use crate::watch::{Alert, Stage};
 
 /// The spikes that status shows.
 const SPIKES_SHOWN: usize = 16;
-/// The latest refused frames that are kept, for one of them to be shown.
-const FRAMES_KEPT: usize = 16;
+/// So many attempts from each source, or fewer, are a scan.
+const SCAN: u64 = 50;
 
-/// What an alert is told with.
-#[derive(Debug, Default)]
-pub(super) struct Grounds {
-    /// What was counted by reason when all was quiet last, at most a second before a spike.
-    before: BTreeMap<Reason, u64>,
-    taken: Duration,
-    frames: VecDeque<Frame>,
+fn address(frame: &Frame) -> Option<IpAddr> {
+    source(frame.family, frame.source).map(IpAddr::from)
 }
 
-/// How old the counts of a quiet moment may become.
-const QUIET_COUNTS: Duration = Duration::from_secs(1);
+fn wall(at: Duration, now: Moment) -> jiff::Timestamp {
+    now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
+}
 
-impl Grounds {
-    /// Keeps a refused frame.
-    pub fn note(&mut self, frame: Frame) {
-        if self.frames.len() == FRAMES_KEPT {
-            self.frames.pop_front();
-        }
-        self.frames.push_back(frame);
-    }
-
-    /// Takes what is counted while no spike of refusals is open.
-    fn calm(&mut self, counters: &Counters, at: Duration) {
-        if self.before.is_empty() || at.saturating_sub(self.taken) >= QUIET_COUNTS {
-            (self.before, self.taken) = (counters.by_reason(), at);
-        }
-    }
-
-    /// Returns what was refused since, by reason.
-    fn reasons(&self, counters: &Counters) -> BTreeMap<&'static str, u64> {
-        let since = |(reason, count): (Reason, u64)| {
-            let before = self.before.get(&reason).copied().unwrap_or(0);
-            (reason.name(), count.saturating_sub(before))
+impl Keeper {
+    /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
+    /// at once.
+    pub(super) fn tell(&self, alert: &Alert, counters: &Counters, now: Moment) {
+        let spike = match alert.class {
+            Class::Bypass | Class::Missing => return,
+            Class::Refused
+            | Class::Prefix
+            | Class::Entry
+            | Class::Sources
+            | Class::Forged
+            | Class::Logins => Box::new(self.spike(alert, counters, now)),
         };
-        let refused = counters.by_reason().into_iter().filter(|(reason, _)| reason.drops());
-        refused.map(since).filter(|(_, count)| *count > 0).collect()
+        self.journal.write(match alert.stage {
+            Stage::Opened => Event::SpikeOpened(spike),
+            Stage::Grew(times) => Event::SpikeGrew { times, spike },
+            Stage::Closed => Event::SpikeClosed(spike),
+        });
+    }
+
+    fn spike(&self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
+        let top = self.top(alert);
+        let refusals = matches!(alert.class, Class::Refused | Class::Prefix | Class::Sources);
+        let sample = self.frame(&top).filter(|_| refusals).map(shown);
+        let reasons = match alert.class {
+            Class::Refused | Class::Sources => self.watching.reasons(counters),
+            Class::Prefix
+            | Class::Entry
+            | Class::Forged
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => std::collections::BTreeMap::new(),
+        };
+        let remark = self.remark(alert);
+        let command = command(alert.class, &top);
+        Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
+    }
+
+    /// Returns who it was, the loudest first.
+    fn top(&self, alert: &Alert) -> Vec<Share> {
+        let watching = &self.watching;
+        let refused = |talker: Talker| Share {
+            net: network(talker.net),
+            count: talker.frames,
+            error: talker.error,
+            reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name),
+        };
+        let busy = |reason: &'static str| {
+            move |(address, count): (IpAddr, u64)| Share {
+                net: address.into(),
+                count,
+                error: 0,
+                reason,
+            }
+        };
+        match alert.class {
+            Class::Refused | Class::Sources => {
+                watching.talkers.named(TOP_MAX).into_iter().map(refused).collect()
+            }
+            Class::Prefix => {
+                let inside = |talker: &Talker| alert.net.is_some_and(|net| net.covers(&talker.net));
+                let named = watching.talkers.named(usize::MAX).into_iter().filter(inside);
+                named.take(TOP_MAX).map(refused).collect()
+            }
+            Class::Entry => {
+                let top = watching.connecting.top(alert.net, TOP_MAX);
+                top.into_iter().map(busy("connected")).collect()
+            }
+            Class::Logins => {
+                let top = watching.failing.top(None, TOP_MAX);
+                top.into_iter().map(busy("login failed")).collect()
+            }
+            Class::Forged | Class::Bypass | Class::Missing => Vec::new(),
+        }
     }
 
     /// Returns the latest frame from a network of `top`, the first one's before the others'.
     fn frame(&self, top: &[Share]) -> Option<&Frame> {
         let of = |share: &Share| {
             let from = |frame: &&Frame| address(frame).is_some_and(|from| share.net.contains(from));
-            self.frames.iter().rev().find(from)
+            self.watching.frames.iter().rev().find(from)
         };
         top.iter().find_map(of)
     }
-}
 
-fn address(frame: &Frame) -> Option<IpAddr> {
-    source(frame.family, frame.source).map(IpAddr::from)
-}
-
-impl Keeper {
-    /// Has the watch look at the counters, and tells what it found.
-    pub(super) fn watch_counters(&mut self, counters: &Counters, now: Moment) {
-        let at = Duration::from_nanos(now.boot_ns);
-        let alerts = self.watch.take(Sample { at, counts: [counters.dropped()] });
-        if !alerts.is_empty()
-            && let Ok(sketch) = self.gate.refused()
-        {
-            self.talkers.take(at, &sketch);
+    fn remark(&self, alert: &Alert) -> Option<String> {
+        match alert.class {
+            Class::Sources if alert.count > 0 => {
+                let refused = self.watching.refused_within(alert.window);
+                let each = refused / alert.count;
+                let what = if each <= SCAN { "a scan" } else { "a flood" };
+                Some(format!("{what}: {each} attempts from each source or fewer"))
+            }
+            Class::Forged => Some(
+                "somebody sends attempts in the name of listed clients, or answers do not reach them".to_owned(),
+            ),
+            Class::Refused
+            | Class::Prefix
+            | Class::Entry
+            | Class::Sources
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => None,
         }
-        for alert in alerts {
-            let spike = Box::new(self.spike(&alert, counters, now));
-            self.journal.write(match alert.stage {
-                Stage::Opened => Event::SpikeOpened(spike),
-                Stage::Grew(times) => Event::SpikeGrew { times, spike },
-                Stage::Closed => Event::SpikeClosed(spike),
-            });
-        }
-        if self.watch.open().next().is_none() {
-            self.grounds.calm(counters, at);
-        }
-    }
-
-    fn spike(&self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
-        let top = self.top();
-        let sample = self.grounds.frame(&top).map(shown);
-        Spike {
-            class: alert.class,
-            subject: String::new(),
-            since: now.wall_of(u64::try_from(alert.since.as_nanos()).unwrap_or(u64::MAX)),
-            window: Duration::from_secs(1),
-            count: alert.per_second,
-            usual: alert.usual_per_second,
-            total: alert.total,
-            lasted: alert.lasted,
-            command: command(alert.class, &top),
-            reasons: self.grounds.reasons(counters),
-            top,
-            sample,
-            remark: None,
-        }
-    }
-
-    /// Returns who is refused most.
-    fn top(&self) -> Vec<Share> {
-        let share = |talker: crate::watch::talkers::Talker| Share {
-            net: network(talker.net),
-            count: talker.frames,
-            error: talker.error,
-            reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name),
-        };
-        self.talkers.named(TOP_MAX).into_iter().map(share).collect()
     }
 
     /// Returns open spikes and those that are over, the newest first.
     pub(super) fn spikes(&self, now: Moment) -> Vec<wire::Spike> {
-        let wall = |at: Duration| now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
         let spike = |alert: &Alert, until| wire::Spike {
             class: alert.class.name().to_owned(),
-            since: wall(alert.since),
+            subject: alert.net.map(|net| network(net).to_string()),
+            since: wall(alert.since, now),
             until,
-            peak_per_second: alert.per_second,
-            usual_per_second: alert.usual_per_second,
+            window_seconds: alert.window.as_secs(),
+            peak: alert.count,
+            usual: alert.usual,
+            peak_per_second: alert.per_second(),
+            usual_per_second: alert.usual_per_second(),
             total: alert.total,
         };
-        let open = self.watch.open().map(|alert| spike(&alert, None));
-        let over = self.watch.recent().filter(|alert| alert.stage == Stage::Closed);
+        let watch = &self.watching.watch;
+        let open = watch.open().map(|alert| spike(&alert, None));
+        let over = watch.recent().filter(|alert| alert.stage == Stage::Closed);
         let over: Vec<_> =
-            over.map(|alert| spike(alert, Some(wall(alert.since + alert.lasted)))).collect();
+            over.map(|alert| spike(alert, Some(wall(alert.since + alert.lasted, now)))).collect();
         open.chain(over.into_iter().rev()).take(SPIKES_SHOWN).collect()
     }
 }
@@ -165,16 +176,20 @@ fn shown(frame: &Frame) -> String {
 /// Returns the command to run first. A stranger is refused already, so what helps is to learn why; a listed
 /// source that is too fast can be banned.
 fn command(class: Class, top: &[Share]) -> String {
-    let Some(loudest) = top.first() else { return "sallyport status".to_owned() };
     let over_rate = [Reason::OverRate, Reason::SourceOverRate].map(Reason::name);
-    match class {
-        Class::Refused | Class::Prefix | Class::Sources if over_rate.contains(&loudest.reason) => {
-            format!("sallyport ban add {}", loudest.net)
+    match (class, top.first()) {
+        (Class::Refused | Class::Prefix | Class::Sources, Some(loudest)) => {
+            if over_rate.contains(&loudest.reason) {
+                format!("sallyport ban add {}", loudest.net)
+            } else {
+                format!("sallyport explain {}", loudest.net.ip())
+            }
         }
-        Class::Refused | Class::Prefix | Class::Sources => {
-            format!("sallyport explain {}", loudest.net.ip())
+        (Class::Entry | Class::Logins, Some(loudest)) => {
+            format!("sallyport ban add {}", loudest.net.ip())
         }
-        Class::Entry | Class::Logins => format!("sallyport ban add {}", loudest.net),
-        Class::Forged | Class::Bypass | Class::Missing => "sallyport status".to_owned(),
+        (Class::Entry, None) => "sallyport allow list".to_owned(),
+        (Class::Refused | Class::Prefix | Class::Sources | Class::Logins, None)
+        | (Class::Forged | Class::Bypass | Class::Missing, _) => "sallyport status".to_owned(),
     }
 }

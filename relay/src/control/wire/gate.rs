@@ -302,17 +302,29 @@ pub struct Bypass {
 /// A spike, open or over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spike {
-    /// Its class, for instance `refused`.
+    /// Its class, for instance `spike-refused`.
     pub class: String,
+    /// The network, of a class that has a spike for each.
+    #[serde(default)]
+    pub subject: Option<String>,
     /// When it was noticed.
     pub since: Timestamp,
     /// When it was over; none while it is open.
     pub until: Option<Timestamp>,
-    /// The highest rate seen, attempts a second.
+    /// The time in which it was found to rise.
+    #[serde(default)]
+    pub window_seconds: u64,
+    /// The most that were seen in so long.
+    #[serde(default)]
+    pub peak: u64,
+    /// How many were usual in so long before.
+    #[serde(default)]
+    pub usual: u64,
+    /// The highest rate seen, a second.
     pub peak_per_second: u64,
-    /// What was usual before, attempts a second.
+    /// What was usual before, a second.
     pub usual_per_second: u64,
-    /// All attempts while it was open.
+    /// How many there were while it was open.
     pub total: u64,
 }
 

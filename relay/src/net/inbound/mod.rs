@@ -142,6 +142,7 @@ fn is_of_one_client(problem: &io::Error) -> bool {
 /// Gives a connection a place, or turns it away without waiting for it.
 fn welcome(socket: TcpStream, peer: IpAddr, front: &Arc<Front>) {
     let door = &front.door;
+    door.conduct.tallies().completed(peer);
     let local = socket.local_addr().map(|local| local.ip().to_canonical());
     let entrance = match (&door.admits, local) {
         // The host itself: that never came over a guarded interface.

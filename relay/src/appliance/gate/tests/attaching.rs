@@ -20,6 +20,7 @@ use crate::control::passing::Lines;
 use crate::control::server;
 use crate::control::wire::Notice;
 use crate::journal::Journal;
+use crate::net::tally::Tallies;
 
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(20);
@@ -68,7 +69,7 @@ impl Site {
     }
 
     fn attach(&self) -> Attachment {
-        Attachment::open(self.socket(), Journal::memory())
+        Attachment::open(self.socket(), Tallies::default(), Journal::memory())
     }
 }
 
@@ -189,7 +190,8 @@ async fn a_relay_that_shows_too_many_or_nothing_is_let_go() {
     assert_eq!(timeout(SOON, lines.read(64)).await.unwrap().unwrap().unwrap(), br#"{"ok":"show"}"#);
     lines.write(b"nonsense", &[]).await.unwrap();
     let answer = timeout(SOON, lines.read(4096)).await.unwrap().unwrap().unwrap();
-    assert!(answer.ends_with(br#""found":{"sent":0}}]}}"#), "{}", String::from_utf8_lossy(&answer));
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.ends_with(r#""found":{"sent":0}}],"hears":true}}"#), "{answer}");
     assert_eq!(lines.take_descriptors().len(), 1);
     house.kill().await;
 }

@@ -1,0 +1,156 @@
+//! Keeps samples for a replay: the newest half of the limit in one file, the half before in another.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::watch::Sample;
+use crate::watch::series::{HEAD, Writer};
+
+/// What is collected before it is written: some ten seconds.
+const CHUNK: usize = 4 << 10;
+/// Who may read the files: root and its group. They name networks.
+const MODE: u32 = 0o640;
+
+/// Where samples are kept.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    newest: PathBuf,
+    before: PathBuf,
+    open: Option<Open>,
+    problem: Option<String>,
+    /// A file that could not be written is not tried again before the configuration changes.
+    given_up: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    bytes: u64,
+    writer: Writer,
+    text: String,
+}
+
+impl Recorder {
+    /// Returns a recorder that keeps nothing yet.
+    pub fn within(state: &Path) -> Self {
+        Self {
+            newest: state.join("samples.txt"),
+            before: state.join("samples.before.txt"),
+            open: None,
+            problem: None,
+            given_up: None,
+        }
+    }
+
+    /// Keeps a sample, in files of at most `limit` octets together; 0 keeps none.
+    pub fn take(&mut self, sample: &Sample, limit: u64) {
+        if limit == 0 {
+            self.flush();
+            (self.open, self.given_up) = (None, None);
+            return;
+        }
+        if self.given_up == Some(limit) {
+            return;
+        }
+        if let Err(error) = self.keep(sample, limit) {
+            self.problem = Some(format!("{}: no sample is kept: {error}", self.newest.display()));
+            (self.open, self.given_up) = (None, Some(limit));
+        }
+    }
+
+    fn keep(&mut self, sample: &Sample, limit: u64) -> io::Result<()> {
+        let is_full = |open: &Open| open.bytes + open.text.len() as u64 >= limit / 2;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.flush();
+            self.open = None;
+        }
+        if self.open.is_none() {
+            // What an earlier process kept goes the same way.
+            match std::fs::rename(&self.newest, &self.before) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(MODE).open(&self.newest)?;
+            let text = format!("{HEAD}\n");
+            self.open = Some(Open { file, bytes: 0, writer: Writer::default(), text });
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.writer.write(sample, &mut open.text);
+        if open.text.len() >= CHUNK { open.flush() } else { Ok(()) }
+    }
+
+    /// Writes what was collected.
+    pub fn flush(&mut self) {
+        if let Some(Err(error)) = self.open.as_mut().map(Open::flush) {
+            self.problem = Some(format!("{}: samples are missing: {error}", self.newest.display()));
+        }
+    }
+
+    /// Returns what went wrong, once.
+    pub fn problem(&mut self) -> Option<String> {
+        self.problem.take()
+    }
+}
+
+impl Open {
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(self.text.as_bytes())?;
+        self.bytes += self.text.len() as u64;
+        self.text.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::watch::series::Reader;
+
+    fn sample(tick: u64) -> Sample {
+        let at = Duration::from_millis(tick * 100);
+        Sample { refused: tick * 7, ..Sample::new(at, Timestamp::UNIX_EPOCH + at) }
+    }
+
+    #[test]
+    fn the_newest_samples_are_kept_and_no_more_than_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::within(folder.path());
+        let limit = 64 << 10;
+        (1..20_000).for_each(|tick| recorder.take(&sample(tick), limit));
+        recorder.flush();
+        assert_eq!(recorder.problem(), None);
+        let mut last = None;
+        let mut bytes = 0;
+        for name in ["samples.before.txt", "samples.txt"] {
+            let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            bytes += text.len() as u64;
+            let mut reader = Reader::default();
+            for line in text.lines() {
+                let Some(read) = reader.read(line).unwrap() else { continue };
+                if let Some(last) = last {
+                    assert_eq!(read.at, last + Duration::from_millis(100), "nothing is missing");
+                }
+                last = Some(read.at);
+            }
+        }
+        assert_eq!(last, Some(sample(19_999).at));
+        assert!((limit / 2..=limit + 2 * CHUNK as u64).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_once() {
+        let mut recorder = Recorder::within(Path::new("/no/such/folder"));
+        (1..5).for_each(|tick| recorder.take(&sample(tick), 1 << 20));
+        let problem = recorder.problem().expect("it is told");
+        assert!(problem.contains("/no/such/folder/samples.txt"), "{problem}");
+        (5..9).for_each(|tick| recorder.take(&sample(tick), 1 << 20));
+        assert_eq!(recorder.problem(), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! `sallyport alert replay`: recorded samples, through the watch again.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::print::{self, Output};
+use crate::config::Spikes;
+use crate::event::alert::{self, Alert};
+use crate::watch::series::{LINE_MAX, Reader};
+use crate::watch::{Sample, Stage, Watch};
+
+/// The alerts that are shown; a series that gives more is not one to be read.
+const SHOWN_MAX: usize = 100_000;
+
+/// Why a series cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is no sample.
+    #[error("{}:{line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What a series gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// How many samples there were.
+    pub samples: usize,
+    /// The first and the last of them.
+    pub from: Option<Timestamp>,
+    /// The time of the last.
+    pub until: Option<Timestamp>,
+    /// The alerts, at most 100,000.
+    pub alerts: Vec<Alert>,
+}
+
+/// Gives every sample of the files to a watch that knows nothing yet.
+///
+/// # Errors
+///
+/// [`ReplayError`]: the first file or line that cannot be read.
+pub fn replay(files: &[PathBuf], spikes: Spikes) -> Result<Replayed, ReplayError> {
+    let mut watch = Watch::new(spikes);
+    let mut replayed = Replayed::default();
+    for path in files {
+        read(path, |sample| {
+            replayed.samples += 1;
+            replayed.from.get_or_insert(sample.wall);
+            replayed.until = Some(sample.wall);
+            for found in watch.take(&sample) {
+                if replayed.alerts.len() < SHOWN_MAX {
+                    replayed.alerts.push(told(&found, &sample));
+                }
+            }
+        })?;
+    }
+    Ok(replayed)
+}
+
+fn read(path: &Path, mut take: impl FnMut(Sample)) -> Result<(), ReplayError> {
+    let io = |source| ReplayError::Io { path: path.to_owned(), source };
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let mut reader = Reader::default();
+    let (mut text, mut line) = (String::new(), 0);
+    loop {
+        text.clear();
+        let limit = LINE_MAX as u64;
+        if file.by_ref().take(limit).read_line(&mut text).map_err(io)? == 0 {
+            return Ok(());
+        }
+        line += 1;
+        // The gate may be writing the last line.
+        if !text.ends_with('\n') && text.len() < LINE_MAX {
+            return Ok(());
+        }
+        let read = if text.ends_with('\n') {
+            reader.read(&text)
+        } else {
+            Err(format!("longer than {LINE_MAX} octets"))
+        };
+        let wrong = |problem| ReplayError::Line { path: path.to_owned(), line, problem };
+        read.map_err(wrong)?.into_iter().for_each(&mut take);
+    }
+}
+
+fn told(found: &crate::watch::Alert, sample: &Sample) -> Alert {
+    let ago = sample.at.saturating_sub(found.since);
+    let since = sample.wall.checked_sub(ago).unwrap_or(Timestamp::MIN);
+    let stage = match found.stage {
+        Stage::Opened => alert::Stage::Opened,
+        Stage::Grew(times) => alert::Stage::Grew(times),
+        Stage::Closed => alert::Stage::Closed,
+    };
+    found.spike(since).alert(stage, sample.wall)
+}
+
+/// Prints what a series gave.
+pub fn print(replayed: &Replayed, output: Output) {
+    match output {
+        Output::Json => print::json(replayed),
+        Output::Text => {
+            replayed.alerts.iter().for_each(|alert| print::say(line(alert)));
+            let span = match (replayed.from, replayed.until) {
+                (Some(from), Some(until)) => format!(" from {from:.0} to {until:.0}"),
+                _ => String::new(),
+            };
+            let alerts = print::count(replayed.alerts.len(), "alert");
+            let samples = print::count(replayed.samples, "sample");
+            print::say(format!("{samples}{span}: {alerts}"));
+        }
+    }
+}
+
+fn line(alert: &Alert) -> String {
+    let stage = match alert.stage {
+        alert::Stage::Opened => "opened".to_owned(),
+        alert::Stage::Grew(times) => format!("grew {times}x"),
+        alert::Stage::Closed => "closed".to_owned(),
+        alert::Stage::Noted => "noted".to_owned(),
+    };
+    format!("{:.1} {stage:<8} {:<13} {}", alert.at, alert.class, alert.summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::watch::samples::settings;
+    use crate::watch::series::HEAD;
+
+    fn replayed(lines: &str) -> Result<Replayed, ReplayError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.txt");
+        std::fs::write(&path, lines).unwrap();
+        replay(&[path], settings())
+    }
+
+    #[test]
+    fn a_recorded_flood_gives_its_alerts_each_time() {
+        let mut lines = format!("{HEAD}\n@0 1800000000000 r0 a0 b0 m0 c0 f0\n");
+        for tick in 0..1_000 {
+            let _ = writeln!(lines, "100 r{}", if (100..200).contains(&tick) { 300 } else { 1 });
+        }
+        // The gate is at it.
+        lines.push_str("100 r5");
+        let first = replayed(&lines).unwrap();
+        assert_eq!(first, replayed(&lines).unwrap());
+        let stages: Vec<_> = first.alerts.iter().map(|alert| alert.stage).collect();
+        assert_eq!(stages, [alert::Stage::Opened, alert::Stage::Closed]);
+        assert_eq!((first.samples, first.alerts[0].class.as_str()), (1_001, "spike-refused"));
+        let opened = first.alerts[0].at.as_millisecond() - 1_800_000_010_000;
+        assert!((0..=500).contains(&opened), "{opened} ms after it began");
+        assert!(line(&first.alerts[0]).contains("opened   spike-refused 3000 refused attempts"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_and_line() {
+        let problem = replayed(&format!("{HEAD}\n@0 0 r0\n100 q\n")).unwrap_err().to_string();
+        assert!(problem.ends_with("samples.txt:3: q is not known here"), "{problem}");
+        let problem = replayed("nonsense\n").unwrap_err().to_string();
+        assert!(problem.contains("samples.txt:1: the first line must be"), "{problem}");
+        let long = format!("{HEAD}\n@0 0 {}\n", "r1 ".repeat(LINE_MAX));
+        let problem = replayed(&long).unwrap_err().to_string();
+        assert!(problem.contains(":2: longer than"), "{problem}");
+        let missing = replay(&["/no/such/file".into()], settings()).unwrap_err().to_string();
+        assert!(missing.starts_with("/no/such/file: "), "{missing}");
+    }
+}

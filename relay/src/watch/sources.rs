@@ -1,0 +1,52 @@
+//! Different sources of refused frames, as [`super::distinct`] counts them.
+
+use std::time::Duration;
+
+use super::Sample;
+use super::distinct::SOURCE_WINDOWS;
+use super::lookout::{Lookout, Rules};
+use super::pace::{Reading, WINDOWS};
+use super::spike::Change;
+
+/// A window is judged a dozen times in its length, as the rates of counters are.
+const STEPS: u32 = 12;
+
+/// The lookout for many sources.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub lookout: Lookout,
+    /// When each window was judged last.
+    judged: [Option<Duration>; SOURCE_WINDOWS],
+}
+
+impl Sources {
+    pub fn new() -> Self {
+        Self { lookout: Lookout::new(), judged: [None; SOURCE_WINDOWS] }
+    }
+
+    /// Takes the numbers of different sources, if they were counted.
+    pub fn take(&mut self, sample: &Sample, rules: Rules) -> Option<Change> {
+        let mut change = None;
+        for (window, (count, judged)) in (1..).zip(sample.sources.into_iter().zip(&mut self.judged))
+        {
+            let Some(count) = count else { continue };
+            let step = WINDOWS[window] / STEPS;
+            let since_last = judged.map_or(step, |judged| sample.at.saturating_sub(judged));
+            if since_last < step {
+                continue;
+            }
+            *judged = Some(sample.at);
+            let per_second = super::rate_of(count) / WINDOWS[window].as_secs_f64();
+            let reading = Reading {
+                at: sample.at,
+                count,
+                count_before: 0,
+                per_second,
+                per_second_now: per_second,
+                since_last,
+            };
+            change = change.or(self.lookout.judge(window, &reading, sample.wall, rules));
+        }
+        change
+    }
+}

@@ -1,0 +1,182 @@
+//! Every class has its spike, in the window in which it shows.
+
+use super::super::samples::{accustomed, net, settings, tick};
+use super::super::*;
+
+/// Feeds what came in each tick to a watch and keeps every alert.
+struct Host {
+    watch: Watch,
+    ticks: u32,
+    now: Sample,
+    alerts: Vec<Alert>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let (at, wall) = tick(0);
+        let now = Sample { told: Some(Told::default()), ..Sample::new(at, wall) };
+        Self { watch: Watch::new(settings()), ticks: 0, now, alerts: Vec::new() }
+    }
+
+    /// Lets so many seconds pass; `came` says what came in each tick.
+    fn pass(&mut self, seconds: u32, mut came: impl FnMut(u32, &mut Sample)) -> &mut Self {
+        for _ in 0..seconds * 10 {
+            self.ticks += 1;
+            (self.now.at, self.now.wall) = tick(self.ticks);
+            self.now.sources = [None; SOURCE_WINDOWS];
+            self.now.loud = None;
+            self.now.completed.clear();
+            came(self.ticks, &mut self.now);
+            self.alerts.extend(self.watch.take(&self.now));
+        }
+        self
+    }
+
+    fn said(&self) -> Vec<(Class, Stage, u64)> {
+        let said = |alert: &Alert| (alert.class, alert.stage, alert.window.as_secs());
+        self.alerts.iter().map(said).collect()
+    }
+
+    fn told(&mut self) -> &mut Told {
+        self.now.told.as_mut().expect("a relay tells")
+    }
+}
+
+#[test]
+fn a_rate_that_hides_from_a_second_shows_in_a_longer_window() {
+    for (every, window) in [(1, 1), (5, 10), (12, 60), (30, 900)] {
+        let mut host = Host::new();
+        // Ten each so many ticks.
+        host.pass(3_600, |_, _| {})
+            .pass(1_800, |tick, now| now.refused += if tick % every == 0 { 10 } else { 0 });
+        assert_eq!(host.said(), [(Class::Refused, Stage::Opened, window)], "every {every}");
+    }
+}
+
+#[test]
+fn what_one_window_told_is_not_told_again_by_the_longer_ones() {
+    let mut host = Host::new();
+    host.pass(1_800, |_, _| {}).pass(20, |_, now| now.refused += 500).pass(1_800, |_, _| {});
+    let said = [(Class::Refused, Stage::Opened, 1), (Class::Refused, Stage::Closed, 1)];
+    assert_eq!(host.said(), said);
+}
+
+#[test]
+fn a_slow_spike_that_becomes_a_flood_grows_within_a_second() {
+    let mut host = Host::new();
+    host.pass(3_600, |_, _| {});
+    host.pass(1_200, |tick, now| now.refused += u64::from(tick % 3 == 0));
+    assert_eq!(host.said(), [(Class::Refused, Stage::Opened, 900)]);
+    let flood = host.now.at;
+    host.pass(1, |_, now| now.refused += 300);
+    assert_eq!(host.said()[1..], [(Class::Refused, Stage::Grew(10), 1)]);
+    assert!(host.alerts[1].at <= flood + TICK * 3, "{:?}", host.alerts);
+    host.pass(60, |_, _| {});
+    assert_eq!(host.said()[2..], [(Class::Refused, Stage::Closed, 1)]);
+}
+
+#[test]
+fn a_slow_scan_is_found_by_its_sources_though_few_attempts_are_refused() {
+    let mut host = Host::new();
+    let quiet = |_: u32, now: &mut Sample| now.sources = [Some(1), Some(3), Some(9)];
+    host.pass(3_600, quiet);
+    let scan = |_: u32, now: &mut Sample| now.sources = [Some(4), Some(20), Some(280)];
+    host.pass(200, scan);
+    assert_eq!(host.said(), [(Class::Sources, Stage::Opened, 900)]);
+    assert_eq!((host.alerts[0].count, host.alerts[0].total), (280, 280));
+    host.pass(300, quiet);
+    assert_eq!(host.said()[1..], [(Class::Sources, Stage::Closed, 900)]);
+}
+
+#[test]
+fn attempts_that_no_handshake_follows_are_forged() {
+    let mut host = Host::new();
+    host.pass(60, |_, now| now.admitted += 6);
+    assert_eq!(host.said(), [(Class::Forged, Stage::Opened, 10)]);
+    let mut host = Host::new();
+    let mut way = VecDeque::from([0; 5]);
+    // Half a second on the way, and a load that begins at once.
+    host.pass(120, |_, now| {
+        now.admitted += 200;
+        way.push_back(200);
+        let arrived = way.pop_front().expect("five are on the way");
+        now.told.as_mut().expect("a relay tells").completed += arrived;
+    });
+    assert_eq!(host.said(), []);
+    let mut host = Host::new();
+    host.now.told = None;
+    host.pass(60, |_, now| now.admitted += 6);
+    assert_eq!(host.said(), [], "nobody tells of handshakes");
+}
+
+#[test]
+fn failed_logins_a_bypass_and_a_gate_that_is_missing_are_told_and_their_end() {
+    let mut host = Host::new();
+    host.pass(60, |_, _| {});
+    host.told().failed_logins += 1;
+    host.now.bypassed += 1;
+    host.pass(1, |_, _| {});
+    host.pass(5, |_, now| now.missing += 1);
+    host.pass(40, |_, _| {});
+    for _ in 0..100 {
+        host.told().failed_logins += 1;
+        host.pass(1, |_, now| now.told.as_mut().expect("a relay tells").failed_logins += 1);
+    }
+    host.pass(60, |_, _| {});
+    let said = [
+        (Class::Bypass, Stage::Opened, 1),
+        (Class::Missing, Stage::Opened, 1),
+        (Class::Bypass, Stage::Closed, 1),
+        (Class::Missing, Stage::Closed, 1),
+        (Class::Logins, Stage::Opened, 1),
+        (Class::Logins, Stage::Closed, 1),
+    ];
+    assert_eq!(host.said(), said);
+}
+
+#[test]
+fn an_entry_far_above_its_own_profile_is_told_by_its_network() {
+    let mut host = Host::new();
+    let usual = |tick: u32, now: &mut Sample| {
+        if tick.is_multiple_of(10) {
+            now.completed = vec![(net(1), 1), (net(2), 9)];
+        }
+    };
+    host.pass(2 * 3_600, usual);
+    host.pass(10, |tick, now| {
+        usual(tick, now);
+        now.completed.push((net(1), 4));
+    });
+    assert_eq!(host.said(), [(Class::Entry, Stage::Opened, 1)]);
+    assert_eq!(host.alerts[0].net, Some(net(1)), "the other one always does as much");
+    let open: Vec<Alert> = host.watch.open().collect();
+    assert_eq!((open.len(), open[0].class, open[0].net), (1, Class::Entry, Some(net(1))));
+}
+
+#[test]
+fn a_network_is_told_above_the_noise_of_all_and_not_besides_a_flood() {
+    let noise = |_: u32, now: &mut Sample| {
+        now.refused += 100;
+        now.loud = Some(vec![(net(9), 12)]);
+    };
+    let mut host = Host { watch: accustomed(1_000.0), ..Host::new() };
+    host.pass(1_000, noise);
+    assert_eq!(host.said(), []);
+    host.pass(5, |tick, now| {
+        noise(tick, now);
+        now.loud = Some(vec![(net(1), 1_200), (net(9), 12)]);
+    });
+    assert_eq!(host.said(), [(Class::Prefix, Stage::Opened, 60)]);
+    assert_eq!(host.alerts[0].net, Some(net(1)));
+    host.pass(60, noise);
+    assert_eq!(host.said()[1..], [(Class::Prefix, Stage::Closed, 60)]);
+    host.alerts.clear();
+    let flood = |tick: u32, now: &mut Sample| {
+        noise(tick, now);
+        now.refused += 5_000;
+        now.loud = Some(vec![(net(3), 90_000)]);
+    };
+    host.pass(30, flood).pass(90, noise);
+    let said = [(Class::Refused, Stage::Opened, 1), (Class::Refused, Stage::Closed, 1)];
+    assert_eq!(host.said(), said, "one flood, one alert");
+}
