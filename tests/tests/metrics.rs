@@ -53,7 +53,9 @@ impl Told {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let runtime = Runtime::new().expect("a runtime can be made");
-        let address = runtime.block_on(tell(folder.path()));
+        let entered = runtime.enter();
+        let address = tell(folder.path());
+        drop(entered);
         Self { address, folder, _runtime: runtime }
     }
 
@@ -69,7 +71,8 @@ impl Told {
     }
 }
 
-async fn tell(folder: &Path) -> SocketAddr {
+/// Serves the page in the runtime that was entered.
+fn tell(folder: &Path) -> SocketAddr {
     let path = |name: &str| folder.join(name).display().to_string();
     let made = rcgen::generate_simple_self_signed(vec!["relay.example.net".to_owned()]);
     fs::write(path("chain.pem"), made.expect("a certificate").cert.pem()).expect("it is written");

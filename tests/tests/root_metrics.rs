@@ -42,8 +42,7 @@ fn page(stage: &Stage, path: &str) -> Result<(String, String)> {
 fn value(stage: &Stage, series: &str) -> Result<u64> {
     let (_, text) = page(stage, "/metrics")?;
     let row = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    let value: f64 = row.with_context(|| format!("{series} is missing in:\n{text}"))?.parse()?;
-    Ok(value as u64)
+    Ok(row.with_context(|| format!("{series} is missing in:\n{text}"))?.parse()?)
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl<F: Fn() -> Front> Desk<F> {
             guard: front.guard.to_owned(),
             sessions: front.sessions,
             spool: self.spool.status().ok(),
-            has_room: self.spool.has_room_for(None).is_ok(),
+            has_room: self.spool.has_room(),
             troubled: [front.troubled, self.troubled()].concat(),
         }
     }

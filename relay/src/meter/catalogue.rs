@@ -135,6 +135,8 @@ metrics! {
         "Connections that the route may have.";
     ROUTE_MEMORY: Gauge "sallyport_route_messages_in_memory" ["route"]
         "Messages of the route that are in memory, those under way included.";
+    ROUTE_WAITING: Gauge "sallyport_route_messages_waiting" ["route"]
+        "Messages of the spool that go by the route next, those in memory included.";
     HOP_UP: Gauge "sallyport_next_hop_up" ["route", "host"]
         "Whether a next hop is used: 0 while it is down or being tried again.";
     HOP_LIMIT: Gauge "sallyport_next_hop_messages_max" ["route", "host"]

@@ -188,6 +188,12 @@ impl Spool {
         self.shared.admit_of(login)
     }
 
+    /// Tells whether there is room for submissions at all, whosoever; nothing is said of it.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.has_room()
+    }
+
     /// Notes that a client has heard that its message is ours: the same again is another one.
     pub fn confirm(&self, id: MessageId) {
         self.shared.repeats().forget(id);

@@ -210,6 +210,13 @@ impl Shared {
         if admitted { Ok(()) } else { Err(StoreError::ShareUsed) }
     }
 
+    /// Tells whether there is room for submissions, whosoever: one whose share is used up is no sign that
+    /// others find none.
+    pub fn has_room(&self) -> bool {
+        let answer = self.admit(Purpose::Submission(Owner::NOBODY));
+        matches!(answer, Ok(()) | Err(StoreError::ShareUsed))
+    }
+
     /// Checks that there is room for a submission of `login`, and says so when room begins to be missing, and
     /// when there is some again.
     ///

@@ -1,6 +1,7 @@
 //! The spool as its users see it, on a real folder.
 
 mod attempts;
+mod room;
 mod staying;
 
 use std::sync::{Arc, Mutex};
@@ -251,28 +252,6 @@ async fn a_full_spool_and_a_used_share_are_said_once() {
     assert_eq!(said.len(), 2, "{said:?}");
     assert_eq!(said[0], Event::ShareUsed { login: "app".to_owned() });
     assert!(matches!(said[1], Event::SpoolFull { messages: 2, .. }), "{said:?}");
-}
-
-#[tokio::test]
-async fn one_login_takes_a_quarter_at_most_also_after_a_restart() {
-    let home = Home::new();
-    let config = config::Spool { messages: 8, ..home.config() };
-    let spool = Spool::open(&config, |_| {}).unwrap();
-    let first = put(&spool, b"x\r\n").await;
-    put(&spool, b"y\r\n").await;
-    let other = Envelope { login: Some("other".to_owned()), ..envelope("a") };
-    let full = |spool: &Spool| {
-        assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::ShareUsed));
-        assert_eq!(spool.draft(envelope("a")).unwrap_err(), StoreError::ShareUsed);
-        assert_eq!(spool.has_room_for(Some("other")), Ok(()));
-        assert!(spool.draft(other.clone()).is_ok());
-    };
-    full(&spool);
-    drop(spool);
-    let spool = Spool::open(&config, |_| {}).unwrap();
-    full(&spool);
-    spool.remove(first).await.unwrap();
-    assert_eq!(spool.has_room_for(Some("app")), Ok(()));
 }
 
 #[tokio::test]

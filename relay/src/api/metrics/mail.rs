@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use crate::meter::catalogue::{
     FLUSH_SECONDS, HOP_LIMIT, HOP_TRANSACTIONS, HOP_UP, Metric, ROUTE_CONNECTIONS,
-    ROUTE_CONNECTIONS_MAX, ROUTE_MEMORY, ROUTE_STANDING, SPOOL_BODIES, SPOOL_COMMITS, SPOOL_FREE,
-    SPOOL_LOG, SPOOL_MESSAGES, SPOOL_OLDEST, SPOOL_RESERVE, SPOOL_TROUBLED,
+    ROUTE_CONNECTIONS_MAX, ROUTE_MEMORY, ROUTE_STANDING, ROUTE_WAITING, SPOOL_BODIES,
+    SPOOL_COMMITS, SPOOL_FREE, SPOOL_LOG, SPOOL_MESSAGES, SPOOL_OLDEST, SPOOL_RESERVE,
+    SPOOL_TROUBLED,
 };
 use crate::meter::text::Text;
 use crate::net::routes::{HostState, RouteState, Standing};
@@ -44,6 +45,12 @@ pub(super) fn write_routes(text: &mut Text, routes: &[RouteState]) {
     };
     of_routes(&ROUTE_CONNECTIONS_MAX, |route| route.connections);
     of_routes(&ROUTE_MEMORY, |route| route.in_memory);
+    let mut rows = text.rows(&ROUTE_WAITING);
+    for route in routes {
+        if let Some(waiting) = route.waiting {
+            rows.row(&[&route.name], waiting);
+        }
+    }
     let hosts =
         || routes.iter().flat_map(|route| route.hosts.iter().map(move |host| (route, host)));
     let mut rows = text.rows(&HOP_UP);

@@ -100,7 +100,8 @@ impl Page {
         }
         text.one(&SESSIONS, relay.sessions);
         sources.meter.write(&mut text);
-        mail::write_routes(&mut text, &sources.routes.borrow().list());
+        let routes = Arc::clone(&sources.routes.borrow());
+        mail::write_routes(&mut text, &routes.list_with(&sources.spool));
         mail::write_spool(&mut text, &sources.spool, now);
         self.certificates.write(&mut text);
         process::write(&mut text, sources.started_at);
