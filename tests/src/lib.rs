@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod collector;
 pub mod contest;
 pub mod frames;

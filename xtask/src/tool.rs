@@ -82,6 +82,7 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Runs("/usr/bin/python3", &["-c", "import dkim, nacl"]),
         purpose: "verifies our signatures",
     },
+    program("chromedriver", "chromium chromium-driver", "a browser that looks at the status page"),
     program("postfix", "postfix", "a next hop that we did not write; smtp-source and smtp-sink"),
     Tool {
         name: "exim4",

@@ -7,5 +7,7 @@
 pub mod health;
 /// What is counted.
 pub mod metrics;
+/// The status page in a browser.
+pub mod page;
 /// The server.
 pub mod server;

@@ -13,4 +13,5 @@ pub mod opening;
 pub mod privilege;
 pub mod relay;
 pub mod run;
+mod status_page;
 mod web;

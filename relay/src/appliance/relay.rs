@@ -23,7 +23,10 @@ use super::load::{self, Reloaded};
 use super::notify::{self, State};
 use super::opening::{bind, caution, descriptors, remembering};
 use super::privilege;
+use super::status_page::StatusPage;
 use super::web::{Rooms, Web};
+use crate::api::health::Look;
+use crate::api::page::Sources;
 use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
@@ -94,6 +97,7 @@ struct Relay {
     routes: watch::Sender<Arc<Routes>>,
     delivering: Delivering,
     web: Option<Web>,
+    page: Option<StatusPage>,
 }
 
 impl Relay {
@@ -134,6 +138,7 @@ impl Relay {
             routes: watch::Sender::new(routes),
             delivering,
             web: None,
+            page: None,
             spool,
             config,
         })
@@ -208,8 +213,9 @@ impl Relay {
             own_uid: rustix::process::getuid().as_raw(),
         };
         tokio::spawn(server::serve(listener, trust, Arc::clone(&desk)));
+        let relay: Look = Arc::new(move || desk.status());
         let rooms = Rooms {
-            relay: Arc::new(move || desk.status()),
+            relay: Arc::clone(&relay),
             watched: self.watched.clone(),
             spool: Arc::clone(&self.spool),
             routes: self.routes.subscribe(),
@@ -218,8 +224,25 @@ impl Relay {
         let mut web = Web::new(&self.config, rooms);
         web.renew(&self.config).map_err(anyhow::Error::msg)?;
         self.web = Some(web);
+        self.open_page(relay);
         caution(&self.config, &self.journal);
         Ok(())
+    }
+
+    /// Serves the status page. Mail does not wait for one that cannot be served.
+    fn open_page(&mut self, relay: Look) {
+        let sources = Sources {
+            spool: self.spool.clone(),
+            journal: self.journal.clone(),
+            logins: self.logins.clone(),
+            routes: self.routes.subscribe(),
+            relay,
+        };
+        let mut page = StatusPage::new(sources, self.tls.subscribe());
+        if let Err(problem) = page.renew(&self.config) {
+            self.journal.write(Event::Trouble { room: "relay", problem });
+        }
+        self.page = Some(page);
     }
 
     /// Takes a word of the gate.
@@ -329,6 +352,7 @@ impl Relay {
             problems.push(format!("the tokens trusted before stay so: {error}"));
         }
         problems.extend(self.web.as_mut().and_then(|web| web.renew(&config).err()));
+        problems.extend(self.page.as_mut().and_then(|page| page.renew(&config).err()));
         for problem in problems.iter().cloned() {
             self.journal.write(Event::Trouble { room: "relay", problem });
         }

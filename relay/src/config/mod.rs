@@ -8,6 +8,7 @@ mod check;
 mod dkim;
 mod log;
 mod login;
+mod page;
 mod policy;
 mod raw;
 mod read;
@@ -25,6 +26,7 @@ use ipnetwork::IpNetwork;
 pub use dkim::Dkim;
 pub use log::{Log, LogFormat, Traces};
 pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenIssuer};
+pub use page::Page;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
 pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteHost, RouteTls};
@@ -76,6 +78,8 @@ pub struct Config {
     pub log: Log,
     /// Who gets the spans of messages that belong to a trace; none: nobody.
     pub traces: Option<Traces>,
+    /// The status page; none: there is none.
+    pub page: Option<Page>,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 mod dkim;
 mod log;
 mod login;
+mod page;
 mod policy;
 mod route;
 mod tls;
@@ -81,6 +82,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let metrics = root.optional_table("metrics").map(|table| metrics(&table));
     let traces = root.optional_table("traces").map(|table| log::traces(&table));
     let log = log::log(&root.table("log"));
+    let page = root.optional_table("page").map(|table| page::page(&table));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
     check::listeners(&root, &listeners);
@@ -108,6 +110,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         metrics: metrics.flatten(),
         log,
         traces: traces.flatten(),
+        page: page.flatten(),
     })
 }
 

@@ -115,6 +115,15 @@ fn each_problem_is_named_with_place_and_remedy() {
         ("[[gate.allow]]\ntag = \"t\"", "line 3, column 1: gate.allow.cidr: this key is required"),
         ("[limits]\nidle = \"5x\"", "line 4, column 8: limits.idle: \"5x\" is no duration"),
         ("[limits]\nmessage-size = \"1TiB\"", "column 16: limits.message-size: expected a size"),
+        (
+            "[page]\naddress = \"[::]:9526\"",
+            "line 3, column 1: page.viewers: name the logins that may look, or everybody",
+        ),
+        (
+            "[page]\naddress = \"[::1]:0\"",
+            "line 4, column 11: page.address: the port must not be 0",
+        ),
+        ("[page]\naddress = \"[::1]:1\"\nnames = [\"a b\"]", "line 5, column 10: page.names: "),
         ("[history]\nkeep = \"12h\"", "line 4, column 8: history.keep: write 1d or more, or 0d"),
         ("[limits]\nerrors = 0", "limits.errors: 0 is not within 1 to 1000"),
         (
