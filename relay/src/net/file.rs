@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// # Errors
 ///
 /// What the operating system says.
-pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+pub fn read(path: &Path, most_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut octets = Zeroizing::new(Vec::new());
     fs::File::open(path)?.take(most_bytes).read_to_end(&mut octets)?;
     Ok(octets)

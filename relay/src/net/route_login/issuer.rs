@@ -1,31 +1,24 @@
 //! Gets a token from its issuer (RFC 6749), by a refresh token (section 6) or by the client's own
 //! credentials (section 4.4). One request, one answer; it blocks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body};
+use ureq::Body;
 use zeroize::Zeroizing;
 
 use super::secret::SECRET_MAX;
 use crate::config::TokenIssuer;
 use crate::delivery::login::Secret;
-use crate::net::file;
+use crate::net::web::{self, Wire};
 use crate::smtp::answer::printable;
 
 /// How long a whole request may take.
 const REQUEST: Duration = Duration::from_secs(30);
 /// The largest answer, octets.
 const ANSWER_MAX: u64 = 64 << 10;
-/// The largest file of authorities, octets.
-const CA_FILE_MAX: u64 = 4 << 20;
 /// How long a token lives whose issuer does not say.
 const UNTOLD: Duration = Duration::from_secs(300);
 /// The longest time that is believed.
@@ -98,7 +91,8 @@ struct Fault {
 /// Gets a token. Blocks for at most 30 s.
 pub(super) fn get(issuer: &TokenIssuer, means: &Means) -> Result<Grant, Denied> {
     let away = |words: String| Denied::Away(format!("{} {words}", issuer.url));
-    let mut request = agent(issuer)?
+    let mut request = web::agent(issuer.ca_file.as_deref(), Wire::Tls, REQUEST)
+        .map_err(Denied::Away)?
         .post(&issuer.url)
         .header("Accept", "application/json")
         .content_type("application/x-www-form-urlencoded");
@@ -111,51 +105,6 @@ pub(super) fn get(issuer: &TokenIssuer, means: &Means) -> Result<Grant, Denied> 
     let status = answer.status().as_u16();
     let text = body(answer.body_mut()).map_err(|error| away(format!("gave no answer: {error}")))?;
     if status == 200 { granted(&text).map_err(away) } else { Err(denied(issuer, status, &text)) }
-}
-
-/// Everything about HTTP that could be generous is not: no redirect carries our secret elsewhere,
-/// no proxy of the environment sees it, and nothing is sent without TLS.
-fn agent(issuer: &TokenIssuer) -> Result<Agent, Denied> {
-    let roots = match &issuer.ca_file {
-        None => RootCerts::WebPki,
-        Some(path) => {
-            let pem = file::read(path, CA_FILE_MAX).map_err(|error| error.to_string());
-            let certificates = pem.and_then(|pem| authorities(&pem)).map_err(|problem| {
-                Denied::Away(format!("ca-file {} cannot be read: {problem}", path.display()))
-            })?;
-            RootCerts::Specific(Arc::new(certificates))
-        }
-    };
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .root_certs(roots)
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .https_only(true)
-        .max_redirects(0)
-        .proxy(None)
-        .http_status_as_error(false)
-        .timeout_global(Some(REQUEST))
-        .user_agent("sallyport")
-        .build();
-    Ok(config.into())
-}
-
-fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
-    let mut roots = RootCertStore::empty();
-    let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|problem| problem.to_string())?;
-        roots.add(certificate.clone()).map_err(|problem| problem.to_string())?;
-        certificates.push(Certificate::from_der(&certificate).to_owned());
-    }
-    if certificates.is_empty() {
-        Err("it holds no certificate".to_owned())
-    } else {
-        Ok(certificates)
-    }
 }
 
 /// Writes what is asked, reserved in one go.
