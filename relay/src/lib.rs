@@ -58,6 +58,8 @@ pub mod users;
 pub mod gate;
 // Sockets; each file is one loop.
 pub mod net;
+// What people are told: troubles, silences, channels.
+pub mod alert;
 // The local control sockets.
 pub mod control;
 // What is told over HTTP: health and metrics.

@@ -140,9 +140,8 @@ fn the_page_shows_what_happens_while_it_happens() -> Result<()> {
     browser.wait("document.querySelector('#reasons').innerText.includes('unlisted syn')")?;
     browser
         .wait("document.querySelector('#refused svg path.line').getAttribute('d').includes('L')")?;
-    browser.wait(
-        "document.querySelector('#alerts').innerText.includes('spike-refused: at most')",
-    )?;
+    browser
+        .wait("document.querySelector('#alerts').innerText.includes('spike-refused: at most')")?;
     browser.wait("document.querySelector('#health').innerText.includes('degraded')")?;
     stage.command(&["route", "suspend", "next-hop", "--note", "they move"])?;
     browser.wait("document.querySelector('#problems').innerText.includes('route next-hop')")?;

@@ -1,10 +1,14 @@
 //! What the relay answers on its control socket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::mailroom::Mailroom;
+use crate::alert::Alerts;
+use crate::alert::silences::Silence;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus, Which};
@@ -12,7 +16,10 @@ use crate::journal::Journal;
 use crate::net::routes::{RouteState, Routes, Standing};
 use crate::spool::{Filter, Spool};
 
-/// The longest remark about a suspension, octets.
+/// The longest silence.
+const SILENCE_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// The longest remark about a suspension or a silence, octets.
 const NOTE_MAX: usize = 256;
 
 /// Somebody who waits for the configuration to be read again, and how that went: a sentence about what
@@ -25,6 +32,7 @@ pub(super) struct Desk<F> {
     /// Those of the configuration in force.
     pub routes: watch::Receiver<Arc<Routes>>,
     pub journal: Journal,
+    pub alerts: Alerts,
     /// Tells how the sessions are.
     pub front: F,
     /// Asks the relay to read its configuration again.
@@ -85,6 +93,24 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
             RelayRequest::Trace { id, from } => {
                 self.mail(caller, "see the life of a message")?.trace(id, from).await
             }
+            RelayRequest::AlertList => {
+                require(caller, Right::Change)?;
+                Said::of(&self.alerts.list().await?)
+            }
+            RelayRequest::AlertTest { channel } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.alerts.test(channel).await?)
+            }
+            RelayRequest::AlertSilence { pattern, for_ms, note } => {
+                require(caller, Right::Change)?;
+                let until = silent_until(for_ms)?;
+                let silence = Silence { pattern, until, note: remark(note)?, uid: caller.uid };
+                Said::of(&self.alerts.silence(silence).await?)
+            }
+            RelayRequest::AlertUnsilence { pattern } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.alerts.unsilence(pattern).await?)
+            }
             RelayRequest::RouteList => {
                 require(caller, Right::Change)?;
                 Said::of(&self.routes().list_with(&self.spool))
@@ -101,7 +127,16 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
     }
 }
 
-/// Checks a remark about a suspension.
+/// Returns when a silence ends: nobody is to forget that he silenced something.
+fn silent_until(for_ms: u64) -> Result<Timestamp, String> {
+    let time = Duration::from_millis(for_ms);
+    let until = Timestamp::now().checked_add(time).ok();
+    until
+        .filter(|_| !time.is_zero() && time <= SILENCE_MAX)
+        .ok_or_else(|| "--for: more than nothing and at most 30d".to_owned())
+}
+
+/// Checks a remark about a suspension or a silence.
 fn remark(note: Option<String>) -> Result<Option<String>, String> {
     match note {
         Some(note) if note.len() > NOTE_MAX || note.contains(char::is_control) => {
@@ -191,12 +226,16 @@ mod tests {
             folder.display()
         );
         let config = Config::parse(&text).unwrap();
+        let config = Arc::new(config);
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
         let register = Arc::new(Register::open(folder).unwrap());
         let journal = Journal::memory();
         let routes = watch::Sender::new(Routes::new(&config, &journal, &register)).subscribe();
         let front = || Front { serving: true, guard: "guarded", sessions: 0, troubled: Vec::new() };
-        Desk { spool, routes, journal, front, reload: mpsc::channel(1).0 }
+        let (_, heard) = crate::alert::ear();
+        let spooled = spool.clone();
+        let alerts = Alerts::start(heard, folder, config, spooled, journal.clone());
+        Desk { spool, routes, journal, alerts, front, reload: mpsc::channel(1).0 }
     }
 
     fn suspend(note: &str) -> RelayRequest {

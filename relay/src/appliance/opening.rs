@@ -4,11 +4,13 @@ use std::net::TcpListener;
 
 use anyhow::Context as _;
 
+use super::privilege;
 use crate::config::{Config, Listener};
-use crate::control::attach::Listening;
+use crate::control::attach::{Attachment, Listening, Told};
 use crate::event::Event;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::net::sessions::Entrance;
 use crate::traces::Traces;
 
 /// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
@@ -20,6 +22,31 @@ const OTHER_FILES: u64 = 512;
 pub fn descriptors(config: &Config) -> u64 {
     let hops: usize = config.routes.iter().map(|route| route.connections).sum();
     (config.limits.sessions + hops) as u64 + OTHER_FILES
+}
+
+/// Raises the limit of files and sockets to what may be needed, and says so where that is not allowed.
+pub(super) fn provide_descriptors(config: &Config, journal: &Journal) {
+    let wanted = descriptors(config);
+    if let Some(may) = privilege::descriptors(wanted) {
+        let problem = format!(
+            "the limits ask for {wanted} files and sockets at a time and {may} are allowed: raise \
+             the hard limit (LimitNOFILE of the unit, ulimit -Hn) or lower limits.sessions"
+        );
+        journal.write(Event::Trouble { room: "relay", problem });
+    }
+}
+
+/// Returns how clients of a listener come in.
+pub(super) const fn entrance_of(listener: &Listener) -> Entrance {
+    if listener.gate { Entrance::Guarded } else { Entrance::Open }
+}
+
+/// Waits for a word of the gate, for ever where there is none.
+pub(super) async fn heard(gate: &mut Option<Attachment>) -> Told {
+    match gate {
+        Some(gate) => gate.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Puts the history beside the journal, and spans for a collector beside that, as far as the configuration

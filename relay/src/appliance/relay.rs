@@ -21,13 +21,14 @@ use super::desk::{Desk, Front, Reloading};
 use super::guard::Watched;
 use super::load::{self, Reloaded};
 use super::notify::{self, State};
-use super::opening::{bind, caution, descriptors, remembering};
+use super::opening::{bind, caution, entrance_of, heard, provide_descriptors, remembering};
 use super::privilege;
 use super::status_page::StatusPage;
 use super::web::{Rooms, Web};
+use crate::alert::{self, Alerts};
 use crate::api::health::Look;
 use crate::api::page::Sources;
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::server;
@@ -58,21 +59,21 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     privilege::follow_parent()?;
     privilege::become_relay()?;
     let config = load::load(file)?;
-    let wanted = descriptors(&config);
-    if let Some(may) = privilege::descriptors(wanted) {
-        let problem = format!(
-            "the limits ask for {wanted} files and sockets at a time and {may} are allowed: raise \
-             the hard limit (LimitNOFILE of the unit, ulimit -Hn) or lower limits.sessions"
-        );
-        journal.write(Event::Trouble { room: "relay", problem });
-    }
+    provide_descriptors(&config, journal);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut relay = Relay::open(config, file, journal)?;
-        relay.serve().await?;
-        relay.end().await;
-        Ok(())
-    })
+        let served = relay.serve().await;
+        match served {
+            Ok(()) => relay.end().await,
+            // What is to be told of it is told by the next process.
+            Err(_) => relay.alerts.end().await,
+        }
+        served
+    });
+    // A receiver of alerts or an issuer of tokens that hangs does not hold the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// The rooms of the process, and what changes while it runs.
@@ -81,6 +82,7 @@ struct Relay {
     config: Arc<Config>,
     journal: Journal,
     spool: Arc<Spool>,
+    alerts: Alerts,
     conduct: Conduct,
     logins: Logins,
     sessions: Sessions,
@@ -103,11 +105,14 @@ struct Relay {
 impl Relay {
     fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let journal = &remembering(journal, &config);
+        let (ear, heard) = alert::ear();
+        let journal = &remembering(journal, &config).heard_by(move |event| ear.hear(event));
         let report = journal.clone();
         let spool = Spool::open(&config.spool, move |event| report.write(event))
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
         let spool = Arc::new(spool);
+        let folder = &config.spool.path;
+        let alerts = Alerts::start(heard, folder, config.clone(), spool.clone(), journal.clone());
         let watched = Watched::new(&config);
         let standing = watched.clone();
         let (conduct, wanted) = Conduct::new(move |client| standing.standing(client));
@@ -125,6 +130,7 @@ impl Relay {
         Ok(Self {
             file: file.into(),
             journal: journal.clone(),
+            alerts,
             conduct,
             logins,
             sessions: Sessions::new(Caps::of(&config.limits)),
@@ -203,8 +209,8 @@ impl Relay {
             Front { serving, guard: guard.words(), sessions: sessions.count(), troubled }
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
-        let routes = self.routes.subscribe();
-        let desk = Arc::new(Desk { spool, routes, journal, front, reload });
+        let (routes, alerts) = (self.routes.subscribe(), self.alerts.clone());
+        let desk = Arc::new(Desk { spool, routes, journal, alerts, front, reload });
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
         let trust = Trust {
@@ -252,6 +258,7 @@ impl Relay {
                 self.listening = listening;
                 self.stop_accepting();
             }
+            Told::Alert(passed) => self.alerts.carry(passed.series, passed.number, passed.alert),
             Told::Notice(notice) => {
                 if let Err(error) = self.watched.hear(notice) {
                     let problem = format!("the gate's tables: {error}");
@@ -366,6 +373,7 @@ impl Relay {
         problems.extend(routes.keys().unsigned());
         self.delivering.renew(&self.spool, &self.config, &routes, &self.journal);
         self.routes.send_replace(routes);
+        self.alerts.configure(self.config.clone());
         self.stop_accepting();
         let detail = "the configuration was read again".to_owned();
         self.journal.write(Event::Started { process: "relay", detail });
@@ -382,18 +390,7 @@ impl Relay {
             let problem = format!("{} sessions were cut off at the end", self.sessions.count());
             self.journal.write(Event::Trouble { room: "relay", problem });
         }
+        self.alerts.end().await;
         self.journal.write(Event::Stopped { process: "relay" });
-    }
-}
-
-const fn entrance_of(listener: &Listener) -> Entrance {
-    if listener.gate { Entrance::Guarded } else { Entrance::Open }
-}
-
-/// Waits for a word of the gate, for ever where there is none.
-async fn heard(gate: &mut Option<Attachment>) -> Told {
-    match gate {
-        Some(gate) => gate.next().await,
-        None => std::future::pending().await,
     }
 }

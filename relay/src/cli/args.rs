@@ -138,15 +138,15 @@ pub enum Verb {
     /// Look at the messages in the spool, retry, hold, release or drop them.
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Look at what is wrong and who is told, try the channels, silence what is known.
+    #[command(subcommand)]
+    Alert(AlertVerb),
     /// Look at the routes, suspend or resume them.
     #[command(subcommand)]
     Route(RouteVerb),
     /// Check the log of messages, mend it, give its space back.
     #[command(subcommand)]
     Spool(SpoolVerb),
-    /// Look at what people are told of.
-    #[command(subcommand)]
-    Alert(AlertVerb),
     /// Tell the life of a message: how it came, every attempt, what the next hops said, what operators did.
     #[command(after_help = "Example:\n  sallyport trace 06G3T7K9Q2M4X")]
     Trace {

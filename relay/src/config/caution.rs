@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Config;
+use super::alerts::ChannelKind;
 
 /// Returns a sentence for each, beginning with the key.
 pub(super) fn cautions(config: &Config) -> Vec<String> {
@@ -23,6 +24,17 @@ pub(super) fn cautions(config: &Config) -> Vec<String> {
             "traces.endpoint: logins, domains and replies go to {host} in the clear: write https://, or name a \
              collector on this host"
         ));
+    }
+    for channel in &config.alerts.channels {
+        if let ChannelKind::Webhook(hook) = &channel.kind
+            && let Some(host) = in_the_clear(&hook.url)
+        {
+            cautions.push(format!(
+                "alerts.webhook.url: the alerts of {} go to {host} in the clear: write https://, unless you trust \
+                 the network",
+                channel.name
+            ));
+        }
     }
     cautions
 }
@@ -74,5 +86,14 @@ mod tests {
         let away = text.replace("http://127.0.0.1:4318", "http://192.0.2.9:4318");
         let said = cautions(&Config::parse(&away).unwrap());
         assert!(said[0].starts_with("traces.endpoint: logins"), "{said:?}");
+    }
+
+    #[test]
+    fn alerts_that_leave_the_host_in_the_clear_are_named() {
+        let text = include_str!("../../../config/sallyport.toml");
+        let away = text.replace("https://hooks.example.net/", "http://hooks.example.net/");
+        let said = cautions(&Config::parse(&away).unwrap());
+        let start = "alerts.webhook.url: the alerts of ops go to hooks.example.net in the clear";
+        assert!(said.len() == 1 && said[0].starts_with(start), "{said:?}");
     }
 }

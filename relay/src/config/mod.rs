@@ -3,6 +3,8 @@
 //! [`Config`] is what is meant. `raw` reads what is written and knows where it stands; `check`
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
+/// Who is told of what.
+pub mod alerts;
 mod caution;
 mod check;
 mod dkim;
@@ -80,6 +82,8 @@ pub struct Config {
     pub traces: Option<Traces>,
     /// The status page; none: there is none.
     pub page: Option<Page>,
+    /// Who is told of what.
+    pub alerts: alerts::Alerts,
 }
 
 impl Config {

@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod alerts;
 mod dkim;
 mod log;
 mod login;
@@ -83,6 +84,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let traces = root.optional_table("traces").map(|table| log::traces(&table));
     let log = log::log(&root.table("log"));
     let page = root.optional_table("page").map(|table| page::page(&table));
+    let alerts = alerts::alerts(&root.table("alerts"));
     root.finish();
     check::gate(&gate_table, &gate, &allow);
     check::listeners(&root, &listeners);
@@ -111,6 +113,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
         log,
         traces: traces.flatten(),
         page: page.flatten(),
+        alerts: alerts?,
     })
 }
 

@@ -11,6 +11,7 @@
 //! gate   {"ok":{"listeners":[…]}}                       with the descriptors of new ones
 //! gate   "serve", "refuse" or "list-changed"            a line each, from then on
 //! relay  {"completed":…,"failed":…}                     what clients did, if the gate said "hears"
+//! gate   {"series":…,"number":…,"alert":{…}}            what a person is to be told, all it still has first
 //! ```
 
 use std::io;
@@ -26,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::passing::Lines;
-use super::wire::{Answer, GateRequest, Notice};
+use super::wire::{Answer, GateRequest, Notice, Passed, Word};
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::tally::{Tallies, Tally};
@@ -95,6 +96,8 @@ pub enum Told {
     Listeners(Vec<Listening>),
     /// Something that changed.
     Notice(Notice),
+    /// Something that a person is to be told; after every reconnection what was heard before comes again.
+    Alert(Box<Passed>),
 }
 
 /// The relay's end of the connection: a task that connects again for ever. It ends when this is
@@ -195,13 +198,16 @@ impl Link {
         let mut tick = interval(TELL_EVERY.0);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = Instant::now();
-        let mut notice = Notice::ListChanged;
-        while self.tell.send(Told::Notice(notice)).await.is_ok() {
-            notice = loop {
+        let mut told = Told::Notice(Notice::ListChanged);
+        while self.tell.send(told).await.is_ok() {
+            told = loop {
                 tokio::select! {
                     line = lines.read(LINE_MAX) => {
                         let line = line?.ok_or(LinkError::Ended)?;
-                        break serde_json::from_slice(&line)?;
+                        break match serde_json::from_slice(&line)? {
+                            Word::Notice(notice) => Told::Notice(notice),
+                            Word::Alert(passed) => Told::Alert(passed),
+                        };
                     }
                     () = self.tell.closed() => return Ok(()),
                     _ = tick.tick(), if handover.hears => {}

@@ -4,9 +4,12 @@
 mod gate;
 mod queue;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::event::alert::Alert;
+use crate::event::pattern::Pattern;
 use crate::history::{Act, Cursor};
 use crate::mail::message::MessageId;
 use crate::spool::{Filter, Status, Stretch};
@@ -33,6 +36,28 @@ pub enum Notice {
     Refuse,
     /// The gate is back: serve.
     Serve,
+}
+
+/// An alert of the gate's. Series and number name it, so that a relay which hears it twice, over another
+/// connection or after a start of its own, knows that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// When the gate's process began to count.
+    pub series: Timestamp,
+    /// Its number in the series, from 1.
+    pub number: u64,
+    /// What a person is to be told.
+    pub alert: Alert,
+}
+
+/// A line that the gate writes to a relay that attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Word {
+    /// Something that changed.
+    Notice(Notice),
+    /// Something that a person is to be told.
+    Alert(Box<Passed>),
 }
 
 /// What can be asked of the relay.
@@ -100,6 +125,27 @@ pub enum RelayRequest {
         route: String,
         /// A remark for people.
         note: Option<String>,
+    },
+    /// List troubles, silences and channels. Answer: [`crate::alert::listing::Listing`].
+    AlertList,
+    /// Tell a test. Answer: [`crate::alert::listing::Tested`] of each channel.
+    AlertTest {
+        /// The channel; none: all.
+        channel: Option<String>,
+    },
+    /// Tell no alert that a pattern means, for a time. Answer: nothing.
+    AlertSilence {
+        /// Which.
+        pattern: Pattern,
+        /// Milliseconds from now.
+        for_ms: u64,
+        /// A remark for people.
+        note: Option<String>,
+    },
+    /// End a silence. Answer: nothing.
+    AlertUnsilence {
+        /// Its pattern.
+        pattern: Pattern,
     },
     /// End the suspension of a route. Answer: how many of its messages are due now; none: all messages.
     RouteResume {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::appliance::privilege::Identity;
+use crate::config::alerts::{Channel, ChannelKind};
 use crate::config::{Config, Route, RouteProof};
 
 /// The key that names a file, and the file.
@@ -70,6 +71,7 @@ fn named(config: &Config) -> Vec<Named<'_>> {
     }
     files.extend(tls.client_ca.as_deref().map(|path| ("tls.client-ca".to_owned(), path)));
     files.extend(config.routes.iter().flat_map(of_route));
+    files.extend(config.alerts.channels.iter().flat_map(of_channel));
     files.extend(
         config
             .dkim
@@ -101,6 +103,13 @@ fn of_route(route: &Route) -> Vec<Named<'_>> {
         Some(RouteProof::Certificate) | None => {}
     }
     files.into_iter().map(|(key, path)| (format!("route {} {key}", route.name), path)).collect()
+}
+
+fn of_channel(channel: &Channel) -> Vec<Named<'_>> {
+    let ChannelKind::Webhook(hook) = &channel.kind else { return Vec::new() };
+    let files = [("secret-file", &hook.secret_file), ("ca-file", &hook.ca_file)];
+    let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+    files.map(|(key, path)| (format!("alert channel {} {key}", channel.name), path)).collect()
 }
 
 /// Says what keeps the user from reading a file; none: nothing that can be seen from here.

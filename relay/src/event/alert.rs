@@ -36,6 +36,19 @@ pub enum Stage {
     Noted,
 }
 
+impl Stage {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Grew(_) => "grew",
+            Self::Closed => "closed",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 /// One thing that a person is to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

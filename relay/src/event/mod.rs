@@ -23,6 +23,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use self::alert::{Severity, Stage};
 use self::spike::Spike;
 use crate::mail::message::MessageId;
 
@@ -202,6 +203,16 @@ pub enum Event {
     /// Something in the spool failed its check: `place` is a file of the log or a message, `became` what
     /// was done with it, `remedy` what to run.
     SpoolDamaged { place: String, problem: String, became: String, remedy: &'static str },
+    /// People are told of something: a line for what the channels of `[alerts]` carry.
+    Told {
+        class: String,
+        subject: String,
+        #[serde(serialize_with = "stage_name")]
+        stage: Stage,
+        severity: Severity,
+        summary: String,
+        command: Option<String>,
+    },
 }
 
 /// Writes a duration as seconds with milliseconds.
@@ -209,19 +220,35 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
+/// Writes a stage as its word.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn stage_name<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(stage.name())
+}
+
 impl Event {
     /// Returns how loudly the event asks for attention.
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
-            Self::Broken { .. }
+            Self::Told {
+                severity: Severity::Critical,
+                stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
+                ..
+            }
+            | Self::Broken { .. }
             | Self::GateLost { .. }
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
             | Self::NextHopUnproved { .. }
             | Self::SpoolDamaged { .. } => Level::Error,
-            Self::Trouble { .. }
+            Self::Told {
+                severity: Severity::Warning,
+                stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
+                ..
+            }
+            | Self::Trouble { .. }
             | Self::Kernel { .. }
             | Self::GateRestored { .. }
             | Self::ModeChanged { .. }
@@ -236,7 +263,8 @@ impl Event {
             | Self::SpoolRoom
             | Self::ShareUsed { .. }
             | Self::BounceDropped { .. } => Level::Warn,
-            Self::Started { .. }
+            Self::Told { stage: Stage::Closed, .. }
+            | Self::Started { .. }
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
             | Self::AllowAdded { .. }

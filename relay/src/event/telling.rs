@@ -189,7 +189,8 @@ impl Event {
             | Self::RouteUnverified { .. }
             | Self::QueueChanged { .. }
             | Self::Dropped { .. }
-            | Self::SessionCut { .. } => return Vec::new(),
+            | Self::SessionCut { .. }
+            | Self::Told { .. } => return Vec::new(),
         };
         vec![wording.at(at)]
     }

@@ -162,7 +162,8 @@ impl Meter {
             | Event::SpoolRoom
             | Event::ShareUsed { .. }
             | Event::SpoolDamaged { .. }
-            | Event::Settled(_) => {}
+            | Event::Settled(_)
+            | Event::Told { .. } => {}
         }
     }
 

@@ -12,9 +12,10 @@ use tokio::time::timeout;
 use super::keeper::{Bulletin, Service};
 use super::listeners::Listeners;
 use super::office::Job;
+use super::ringing::Ring;
 use crate::control::attach::{LINE_MAX, PATIENCE};
 use crate::control::passing::{DESCRIPTORS_MAX, Lines};
-use crate::control::wire::{Answer, Notice};
+use crate::control::wire::{Answer, Notice, Word};
 
 /// Hands the listening sockets over and tells notices until the relay is gone, or until the sockets
 /// change: then the relay comes back for the new ones.
@@ -27,17 +28,25 @@ pub async fn attend(
     shows: usize,
     listeners: Arc<Mutex<Listeners>>,
     mut bulletin: watch::Receiver<Bulletin>,
+    ring: &Ring,
     jobs: &SyncSender<Job>,
 ) -> io::Result<()> {
     let mut lines = Lines::new(stream);
     // What is told from here on is newer than what is handed over.
     let mut told = *bulletin.borrow_and_update();
     timeout(PATIENCE, hand_over(&mut lines, shows, &listeners)).await??;
-    let first = [notice(told.service)];
-    tell(&mut lines, &first).await?;
+    tell(&mut lines, &[Word::Notice(notice(told.service))]).await?;
+    let (mut newest, mut rung) = (ring.subscribe(), 0);
     loop {
+        newest.mark_unchanged();
+        let alerts = ring.after(rung);
+        rung = alerts.last().map_or(rung, |last| last.number);
+        let alerts: Vec<Word> =
+            alerts.into_iter().map(|alert| Word::Alert(Box::new(alert))).collect();
+        tell(&mut lines, &alerts).await?;
         tokio::select! {
             changed = bulletin.changed() => if changed.is_err() { return Ok(()) },
+            changed = newest.changed() => if changed.is_err() { return Ok(()) },
             line = lines.read(LINE_MAX) => {
                 // The relay says nothing else: anything but a tally is its end.
                 let Some(line) = line? else { return Ok(()) };
@@ -53,7 +62,7 @@ pub async fn attend(
         }
         let service = (now.service != told.service).then(|| notice(now.service));
         let lists = (now.lists != told.lists).then_some(Notice::ListChanged);
-        let notices: Vec<Notice> = service.into_iter().chain(lists).collect();
+        let notices: Vec<Word> = service.into_iter().chain(lists).map(Word::Notice).collect();
         tell(&mut lines, &notices).await?;
         told = now;
     }
@@ -88,9 +97,13 @@ async fn hand_over(
     lines.write(&serde_json::to_vec(&Answer::Ok(handover))?, &sent).await
 }
 
-async fn tell(lines: &mut Lines, notices: &[Notice]) -> io::Result<()> {
-    for notice in notices {
-        timeout(PATIENCE, lines.write(&serde_json::to_vec(notice)?, &[])).await??;
+async fn tell(lines: &mut Lines, words: &[Word]) -> io::Result<()> {
+    for word in words {
+        let line = serde_json::to_vec(word)?;
+        // What the relay would not read whole would cost the connection.
+        if line.len() < LINE_MAX {
+            timeout(PATIENCE, lines.write(&line, &[])).await??;
+        }
     }
     Ok(())
 }

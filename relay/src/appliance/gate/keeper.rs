@@ -151,6 +151,7 @@ impl Keeper {
         let now = keeper.now();
         keeper.save_allowlist(now);
         keeper.save_bans(now);
+        keeper.tell_observing(now);
         keeper.publish();
         keeper
     }

@@ -18,6 +18,7 @@ mod lists;
 mod modes;
 mod office;
 mod recorder;
+mod ringing;
 mod spikes;
 pub(super) mod telling;
 mod watching;
@@ -37,6 +38,7 @@ use self::keeper::{Bulletin, Keeper, Service};
 use self::listeners::{Guarded, Listeners};
 use self::lists::{Left, Lists};
 use self::office::{Office, Thread};
+use self::ringing::Ring;
 use self::telling::{ruleset, told};
 use super::load::load;
 use super::privilege::{self, Identity};
@@ -66,6 +68,9 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     }
     privilege::follow_parent()?;
     privilege::no_core_dumps()?;
+    let ring = Arc::new(Ring::new(Timestamp::now()));
+    let ringing = ring.clone();
+    let journal = &journal.clone().heard_by(move |event| ringing.hear(event, Timestamp::now()));
     let config = Arc::new(load(file)?);
     let relay = Identity::of(&config.relay.user)?;
     folders::prepare(&config, relay)?;
@@ -110,8 +115,8 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         let problem = format!("interfaces are looked at once a second only: {error}");
         journal.write(Event::Trouble { room: "gate", problem });
     }
-    let office =
-        Arc::new(Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay.uid));
+    let office = Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), ring, relay.uid);
+    let office = Arc::new(office);
     let trust = Trust {
         admin_group: privilege::group(&config.gate.admin_group),
         relay_uid: Some(relay.uid),

@@ -50,6 +50,14 @@ impl Keeper {
         Ok(until)
     }
 
+    /// Says that an earlier process of the gate left it observing: whoever heard that hears that it goes on.
+    pub(super) fn tell_observing(&self, now: Moment) {
+        if let Some(until_ns) = self.observing {
+            let until = Some(now.wall_of(until_ns));
+            self.journal.write(Event::ModeChanged { mode: "observe", until, uid: None });
+        }
+    }
+
     /// Returns the mode's name, and until when it observes.
     pub(super) fn mode(&self) -> (&'static str, Option<u64>) {
         let switched = self.gate.switched();

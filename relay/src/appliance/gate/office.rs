@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::keeper::{Bulletin, Keeper};
 use super::listeners::Listeners;
+use super::ringing::Ring;
 use super::{answers, attached};
 use crate::control::caller::Caller;
 use crate::control::server::{Handler, Said, require};
@@ -156,6 +157,7 @@ pub struct Office {
     jobs: SyncSender<Job>,
     listeners: Arc<Mutex<Listeners>>,
     bulletin: Arc<watch::Sender<Bulletin>>,
+    ring: Arc<Ring>,
     relay_uid: u32,
     attached: Arc<AtomicUsize>,
 }
@@ -166,9 +168,10 @@ impl Office {
         jobs: SyncSender<Job>,
         listeners: Arc<Mutex<Listeners>>,
         bulletin: Arc<watch::Sender<Bulletin>>,
+        ring: Arc<Ring>,
         relay_uid: u32,
     ) -> Self {
-        Self { jobs, listeners, bulletin, relay_uid, attached: Arc::default() }
+        Self { jobs, listeners, bulletin, ring, relay_uid, attached: Arc::default() }
     }
 }
 
@@ -222,9 +225,10 @@ impl Handler for Office {
         }
         let (listeners, attached) = (self.listeners.clone(), self.attached.clone());
         let (bulletin, jobs) = (self.bulletin.subscribe(), self.jobs.clone());
+        let ring = self.ring.clone();
         tokio::spawn(async move {
             // A relay that went away is its own affair: it comes back.
-            let _ = attached::attend(stream, sockets, listeners, bulletin, &jobs).await;
+            let _ = attached::attend(stream, sockets, listeners, bulletin, &ring, &jobs).await;
             attached.fetch_sub(1, Ordering::Relaxed);
         });
         Ok(())

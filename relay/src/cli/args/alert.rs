@@ -1,14 +1,52 @@
-//! The verbs of alerts.
+//! The verbs of `sallyport alert`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::OutputChoice;
+use crate::config::unit;
+use crate::event::pattern::Pattern;
 
 /// Verbs of `sallyport alert`.
 #[derive(Debug, Subcommand)]
 pub enum AlertVerb {
+    /// Show what is wrong, what was told last, what is silenced, and how each channel fares.
+    #[command(after_help = "Example:\n  sallyport alert list --json")]
+    List {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Tell a test by each channel, or by one, and say what became of it. Exit code 1: one did not take it.
+    #[command(after_help = "Examples:\n  sallyport alert test\n  sallyport alert test ops")]
+    Test {
+        /// The channel, as `sallyport alert list` names it.
+        channel: Option<String>,
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
+    },
+    /// Tell nothing of a class, or of one of its subjects, for a time. What is still wrong then is told then.
+    #[command(
+        after_help = "Examples:\n  sallyport alert silence host-down/smarthost/* --for 2h --note \"they \
+                      move\"\n  sallyport alert silence --remove host-down/smarthost/*"
+    )]
+    Silence {
+        /// The class, or class and subject; `*` means any text.
+        #[arg(value_name = "CLASS[/SUBJECT]")]
+        pattern: Pattern,
+        /// For how long: 30m, 8h, at most 30d.
+        #[arg(long = "for", value_parser = unit::time, value_name = "DURATION", required_unless_present = "remove")]
+        time: Option<Duration>,
+        /// A remark for people: at most 256 octets.
+        #[arg(long)]
+        note: Option<String>,
+        /// End the silence instead.
+        #[arg(long, conflicts_with_all = ["time", "note"])]
+        remove: bool,
+    },
     /// Tell which spikes recorded samples give by the configuration at hand: what other values of [spikes]
     /// would have told.
     ///

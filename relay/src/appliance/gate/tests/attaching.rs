@@ -13,12 +13,14 @@ use tokio::time::timeout;
 use super::super::keeper::{Bulletin, Service};
 use super::super::listeners::{Guarded, Listeners};
 use super::super::office::{Office, Thread};
+use super::super::ringing::Ring;
 use super::desk::*;
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::Trust;
 use crate::control::passing::Lines;
 use crate::control::server;
-use crate::control::wire::Notice;
+use crate::control::wire::{Notice, Passed};
+use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::tally::Tallies;
 
@@ -32,6 +34,7 @@ struct House {
     serving: JoinHandle<()>,
     listeners: Arc<Mutex<Listeners>>,
     bulletin: Arc<tokio::sync::watch::Sender<Bulletin>>,
+    ring: Arc<Ring>,
 }
 
 struct Site {
@@ -60,12 +63,14 @@ impl Site {
         let listeners = Listeners::open(&[(self.address, Guarded::Yes)], None, record).unwrap();
         let listeners = Arc::new(Mutex::new(listeners));
         let thread = Thread::start(keeper).unwrap();
-        let office = Office::new(thread.jobs(), listeners.clone(), bulletin.clone(), relay_uid);
+        let ring = Arc::new(Ring::new(jiff::Timestamp::UNIX_EPOCH));
+        let (jobs, told) = (thread.jobs(), bulletin.clone());
+        let office = Office::new(jobs, listeners.clone(), told, ring.clone(), relay_uid);
         let own_uid = rustix::process::geteuid().as_raw();
         let trust = Trust { admin_group: None, relay_uid: None, own_uid };
         let listener = server::bind(&self.socket()).unwrap();
         let serving = tokio::spawn(server::serve(listener, trust, Arc::new(office)));
-        House { desk: Some(thread), fake, serving, listeners, bulletin }
+        House { desk: Some(thread), fake, serving, listeners, bulletin, ring }
     }
 
     fn attach(&self) -> Attachment {
@@ -101,8 +106,17 @@ async fn notice(attachment: &mut Attachment, wanted: Notice) {
     loop {
         match next(attachment).await {
             Told::Notice(notice) if notice == wanted => return,
-            Told::Notice(_) => {}
+            Told::Notice(_) | Told::Alert(_) => {}
             Told::Listeners(_) => panic!("sockets instead of {wanted:?}"),
+        }
+    }
+}
+
+async fn alert(attachment: &mut Attachment) -> Passed {
+    loop {
+        match next(attachment).await {
+            Told::Alert(passed) => return *passed,
+            Told::Notice(_) | Told::Listeners(_) => {}
         }
     }
 }
@@ -133,6 +147,26 @@ async fn the_relay_gets_sockets_that_serve_and_notices() {
     house.bulletin.send_modify(|bulletin| bulletin.service = Service::Serve);
     notice(&mut relay, Notice::Serve).await;
     assert!(house.fake.admits("10.0.0.1"));
+    house.kill().await;
+}
+
+#[tokio::test]
+async fn alerts_reach_the_relay_that_is_attached_and_the_one_that_comes_later() {
+    let site = Site::new();
+    let house = site.house(own_uid());
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    house.ring.hear(&Event::Detached { uid: 1 }, at);
+    let mut relay = site.attach();
+    assert_eq!(alert(&mut relay).await.number, 1, "from before it came");
+    house.ring.hear(&Event::Detached { uid: 2 }, at);
+    let second = alert(&mut relay).await;
+    assert_eq!((second.number, second.alert.key().as_str()), (2, "gate-detached"));
+    drop(relay);
+    house.ring.hear(&Event::Detached { uid: 3 }, at);
+    let mut relay = site.attach();
+    for number in 1..=3 {
+        assert_eq!(alert(&mut relay).await.number, number, "all again: it may be another relay");
+    }
     house.kill().await;
 }
 

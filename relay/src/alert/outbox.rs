@@ -1,0 +1,161 @@
+//! What is still to be told, by channel. An entry leaves when its channel took it, when it is refused for good,
+//! or when it is too old. Time comes as an argument.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::alert::Alert;
+
+/// The most entries of one channel.
+pub const ENTRIES_MAX: usize = 200;
+
+/// The waits after a failure, until the last one, which repeats.
+const WAITS_SECONDS: [u64; 6] = [5, 15, 60, 180, 600, 900];
+
+/// An alert on its way to a channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number, never used again.
+    pub number: u64,
+    /// The channel.
+    pub channel: String,
+    /// What is told.
+    pub alert: Alert,
+    /// Since when.
+    pub queued: Timestamp,
+    /// When it is due.
+    pub due: Timestamp,
+    /// How often it was tried.
+    pub tries: u32,
+}
+
+/// What is still to be told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outbox {
+    entries: VecDeque<Entry>,
+    last_number: u64,
+}
+
+impl Outbox {
+    /// Adds an alert for a channel. Returns the oldest of that channel if it had to leave.
+    pub fn push(&mut self, channel: &str, alert: Alert, now: Timestamp) -> Option<Entry> {
+        self.last_number += 1;
+        let number = self.last_number;
+        let is_full = self.of(channel).count() >= ENTRIES_MAX;
+        let oldest = self.of(channel).next().map(|entry| entry.number).filter(|_| is_full);
+        let left = oldest.and_then(|oldest| self.take(oldest));
+        let channel = channel.to_owned();
+        self.entries.push_back(Entry { number, channel, alert, queued: now, due: now, tries: 0 });
+        left
+    }
+
+    /// Returns the entries of a channel, the oldest first.
+    pub fn of(&self, channel: &str) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.channel == channel)
+    }
+
+    /// Returns the first entry of a channel that is due. What is said of one trouble goes in its order: an
+    /// end never overtakes its beginning.
+    #[must_use]
+    pub fn due(&self, channel: &str, now: Timestamp) -> Option<&Entry> {
+        let mut waiting = BTreeSet::new();
+        self.of(channel).find(|entry| {
+            let is_first = waiting.insert(entry.alert.key());
+            is_first && entry.due <= now
+        })
+    }
+
+    /// Takes an entry out: it was told, or never will be.
+    pub fn take(&mut self, number: u64) -> Option<Entry> {
+        let place = self.entries.iter().position(|entry| entry.number == number)?;
+        self.entries.remove(place)
+    }
+
+    /// Puts an entry off that was not taken, by what the receiver asked for or by what is usual; `chance` of
+    /// 0 to 1 spreads it by a fifth, so that many relays do not come at once.
+    pub fn put_off(&mut self, number: u64, asked: Option<Duration>, chance: f64, now: Timestamp) {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.number == number) else {
+            return;
+        };
+        let place = (entry.tries as usize).min(WAITS_SECONDS.len() - 1);
+        let usual = Duration::from_secs(WAITS_SECONDS[place]);
+        let wait = asked.map_or(usual, |asked| asked.max(usual));
+        let wait = wait.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 5.0);
+        entry.tries = entry.tries.saturating_add(1);
+        entry.due = now.checked_add(wait).unwrap_or(now);
+    }
+
+    /// Takes out what is older than `keep`, and what is for no channel that there is.
+    pub fn expire(&mut self, keep: Duration, channels: &[&str], now: Timestamp) -> Vec<Entry> {
+        let is_over = |entry: &Entry| {
+            let age = now.duration_since(entry.queued);
+            age.unsigned_abs() > keep || !channels.contains(&entry.channel.as_str())
+        };
+        let (over, entries) = std::mem::take(&mut self.entries).into_iter().partition(is_over);
+        self.entries = entries;
+        Vec::from(over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::wording::{closed, noted, opened};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn an_end_never_overtakes_its_beginning_and_others_do() {
+        let mut outbox = Outbox::default();
+        outbox.push("a", opened("x", "").at(at(0)), at(0));
+        outbox.push("a", closed("x", "").at(at(0)), at(0));
+        outbox.push("a", noted("y", "").at(at(0)), at(0));
+        outbox.push("b", noted("z", "").at(at(0)), at(0));
+        let number =
+            |outbox: &Outbox, second| outbox.due("a", at(second)).map(|entry| entry.number);
+        assert_eq!(number(&outbox, 0), Some(1));
+        outbox.put_off(1, None, 0.0, at(0));
+        assert_eq!(number(&outbox, 0), Some(3));
+        assert_eq!(number(&outbox, 5), Some(1));
+        outbox.take(1);
+        assert_eq!(number(&outbox, 0), Some(2));
+    }
+
+    #[test]
+    fn waits_grow_and_what_the_receiver_asks_for_counts_if_it_is_more() {
+        let mut outbox = Outbox::default();
+        outbox.push("a", noted("x", "").at(at(0)), at(0));
+        for (asked, chance, wait) in [
+            (None, 0.0, 5),
+            (Some(Duration::from_secs(1)), 0.0, 15),
+            (Some(Duration::from_secs(600)), 0.0, 600),
+            (None, 1.0, 216),
+            (None, 0.0, 600),
+            (None, 0.0, 900),
+            (None, 0.0, 900),
+        ] {
+            outbox.put_off(1, asked, chance, at(0));
+            assert_eq!(outbox.of("a").next().unwrap().due, at(wait));
+        }
+    }
+
+    #[test]
+    fn a_channel_is_bounded_by_number_and_age_and_the_others_are_not_touched() {
+        let mut outbox = Outbox::default();
+        outbox.push("b", noted("z", "").at(at(0)), at(50));
+        for number in 0..ENTRIES_MAX {
+            assert_eq!(outbox.push("a", noted("x", number.to_string()).at(at(0)), at(0)), None);
+        }
+        let left = outbox.push("a", noted("x", "new").at(at(0)), at(50)).unwrap();
+        assert_eq!(left.alert.summary, "0");
+        assert_eq!(outbox.of("a").count(), ENTRIES_MAX);
+        let over = outbox.expire(Duration::from_secs(60), &["a", "b"], at(61));
+        assert_eq!(over.len(), ENTRIES_MAX - 1);
+        assert_eq!(outbox.expire(Duration::from_secs(60), &["a"], at(61)).len(), 1);
+    }
+}

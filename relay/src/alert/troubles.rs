@@ -1,0 +1,308 @@
+//! What is wrong now, and what of it was told: alerts in, alerts to tell out. Time comes as an argument.
+//!
+//! - A trouble is told when it opens, when it grows, as often as the reminder says while it stays, and when it
+//!   is over. Its opening again while it is open is no news.
+//! - What only happened is told once; the same again, with the same words, after the time of a reminder.
+//! - A trouble that comes and goes is held down: a name is told 6 times an hour, a class 30 times. What is open
+//!   then is told when there is room; what is over by then is not.
+//! - A silenced trouble is told when the silence ends, if it is still open.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::alert::{Alert, Stage};
+
+/// The most open troubles, and the most things that happened, that are known at a time.
+pub const KNOWN_MAX: usize = 1000;
+/// The alerts that were told last, for people to look at.
+const RECENT_MAX: usize = 50;
+/// How often in [`PACE`] one name is told.
+const NAME_MAX: usize = 6;
+/// How often in [`PACE`] one class is told.
+const CLASS_MAX: usize = 30;
+/// The time over which is counted how often something is told.
+const PACE: Duration = Duration::from_secs(3600);
+/// How long a trouble from before a start waits to be heard of again, until it is taken for over.
+const GRACE: Duration = Duration::from_secs(600);
+/// After how long a thing that happened may be told again with the same words, where nobody wants reminders.
+const AGAIN: Duration = Duration::from_secs(4 * 3600);
+/// These outlive the process that said them, and their end is said whenever it comes.
+const LASTING: [&str; 1] = ["route-held"];
+
+/// The class of alerts about alerts that found no room; there is always room for it.
+pub const LOST: &str = "alerts-lost";
+
+/// Which process said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The relay.
+    Relay,
+    /// The gate.
+    Gate,
+}
+
+/// A trouble that is open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trouble {
+    /// What was said of it last.
+    pub alert: Alert,
+    /// By whom.
+    pub origin: Origin,
+    /// When it was told last; none: it is silenced or held down.
+    pub told: Option<Timestamp>,
+    /// Whether people were ever told of it: then they are told of its end.
+    pub is_known: bool,
+    /// How often it was told again.
+    pub reminders: u32,
+    /// Since when it waits to be heard of again, after a start of whoever said it.
+    pub unconfirmed: Option<Timestamp>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Note {
+    summary: String,
+    told: Option<Timestamp>,
+    at: Timestamp,
+    unsaid: u32,
+}
+
+/// What is wrong now, and what was told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Troubles {
+    open: BTreeMap<String, Trouble>,
+    notes: BTreeMap<String, Note>,
+    told: BTreeMap<String, VecDeque<Timestamp>>,
+    recent: VecDeque<Alert>,
+    /// How many alerts found no room among those known.
+    overflow: u64,
+}
+
+/// What decides whether something is told.
+pub struct Terms<'a> {
+    /// How often an open trouble is told again; none: never.
+    pub remind: Option<Duration>,
+    /// Tells whether an alert is silenced.
+    pub is_silenced: &'a dyn Fn(&Alert) -> bool,
+}
+
+impl Troubles {
+    /// Takes an alert; returns what to tell because of it.
+    pub fn hear(
+        &mut self,
+        alert: Alert,
+        origin: Origin,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Option<Alert> {
+        match alert.stage {
+            Stage::Opened | Stage::Grew(_) => self.opened(alert, origin, terms, now),
+            Stage::Closed => self.closed(alert),
+            Stage::Noted => self.noted(alert, terms, now),
+        }
+    }
+
+    fn opened(
+        &mut self,
+        alert: Alert,
+        origin: Origin,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Option<Alert> {
+        let key = alert.key();
+        let Some(trouble) = self.open.get_mut(&key) else {
+            if self.open.len() >= KNOWN_MAX {
+                self.overflow += 1;
+                return None;
+            }
+            let trouble = Trouble {
+                alert,
+                origin,
+                told: None,
+                is_known: false,
+                reminders: 0,
+                unconfirmed: None,
+            };
+            self.open.insert(key.clone(), trouble);
+            return self.tell_open(&key, terms, now);
+        };
+        let is_news = match alert.stage {
+            Stage::Grew(_) => trouble.alert.stage != alert.stage,
+            Stage::Opened | Stage::Closed | Stage::Noted => alert.severity > trouble.alert.severity,
+        };
+        let since = trouble.alert.since;
+        (trouble.origin, trouble.unconfirmed) = (origin, None);
+        if is_news {
+            trouble.alert = Alert { since, ..alert };
+            trouble.told = None;
+            return self.tell_open(&key, terms, now);
+        }
+        None
+    }
+
+    /// Tells an open trouble if it may be told now.
+    fn tell_open(&mut self, key: &str, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
+        let alert = self.open.get(key)?.alert.clone();
+        if (terms.is_silenced)(&alert) || !self.has_pace(&alert, now) {
+            return None;
+        }
+        if let Some(trouble) = self.open.get_mut(key) {
+            (trouble.told, trouble.is_known) = (Some(now), true);
+        }
+        Some(self.tell(alert, now))
+    }
+
+    /// Ends a trouble; what was told of it gets its end, silenced or not, so that nobody waits for it.
+    fn closed(&mut self, alert: Alert) -> Option<Alert> {
+        let trouble = self.open.remove(&alert.key())?;
+        let Alert { severity, since, .. } = trouble.alert;
+        trouble.is_known.then(|| self.remember(Alert { severity, since, ..alert }))
+    }
+
+    fn noted(&mut self, alert: Alert, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
+        let key = alert.key();
+        let is_full = self.notes.len() >= KNOWN_MAX && alert.class != LOST;
+        if is_full && !self.notes.contains_key(&key) {
+            self.overflow += 1;
+            return None;
+        }
+        let again = terms.remind.unwrap_or(AGAIN);
+        let unsaid = self.notes.get(&key).map_or(0, |note| note.unsaid);
+        let is_same = self.notes.get(&key).is_some_and(|note| {
+            note.summary == alert.summary
+                && note.told.is_some_and(|told| !is_past(told, again, now))
+        });
+        let is_told = !is_same && !(terms.is_silenced)(&alert) && self.has_pace(&alert, now);
+        let note = self.notes.entry(key).or_insert_with(|| Note {
+            summary: alert.summary.clone(),
+            told: None,
+            at: now,
+            unsaid: 0,
+        });
+        note.at = now;
+        if !is_told {
+            note.unsaid = unsaid.saturating_add(1);
+            return None;
+        }
+        (note.summary, note.told, note.unsaid) = (alert.summary.clone(), Some(now), 0);
+        let mut alert = alert;
+        if unsaid > 0 {
+            alert.details.insert("not-told-before".to_owned(), unsaid.to_string());
+        }
+        Some(self.tell(alert, now))
+    }
+
+    /// Does what time brings: reminders, what was silenced or held down, what is over without a word. Returns
+    /// what to tell.
+    pub fn tick(&mut self, terms: &Terms<'_>, now: Timestamp) -> Vec<Alert> {
+        self.notes.retain(|_, note| !is_past(note.at, Duration::from_secs(86_400), now));
+        self.told.retain(|_, told| told.iter().any(|at| !is_past(*at, PACE, now)));
+        let mut tell = Vec::new();
+        let keys: Vec<String> = self.open.keys().cloned().collect();
+        for key in keys {
+            let Some(trouble) = self.open.get(&key) else { continue };
+            if trouble.unconfirmed.is_some_and(|since| is_past(since, GRACE, now)) {
+                let summary = "nothing was heard of it since the process that said it started anew";
+                let over = Alert {
+                    stage: Stage::Closed,
+                    at: now,
+                    summary: summary.to_owned(),
+                    command: None,
+                    ..trouble.alert.clone()
+                };
+                tell.extend(self.closed(over));
+                continue;
+            }
+            match (trouble.told, terms.remind) {
+                (None, _) => tell.extend(self.tell_open(&key, terms, now)),
+                (Some(told), Some(every)) if is_past(told, every, now) => {
+                    tell.extend(self.remind(&key, terms, now));
+                }
+                (Some(_), _) => {}
+            }
+        }
+        tell
+    }
+
+    fn remind(&mut self, key: &str, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
+        let mut alert = self.tell_open(key, terms, now)?;
+        let trouble = self.open.get_mut(key)?;
+        trouble.reminders = trouble.reminders.saturating_add(1);
+        alert.at = now;
+        alert.details.insert("reminder".to_owned(), trouble.reminders.to_string());
+        Some(alert)
+    }
+
+    /// Takes note that a process started anew: its open troubles are over unless it says them again.
+    pub fn restarted(&mut self, origin: Origin, now: Timestamp) {
+        for trouble in self.open.values_mut() {
+            let lasts = LASTING.contains(&trouble.alert.class.as_str());
+            if trouble.origin == origin && !lasts && trouble.unconfirmed.is_none() {
+                trouble.unconfirmed = Some(now);
+            }
+        }
+    }
+
+    /// Returns the open troubles, in the order of their names.
+    pub fn open(&self) -> impl Iterator<Item = &Trouble> {
+        self.open.values()
+    }
+
+    /// Returns what was told last, the newest first.
+    pub fn recent(&self) -> impl Iterator<Item = &Alert> {
+        self.recent.iter().rev()
+    }
+
+    /// Returns how many alerts found no room so far, and begins to count anew.
+    pub fn take_overflow(&mut self) -> u64 {
+        std::mem::take(&mut self.overflow)
+    }
+
+    /// Tells whether a name and its class may be told once more.
+    fn has_pace(&self, alert: &Alert, now: Timestamp) -> bool {
+        let count = |name: &str| {
+            let told = self.told.get(name);
+            told.map_or(0, |told| told.iter().filter(|at| !is_past(**at, PACE, now)).count())
+        };
+        count(&name_of(alert)) < NAME_MAX && count(&alert.class) < CLASS_MAX
+    }
+
+    fn tell(&mut self, alert: Alert, now: Timestamp) -> Alert {
+        for (name, most) in [(name_of(&alert), NAME_MAX), (alert.class.clone(), CLASS_MAX)] {
+            let told = self.told.entry(name).or_default();
+            told.push_back(now);
+            while told.len() > most {
+                told.pop_front();
+            }
+        }
+        self.remember(alert)
+    }
+
+    fn remember(&mut self, alert: Alert) -> Alert {
+        self.recent.push_back(alert.clone());
+        while self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+        alert
+    }
+}
+
+/// The name under which is counted how often a trouble is told: never that of a class.
+fn name_of(alert: &Alert) -> String {
+    format!("{}/{}", alert.class, alert.subject)
+}
+
+/// Tells whether a time has passed since. A clock that was set back makes nothing wait for ever.
+fn is_past(since: Timestamp, time: Duration, now: Timestamp) -> bool {
+    let passed = now.duration_since(since);
+    passed.is_negative() && passed.unsigned_abs() > time
+        || !passed.is_negative() && passed.unsigned_abs() >= time
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+use super::*;
+use crate::event::wording::{Wording, closed, noted, opened};
+
+const HOUR: u64 = 3600;
+
+fn at(second: u64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap()
+}
+
+/// Troubles, and whether everything is silenced.
+struct Desk {
+    troubles: Troubles,
+    is_silenced: bool,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { troubles: Troubles::default(), is_silenced: false }
+    }
+
+    fn hear(&mut self, wording: Wording, second: u64) -> Option<Alert> {
+        let silenced = self.is_silenced;
+        let terms =
+            Terms { remind: Some(Duration::from_secs(4 * HOUR)), is_silenced: &|_| silenced };
+        self.troubles.hear(wording.at(at(second)), Origin::Relay, &terms, at(second))
+    }
+
+    fn tick(&mut self, second: u64) -> Vec<Alert> {
+        let silenced = self.is_silenced;
+        let terms =
+            Terms { remind: Some(Duration::from_secs(4 * HOUR)), is_silenced: &|_| silenced };
+        self.troubles.tick(&terms, at(second))
+    }
+}
+
+fn down() -> Wording {
+    opened("host-down", "it is down").warns().about("r/h")
+}
+
+fn up() -> Wording {
+    closed("host-down", "it is up").warns().about("r/h")
+}
+
+#[test]
+fn a_trouble_is_told_once_reminded_and_closed_with_its_beginning() {
+    let mut desk = Desk::new();
+    assert!(desk.hear(up(), 0).is_none(), "an end of nothing");
+    assert!(desk.hear(down(), 1).is_some());
+    assert!(desk.hear(down(), 2).is_none());
+    assert!(desk.tick(3 * HOUR).is_empty());
+    let reminder = &desk.tick(4 * HOUR + 1)[0];
+    assert_eq!((reminder.at, reminder.since), (at(4 * HOUR + 1), at(1)));
+    assert_eq!(reminder.details["reminder"], "1");
+    assert!(desk.tick(4 * HOUR + 2).is_empty());
+    let end = desk.hear(up(), 5 * HOUR).unwrap();
+    assert_eq!((end.stage, end.since), (Stage::Closed, at(1)));
+    assert!(desk.hear(up(), 5 * HOUR).is_none());
+    assert_eq!(desk.troubles.open().count(), 0);
+}
+
+#[test]
+fn growth_and_a_worse_severity_are_news() {
+    let mut desk = Desk::new();
+    let spike = || opened("spike-refused", "many").warns();
+    assert!(desk.hear(spike(), 0).is_some());
+    assert!(desk.hear(spike().stands(Stage::Grew(2)), 1).is_some());
+    assert!(desk.hear(spike().stands(Stage::Grew(2)), 2).is_none());
+    let grown = desk.hear(spike().stands(Stage::Grew(10)), 3).unwrap();
+    assert_eq!((grown.stage, grown.since), (Stage::Grew(10), at(0)));
+    assert!(desk.hear(opened("spike-refused", "worse"), 4).is_some());
+    let end = desk.hear(closed("spike-refused", "over"), 5).unwrap();
+    assert_eq!(end.since, at(0));
+}
+
+#[test]
+fn the_end_of_what_grew_unheard_is_told_to_those_who_heard_of_its_beginning() {
+    let mut desk = Desk::new();
+    assert!(desk.hear(down(), 0).is_some());
+    desk.is_silenced = true;
+    assert!(desk.hear(down().stands(Stage::Grew(2)), 1).is_none());
+    assert!(desk.hear(up(), 2).is_some());
+}
+
+#[test]
+fn what_comes_and_goes_is_held_down_and_told_when_it_stays() {
+    let mut desk = Desk::new();
+    let mut told = 0;
+    for round in 0..100 {
+        told += usize::from(desk.hear(down(), round * 10).is_some());
+        told += usize::from(desk.hear(up(), round * 10 + 5).is_some());
+    }
+    assert_eq!(told, 2 * NAME_MAX, "each that was told has its end");
+    assert!(desk.hear(down(), 1001).is_none());
+    assert!(desk.tick(1100).is_empty());
+    // The first of the six leaves the hour.
+    assert_eq!(desk.tick(HOUR + 1).len(), 1);
+}
+
+#[test]
+fn what_happened_is_told_again_with_other_words_or_after_a_while() {
+    let mut desk = Desk::new();
+    let note = |words: &str| noted("login-failed", words).about("192.0.2.1");
+    assert!(desk.hear(note("a"), 0).is_some());
+    assert!(desk.hear(note("a"), 10).is_none());
+    assert!(desk.hear(note("a"), 20).is_none());
+    let other = desk.hear(note("b"), 30).unwrap();
+    assert_eq!(other.details["not-told-before"], "2");
+    assert!(desk.hear(note("b"), 31).is_none());
+    assert!(desk.hear(note("b"), 4 * HOUR + 31).is_some());
+}
+
+#[test]
+fn a_class_and_what_is_known_are_bounded() {
+    let mut desk = Desk::new();
+    let many = (0..2 * KNOWN_MAX as u64).filter(|number| {
+        desk.hear(noted("client-banned", "x").about(number.to_string()), 1).is_some()
+    });
+    assert_eq!(many.count(), CLASS_MAX);
+    let many = (0..2 * KNOWN_MAX as u64).filter(|number| {
+        desk.hear(opened("host-down", "x").about(number.to_string()), 1).is_some()
+    });
+    assert_eq!(many.count(), CLASS_MAX);
+    assert_eq!(desk.troubles.take_overflow(), 2 * KNOWN_MAX as u64);
+    assert_eq!(desk.troubles.take_overflow(), 0);
+    assert_eq!(desk.troubles.recent().count(), RECENT_MAX);
+    desk.tick(2 * 86_400);
+    assert!(desk.hear(noted("client-banned", "x").about("new"), 2 * 86_400).is_some());
+}
+
+#[test]
+fn a_silence_holds_back_an_opening_until_it_ends_and_never_an_end() {
+    let mut desk = Desk::new();
+    assert!(desk.hear(down(), 0).is_some());
+    desk.is_silenced = true;
+    assert!(desk.tick(5 * HOUR).is_empty(), "no reminder either");
+    assert!(desk.hear(up(), 5 * HOUR).is_some());
+    assert!(desk.hear(down(), 5 * HOUR + 1).is_none());
+    assert!(desk.hear(up(), 5 * HOUR + 2).is_none(), "nobody heard that it began");
+    assert!(desk.hear(down(), 5 * HOUR + 3).is_none());
+    desk.is_silenced = false;
+    let late = &desk.tick(6 * HOUR)[0];
+    assert_eq!((late.stage, late.since), (Stage::Opened, at(5 * HOUR + 3)));
+}
+
+#[test]
+fn after_a_start_a_trouble_is_over_unless_it_is_said_again() {
+    let mut desk = Desk::new();
+    desk.hear(down(), 0);
+    desk.hear(opened("spool-full", "full"), 0);
+    desk.hear(opened("route-held", "held").about("r"), 0);
+    desk.troubles.restarted(Origin::Gate, at(1));
+    assert!(desk.tick(GRACE.as_secs() + 2).is_empty(), "the other process");
+    desk.troubles.restarted(Origin::Relay, at(1000));
+    assert!(desk.hear(down(), 1010).is_none(), "it goes on");
+    let over = desk.tick(1000 + GRACE.as_secs());
+    assert_eq!(over.iter().map(Alert::key).collect::<Vec<_>>(), ["spool-full"]);
+    assert_eq!(over[0].stage, Stage::Closed);
+    assert_eq!(desk.troubles.open().count(), 2);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_wait_for_ever() {
+    let mut desk = Desk::new();
+    for round in 0..10 {
+        desk.hear(down(), 100_000 + round);
+        desk.hear(up(), 100_000 + round);
+    }
+    assert!(desk.hear(down(), 0).is_some());
+}
+
+proptest::proptest! {
+    /// Whatever comes, each end that is told follows a beginning that was.
+    #[test]
+    fn ends_follow_beginnings(steps in proptest::collection::vec((0u8..4, 0u64..7200), 0..200)) {
+        let mut desk = Desk::new();
+        let (mut second, mut is_open) = (0, false);
+        for (what, wait) in steps {
+            second += wait;
+            let mut told = desk.tick(second);
+            desk.is_silenced = what == 3;
+            told.extend(match what {
+                0 => desk.hear(up(), second),
+                _ => desk.hear(down(), second),
+            });
+            for alert in told {
+                match alert.stage {
+                    Stage::Closed => proptest::prop_assert!(std::mem::take(&mut is_open)),
+                    Stage::Opened | Stage::Grew(_) | Stage::Noted => is_open = true,
+                }
+            }
+        }
+    }
+}

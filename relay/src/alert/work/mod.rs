@@ -1,0 +1,334 @@
+//! The loop of the room: what is heard, what time brings, what channels answer.
+
+mod asked;
+mod flights;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::channel::{Means, Outcome};
+use super::kept::{self, Kept, KeptFile};
+use super::listing::{Listing, Tested};
+use super::outbox::Entry;
+use super::silences::Silence;
+use super::troubles::{LOST, Origin, Terms};
+use super::{WAITING_MAX, mail};
+use crate::config::Config;
+use crate::config::alerts::ChannelKind;
+use crate::event::Event;
+use crate::event::alert::{Alert, Stage};
+use crate::event::pattern::Pattern;
+use crate::event::telling::OWN_ROOM;
+use crate::event::wording::noted;
+use crate::journal::Journal;
+
+/// How often the room looks what time brings.
+const TICK: Duration = Duration::from_secs(1);
+/// How long answers are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// What became of what an operator asked for.
+type Did = Result<(), String>;
+
+/// What the task is to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    Alert(Box<Alert>),
+    Gate { series: Timestamp, number: u64, alert: Box<Alert> },
+    List(oneshot::Sender<Listing>),
+    Test(Option<String>, oneshot::Sender<Result<Vec<Tested>, String>>),
+    Silence(Silence, oneshot::Sender<Did>),
+    Unsilence(Pattern, oneshot::Sender<Did>),
+    End(oneshot::Sender<()>),
+}
+
+/// What is under way to a channel.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Entry(u64),
+    Open,
+    Heartbeat,
+}
+
+/// What is known of a channel since the start.
+#[derive(Debug, Default)]
+struct State {
+    is_busy: bool,
+    paused_until: Option<Timestamp>,
+    last_taken: Option<Timestamp>,
+    last_fault: Option<Timestamp>,
+    fault: Option<String>,
+    /// When it was told last that the relay lives.
+    beat: Option<Timestamp>,
+    /// When it was told the open troubles last.
+    refreshed: Option<Timestamp>,
+}
+
+/// The state of the room.
+pub(super) struct Work {
+    means: Means,
+    journal: Journal,
+    file: KeptFile,
+    kept: Kept,
+    is_written: bool,
+    /// Why the file could not be written last.
+    problem: Option<String>,
+    states: BTreeMap<String, State>,
+    flights: JoinSet<Outcome>,
+    under_way: HashMap<Id, (String, Purpose)>,
+    test: Option<tokio::task::JoinHandle<()>>,
+    lost: Arc<AtomicU64>,
+    lost_in_all: u64,
+    /// Answers that wait until what they say is on disk.
+    answers: Vec<(oneshot::Sender<Did>, Did)>,
+}
+
+impl Work {
+    /// Takes up what the last process left. Blocks on the disk.
+    pub(super) fn open(
+        folder: &Path,
+        means: Means,
+        journal: Journal,
+        lost: Arc<AtomicU64>,
+    ) -> Self {
+        let file = KeptFile::within(folder);
+        let (mut kept, damage) = file.read();
+        let now = Timestamp::now();
+        if kept.series == 0 {
+            kept.series = u64::from_ne_bytes(random()).max(1);
+        }
+        let was_cut_off = std::mem::replace(&mut kept.is_running, true);
+        kept.troubles.restarted(Origin::Relay, now);
+        let mut work = Self {
+            means,
+            journal,
+            file,
+            kept,
+            is_written: false,
+            problem: None,
+            states: BTreeMap::new(),
+            flights: JoinSet::new(),
+            under_way: HashMap::new(),
+            test: None,
+            lost,
+            lost_in_all: 0,
+            answers: Vec::new(),
+        };
+        if let Some(damage) = damage {
+            work.trouble(damage);
+        }
+        if was_cut_off {
+            let summary = "the relay ended without an order and was started anew";
+            let alert = noted("process-broken", summary).about("relay").first("sallyport status");
+            work.hear(alert.at(now), Origin::Relay, now);
+        }
+        work
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut configs: watch::Receiver<Arc<Config>>,
+    ) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut ending = None;
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => ending = self.take(order),
+                    None => return,
+                },
+                Some(landed) = self.flights.join_next_with_id() => self.land(landed),
+                Ok(()) = configs.changed() => {
+                    self.means.config = configs.borrow_and_update().clone();
+                }
+                _ = ticks.tick() => self.tick(Timestamp::now()),
+            }
+            // What came meanwhile is written down with it.
+            for _ in 0..WAITING_MAX {
+                let (None, Ok(order)) = (&ending, orders.try_recv()) else { break };
+                ending = self.take(order);
+            }
+            if ending.is_some() {
+                self.wait_for_answers().await;
+                (self.kept.is_running, self.is_written) = (false, false);
+            }
+            self.save().await;
+            if let Some(ended) = ending {
+                let _ = ended.send(());
+                return;
+            }
+            self.launch(Timestamp::now());
+        }
+    }
+
+    /// Lets answers come that are about to, so that the next process does not tell the same again.
+    async fn wait_for_answers(&mut self) {
+        let landing = async {
+            while let Some(landed) = self.flights.join_next_with_id().await {
+                self.land(landed);
+            }
+        };
+        let _ = timeout(LAST_ANSWERS, landing).await;
+    }
+
+    /// Does what an order says; returns who waits for the end if it is to end.
+    fn take(&mut self, order: Order) -> Option<oneshot::Sender<()>> {
+        let now = Timestamp::now();
+        match order {
+            Order::Alert(alert) => self.hear(*alert, Origin::Relay, now),
+            Order::Gate { series, number, alert } => self.carry(series, number, *alert, now),
+            Order::List(answer) => drop(answer.send(self.list())),
+            Order::Test(channel, answer) => self.test(channel.as_deref(), answer, now),
+            Order::Silence(silence, answer) => {
+                let added = self.kept.silences.add(silence);
+                self.is_written = false;
+                self.answers.push((answer, added));
+            }
+            Order::Unsilence(pattern, answer) => {
+                let removed = self.kept.silences.remove(&pattern);
+                self.is_written = false;
+                let none =
+                    || format!("there is no silence for {pattern}: see `sallyport alert list`");
+                self.answers.push((answer, if removed { Ok(()) } else { Err(none()) }));
+            }
+            Order::End(ended) => return Some(ended),
+        }
+        None
+    }
+
+    fn carry(&mut self, series: Timestamp, number: u64, alert: Alert, now: Timestamp) {
+        match self.kept.heard {
+            Some((known, last)) if known == series && number <= last => return,
+            Some((known, _)) if known == series => {}
+            Some(_) | None => self.kept.troubles.restarted(Origin::Gate, now),
+        }
+        self.kept.heard = Some((series, number));
+        self.is_written = false;
+        self.hear(alert, Origin::Gate, now);
+    }
+
+    fn hear(&mut self, alert: Alert, origin: Origin, now: Timestamp) {
+        let Kept { troubles, silences, .. } = &mut self.kept;
+        let is_silenced = |alert: &Alert| silences.hold(alert, now);
+        let remind = self.means.config.alerts.remind;
+        let is_note = alert.stage == Stage::Noted;
+        let told = troubles.hear(alert, origin, &Terms { remind, is_silenced: &is_silenced }, now);
+        // What only happened and is not told is not worth a write.
+        self.is_written &= is_note && told.is_none();
+        if let Some(alert) = told {
+            self.tell(&alert, now);
+        }
+    }
+
+    /// Hands an alert to every channel that takes it.
+    fn tell(&mut self, alert: &Alert, now: Timestamp) {
+        let config = self.means.config.clone();
+        self.is_written = false;
+        if config.alerts.journal {
+            self.journal.write(told(alert));
+        }
+        for channel in &config.alerts.channels {
+            let is_mail = matches!(channel.kind, ChannelKind::Mail(_));
+            if !channel.takes(alert) || (is_mail && !mail::may_carry(alert)) {
+                continue;
+            }
+            if let Some(left) = self.kept.outbox.push(&channel.name, alert.clone(), now) {
+                self.give_up(&left, "more are waiting than are kept");
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        let alerts = self.means.config.alerts.clone();
+        self.is_written &= !self.kept.silences.expire(now);
+        let Kept { troubles, silences, outbox, .. } = &mut self.kept;
+        let is_silenced = |alert: &Alert| silences.hold(alert, now);
+        let told = troubles.tick(&Terms { remind: alerts.remind, is_silenced: &is_silenced }, now);
+        let lost = self.lost.swap(0, Ordering::Relaxed) + troubles.take_overflow();
+        let names: Vec<&str> = alerts.channels.iter().map(|channel| &*channel.name).collect();
+        let old = outbox.expire(alerts.keep, &names, now);
+        for alert in told {
+            self.tell(&alert, now);
+        }
+        for entry in old {
+            self.is_written = false;
+            self.give_up(
+                &entry,
+                "it was tried for as long as alerts.keep says, or its channel is gone",
+            );
+        }
+        if lost > 0 {
+            self.lost_in_all += lost;
+            let summary = "more alerts came at once than are kept, and some were not told";
+            self.trouble(format!("{lost} alerts were lost: {summary}"));
+            let alert = noted(LOST, summary).first("sallyport alert list");
+            self.hear(alert.with("lost", lost).at(now), Origin::Relay, now);
+        }
+    }
+
+    /// Writes what changed, and answers whoever waited for that.
+    async fn save(&mut self) {
+        if !self.is_written {
+            let file = self.file.clone();
+            let written = match kept::text(&self.kept) {
+                Ok(text) => tokio::task::spawn_blocking(move || file.write(&text)).await,
+                Err(error) => Ok(Err(error.into())),
+            };
+            let problem = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(fault) => Some(fault.to_string()),
+            };
+            // One that cannot be written is tried again with the next change: alerts go out meanwhile.
+            self.is_written = true;
+            if let Some(problem) = problem.as_ref().filter(|_| self.problem.is_none()) {
+                self.trouble(format!("what is still to be told cannot be written down: {problem}"));
+            }
+            self.problem = problem;
+        }
+        for (answer, result) in std::mem::take(&mut self.answers) {
+            let problem = self.problem.as_ref();
+            let kept =
+                problem.map(|problem| format!("it counts, but only until a restart: {problem}"));
+            let _ = answer.send(result.and(kept.map_or(Ok(()), Err)));
+        }
+    }
+
+    fn give_up(&self, entry: &Entry, why: &str) {
+        let (channel, key, stage) = (&entry.channel, entry.alert.key(), entry.alert.stage.name());
+        self.trouble(format!("{channel} was not told of {key} ({stage}): {why}"));
+    }
+
+    fn trouble(&self, problem: String) {
+        self.journal.write(Event::Trouble { room: OWN_ROOM, problem });
+    }
+}
+
+/// Returns the line about an alert that was told.
+fn told(alert: &Alert) -> Event {
+    Event::Told {
+        class: alert.class.clone(),
+        subject: alert.subject.clone(),
+        stage: alert.stage,
+        severity: alert.severity,
+        summary: alert.summary.clone(),
+        command: alert.command.clone(),
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    // The library's generator was seeded; if it failed, tries would only come at even times.
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    octets
+}
