@@ -1,8 +1,8 @@
 //! The status page: both doors, spool, routes and troubles live in a browser, the allowlist, the queue, and
 //! captured mail.
 //!
-//! It only reads: it answers GET and HEAD. Who may look is [`entrance`]'s business; what a hostile message
-//! may do to who looks at it (nothing) is [`letter`]'s. The page itself lies in `web/`: one document, its
+//! It only reads: it answers GET and HEAD. Who may look is `entrance`'s business; what a hostile message
+//! may do to who looks at it (nothing) is `letter`'s. The page itself lies in `web/`: one document, its
 //! style and its script, served as they are.
 
 mod captured;

@@ -47,7 +47,7 @@ pub enum AlertVerb {
         #[arg(long, conflicts_with_all = ["time", "note"])]
         remove: bool,
     },
-    /// Tell which spikes recorded samples give by the configuration at hand: what other values of [spikes]
+    /// Tell which spikes recorded samples give by the configuration at hand: what other settings of spikes
     /// would have told.
     ///
     /// The gate keeps samples if spikes.record says how much; the watch begins knowing nothing.
