@@ -1,0 +1,142 @@
+//! Alerts of both processes at a receiver that we did not write, while processes are killed.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver as Lines, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use relay::demo::steps::pid_of;
+use relay::hosts::process::{Signal, signal};
+use serde_json::Value;
+use tests::need;
+use tests::world::World;
+
+/// How long an alert is waited for: a channel that failed is tried again after five seconds and more.
+const SOON: Duration = Duration::from_secs(40);
+
+/// The receiver in Python, in the relay's host.
+struct Receiver {
+    process: Child,
+    port: u16,
+    lines: Lines<String>,
+    /// What came, by its id.
+    told: BTreeMap<String, Value>,
+}
+
+impl Receiver {
+    fn start(world: &World) -> Result<Self> {
+        let at = world.folder.path();
+        fs::write(at.join("hook-secret"), "a secret between two\n")?;
+        fs::write(at.join("receiver.py"), include_str!("root_alerts/receiver.py"))?;
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(at.join("receiver.py")).arg(at.join("hook-secret")).stdout(Stdio::piped());
+        let mut process = world.stage.relay.spawn(&mut command)?;
+        let mut output = BufReader::new(process.stdout.take().context("its output")?);
+        let mut port = String::new();
+        output.read_line(&mut port)?;
+        let (show, lines) = channel();
+        thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| show.send(line))
+        });
+        let port = port.trim().parse().context("its port")?;
+        Ok(Self { process, port, lines, told: BTreeMap::new() })
+    }
+
+    /// Waits until each of these was told: keys and stages.
+    fn wait_for(&mut self, wanted: &[(&str, &str)]) -> Result<()> {
+        let until = Instant::now() + SOON;
+        let has = |told: &BTreeMap<String, Value>, (key, stage): &(&str, &str)| {
+            told.values().any(|alert| alert["key"] == *key && alert["stage"] == *stage)
+        };
+        while !wanted.iter().all(|one| has(&self.told, one)) {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.with_context(|| format!("{wanted:?} among {:#?}", self.told))?;
+            self.note(&line)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: &str) -> Result<()> {
+        let told: Value = serde_json::from_str(line)?;
+        ensure!(told["ours"] == true, "its signature is wrong: {told}");
+        let id = told["id"].as_str().context("no id")?;
+        ensure!(told["alert"]["id"] == id, "two ids: {told}");
+        self.told.insert(id.to_owned(), told["alert"].clone());
+        Ok(())
+    }
+
+    /// Counts the tellings of a key and a stage; the same one told twice counts once.
+    fn count(&self, key: &str, stage: &str) -> usize {
+        let is_it = |alert: &&Value| alert["key"] == key && alert["stage"] == stage;
+        self.told.values().filter(is_it).count()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> Result<()> {
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    let mut receiver = Receiver::start(&world)?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = fs::read_to_string(&file)?;
+    let secret = world.folder.path().join("hook-secret");
+    let channels = format!(
+        "[[alerts.webhook]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{}/\"\nsecret-file = \"{}\"\n\
+         [[alerts.mail]]\nto = [\"ops@example.net\"]\nclasses = [\"test\"]\n\
+         [[alerts.exec]]\ncommand = [\"/bin/cat\"]\nclasses = []\n",
+        receiver.port,
+        secret.display()
+    );
+    fs::write(&file, format!("{text}{channels}"))?;
+    world.stage.start()?;
+
+    world.stage.command(&["mode", "observe", "--for", "1h"])?;
+    receiver.wait_for(&[("mode-observe", "opened")])?;
+    let listing = world.stage.listing(&["alert", "list"])?;
+    ensure!(listing["open"][0]["alert"]["class"] == "mode-observe", "{listing}");
+
+    let status = world.stage.listing(&["status"])?;
+    signal(pid_of(&status["relay"])?, Signal::KILL)?;
+    world.stage.command(&["mode", "enforce"])?;
+    receiver.wait_for(&[("mode-observe", "closed"), ("process-broken/relay", "noted")])?;
+    world.stage.serving()?;
+
+    let tested = world.stage.listing(&["alert", "test"])?;
+    let taken = |tested: &Value| tested["taken"] == true;
+    let tested = tested.as_array().context("a list")?;
+    ensure!(tested.len() == 4 && tested.iter().all(taken), "{tested:?}");
+    receiver.wait_for(&[("test", "noted")])?;
+
+    world.stage.command(&["alert", "silence", "mode-*", "--for", "1h", "--note", "a test"])?;
+    world.stage.command(&["mode", "observe", "--for", "1h"])?;
+    world.stage.command(&["mode", "enforce"])?;
+    let silences = world.stage.listing(&["alert", "list"])?;
+    ensure!(silences["silences"][0]["pattern"] == "mode-*", "{silences}");
+    world.stage.command(&["alert", "silence", "--remove", "mode-*"])?;
+    world.stage.command(&["alert", "test", "ops"])?;
+    world.stage.stop()?;
+    while let Ok(line) = receiver.lines.try_recv() {
+        receiver.note(&line)?;
+    }
+    for stage in ["opened", "closed"] {
+        assert_eq!(receiver.count("mode-observe", stage), 1, "{:#?}", receiver.told);
+    }
+    Ok(())
+}
