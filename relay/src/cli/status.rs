@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use super::print::{self, Colour, Output, Paint};
 use super::queue::at;
+use crate::alert::listing::Listing;
 use crate::config::Config;
 use crate::control::client::ask;
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
     Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker,
 };
+use crate::event::alert::Alert;
 use crate::net::routes::RouteState;
 use crate::spool;
 
@@ -28,6 +30,8 @@ pub(super) struct Whole {
     pub relay: Option<RelayStatus>,
     /// The routes; none if the relay does not tell.
     pub routes: Vec<RouteState>,
+    /// What is wrong as people were told it; none if the relay does not tell.
+    pub alerts: Vec<Alert>,
 }
 
 /// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
@@ -70,11 +74,17 @@ pub(super) fn look(config: &Config) -> Whole {
     let said_by_gate = gate.as_ref().map(Option::as_ref).map_err(String::as_str);
     let Judgement { health, problems } =
         judge(said_by_gate, relay.as_ref().map_err(String::as_str));
-    let routes = match relay {
-        Ok(_) => ask(&config.relay.socket, "relay", &RelayRequest::RouteList).unwrap_or_default(),
-        Err(_) => Vec::new(),
+    let (routes, alerts) = match relay {
+        Ok(_) => {
+            let socket = &config.relay.socket;
+            let routes = ask(socket, "relay", &RelayRequest::RouteList).unwrap_or_default();
+            let listing: Option<Listing> = ask(socket, "relay", &RelayRequest::AlertList).ok();
+            let open = listing.map_or_else(Vec::new, |listing| listing.open);
+            (routes, open.into_iter().map(|trouble| trouble.alert).collect())
+        }
+        Err(_) => (Vec::new(), Vec::new()),
     };
-    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok(), routes }
+    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok(), routes, alerts }
 }
 
 fn screen(whole: &Whole, paint: Paint) -> String {
@@ -96,6 +106,7 @@ fn screen(whole: &Whole, paint: Paint) -> String {
         Some(relay) => relay_lines(relay, &mut lines),
     }
     lines.extend(whole.routes.iter().map(|route| format!("route     {}", route_line(route))));
+    lines.extend(whole.alerts.iter().map(|alert| format!("alert     {}", alert_line(alert))));
     lines.join("\n")
 }
 
@@ -200,6 +211,13 @@ fn route_line(route: &RouteState) -> String {
         route.connections,
         carried
     )
+}
+
+/// Tells an alert and what to do first.
+fn alert_line(alert: &Alert) -> String {
+    let first =
+        alert.command.as_ref().map_or_else(String::new, |first| format!("; first: {first}"));
+    format!("{} since {}: {}{first}", alert.key(), at(alert.since), alert.summary)
 }
 
 /// Tells of messages that wait for somebody, or for the end of their retention.

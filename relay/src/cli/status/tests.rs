@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::wording::opened;
 
 /// Both processes of a relay that serves, while a spike is open.
 fn whole() -> Whole {
@@ -16,10 +17,15 @@ fn whole() -> Whole {
         "commits":90,"flushes":12}}"#;
     Whole {
         health: Health::Degraded,
-        problems: vec!["1 spike of connection attempts".to_owned()],
+        problems: vec!["open spikes: spike-refused".to_owned()],
         gate: Some(serde_json::from_str(gate).unwrap()),
         relay: Some(serde_json::from_str(relay).unwrap()),
         routes: Vec::new(),
+        alerts: vec![
+            opened("spool-full", "the spool is full")
+                .first("sallyport queue list")
+                .at(jiff::Timestamp::UNIX_EPOCH),
+        ],
     }
 }
 
@@ -28,7 +34,7 @@ fn all_is_on_one_screen() {
     let screen = screen(&whole(), Paint::Plain);
     let stored = "\
 health    degraded
-          ! 1 spike of connection attempts
+          ! open spikes: spike-refused
 gate      eth0 native; ports 2525; 1 entry, 2 bans; pid 7
 mode      enforce; list 7; second door on 1 socket; this host's own connections admitted
 refused   800 a second
@@ -38,7 +44,8 @@ refused   800 a second
 source    203.0.113.0/24: at most 4801 refused in the last minute (±33), unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
 spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes
-          of these 2 held, 3 captured (2 KiB), 1 damaged";
+          of these 2 held, 3 captured (2 KiB), 1 damaged
+alert     spool-full since 1970-01-01T00:00:00Z: the spool is full; first: sallyport queue list";
     assert_eq!(screen, stored, "the screen is now:\n{screen}");
 }
 
@@ -51,7 +58,7 @@ fn colours_are_put_around_the_health_and_its_reasons_only() {
     let differ: Vec<_> = lines.filter(|(one, other)| one != other).map(|(one, _)| one).collect();
     let stored = [
         "health    \u{1b}[1;33mdegraded\u{1b}[0m",
-        "          \u{1b}[1;33m! 1 spike of connection attempts\u{1b}[0m",
+        "          \u{1b}[1;33m! open spikes: spike-refused\u{1b}[0m",
     ];
     assert_eq!(differ, stored);
 }

@@ -279,6 +279,7 @@ pub(super) mod tests {
             gate: Some(serde_json::from_str(&gate).unwrap()),
             relay: Some(serde_json::from_str(relay).unwrap()),
             routes: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::client::{AskError, ask};
 use crate::control::health::Judgement;
 use crate::control::wire::{Change, Explanation, GateRequest, GateStatus, RelayStatus};
+use crate::event::alert::Alert;
 use crate::net::routes::RouteState;
 
 /// What both processes say at a time.
@@ -27,19 +28,16 @@ pub struct Sample {
     pub relay: Option<RelayStatus>,
     /// The routes; none if the relay does not say.
     pub routes: Vec<RouteState>,
+    /// What is wrong as people were told it; none if the relay does not say.
+    pub alerts: Vec<Alert>,
 }
 
 impl Sample {
     /// Asks both processes.
     pub fn ask(config: &Config) -> Self {
-        let status::Whole { health, problems, gate, relay, routes } = status::look(config);
-        Self {
-            at: Timestamp::now(),
-            judgement: Judgement { health, problems },
-            gate,
-            relay,
-            routes,
-        }
+        let status::Whole { health, problems, gate, relay, routes, alerts } = status::look(config);
+        let judgement = Judgement { health, problems };
+        Self { at: Timestamp::now(), judgement, gate, relay, routes, alerts }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cli::print;
 use crate::cli::queue::at;
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
+use crate::event::alert::Severity;
 use crate::net::routes::{RouteState, Standing};
 
 /// The least that the view is made for.
@@ -143,10 +144,21 @@ fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
     if is_selected { line.reversed() } else { line }
 }
 
+/// What people were told, the latest first; then what the health names besides, and what the gate alone
+/// knows while the relay is dead.
 fn alert_lines(model: &Model) -> Vec<Line<'static>> {
     let Some(sample) = &model.sample else { return Vec::new() };
-    let mut lines: Vec<Line<'static>> = Vec::new();
-    if let Some(gate) = &sample.gate {
+    let told = sample.alerts.iter().rev().map(|alert| {
+        let line = Line::from(format!("{}: {}", alert.key(), printable(&alert.summary)));
+        match alert.severity {
+            Severity::Critical => line.red(),
+            Severity::Warning => line.yellow(),
+        }
+    });
+    let mut lines: Vec<_> = told.collect();
+    if lines.is_empty()
+        && let Some(gate) = &sample.gate
+    {
         lines.extend(spike_lines(gate));
     }
     lines.extend(sample.judgement.problems.iter().map(|problem| Line::from(printable(problem))));

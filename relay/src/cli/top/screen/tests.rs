@@ -4,6 +4,7 @@ use ratatui::backend::TestBackend;
 use super::super::model::tests::{sample, shown};
 use super::super::model::{Key, Told};
 use super::*;
+use crate::event::wording::opened;
 
 /// Returns the view as lines of text.
 fn text(model: &Model, width: u16, height: u16) -> String {
@@ -40,6 +41,22 @@ fn a_question_shows_the_command_that_it_is_about() {
     let shown = text(&model, 80, 24);
     let command = "sallyport ban add 203.0.113.0/24 --ttl 1h --note 'from sallyport top'";
     assert!(shown.contains(command) && shown.contains("y does it"), "{shown}");
+}
+
+#[test]
+fn what_people_were_told_comes_first_among_the_alerts() {
+    let mut model = flood();
+    let mut told = sample(9, 0, 0);
+    let at = told.at;
+    told.alerts.push(opened("spool-full", "the spool is full").at(at));
+    told.alerts.push(opened("route-suspended", "its mail waits").about("smarthost").at(at));
+    model.take(Told::Sample(Box::new(told)));
+    let shown = text(&model, 160, 24);
+    let [last, first, health] =
+        ["route-suspended/smarthost: its mail waits", "spool-full: the spool is full", "1 spike"]
+            .map(|words| shown.find(words).unwrap_or_else(|| panic!("{words} in {shown}")));
+    assert!(last < first && first < health, "{shown}");
+    assert!(!shown.contains("refused in total"), "{shown}");
 }
 
 #[test]
