@@ -82,9 +82,9 @@ fn text(report: &Report) -> String {
             Severity::WorthKnowing => "-".to_owned(),
         };
         let head = format!("{mark:<3} {} ({}):", found.cause.id(), found.cause.place().name());
-        lines.extend([String::new(), head, format!("    {}", shown(&found.says))]);
+        lines.extend([String::new(), head, format!("    {}", print::shown(&found.says))]);
         if !found.remedy.is_empty() {
-            lines.push(format!("    -> {}", shown(&found.remedy)));
+            lines.push(format!("    -> {}", print::shown(&found.remedy)));
         }
     }
     if !report.walk.is_empty() {
@@ -95,7 +95,7 @@ fn text(report: &Report) -> String {
     }
     if !report.left_out.is_empty() {
         lines.extend([String::new(), "Not looked at:".to_owned()]);
-        lines.extend(report.left_out.iter().map(|why| format!("  {}", shown(why))));
+        lines.extend(report.left_out.iter().map(|why| format!("  {}", print::shown(why))));
     }
     lines.extend([String::new(), "What cannot be seen from here:".to_owned()]);
     lines.extend(UNSEEN.iter().map(|what| format!("  {what}")));
@@ -104,11 +104,6 @@ fn text(report: &Report) -> String {
 
 fn worth_knowing(count: usize) -> String {
     format!("{} worth knowing", print::count(count, "thing"))
-}
-
-/// What next hops say may come from strangers: control characters are shown as `?`.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

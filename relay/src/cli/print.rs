@@ -90,15 +90,17 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     }
     let mut text = String::new();
     for row in std::iter::once(&heads.map(str::to_owned)).chain(rows) {
-        let cells = row.iter().zip(widths).map(|(cell, width)| {
-            let shown: String =
-                cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-            format!("{shown:<width$}")
-        });
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{:<width$}", shown(cell)));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Returns text that may come from strangers with `?` for every control character: none moves the cursor.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Returns a number and what is counted: `1 message`, `2 messages`, `2 entries`.

@@ -23,10 +23,12 @@ const WIDTH: usize = 79;
 /// What both processes say.
 #[derive(Debug, Serialize)]
 pub(super) struct Whole {
-    pub health: Health,
-    /// Why it is not good.
-    pub problems: Vec<String>,
+    /// How well the appliance serves.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// What the gate says, if it does.
     pub gate: Option<GateStatus>,
+    /// What the relay says, if it does.
     pub relay: Option<RelayStatus>,
     /// The routes; none if the relay does not tell.
     pub routes: Vec<RouteState>,
@@ -38,17 +40,15 @@ pub(super) struct Whole {
 /// 1 degraded, 2 not serving.
 #[must_use]
 pub fn status(config: &Config, check: Check, output: Output) -> ExitCode {
-    let whole = look(config);
     match (check, output) {
         (Check::Yes, _) => {
-            print::say(whole.health.word());
-            for problem in &whole.problems {
-                print::say(problem);
-            }
-            return ExitCode::from(whole.health as u8);
+            let Judgement { health, problems } = ask_both(config).0;
+            print::say(health.word());
+            problems.iter().for_each(print::say);
+            return ExitCode::from(health as u8);
         }
-        (Check::No, Output::Json) => print::json(&whole),
-        (Check::No, Output::Text) => print::say(screen(&whole, Paint::of_output())),
+        (Check::No, Output::Json) => print::json(&look(config)),
+        (Check::No, Output::Text) => print::say(screen(&look(config), Paint::of_output())),
     }
     ExitCode::SUCCESS
 }
@@ -62,7 +62,8 @@ pub enum Check {
     No,
 }
 
-pub(super) fn look(config: &Config) -> Whole {
+/// Asks both processes how they are: a question each.
+fn ask_both(config: &Config) -> (Judgement, Option<GateStatus>, Option<RelayStatus>) {
     let gate = ask(&config.gate.socket, "gate", &GateRequest::Status);
     let relay = ask(&config.relay.socket, "relay", &RelayRequest::Status);
     let gate: Result<Option<GateStatus>, String> = match gate {
@@ -72,31 +73,37 @@ pub(super) fn look(config: &Config) -> Whole {
     };
     let relay: Result<RelayStatus, String> = relay.map_err(|error| error.to_string());
     let said_by_gate = gate.as_ref().map(Option::as_ref).map_err(String::as_str);
-    let Judgement { health, problems } =
-        judge(said_by_gate, relay.as_ref().map_err(String::as_str));
+    let judgement = judge(said_by_gate, relay.as_ref().map_err(String::as_str));
+    (judgement, gate.ok().flatten(), relay.ok())
+}
+
+/// Asks both processes how they are, and the relay how mail leaves and what people were told.
+pub(super) fn look(config: &Config) -> Whole {
+    let (judgement, gate, relay) = ask_both(config);
     let (routes, alerts) = match relay {
-        Ok(_) => {
+        Some(_) => {
             let socket = &config.relay.socket;
             let routes = ask(socket, "relay", &RelayRequest::RouteList).unwrap_or_default();
             let listing: Option<Listing> = ask(socket, "relay", &RelayRequest::AlertList).ok();
             let open = listing.map_or_else(Vec::new, |listing| listing.open);
             (routes, open.into_iter().map(|trouble| trouble.alert).collect())
         }
-        Err(_) => (Vec::new(), Vec::new()),
+        None => (Vec::new(), Vec::new()),
     };
-    Whole { health, problems, gate: gate.ok().flatten(), relay: relay.ok(), routes, alerts }
+    Whole { judgement, gate, relay, routes, alerts }
 }
 
 fn screen(whole: &Whole, paint: Paint) -> String {
-    let colour = match whole.health {
+    let Judgement { health, problems } = &whole.judgement;
+    let colour = match health {
         Health::Good => Colour::Green,
         Health::Degraded => Colour::Yellow,
         Health::NotServing => Colour::Red,
     };
-    let mut lines = vec![format!("health    {}", paint.put(colour, whole.health.word()))];
+    let mut lines = vec![format!("health    {}", paint.put(colour, health.word()))];
     let problem =
         |problem: &String| format!("          {}", paint.put(colour, &format!("! {problem}")));
-    lines.extend(whole.problems.iter().map(problem));
+    lines.extend(problems.iter().map(problem));
     match &whole.gate {
         None => lines.push("gate      -".to_owned()),
         Some(gate) => gate_lines(gate, &mut lines),

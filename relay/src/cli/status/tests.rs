@@ -16,8 +16,10 @@ fn whole() -> Whole {
         "log_bytes":6291456,"segments":1,"troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,
         "commits":90,"flushes":12}}"#;
     Whole {
-        health: Health::Degraded,
-        problems: vec!["open spikes: spike-refused".to_owned()],
+        judgement: Judgement {
+            health: Health::Degraded,
+            problems: vec!["open spikes: spike-refused".to_owned()],
+        },
         gate: Some(serde_json::from_str(gate).unwrap()),
         relay: Some(serde_json::from_str(relay).unwrap()),
         routes: Vec::new(),

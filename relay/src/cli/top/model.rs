@@ -153,7 +153,7 @@ impl Model {
         match told {
             Told::Done(words) => self.over = Over::Answer(words),
             Told::Sample(sample) => {
-                if let Some(gate) = &sample.gate {
+                if let Some(gate) = &sample.whole.gate {
                     let at_ms = sample.at.as_millisecond();
                     self.passed.take(at_ms, admitted(gate));
                     self.refused.take(at_ms, dropped(gate));
@@ -176,7 +176,7 @@ impl Model {
 
     /// Returns the networks that are refused most.
     pub fn talkers(&self) -> &[Talker] {
-        let gate = self.sample.as_ref().and_then(|sample| sample.gate.as_ref());
+        let gate = self.sample.as_ref().and_then(|sample| sample.whole.gate.as_ref());
         gate.map_or(&[], |gate| gate.talkers.as_slice())
     }
 
@@ -251,6 +251,7 @@ fn dropped(gate: &GateStatus) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cli::status::Whole;
     use crate::control::health::{Health, Judgement};
 
     /// Returns what a gate and a relay say at a second: `refused` frames so far, by two networks.
@@ -273,14 +274,14 @@ pub(super) mod tests {
             "captured_bytes":0,"body_bytes":5000000,"log_bytes":6291456,"segments":1,
             "troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,"commits":0,"flushes":0}}"#;
         let judgement = Judgement { health: Health::Degraded, problems: vec!["1 spike".into()] };
-        Sample {
-            at: jiff::Timestamp::from_second(1_769_860_800 + second).unwrap(),
+        let whole = Whole {
             judgement,
             gate: Some(serde_json::from_str(&gate).unwrap()),
             relay: Some(serde_json::from_str(relay).unwrap()),
             routes: Vec::new(),
             alerts: Vec::new(),
-        }
+        };
+        Sample { at: jiff::Timestamp::from_second(1_769_860_800 + second).unwrap(), whole }
     }
 
     pub fn shown(samples: impl IntoIterator<Item = Sample>) -> Model {
@@ -338,12 +339,12 @@ pub(super) mod tests {
         let mut model = shown([sample(0, 0, 0)]);
         model.press(Key::Down);
         let mut later = sample(1, 0, 0);
-        later.gate.as_mut().unwrap().talkers.reverse();
+        later.whole.gate.as_mut().unwrap().talkers.reverse();
         model.take(Told::Sample(Box::new(later)));
         assert_eq!(model.selected().unwrap().cidr.to_string(), "2001:db8:7::/64");
         assert_eq!(model.selected, 0);
         let mut none = sample(2, 0, 0);
-        none.gate.as_mut().unwrap().talkers.clear();
+        none.whole.gate.as_mut().unwrap().talkers.clear();
         model.take(Told::Sample(Box::new(none)));
         for key in [Key::Up, Key::Down, Key::Char('b'), Key::Escape, Key::Enter, Key::Escape] {
             assert_eq!(model.press(key), None);

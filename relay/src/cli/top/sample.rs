@@ -7,37 +7,24 @@ use jiff::Timestamp;
 use super::model::Act;
 use crate::cli::explain::sentences;
 use crate::cli::gate::change_line;
-use crate::cli::status;
+use crate::cli::status::{self, Whole};
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
-use crate::control::health::Judgement;
-use crate::control::wire::{Change, Explanation, GateRequest, GateStatus, RelayStatus};
-use crate::event::alert::Alert;
-use crate::net::routes::RouteState;
+use crate::control::wire::{Change, Explanation, GateRequest};
 
 /// What both processes say at a time.
 #[derive(Debug)]
 pub struct Sample {
     /// When they were asked.
     pub at: Timestamp,
-    /// How well the appliance serves.
-    pub judgement: Judgement,
-    /// What the gate says, if it does.
-    pub gate: Option<GateStatus>,
-    /// What the relay says, if it does.
-    pub relay: Option<RelayStatus>,
-    /// The routes; none if the relay does not say.
-    pub routes: Vec<RouteState>,
-    /// What is wrong as people were told it; none if the relay does not say.
-    pub alerts: Vec<Alert>,
+    /// What they said.
+    pub whole: Whole,
 }
 
 impl Sample {
     /// Asks both processes.
     pub fn ask(config: &Config) -> Self {
-        let status::Whole { health, problems, gate, relay, routes, alerts } = status::look(config);
-        let judgement = Judgement { health, problems };
-        Self { at: Timestamp::now(), judgement, gate, relay, routes, alerts }
+        Self { whole: status::look(config), at: Timestamp::now() }
     }
 }
 

@@ -7,10 +7,10 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Clear, Paragraph, Sparkline, Wrap};
 
 use super::model::{Flow, Model, Over};
-use super::sample::Sample;
 use super::series::Series;
 use crate::cli::print;
 use crate::cli::queue::at;
+use crate::cli::status::Whole;
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
@@ -58,7 +58,7 @@ fn headline(model: &Model) -> Line<'static> {
     match &model.sample {
         None => spans.push("asking …".into()),
         Some(sample) => {
-            spans.push(health(sample.judgement.health));
+            spans.push(health(sample.whole.judgement.health));
             spans.push(format!("  {}", at(sample.at)).dim());
         }
     }
@@ -79,7 +79,9 @@ fn health(health: Health) -> Span<'static> {
 
 fn door_lines(model: &Model) -> Vec<Line<'static>> {
     let Some(sample) = &model.sample else { return Vec::new() };
-    let Some(gate) = &sample.gate else { return vec!["gate    does not answer".red().into()] };
+    let Some(gate) = &sample.whole.gate else {
+        return vec!["gate    does not answer".red().into()];
+    };
     let interfaces: Vec<_> = gate
         .interfaces
         .iter()
@@ -148,8 +150,8 @@ fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
 /// knows while the relay is dead.
 fn alert_lines(model: &Model) -> Vec<Line<'static>> {
     let Some(sample) = &model.sample else { return Vec::new() };
-    let told = sample.alerts.iter().rev().map(|alert| {
-        let line = Line::from(format!("{}: {}", alert.key(), printable(&alert.summary)));
+    let told = sample.whole.alerts.iter().rev().map(|alert| {
+        let line = Line::from(format!("{}: {}", alert.key(), print::shown(&alert.summary)));
         match alert.severity {
             Severity::Critical => line.red(),
             Severity::Warning => line.yellow(),
@@ -157,11 +159,13 @@ fn alert_lines(model: &Model) -> Vec<Line<'static>> {
     });
     let mut lines: Vec<_> = told.collect();
     if lines.is_empty()
-        && let Some(gate) = &sample.gate
+        && let Some(gate) = &sample.whole.gate
     {
         lines.extend(spike_lines(gate));
     }
-    lines.extend(sample.judgement.problems.iter().map(|problem| Line::from(printable(problem))));
+    lines.extend(
+        sample.whole.judgement.problems.iter().map(|problem| Line::from(print::shown(problem))),
+    );
     if lines.is_empty() {
         lines.push("none".dim().into());
     }
@@ -182,7 +186,8 @@ fn spike_lines(gate: &GateStatus) -> impl Iterator<Item = Line<'static>> {
 }
 
 fn mail_lines(model: &Model) -> Vec<Line<'static>> {
-    let Some(Sample { relay, routes, .. }) = &model.sample else { return Vec::new() };
+    let Some(sample) = &model.sample else { return Vec::new() };
+    let Whole { relay, routes, .. } = &sample.whole;
     let Some(relay) = relay else { return vec!["the relay does not answer".red().into()] };
     let serves = if relay.serving { "serving" } else { "not serving" };
     let mut lines = vec![Line::from(format!(
@@ -212,7 +217,8 @@ fn route_line(route: &RouteState) -> Line<'static> {
         Standing::Down | Standing::LoginRefused => Color::Red,
     };
     let carried: u64 = route.hosts.iter().map(|host| host.carried).sum();
-    let why = route.reason.as_ref().map_or_else(String::new, |why| format!("; {}", printable(why)));
+    let why =
+        route.reason.as_ref().map_or_else(String::new, |why| format!("; {}", print::shown(why)));
     Line::from(vec![
         Span::from(format!("route   {} ", route.name)),
         Span::styled(route.standing.words(), Style::new().fg(colour)),
@@ -239,7 +245,7 @@ fn draw_over(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             ("do this?", format!("{}\n\ny does it, any other key does not", change.command()))
         }
         Over::Answer(words) => {
-            let words: Vec<_> = words.lines().map(printable).collect();
+            let words: Vec<_> = words.lines().map(print::shown).collect();
             ("answer", format!("{}\n\nany key goes on", words.join("\n")))
         }
     };
@@ -261,11 +267,6 @@ fn draw_over(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         Paragraph::new(Text::from(text)).block(block).wrap(Wrap { trim: false }),
         place,
     );
-}
-
-/// Returns text that may come from strangers with `?` for what would move the cursor.
-fn printable(text: impl AsRef<str>) -> String {
-    text.as_ref().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// What the keys do.

@@ -48,8 +48,8 @@ fn what_people_were_told_comes_first_among_the_alerts() {
     let mut model = flood();
     let mut told = sample(9, 0, 0);
     let at = told.at;
-    told.alerts.push(opened("spool-full", "the spool is full").at(at));
-    told.alerts.push(opened("route-suspended", "its mail waits").about("smarthost").at(at));
+    told.whole.alerts.push(opened("spool-full", "the spool is full").at(at));
+    told.whole.alerts.push(opened("route-suspended", "its mail waits").about("smarthost").at(at));
     model.take(Told::Sample(Box::new(told)));
     let shown = text(&model, 160, 24);
     let [last, first, health] =
@@ -63,7 +63,7 @@ fn what_people_were_told_comes_first_among_the_alerts() {
 fn a_dead_process_is_named_and_the_rest_is_shown() {
     let mut model = flood();
     let mut dead = sample(9, 0, 0);
-    (dead.relay, dead.gate) = (None, None);
+    (dead.whole.relay, dead.whole.gate) = (None, None);
     model.take(Told::Sample(Box::new(dead)));
     let shown = text(&model, 80, 24);
     for words in ["gate    does not answer", "the relay does not answer", "degraded"] {
