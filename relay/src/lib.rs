@@ -44,6 +44,8 @@ pub mod meter;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
 // Hosts made of network namespaces, for the demo and for tests.
 pub mod hosts;
+// One client of HTTP, generous in nothing.
+pub mod http;
 // The life of each message, kept for `trace`.
 pub mod history;
 // The same as spans, for a collector of OpenTelemetry.

@@ -1,12 +1,12 @@
 //! One request to a collector (OTLP/HTTP). It blocks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::RootCerts;
 
 use super::otlp;
+use crate::http::{self, Wire};
 
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -34,23 +34,10 @@ pub enum NotTaken {
 }
 
 impl Collector {
-    /// Nothing is generous: no redirect and no proxy of the environment sees spans.
+    /// Returns the collector at an address.
     pub fn new(endpoint: &str) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(RootCerts::WebPki)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .max_redirects(0)
-            .proxy(None)
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST))
-            .user_agent("sallyport")
-            .build();
-        Self { endpoint: endpoint.to_owned(), agent: config.into() }
+        let agent = http::client(RootCerts::WebPki, Wire::AsAddressed, REQUEST);
+        Self { endpoint: endpoint.to_owned(), agent }
     }
 
     /// Returns its address.
