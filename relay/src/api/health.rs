@@ -185,7 +185,8 @@ mod tests {
 
     /// Asks for a page of an appliance that is so; returns its whole answer.
     async fn page(relay: RelayStatus, gate: Gate, request: &str) -> String {
-        let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener =
+            server::Place::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let pages = pages(Arc::new(move || relay.clone()), Arc::new(gate));
         let serving = tokio::spawn(server::serve(listener, server::plain, pages));

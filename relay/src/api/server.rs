@@ -58,15 +58,36 @@ struct Patience {
 
 const PATIENCE: Patience = Patience { opening: OPENING, head: HEAD, life: LIFE, last: LAST };
 
-/// Listens on an address.
-///
-/// # Errors
-///
-/// What the operating system says: the address is taken, or not of this host.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
+/// Where a server listens. The socket stays while the address does, whatever else changes, so that no caller is
+/// refused meanwhile.
+#[derive(Debug, Default)]
+pub struct Place {
+    held: Option<(SocketAddr, std::net::TcpListener)>,
+}
+
+impl Place {
+    /// Listens on an address, with the socket of now if it is the same. If that fails the socket of now stays.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says: the address is taken, or not of this host.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = match &self.held {
+            Some((now, socket)) if *now == address => socket.try_clone()?,
+            Some(_) | None => {
+                let socket = std::net::TcpListener::bind(address)?;
+                socket.set_nonblocking(true)?;
+                self.held = Some((address, socket.try_clone()?));
+                socket
+            }
+        };
+        TcpListener::from_std(socket)
+    }
+
+    /// Closes the socket, once its servers have ended.
+    pub fn leave(&mut self) {
+        self.held = None;
+    }
 }
 
 /// Leaves a connection as it is: HTTP in the clear.
@@ -141,7 +162,8 @@ mod tests {
 
     /// Serves a page that names its visitor.
     fn serving(patience: Patience) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Place::default().listen(address).unwrap();
         let address = listener.local_addr().unwrap();
         let page = |Extension(Visitor(visitor)): Extension<Visitor>| async move {
             format!("for {}", visitor.port())

@@ -1,18 +1,17 @@
 //! The status page at work: its listener, and another one where a reload moves it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::api::page::{Page, Sources};
-use crate::api::server;
+use crate::api::server::{self, Place};
 use crate::config::{self, ClientCertificates, Config};
 use crate::net::tls::ServerTls;
 
@@ -23,7 +22,7 @@ pub(super) struct StatusPage {
     tls: watch::Receiver<Arc<ServerTls>>,
     /// What is served, and by what; none: nothing is.
     told: Option<Told>,
-    listener: Option<Listener>,
+    place: Place,
     serving: JoinSet<()>,
 }
 
@@ -34,16 +33,10 @@ struct Told {
     hostname: String,
 }
 
-/// Where it listens. The socket stays while the address does, whatever else changes.
-struct Listener {
-    address: SocketAddr,
-    socket: std::net::TcpListener,
-}
-
 impl StatusPage {
     /// Prepares a page that is made of `sources`.
     pub(super) fn new(sources: Sources, tls: watch::Receiver<Arc<ServerTls>>) -> Self {
-        Self { sources, tls, told: None, listener: None, serving: JoinSet::new() }
+        Self { sources, tls, told: None, place: Place::default(), serving: JoinSet::new() }
     }
 
     /// Serves the page as the configuration says from now on. If that fails all stays as it was.
@@ -60,7 +53,7 @@ impl StatusPage {
         let mut serving = JoinSet::new();
         if let Some(page) = Page::new(config, self.sources.clone()) {
             let address = page.settings().address;
-            let listener = self.listen(address).map_err(|error| {
+            let listener = self.place.listen(address).map_err(|error| {
                 format!("page.address {address}: {error}: name another, or end what listens there")
             })?;
             let router = page.router();
@@ -73,24 +66,10 @@ impl StatusPage {
             }
             serving.spawn(async move { page.watch().await });
         } else {
-            self.listener = None;
+            self.place.leave();
         }
         (self.told, self.serving) = (wanted, serving);
         Ok(())
-    }
-
-    /// Returns the socket of an address, that of now if it is the same.
-    fn listen(&mut self, address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = match &self.listener {
-            Some(now) if now.address == address => now.socket.try_clone()?,
-            Some(_) | None => {
-                let socket = std::net::TcpListener::bind(address)?;
-                socket.set_nonblocking(true)?;
-                self.listener = Some(Listener { address, socket: socket.try_clone()? });
-                socket
-            }
-        };
-        TcpListener::from_std(socket)
     }
 }
 
@@ -106,7 +85,7 @@ async fn secured(stream: TcpStream, tls: Arc<ServerTls>) -> io::Result<TlsStream
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
 
     use tokio::task::spawn_blocking;
 

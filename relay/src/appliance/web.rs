@@ -1,6 +1,5 @@
 //! What the relay tells over HTTP, and where.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::gate::telling::guarded_ports;
 use super::guard::Watched;
 use crate::api::health::{self, Gate, Look};
 use crate::api::metrics::{self, Sources};
-use crate::api::server;
+use crate::api::server::{self, Place};
 use crate::config::{Config, Metrics};
 use crate::meter::Meter;
 use crate::net::routes::Routes;
@@ -44,7 +43,8 @@ pub(super) struct Web {
     gate: Arc<Gate>,
     ports: Vec<u16>,
     started_at: Timestamp,
-    told: Option<(TcpListener, Told)>,
+    told: Option<Told>,
+    place: Place,
     serving: JoinSet<()>,
 }
 
@@ -59,6 +59,7 @@ impl Web {
             ports: guarded_ports(config),
             started_at: Timestamp::now(),
             told: None,
+            place: Place::default(),
             serving: JoinSet::new(),
         }
     }
@@ -71,32 +72,23 @@ impl Web {
     pub(super) fn renew(&mut self, config: &Config) -> Result<(), String> {
         let certificates = certificates(config);
         let wanted = config.metrics.clone().map(|metrics| Told { metrics, certificates });
-        if self.told.as_ref().map(|(_, told)| told) == wanted.as_ref() {
+        if self.told == wanted {
             return Ok(());
         }
-        let Some(wanted) = wanted else {
-            (self.told, self.serving) = (None, JoinSet::new());
-            return Ok(());
-        };
-        let address = wanted.metrics.address;
-        let held = self.told.as_ref().filter(|(_, told)| told.metrics.address == address);
-        let listening = match held {
-            Some((socket, _)) => socket.try_clone(),
-            None => bind(address),
-        };
-        // The socket stays with us, so that it can be served anew without a gap.
-        let listening = listening.and_then(|socket| {
-            Ok((tokio::net::TcpListener::from_std(socket.try_clone()?)?, socket))
-        });
-        let (listener, socket) = listening.map_err(|error| {
-            format!(
-                "metrics.address {address}: {error}: name another, or end what listens there \
-                 (another address with the port of now takes a restart)"
-            )
-        })?;
-        self.serving = JoinSet::new();
-        self.serving.spawn(server::serve(listener, server::plain, self.pages(&wanted)));
-        self.told = Some((socket, wanted));
+        let mut serving = JoinSet::new();
+        if let Some(wanted) = &wanted {
+            let address = wanted.metrics.address;
+            let listener = self.place.listen(address).map_err(|error| {
+                format!(
+                    "metrics.address {address}: {error}: name another, or end what listens there \
+                     (another address with the port of now takes a restart)"
+                )
+            })?;
+            serving.spawn(server::serve(listener, server::plain, self.pages(wanted)));
+        } else {
+            self.place.leave();
+        }
+        (self.told, self.serving) = (wanted, serving);
         Ok(())
     }
 
@@ -118,13 +110,6 @@ impl Web {
     }
 }
 
-/// Listens on an address.
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
 /// Returns the files of our certificates, towards clients and towards next hops.
 fn certificates(config: &Config) -> Vec<PathBuf> {
     let tls = &config.tls;
@@ -140,6 +125,8 @@ fn certificates(config: &Config) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
     use super::*;
 
     /// Returns the configuration with this address.

@@ -69,7 +69,7 @@ impl Home {
             relay,
         };
         let page = Page::new(&config, sources).unwrap();
-        let listener = server::bind(address).unwrap();
+        let listener = server::Place::default().listen(address).unwrap();
         let address = listener.local_addr().unwrap();
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, server::plain, page.router()));
