@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use relay::api::health::Gate;
 use relay::api::metrics::{Sources, page};
-use relay::api::server;
+use relay::api::server::{self, Place};
 use relay::config::Config;
 use relay::control::wire::RelayStatus;
 use relay::demo::next_hop::wait_for;
@@ -105,7 +105,7 @@ fn tell(folder: &Path) -> SocketAddr {
         certificates: vec![config.tls.certificate],
         started_at: jiff::Timestamp::now(),
     };
-    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback is there");
+    let listener = Place::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback is there");
     let address = listener.local_addr().expect("it has an address");
     tokio::spawn(async move {
         server::serve(listener, server::plain, page(sources)).await;
