@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use relay::demo::steps::pid_of;
+use relay::demo::stage::CLIENT;
+use relay::demo::steps::{pid_of, session};
 use relay::hosts::process::{Signal, signal};
 use serde_json::Value;
 use tests::need;
@@ -85,6 +86,32 @@ impl Drop for Receiver {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[test]
+fn want_of_room_is_told_though_no_client_comes() -> Result<()> {
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    let mut receiver = Receiver::start(&world)?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = fs::read_to_string(&file)?;
+    let small = text.replacen("[spool]\n", "[spool]\nmessages = 1\n", 1);
+    ensure!(small != text, "the stage has a spool: {text}");
+    let secret = world.folder.path().join("hook-secret");
+    let channel = format!(
+        "[[alerts.webhook]]\nurl = \"http://127.0.0.1:{}/\"\nsecret-file = \"{}\"\n",
+        receiver.port,
+        secret.display()
+    );
+    fs::write(&file, format!("{small}{channel}"))?;
+    world.stage.start()?;
+    world.stage.command(&["route", "suspend", "next-hop"])?;
+    // It is taken, and stays.
+    let mail = b"From: a@example.net\r\n\r\nhello\r\n";
+    session(&world.stage, CLIENT)?.send("a@example.net", "b@example.com", mail)?;
+    receiver.wait_for(&[("spool-full", "opened")])
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! turn     whose turn it is with a message
 //! repeats  submissions that may come again     recall    those of before the start
 //! share    how much each login takes            label     whose, which way, how urgent
+//! room     whether there is any                 shortage  what is said of its want
 //! order    what is asked of the writer         writer    batches and flushes
 //! turnover begins and ends segments            failure   writes and flushes that fail
 //! compact  gives space back                    recover   reads the log at the start
@@ -51,6 +52,7 @@ mod recall;
 mod record;
 mod recover;
 mod repeats;
+mod room;
 mod segment;
 mod share;
 mod shared;
@@ -176,22 +178,6 @@ impl Spool {
     /// [`StoreError::TooLarge`] for an envelope above 1 MiB; [`StoreError::Failed`].
     pub fn draft(&self, envelope: Envelope) -> Result<Draft, StoreError> {
         Draft::begin(Arc::clone(&self.shared), self.orders.clone(), &envelope)
-    }
-
-    /// Tells whether a submission of `login` would be taken now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Spool::draft`]; [`StoreError::Failed`] while the operating system does not tell the free
-    /// space.
-    pub fn has_room_for(&self, login: Option<&str>) -> Result<(), StoreError> {
-        self.shared.admit_of(login)
-    }
-
-    /// Tells whether there is room for submissions at all, whosoever; nothing is said of it.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.shared.has_room()
     }
 
     /// Notes that a client has heard that its message is ours: the same again is another one.

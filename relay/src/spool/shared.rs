@@ -226,22 +226,37 @@ impl Shared {
     pub fn admit_of(&self, login: Option<&str>) -> Result<(), StoreError> {
         let owner = Owner::of(login);
         let answer = self.admit(Purpose::Submission(owner));
-        let mut shortage = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = shortage.hear(&answer, owner, Instant::now());
-        drop(shortage);
+        let news = self.shortage().hear(&answer, owner, Instant::now());
         match news {
             None => {}
-            Some(News::Full) => {
-                let free_bytes = self.space().map_or(0, |space| space.free_bytes);
-                let messages = self.index().entries.len();
-                self.say(Event::SpoolFull { messages, free_bytes });
-            }
+            Some(News::Full) => self.say_full(),
             Some(News::Room) => self.say(Event::SpoolRoom),
             Some(News::Share) => {
                 self.say(Event::ShareUsed { login: login.unwrap_or_default().to_owned() });
             }
         }
         answer
+    }
+
+    /// Says so when room for submissions begins to be missing, and when there is some again.
+    pub fn look_for_room(&self) {
+        let answer = self.admit(Purpose::Submission(Owner::NOBODY));
+        let news = self.shortage().look(&answer, Instant::now());
+        match news {
+            None | Some(News::Share) => {}
+            Some(News::Full) => self.say_full(),
+            Some(News::Room) => self.say(Event::SpoolRoom),
+        }
+    }
+
+    fn say_full(&self) {
+        let free_bytes = self.space().map_or(0, |space| space.free_bytes);
+        let messages = self.index().entries.len();
+        self.say(Event::SpoolFull { messages, free_bytes });
+    }
+
+    fn shortage(&self) -> MutexGuard<'_, Shortage> {
+        self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the message whose turn it is at `now`, of the ways that have room.

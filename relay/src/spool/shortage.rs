@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::spool::StoreError;
 use crate::spool::share::Owner;
 
-/// How long nothing more is said of the room after it was: at the limit it comes and goes with every message.
+/// How long there must have been room until that is said: at the limit it comes and goes with every message.
 const QUIET: Duration = Duration::from_secs(60);
 /// How often it is said that a login's share is used up.
 const SHARE_EVERY: Duration = Duration::from_secs(3600);
@@ -29,8 +29,8 @@ pub enum News {
 /// What was said already.
 #[derive(Debug, Default)]
 pub struct Shortage {
-    /// What was said last of all logins, and when; none: nothing yet.
-    told: Option<(News, Instant)>,
+    /// When room was missing last; none: it was said that there is some, or never was anything else.
+    missing: Option<Instant>,
     /// When it was said that a login's share is used up.
     shares: HashMap<Owner, Instant>,
 }
@@ -44,8 +44,8 @@ impl Shortage {
         now: Instant,
     ) -> Option<News> {
         match answer {
-            Ok(()) => self.turn(News::Room, now),
-            Err(StoreError::Full) => self.turn(News::Full, now),
+            Ok(()) => self.room(now),
+            Err(StoreError::Full) => self.want(now),
             Err(StoreError::ShareUsed) => self.share(owner, now),
             // The disk is in trouble, which is said elsewhere.
             Err(
@@ -64,15 +64,21 @@ impl Shortage {
         }
     }
 
-    fn turn(&mut self, news: News, now: Instant) -> Option<News> {
-        let is_new = match self.told {
-            None => news == News::Full,
-            Some((told, at)) => told != news && now.saturating_duration_since(at) >= QUIET,
-        };
-        is_new.then(|| {
-            self.told = Some((news, now));
-            news
-        })
+    /// Takes the answer that a submission of nobody's would get at `now`, and returns what is to be said of it.
+    pub fn look(&mut self, answer: &Result<(), StoreError>, now: Instant) -> Option<News> {
+        match answer {
+            // Whose share is used up finds room in the spool all the same.
+            Err(StoreError::ShareUsed) => self.room(now),
+            answer => self.hear(answer, Owner::NOBODY, now),
+        }
+    }
+
+    fn want(&mut self, now: Instant) -> Option<News> {
+        self.missing.replace(now).is_none().then_some(News::Full)
+    }
+
+    fn room(&mut self, now: Instant) -> Option<News> {
+        self.missing.take_if(|at| now.saturating_duration_since(*at) >= QUIET).map(|_| News::Room)
     }
 
     fn share(&mut self, owner: Owner, now: Instant) -> Option<News> {
@@ -99,12 +105,29 @@ mod tests {
             ("one message left", 3, Ok(()), None),
             ("and another took its place", 4, Err(StoreError::Full), None),
             ("the disk fails", 61, Err(StoreError::Failed(String::new())), None),
-            ("it is over", 62, Ok(()), Some(News::Room)),
-            ("and stays so", 200, Ok(()), None),
-            ("it begins again", 201, Err(StoreError::Full), Some(News::Full)),
+            ("room for not quite a minute", 63, Ok(()), None),
+            ("it is over", 64, Ok(()), Some(News::Room)),
+            ("and stays so", 65, Ok(()), None),
+            ("it begins again", 66, Err(StoreError::Full), Some(News::Full)),
         ] {
             let now = began + Duration::from_secs(second);
             assert_eq!(shortage.hear(&answer, Owner(1), now), news, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_look_says_the_same_without_a_submission() {
+        let (mut shortage, began) = (Shortage::default(), Instant::now());
+        for (row, second, answer, news) in [
+            ("there is room", 0, Ok(()), None),
+            ("it begins", 1, Err(StoreError::Full), Some(News::Full)),
+            ("it goes on", 2, Err(StoreError::Full), None),
+            ("one login has taken its share", 61, Err(StoreError::ShareUsed), None),
+            ("it is over for others", 62, Err(StoreError::ShareUsed), Some(News::Room)),
+            ("and stays so", 63, Ok(()), None),
+        ] {
+            let now = began + Duration::from_secs(second);
+            assert_eq!(shortage.look(&answer, now), news, "{row}");
         }
     }
 

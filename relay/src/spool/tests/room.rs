@@ -35,3 +35,22 @@ async fn one_login_takes_a_quarter_at_most_also_after_a_restart() {
     spool.remove(first).await.unwrap();
     assert_eq!(spool.has_room_for(Some("app")), Ok(()));
 }
+
+#[tokio::test]
+async fn want_of_room_is_noticed_without_a_submission_and_said_once() {
+    let home = Home::new();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&said);
+    let config = config::Spool { messages: 1, ..home.config() };
+    let spool = Spool::open(&config, move |event| ear.lock().unwrap().push(event)).unwrap();
+    spool.look_for_room();
+    assert_eq!(*said.lock().unwrap(), []);
+    let report = Envelope { login: None, source: None, ..envelope("a") };
+    spool.draft(report).unwrap().commit().await.unwrap();
+    for _ in 0..3 {
+        spool.look_for_room();
+        assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::Full));
+    }
+    let said = said.lock().unwrap();
+    assert!(matches!(said[..], [Event::SpoolFull { messages: 1, .. }]), "{said:?}");
+}
