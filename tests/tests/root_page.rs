@@ -128,7 +128,7 @@ fn the_page_shows_what_happens_while_it_happens() -> Result<()> {
     browser.open(PAGE)?;
     browser.wait("document.title.includes('relay.example.net')")?;
     browser.wait("document.querySelector('#gate').innerText.includes('guard0')")?;
-    browser.wait("document.querySelector('#alerts').innerText.includes('All is quiet')")?;
+    browser.wait("document.querySelector('#alerts-count').innerText.includes('All is quiet')")?;
 
     browser.run(
         "window.healths = []; new MutationObserver(() => window.healths.push(\
@@ -141,15 +141,29 @@ fn the_page_shows_what_happens_while_it_happens() -> Result<()> {
     browser
         .wait("document.querySelector('#refused svg path.line').getAttribute('d').includes('L')")?;
     browser
-        .wait("document.querySelector('#alerts').innerText.includes('spike-refused: at most')")?;
+        .wait("document.querySelector('#spikes').innerText.includes('spike-refused: at most')")?;
+    browser.wait("document.querySelector('#alerts').innerText.includes('spike-refused')")?;
+    let explain = format!("sallyport explain {STRANGER}");
+    browser.wait(&format!("document.querySelector('#alerts code').innerText === '{explain}'"))?;
     browser.wait("document.querySelector('#health').innerText.includes('degraded')")?;
     stage.command(&["route", "suspend", "next-hop", "--note", "they move"])?;
     browser.wait("document.querySelector('#problems').innerText.includes('route next-hop')")?;
     browser.wait("document.querySelector('#routes').innerText.includes('they move')")?;
+    browser.wait("document.querySelector('#alerts').innerText.includes('route-held/next-hop')")?;
+    browser
+        .wait("document.querySelector('#alerts').innerText.includes('an operator suspended')")?;
+    let listed = stage.listing(&["alert", "list"])?;
+    for trouble in listed["open"].as_array().context("open alerts")? {
+        let class = trouble["alert"]["class"].as_str().context("its class")?;
+        browser
+            .wait(&format!("document.querySelector('#alerts').innerText.includes('{class}')"))?;
+    }
+    is_for_everybody(&browser, "overview with alerts")?;
     let told = browser.run("return window.healths;")?;
     assert_eq!(told, serde_json::json!(["degraded"]), "a live region speaks once");
     stage.command(&["route", "resume", "next-hop"])?;
     browser.wait("!document.querySelector('#problems').innerText.includes('next-hop')")?;
+    browser.wait("!document.querySelector('#alerts').innerText.includes('next-hop')")?;
 
     let text = ORDINARY.replace('\n', "\r\n");
     send(stage, "customer@example.com", &text)?;

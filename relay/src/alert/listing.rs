@@ -1,11 +1,17 @@
 //! What operators see of the room.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::silences::Silence;
 use super::troubles::Trouble;
 use crate::event::alert::Alert;
+
+/// The open troubles of now, in the order of their names; looking waits for nothing.
+pub type Open = watch::Receiver<Arc<[Trouble]>>;
 
 /// How all this stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

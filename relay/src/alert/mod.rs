@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use self::channel::Means;
-use self::listing::{Listing, Tested};
+use self::listing::{Listing, Open, Tested};
 use self::silences::Silence;
 use self::work::{Order, Work};
 use crate::config::Config;
@@ -87,6 +87,7 @@ impl Ear {
 pub struct Alerts {
     ear: Ear,
     config: Arc<watch::Sender<Arc<Config>>>,
+    open: Open,
 }
 
 impl Alerts {
@@ -103,8 +104,9 @@ impl Alerts {
         let Heard { orders, ear } = heard;
         let (sender, configs) = watch::channel(config.clone());
         let work = Work::open(folder, Means { config, spool }, journal, ear.lost.clone());
+        let open = work.open_now();
         tokio::spawn(work.run(orders, configs));
-        Self { ear, config: Arc::new(sender) }
+        Self { ear, config: Arc::new(sender), open }
     }
 
     /// Takes an alert of the gate's, which named it by series and number. One that was heard before means
@@ -116,6 +118,12 @@ impl Alerts {
     /// Tells by another configuration from now on.
     pub fn configure(&self, config: Arc<Config>) {
         self.config.send_replace(config);
+    }
+
+    /// Returns where the open troubles can be looked at, whatever the room is busy with.
+    #[must_use]
+    pub fn open(&self) -> Open {
+        self.open.clone()
     }
 
     /// Returns how all this stands.

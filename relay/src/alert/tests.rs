@@ -326,6 +326,24 @@ async fn a_heartbeat_comes_at_once_and_open_troubles_are_told_to_who_forgets_the
 }
 
 #[tokio::test]
+async fn open_troubles_are_seen_whatever_the_room_is_busy_with_and_from_the_start() {
+    let site = Site::new("");
+    let room = site.room();
+    let mut open = room.alerts.open();
+    assert!(open.borrow().is_empty());
+    room.ear.hear(&full());
+    timeout(SOON, open.changed()).await.expect("it is shown").unwrap();
+    assert_eq!(open.borrow()[0].alert.key(), "spool-full");
+    room.alerts.end().await;
+    let again = site.room();
+    let mut open = again.alerts.open();
+    assert_eq!(open.borrow()[0].alert.key(), "spool-full", "before anything was heard");
+    again.ear.hear(&Event::SpoolRoom);
+    timeout(SOON, open.wait_for(|open| open.is_empty())).await.expect("it is over").unwrap();
+    again.alerts.end().await;
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_named_and_stops_nothing() {
     let mut receiver = Receiver::saying(&[200]);
     let site = Site::new(&webhook(&receiver.url));

@@ -244,6 +244,7 @@ impl Relay {
             logins: self.logins.clone(),
             routes: self.routes.subscribe(),
             relay,
+            open: self.alerts.open(),
         };
         let mut page = StatusPage::new(sources, self.tls.subscribe());
         if let Err(problem) = page.renew(&self.config) {

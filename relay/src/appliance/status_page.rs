@@ -123,6 +123,7 @@ mod tests {
             journal,
             routes: watch::Sender::new(routes).subscribe(),
             relay: Arc::new(relay),
+            open: watch::Sender::new(Arc::default()).subscribe(),
         }
     }
 

@@ -16,10 +16,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::channel::{Means, Outcome};
 use super::kept::{self, Kept, KeptFile};
-use super::listing::{Listing, Tested};
+use super::listing::{Listing, Open, Tested};
 use super::outbox::Entry;
 use super::silences::Silence;
-use super::troubles::{LOST, Origin, Terms};
+use super::troubles::{LOST, Origin, Terms, Trouble};
 use super::{WAITING_MAX, mail};
 use crate::config::Config;
 use crate::config::alerts::ChannelKind;
@@ -89,6 +89,8 @@ pub(super) struct Work {
     lost_in_all: u64,
     /// Answers that wait until what they say is on disk.
     answers: Vec<(oneshot::Sender<Did>, Did)>,
+    /// What others see of the open troubles.
+    open: watch::Sender<Arc<[Trouble]>>,
 }
 
 impl Work {
@@ -121,6 +123,7 @@ impl Work {
             lost,
             lost_in_all: 0,
             answers: Vec::new(),
+            open: watch::Sender::new(Arc::default()),
         };
         if let Some(damage) = damage {
             work.trouble(damage);
@@ -130,7 +133,13 @@ impl Work {
             let alert = noted("process-broken", summary).about("relay").first("sallyport status");
             work.hear(alert.at(now), Origin::Relay, now);
         }
+        work.show();
         work
+    }
+
+    /// Returns where others see the open troubles.
+    pub(super) fn open_now(&self) -> Open {
+        self.open.subscribe()
     }
 
     pub(super) async fn run(
@@ -158,6 +167,7 @@ impl Work {
                 let (None, Ok(order)) = (&ending, orders.try_recv()) else { break };
                 ending = self.take(order);
             }
+            self.show();
             if ending.is_some() {
                 self.wait_for_answers().await;
                 (self.kept.is_running, self.is_written) = (false, false);
@@ -274,6 +284,17 @@ impl Work {
             let alert = noted(LOST, summary).first("sallyport alert list");
             self.hear(alert.with("lost", lost).at(now), Origin::Relay, now);
         }
+    }
+
+    /// Shows the open troubles to whoever looks.
+    fn show(&self) {
+        self.open.send_if_modified(|shown| {
+            let is_news = !shown.iter().eq(self.kept.troubles.open());
+            if is_news {
+                *shown = self.kept.troubles.open().cloned().collect();
+            }
+            is_news
+        });
     }
 
     /// Writes what changed, and answers whoever waited for that.

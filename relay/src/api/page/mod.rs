@@ -5,6 +5,7 @@
 //! may do to who looks at it (nothing) is `letter`'s. The page itself lies in `web/`: one document, its
 //! style and its script, served as they are.
 
+mod alerts;
 mod captured;
 mod entrance;
 mod letter;
@@ -24,6 +25,7 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use tokio::sync::{Semaphore, watch};
 
+use crate::alert::listing::Open;
 use crate::api::health::Look;
 use crate::config::{self, Config};
 use crate::journal::Journal;
@@ -51,6 +53,8 @@ pub struct Sources {
     pub routes: watch::Receiver<Arc<Routes>>,
     /// Tells how the relay is now, at once.
     pub relay: Look,
+    /// What people were told and is not over.
+    pub open: Open,
 }
 
 /// The status page under one configuration. Clones are the same page.

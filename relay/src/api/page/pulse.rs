@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Page;
+use super::alerts::Alerts;
 use super::entrance::Viewer;
 use super::series::{EVERY, Lines, Series, Totals};
 use crate::control::client::ask_within;
@@ -85,6 +86,7 @@ struct Whole<'a> {
     gate: Option<&'a GateStatus>,
     relay: RelayStatus,
     routes: Vec<RouteState>,
+    alerts: Alerts,
     series: Lines,
 }
 
@@ -96,6 +98,7 @@ pub(super) async fn state(
     let shared = &page.shared;
     let relay = (shared.sources.relay)();
     let routes = shared.sources.routes.borrow().clone();
+    let open = shared.sources.open.borrow().clone();
     let (gate, series) = {
         let kept = shared.pulse.kept();
         (kept.gate.clone(), kept.series.lines())
@@ -112,6 +115,7 @@ pub(super) async fn state(
         gate: said.ok().flatten(),
         relay,
         routes: routes.list(),
+        alerts: Alerts::of(&open),
         series,
     })
     .into_response()

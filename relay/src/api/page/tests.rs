@@ -11,8 +11,10 @@ use tempfile::TempDir;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::*;
+use crate::alert::troubles::{Origin, Trouble};
 use crate::api::server;
 use crate::control::wire::RelayStatus;
+use crate::event::wording::opened;
 use crate::history::{Fact, History};
 use crate::mail::envelope::{Body, Envelope, Terms};
 use crate::mail::outcome::{Fate, Outcome};
@@ -31,6 +33,14 @@ struct Home {
 }
 
 const PASSWORD: &str = "a good password";
+
+/// Returns a trouble that people were told of.
+fn open() -> Arc<[Trouble]> {
+    let at = Timestamp::UNIX_EPOCH;
+    let alert = opened("spool-full", "the spool is full").first("sallyport queue list").at(at);
+    let (origin, told) = (Origin::Relay, Some(at));
+    [Trouble { alert, origin, told, is_known: true, reminders: 0, unconfirmed: None }].into()
+}
 
 impl Home {
     fn new(viewers: &[&str]) -> Self {
@@ -67,6 +77,7 @@ impl Home {
             logins,
             routes: routes.subscribe(),
             relay,
+            open: watch::Sender::new(open()).subscribe(),
         };
         let page = Page::new(&config, sources).unwrap();
         let listener = server::Place::default().listen(address).unwrap();
@@ -200,6 +211,16 @@ async fn how_everything_is_stands_in_one_answer() {
     assert_eq!(state["problems"][1], "route smarthost: a host is down");
     assert_eq!(state["routes"][0]["name"], "smarthost");
     assert_eq!(state["viewer"], Value::Null);
+    assert_eq!(
+        (&state["alerts"]["critical"], &state["alerts"]["warnings"]),
+        (&1.into(), &0.into())
+    );
+    let alert = &state["alerts"]["shown"][0];
+    assert_eq!((&alert["key"], &alert["severity"]), (&"spool-full".into(), &"critical".into()));
+    assert_eq!(alert["since"], "1970-01-01T00:00:00Z");
+    assert_eq!(alert["summary"], "the spool is full");
+    assert_eq!(alert["command"], "sallyport queue list");
+    assert_eq!(alert["is_told"], true);
     let list = home.get("/api/allow").await;
     assert_eq!(list.status(), 503);
     assert!(list.json()["error"].as_str().unwrap().contains("the gate does not run"), "{list:?}");

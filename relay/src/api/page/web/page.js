@@ -25,7 +25,10 @@ function overview(state) {
   fill('talkers', state.gate && state.gate.talkers, () => talkers(state.gate));
   fill('spool', state.relay.spool && { ...state.relay.spool, at: Math.floor(Date.now() / 60000) }, () => spool(state.relay.spool));
   fill('routes', state.routes, () => routes(state.routes));
-  fill('alerts', [state.gate && state.gate.spikes, state.gate && state.gate.bypasses, Math.floor(Date.now() / 10000)], () => alerts(state.gate));
+  // A live region too.
+  fill('alerts-count', [state.alerts.critical, state.alerts.warnings], () => alertCount(state.alerts));
+  fill('alerts', [state.alerts, Math.floor(Date.now() / 10000)], () => alerts(state.alerts));
+  fill('spikes', [state.gate && state.gate.spikes, state.gate && state.gate.bypasses, Math.floor(Date.now() / 10000)], () => spikes(state.gate));
   fill('reasons', state.gate && state.gate.counted, () => reasons(state.gate));
 }
 
@@ -117,13 +120,33 @@ function routes(all) {
   return table('Routes', [['Route'], ['State'], ['Hosts'], ['Under way', 'num']], rows);
 }
 
-function alerts(door) {
-  const spikes = door ? door.spikes : [];
+function alertCount({ critical, warnings }) {
+  if (critical + warnings === 0) return badge('good', 'All is quiet.');
+  const words = [critical > 0 ? `${number(critical)} critical` : null, warnings > 0 ? plural(warnings, 'warning') : null];
+  return badge(critical > 0 ? 'bad' : 'warn', words.filter(Boolean).join(', '));
+}
+
+function alerts({ critical, warnings, shown }) {
+  if (shown.length === 0) return [];
+  const rows = shown.map((alert) => [
+    badge(alert.severity === 'critical' ? 'bad' : 'warn', alert.severity),
+    el('div', {}, el('p', {}, alert.summary), el('p', { class: 'quiet' }, el('span', { class: 'mono' }, alert.key), alert.is_told ? null : ' · nobody is told: it is silenced, or comes and goes too often')),
+    alert.command ? el('code', {}, alert.command) : '–',
+    when(alert.since)]);
+  const more = critical + warnings - shown.length;
+  return [
+    table('Open alerts, the worst first', [['Severity', 'fixed'], ['What'], ['Run first'], ['Since', 'fixed']], rows),
+    more > 0 ? el('p', { class: 'empty' }, `${number(more)} more: `, el('code', {}, 'sallyport alert list')) : [],
+  ];
+}
+
+function spikes(door) {
+  const all = door ? door.spikes : [];
   const ways = door ? door.bypasses : [];
-  if (spikes.length + ways.length === 0) return el('p', { class: 'empty' }, 'All is quiet.');
-  const rows = spikes.map((spike) => [
+  if (all.length + ways.length === 0) return el('p', { class: 'empty' }, door ? 'None since the gate started.' : 'The gate does not say.');
+  const rows = all.map((spike) => [
     spike.until ? el('span', { class: 'quiet' }, 'over') : badge('bad', 'open'),
-    `${spike.class}: at most ${number(spike.peak_per_second)} a second where ${number(spike.usual_per_second)} are usual, ${number(spike.total)} in all`,
+    `${spike.class}${spike.subject ? ` ${spike.subject}` : ''}: at most ${number(spike.peak)} ${spike.window_seconds > 1 ? `in ${number(spike.window_seconds)} s` : 'a second'} where ${number(spike.usual)} are usual, ${number(spike.total)} in all`,
     when(spike.since)]).concat(ways.map((way) => [
     badge('bad', 'bypass'), `${way.path}: ${plural(way.attempts, 'attempt')}, refused by the second door`, when(way.last)]));
   return table('Spikes and bypasses', [['State', 'fixed'], ['What'], ['Since', 'fixed']], rows);
