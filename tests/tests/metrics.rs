@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay::alert::troubles::{Origin, Trouble};
 use relay::api::health::Gate;
 use relay::api::metrics::{Sources, page};
 use relay::api::server::{self, Place};
@@ -19,6 +20,7 @@ use relay::config::Config;
 use relay::control::wire::RelayStatus;
 use relay::demo::next_hop::wait_for;
 use relay::event::Event;
+use relay::event::wording::opened;
 use relay::gate::{Busy, CountRow, Counters, Survey, TagCounts, net};
 use relay::journal::Journal;
 use relay::mail::message::MessageId;
@@ -102,16 +104,26 @@ fn tell(folder: &Path) -> SocketAddr {
         spool: Arc::new(spool),
         routes: routes.subscribe(),
         meter: Arc::clone(journal.meter()),
+        open: watch::Sender::new([trouble()].into()).subscribe(),
         certificates: vec![config.tls.certificate],
         started_at: jiff::Timestamp::now(),
     };
-    let listener = Place::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback is there");
+    let listener =
+        Place::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback is there");
     let address = listener.local_addr().expect("it has an address");
     tokio::spawn(async move {
         server::serve(listener, server::plain, page(sources)).await;
         drop(routes);
     });
     address
+}
+
+/// Returns an alert that is open.
+fn trouble() -> Trouble {
+    let at = jiff::Timestamp::now();
+    let alert = opened("spool-full", "the spool is full").at(at);
+    let (origin, told) = (Origin::Relay, Some(at));
+    Trouble { alert, origin, told, is_known: true, reminders: 0, unconfirmed: None }
 }
 
 /// Has something happen for every counter of the relay.

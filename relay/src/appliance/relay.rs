@@ -227,6 +227,7 @@ impl Relay {
             spool: Arc::clone(&self.spool),
             routes: self.routes.subscribe(),
             meter: Arc::clone(self.journal.meter()),
+            open: self.alerts.open(),
         };
         let mut web = Web::new(&self.config, rooms);
         web.renew(&self.config).map_err(anyhow::Error::msg)?;

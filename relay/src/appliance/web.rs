@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::gate::telling::guarded_ports;
 use super::guard::Watched;
+use crate::alert::listing::Open;
 use crate::api::health::{self, Gate, Look};
 use crate::api::metrics::{self, Sources};
 use crate::api::server::{self, Place};
@@ -28,6 +29,8 @@ pub(super) struct Rooms {
     /// Those of the configuration in force.
     pub routes: watch::Receiver<Arc<Routes>>,
     pub meter: Arc<Meter>,
+    /// The open troubles.
+    pub open: Open,
 }
 
 /// What of the configuration is told, and where.
@@ -93,7 +96,7 @@ impl Web {
     }
 
     fn pages(&self, told: &Told) -> Router {
-        let Rooms { relay, watched, spool, routes, meter } = &self.rooms;
+        let Rooms { relay, watched, spool, routes, meter, open } = &self.rooms;
         let (watched, ports) = (watched.clone(), self.ports.clone());
         let sources = Sources {
             relay: Arc::clone(relay),
@@ -103,6 +106,7 @@ impl Web {
             spool: Arc::clone(spool),
             routes: routes.clone(),
             meter: Arc::clone(meter),
+            open: open.clone(),
             certificates: told.certificates.clone(),
             started_at: self.started_at,
         };
@@ -149,6 +153,7 @@ mod tests {
             spool: Arc::new(Spool::open(&config.spool, |_| {}).unwrap()),
             routes: watch::Sender::new(routes).subscribe(),
             meter: Arc::clone(journal.meter()),
+            open: watch::Sender::new(Arc::default()).subscribe(),
         }
     }
 

@@ -90,6 +90,8 @@ metrics! {
         "Ways around the first door that the second one has seen.";
     SPIKES: Gauge "sallyport_spikes_open" ["class"]
         "Open spikes, by class.";
+    ALERTS_OPEN: Gauge "sallyport_alerts_open" ["class", "severity"]
+        "Open alerts, by class and severity (warning, critical), silenced ones too; a class without one has no series.";
 
     SESSIONS: Gauge "sallyport_sessions" []
         "Live sessions.";

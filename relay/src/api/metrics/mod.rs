@@ -3,6 +3,7 @@
 //! The gate's counters come from the pinned tables, so they are told while its process is dead too; what only
 //! that process knows is asked of it. One scrape is answered at a time.
 
+mod alerts;
 mod certificates;
 mod gate;
 mod mail;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 
 use super::health::{Gate, Look};
+use crate::alert::listing::Open;
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::GateStatus;
 use crate::gate::Survey;
@@ -51,6 +53,8 @@ pub struct Sources {
     pub routes: watch::Receiver<Arc<Routes>>,
     /// What the relay counted.
     pub meter: Arc<Meter>,
+    /// What people were told and is not over.
+    pub open: Open,
     /// The files of certificates.
     pub certificates: Vec<PathBuf>,
     /// When the process started.
@@ -98,6 +102,7 @@ impl Page {
             let mut totals = self.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             gate::write_survey(&mut text, &survey, &mut totals);
         }
+        alerts::write_open(&mut text, &sources.open.borrow().clone());
         text.one(&SESSIONS, relay.sessions);
         sources.meter.write(&mut text);
         let routes = Arc::clone(&sources.routes.borrow());
