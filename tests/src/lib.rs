@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod collector;
 pub mod contest;
+pub mod forger;
 pub mod frames;
 pub mod hop;
 pub mod lists;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ use relay::demo::steps::{pid_of, session};
 use relay::hosts::Host;
 use relay::hosts::dial::connect;
 use relay::hosts::process::{Signal, signal};
-use relay::selftest::craft::{Ends, PLAIN, V4};
-use relay::selftest::wire::{Wire, hardware};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tests::forger::Forger;
 use tests::need;
 use tests::world::World;
 
@@ -97,28 +96,6 @@ fn five_thousand_idle_sessions_cost_little_and_keep_nobody_out() -> Result<()> {
     })
 }
 
-/// Sends SYNs of listed addresses at which nobody is, so that no handshake is ever completed.
-fn leave_half_open(stage: &Stage) -> Result<()> {
-    let to = stage.relay.within(|| hardware("guard0"))??;
-    stage.world.within(|| -> Result<()> {
-        let wire = Wire::open("wire0")?;
-        let from = hardware("wire0")?;
-        let std::net::IpAddr::V4(relay) = GUARDED.ip() else { anyhow::bail!("an IPv4 stage") };
-        for number in 0..HALF_OPEN {
-            let nobody = Ipv4Addr::new(192, 0, 2, 11 + (number % 4) as u8);
-            let ends = Ends {
-                hardware: [from, to],
-                source: (nobody, Ipv6Addr::LOCALHOST),
-                target: (relay, Ipv6Addr::LOCALHOST),
-                source_port: 20_000 + number,
-                port: GUARDED.port(),
-            };
-            wire.send(&V4.frame(&ends, &PLAIN.over_v4(&ends)))?;
-        }
-        Ok(())
-    })?
-}
-
 /// Sends a message; returns its session, which is open still.
 fn say_hello(stage: &Stage) -> Result<Secured> {
     let mut client = session(stage, CLIENT)?;
@@ -139,7 +116,7 @@ fn handshakes_that_are_never_completed_keep_nobody_out_and_make_no_session() -> 
     }
     let pid = relay_pid(stage)?;
     let before = private_memory(pid)?;
-    leave_half_open(stage)?;
+    Forger::at(stage)?.send(HALF_OPEN)?;
     wait_for("the gate to have counted them", || {
         let list = stage.listing(&["allow", "list"]).ok()?;
         let entries = list.as_array().or_else(|| list["entries"].as_array())?;

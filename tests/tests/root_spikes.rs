@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, STRANGER, Stage};
-use relay::demo::steps::gate;
+use relay::demo::steps::{gate, session};
 use relay::hosts::dial::send_syn;
+use tests::forger::Forger;
 use tests::misconduct::guess;
 use tests::need;
 use tests::world::World;
@@ -19,6 +20,9 @@ const SOON_MS: i64 = 1_000;
 /// How long the flood lasts, and the pause between two SYNs of it.
 const FLOOD: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(1);
+/// Forged attempts in each look at the journal: a look each 10 ms makes several hundred a second, where the floor of a
+/// window of ten seconds is six.
+const FORGED: u16 = 5;
 
 /// Waits for the line of the journal that tells of a spike.
 fn line(stage: &Stage, class: &str) -> Result<String> {
@@ -76,5 +80,37 @@ fn logins_that_fail_one_after_the_other_are_told_by_the_gate_though_only_the_rel
     let line = line(stage, "logins-failed")?;
     ensure!(line.contains(&format!("{CLIENT}/32")), "its source is not named: {line}");
     ensure!(line.contains(&format!("command=\"sallyport ban add {CLIENT}\"")), "{line}");
+    Ok(())
+}
+
+#[test]
+fn attempts_in_the_name_of_listed_clients_are_told_and_keep_no_client_out() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    let mut forger = Forger::at(stage)?;
+    // The class has no rate before ten seconds are full.
+    let line = wait_for("a spike of forged sources", || {
+        forger.send(FORGED).ok()?;
+        let log = stage.log();
+        log.lines()
+            .find(|line| line.contains("spike-opened class=spike-forged "))
+            .map(str::to_owned)
+    })
+    .with_context(|| stage.log())?;
+    ensure!(line.contains("command=\"sallyport "), "{line}");
+    let told = wait_for("the alert at the relay", || {
+        let listing = stage.listing(&["alert", "list"]).ok()?;
+        let open = listing["open"].as_array()?;
+        open.iter().find(|trouble| trouble["alert"]["class"] == "spike-forged").cloned()
+    })?;
+    ensure!(told["origin"] == "gate" && told["told"].is_string(), "{told}");
+    session(stage, CLIENT)?.send(
+        "a@example.net",
+        "b@example.com",
+        b"From: a@example.net\r\n\r\nhello\r\n",
+    )?;
     Ok(())
 }
