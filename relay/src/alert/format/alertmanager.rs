@@ -26,7 +26,20 @@ pub fn open_troubles<'a>(
     Value::Array(alerts.map(alert).collect())
 }
 
-pub(super) fn alert(message: Message<'_>, now: Timestamp) -> Value {
+/// Returns an alert; one that has grown comes with the end of what it was as a warning. Labels name an alert, and
+/// the severity is one, since receivers are chosen by it: as another alert the warning would stand beside it, and
+/// then be told to be over.
+pub(super) fn alerts(message: Message<'_>, now: Timestamp) -> Value {
+    let mut alerts = vec![alert(message, now)];
+    if let (Stage::Grew(_), Severity::Critical) = (message.alert.stage, message.alert.severity) {
+        let before =
+            Alert { stage: Stage::Closed, severity: Severity::Warning, ..message.alert.clone() };
+        alerts.push(alert(Message { alert: &before, ..message }, now));
+    }
+    Value::Array(alerts)
+}
+
+fn alert(message: Message<'_>, now: Timestamp) -> Value {
     let Message { host, alert, .. } = message;
     let severity = match alert.severity {
         Severity::Warning => "warning",
@@ -38,7 +51,7 @@ pub(super) fn alert(message: Message<'_>, now: Timestamp) -> Value {
         Stage::Closed => alert.at,
     };
     let mut annotations = Map::new();
-    // Reminders and growth change these; labels name the alert and stay.
+    // Reminders and growth change these; labels name the alert.
     annotations.insert("summary".to_owned(), alert.summary.clone().into());
     for (name, value) in &alert.details {
         annotations.insert(name.replace('-', "_"), value.clone().into());

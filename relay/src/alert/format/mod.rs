@@ -36,7 +36,7 @@ pub fn body(
         WebhookFormat::Slack => chat::slack(message),
         WebhookFormat::Teams => chat::teams(message),
         WebhookFormat::PagerDuty => pagerduty::event(message, routing_key),
-        WebhookFormat::Alertmanager => json!([alertmanager::alert(message, now)]),
+        WebhookFormat::Alertmanager => alertmanager::alerts(message, now),
     }
 }
 
@@ -134,6 +134,8 @@ mod tests {
         same(WebhookFormat::PagerDuty, Stage::Opened, include_str!("samples/pagerduty.json"));
         same(WebhookFormat::PagerDuty, Stage::Closed, include_str!("samples/pagerduty-over.json"));
         same(WebhookFormat::Alertmanager, Stage::Opened, include_str!("samples/alertmanager.json"));
+        let grew = include_str!("samples/alertmanager-grew.json");
+        same(WebhookFormat::Alertmanager, Stage::Grew(10), grew);
         let over = include_str!("samples/alertmanager-over.json");
         same(WebhookFormat::Alertmanager, Stage::Closed, over);
     }
