@@ -44,6 +44,8 @@ pub mod meter;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
 // Hosts made of network namespaces, for the demo and for tests.
 pub mod hosts;
+// Files that are read whole, with a limit.
+pub mod file;
 // One client of HTTP, generous in nothing.
 pub mod http;
 // The life of each message, kept for `trace`.

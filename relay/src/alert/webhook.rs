@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::channel::Outcome;
 use crate::config::alerts::{Webhook, WebhookFormat};
-use crate::net::file;
+use crate::file;
 use crate::net::web::{self, Wire};
 use crate::smtp::answer::printable;
 

@@ -5,7 +5,6 @@ pub mod conduct;
 mod connection;
 mod conversation;
 mod fault;
-pub mod file;
 mod lane;
 mod memory;
 pub mod outbound;

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts};
 
-use super::file;
+use crate::file;
 use crate::http::client;
 
 pub use crate::http::Wire;

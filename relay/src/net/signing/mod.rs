@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::file;
 use super::memory::{Room, SIGNED, aside};
 use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
 use crate::delivery::carriage::{GROWS_TO, HELD_MAX};
+use crate::file;
 use crate::mail::convert;
 use crate::mail::dkim::{Algorithm, BodyHash, Draft, Signer, signing_domain};
 use crate::mail::envelope::Body;

@@ -11,7 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use crate::config;
-use crate::net::file;
+use crate::file;
 use crate::net::stamp::Stamp;
 
 /// The largest PEM file, octets.

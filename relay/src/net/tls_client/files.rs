@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::TlsClientError;
 use crate::config::RouteCertificate;
-use crate::net::file;
+use crate::file;
 
 /// The largest file of a route, octets.
 const FILE_MAX: u64 = 4 << 20;
