@@ -13,12 +13,13 @@ use jiff::fmt::rfc2822;
 use serde_json::Value;
 use ureq::Body;
 use ureq::http::Response;
+use ureq::http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
 use super::channel::Outcome;
 use crate::config::alerts::{Webhook, WebhookFormat};
 use crate::file;
-use crate::net::web::{self, Wire};
+use crate::http::{self, Wire};
 use crate::smtp::answer::printable;
 
 /// The header with the time and the signature over time and body.
@@ -60,10 +61,13 @@ fn try_to_post(
     let is_pagerduty = hook.format == WebhookFormat::PagerDuty;
     let routing_key = if is_pagerduty { &*secret } else { "" };
     let body = serde_json::to_vec(&body(routing_key)).map_err(|error| error.to_string())?;
-    let agent = web::agent(hook.ca_file.as_deref(), Wire::AsAddressed, within)?;
+    let agent = http::agent(hook.ca_file.as_deref(), Wire::AsAddressed, within)?;
     let mut request = agent.post(&hook.url).content_type("application/json").header(ID, id);
     if hook.secret_file.is_some() && !is_pagerduty {
         request = request.header(SIGNATURE, signature(secret.as_bytes(), now, &body));
+    }
+    if let Some(path) = &hook.authorization_file {
+        request = request.header(AUTHORIZATION, http::authorization(path)?);
     }
     request.send(&body[..]).map_err(|error| format!("cannot be reached: {error}"))
 }

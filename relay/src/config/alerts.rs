@@ -78,6 +78,8 @@ pub struct Webhook {
     pub secret_file: Option<PathBuf>,
     /// The authorities that may sign the receiver's certificate; none: the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The file of what goes with each request as its field Authorization.
+    pub authorization_file: Option<PathBuf>,
     /// How often it is told that the relay lives.
     pub heartbeat: Option<Duration>,
 }

@@ -20,23 +20,30 @@ pub(super) fn cautions(config: &Config) -> Vec<String> {
     if let Some(traces) = &config.traces
         && let Some(host) = in_the_clear(&traces.endpoint)
     {
+        let secret = secret(traces.authorization_file.is_some());
         cautions.push(format!(
-            "traces.endpoint: logins, domains and replies go to {host} in the clear: write https://, or name a \
-             collector on this host"
+            "traces.endpoint: logins, domains and replies{secret} go to {host} in the clear: write https://, or \
+             name a collector on this host"
         ));
     }
     for channel in &config.alerts.channels {
         if let ChannelKind::Webhook(hook) = &channel.kind
             && let Some(host) = in_the_clear(&hook.url)
         {
+            let secret = secret(hook.authorization_file.is_some());
             cautions.push(format!(
-                "alerts.webhook.url: the alerts of {} go to {host} in the clear: write https://, unless you trust \
-                 the network",
+                "alerts.webhook.url: the alerts of {}{secret} go to {host} in the clear: write https://, unless \
+                 you trust the network",
                 channel.name
             ));
         }
     }
     cautions
+}
+
+/// Returns what is said of a secret that goes along.
+const fn secret(goes_along: bool) -> &'static str {
+    if goes_along { ", and what authorization-file holds," } else { "" }
 }
 
 /// Returns the host of an address that leads off this machine without TLS.
@@ -85,7 +92,13 @@ mod tests {
         let text = include_str!("../../../config/sallyport.toml");
         let away = text.replace("http://127.0.0.1:4318", "http://192.0.2.9:4318");
         let said = cautions(&Config::parse(&away).unwrap());
-        assert!(said[0].starts_with("traces.endpoint: logins"), "{said:?}");
+        let all =
+            "traces.endpoint: logins, domains and replies, and what authorization-file holds, go";
+        assert!(said[0].starts_with(all), "{said:?}");
+        let (before, _) =
+            away.split_once("authorization-file = \"/etc/sallyport/secrets/otel\"").unwrap();
+        let said = cautions(&Config::parse(before).unwrap());
+        assert!(said[0].starts_with("traces.endpoint: logins, domains and replies go"), "{said:?}");
     }
 
     #[test]
@@ -93,7 +106,8 @@ mod tests {
         let text = include_str!("../../../config/sallyport.toml");
         let away = text.replace("https://hooks.example.net/", "http://hooks.example.net/");
         let said = cautions(&Config::parse(&away).unwrap());
-        let start = "alerts.webhook.url: the alerts of ops go to hooks.example.net in the clear";
+        let start = "alerts.webhook.url: the alerts of ops, and what authorization-file holds, go to \
+                     hooks.example.net in the clear";
         assert!(said.len() == 1 && said[0].starts_with(start), "{said:?}");
     }
 }

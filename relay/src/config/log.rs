@@ -1,5 +1,7 @@
 //! `[log]` and `[traces]`: what the processes say of themselves, and to whom.
 
+use std::path::PathBuf;
+
 /// `[log]`: how events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
@@ -28,4 +30,8 @@ pub enum LogFormat {
 pub struct Traces {
     /// Where they are posted: the address of an OTLP/HTTP collector, with its path.
     pub endpoint: String,
+    /// The authorities that may sign the collector's certificate; none: the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The file of what goes with each request as its field Authorization.
+    pub authorization_file: Option<PathBuf>,
 }

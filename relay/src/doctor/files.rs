@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::appliance::privilege::Identity;
 use crate::config::alerts::{Channel, ChannelKind};
-use crate::config::{Config, Route, RouteProof};
+use crate::config::{Config, Route, RouteProof, Traces};
 
 /// The key that names a file, and the file.
 type Named<'a> = (String, &'a Path);
@@ -72,6 +72,7 @@ fn named(config: &Config) -> Vec<Named<'_>> {
     files.extend(tls.client_ca.as_deref().map(|path| ("tls.client-ca".to_owned(), path)));
     files.extend(config.routes.iter().flat_map(of_route));
     files.extend(config.alerts.channels.iter().flat_map(of_channel));
+    files.extend(config.traces.iter().flat_map(of_traces));
     files.extend(
         config
             .dkim
@@ -107,9 +108,19 @@ fn of_route(route: &Route) -> Vec<Named<'_>> {
 
 fn of_channel(channel: &Channel) -> Vec<Named<'_>> {
     let ChannelKind::Webhook(hook) = &channel.kind else { return Vec::new() };
-    let files = [("secret-file", &hook.secret_file), ("ca-file", &hook.ca_file)];
+    let files = [
+        ("secret-file", &hook.secret_file),
+        ("ca-file", &hook.ca_file),
+        ("authorization-file", &hook.authorization_file),
+    ];
     let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
     files.map(|(key, path)| (format!("alert channel {} {key}", channel.name), path)).collect()
+}
+
+fn of_traces(traces: &Traces) -> Vec<Named<'_>> {
+    let files = [("ca-file", &traces.ca_file), ("authorization-file", &traces.authorization_file)];
+    let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+    files.map(|(key, path)| (format!("traces.{key}"), path)).collect()
 }
 
 /// Says what keeps the user from reading a file; none: nothing that can be seen from here.

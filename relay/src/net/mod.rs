@@ -26,4 +26,3 @@ pub mod sessions;
 pub mod signing;
 pub mod tally;
 pub mod tls;
-pub mod web;

@@ -44,7 +44,7 @@ impl Traces {
         hostname: &str,
         report: impl Fn(Event) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let collector = Collector::new(&config.endpoint);
+        let collector = Collector::new(config);
         let exporter = Arc::new(Exporter::start(collector, hostname, report)?);
         Ok(Self { hostname: hostname.into(), exporter })
     }

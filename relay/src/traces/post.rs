@@ -1,11 +1,13 @@
 //! One request to a collector (OTLP/HTTP). It blocks.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::RootCerts;
+use ureq::http::header::AUTHORIZATION;
 
 use super::otlp;
+use crate::config;
 use crate::http::{self, Wire};
 
 /// How long a request may take.
@@ -18,8 +20,10 @@ const WORDS_MAX: usize = 200;
 /// A collector.
 #[derive(Debug)]
 pub struct Collector {
-    endpoint: String,
-    agent: Agent,
+    config: config::Traces,
+    /// The client, with its connections; none before the first request, and after one that failed, so that
+    /// another file of authorities counts.
+    agent: Mutex<Option<Agent>>,
 }
 
 /// Why spans were not taken.
@@ -34,15 +38,14 @@ pub enum NotTaken {
 }
 
 impl Collector {
-    /// Returns the collector at an address.
-    pub fn new(endpoint: &str) -> Self {
-        let agent = http::client(RootCerts::WebPki, Wire::AsAddressed, REQUEST);
-        Self { endpoint: endpoint.to_owned(), agent }
+    /// Returns the collector of the configuration.
+    pub fn new(config: &config::Traces) -> Self {
+        Self { config: config.clone(), agent: Mutex::default() }
     }
 
     /// Returns its address.
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.config.endpoint
     }
 
     /// Sends a request. Blocks for at most 5 s.
@@ -51,9 +54,16 @@ impl Collector {
     ///
     /// [`NotTaken`]. Which answers may be better the next time, the protocol says ("Failures").
     pub fn post(&self, request: &[u8]) -> Result<(), NotTaken> {
-        let post = self.agent.post(&self.endpoint).content_type("application/json");
-        let mut answer =
-            post.send(request).map_err(|error| NotTaken::Now(None, error.to_string()))?;
+        let fault = |why| NotTaken::Now(None, why);
+        let agent = self.agent().map_err(fault)?;
+        let mut post = agent.post(&self.config.endpoint).content_type("application/json");
+        if let Some(path) = &self.config.authorization_file {
+            post = post.header(AUTHORIZATION, http::authorization(path).map_err(fault)?);
+        }
+        let mut answer = post.send(request).map_err(|error| {
+            *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            fault(error.to_string())
+        })?;
         let status = answer.status().as_u16();
         let wait = answer.headers().get("Retry-After").and_then(|value| {
             let seconds = value.to_str().ok()?.trim().parse().ok()?;
@@ -70,6 +80,15 @@ impl Collector {
             429 | 502..=504 => Err(NotTaken::Now(wait, format!("HTTP {status} {}", words(&text)))),
             _ => Err(NotTaken::Ever(format!("HTTP {status} {}", words(&text)))),
         }
+    }
+
+    fn agent(&self) -> Result<Agent, String> {
+        let mut kept = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = &*kept {
+            return Ok(agent.clone());
+        }
+        let agent = http::agent(self.config.ca_file.as_deref(), Wire::AsAddressed, REQUEST)?;
+        Ok(kept.insert(agent).clone())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const PARENT: &str = "00f067aa0ba902b7";
 struct House {
     endpoint: String,
     came: Receiver<Value>,
+    /// The header section of the last request, in small letters.
+    head: Arc<Mutex<Vec<String>>>,
     answers: Sender<String>,
     events: Arc<Mutex<Vec<Event>>>,
 }
@@ -45,6 +48,8 @@ impl House {
         let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
         let (show, came) = channel();
         let (answers, told) = channel::<String>();
+        let last = Arc::new(Mutex::new(Vec::new()));
+        let shown = Arc::clone(&last);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = BufReader::new(stream.unwrap());
@@ -65,6 +70,7 @@ impl House {
                 stream.read_exact(&mut body).unwrap();
                 assert_eq!(head[0], "post /v1/traces http/1.1");
                 assert!(head.contains(&"content-type: application/json".to_owned()), "{head:?}");
+                *shown.lock().unwrap() = head;
                 if show.send(serde_json::from_slice(&body).unwrap()).is_err() {
                     return;
                 }
@@ -72,12 +78,16 @@ impl House {
                 stream.get_mut().write_all(answer.as_bytes()).unwrap();
             }
         });
-        Self { endpoint, came, answers, events: Arc::default() }
+        Self { endpoint, came, head: last, answers, events: Arc::default() }
     }
 
     fn traces(&self) -> Traces {
-        let (events, config) =
-            (Arc::clone(&self.events), config::Traces { endpoint: self.endpoint.clone() });
+        self.traces_as(None)
+    }
+
+    fn traces_as(&self, authorization_file: Option<PathBuf>) -> Traces {
+        let (events, endpoint) = (Arc::clone(&self.events), self.endpoint.clone());
+        let config = config::Traces { endpoint, ca_file: None, authorization_file };
         let report = move |event| events.lock().unwrap().push(event);
         Traces::start(&config, "relay.example.net", report).unwrap()
     }
@@ -258,6 +268,28 @@ fn a_collector_that_does_not_want_them_is_told_of_once_for_each_reason() {
             format!("{at} does not take spans, 2 were dropped: old"),
         ]
     );
+}
+
+#[test]
+fn a_collector_is_told_who_we_are_by_a_file_that_is_read_anew_each_time() {
+    let house = House::open();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("otel");
+    let traces = house.traces_as(Some(path.clone()));
+    for (id, token) in [(1, "first"), (2, "second")] {
+        std::fs::write(&path, format!("Bearer {token}\n")).unwrap();
+        traces.hear(&attempted(id, Became::Delivered));
+        house.next(good());
+        let expected = format!("authorization: bearer {token}");
+        let head = house.head.lock().unwrap().clone();
+        assert!(head.contains(&expected), "{head:?}");
+    }
+    std::fs::write(&path, "").unwrap();
+    traces.hear(&attempted(3, Became::Delivered));
+    drop(traces);
+    let problems = house.problems();
+    assert!(problems[0].contains("otel holds no authorization"), "{problems:?}");
+    assert!(house.came.try_recv().is_err(), "nothing is sent without it");
 }
 
 #[test]

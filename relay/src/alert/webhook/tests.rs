@@ -40,17 +40,25 @@ impl Receiver {
         })
     }
 
-    fn told(self, secret_file: Option<&std::path::Path>) -> (Outcome, String) {
-        let hook = Webhook {
-            url: self.url,
-            format: WebhookFormat::Json,
-            secret_file: secret_file.map(Into::into),
-            ca_file: None,
-            heartbeat: None,
-        };
+    /// Tells it by a webhook that `change` made of a plain one.
+    fn told(self, change: impl FnOnce(&mut Webhook)) -> (Outcome, String) {
+        let mut hook = hook(&self.url);
+        change(&mut hook);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let outcome = post(&hook, "7-1", now, WITHIN, |_| json!({ "a": 1 }));
         (outcome, self.got.join().unwrap())
+    }
+}
+
+/// A webhook without secrets.
+fn hook(url: &str) -> Webhook {
+    Webhook {
+        url: url.to_owned(),
+        format: WebhookFormat::Json,
+        secret_file: None,
+        ca_file: None,
+        authorization_file: None,
+        heartbeat: None,
     }
 }
 
@@ -91,7 +99,7 @@ fn a_status_says_whether_it_was_taken_may_be_later_or_never() {
             "later none it points elsewhere (HTTP status 302 http://192.0.2.1/): name the address it means",
         ),
     ] {
-        let (outcome, _) = Receiver::saying(answer(status, more)).told(None);
+        let (outcome, _) = Receiver::saying(answer(status, more)).told(|_| {});
         let said = match outcome {
             Outcome::Taken(words) => format!("taken {words}"),
             Outcome::Refused(words) => format!("never {words}"),
@@ -141,18 +149,12 @@ fn a_receiver_that_hangs_closes_or_lies_is_tried_again_and_holds_nobody() {
     ];
     for (row, receiver) in rows {
         let began = Instant::now();
-        let (outcome, _) = receiver.told(None);
+        let (outcome, _) = receiver.told(|_| {});
         assert!(matches!(&outcome, Outcome::Later { .. }), "{row}: {outcome:?}");
         assert!(began.elapsed() < WITHIN * 20, "{row} took {:?}", began.elapsed());
     }
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let hook = Webhook {
-        url: format!("http://{gone}/"),
-        format: WebhookFormat::Json,
-        secret_file: None,
-        ca_file: None,
-        heartbeat: None,
-    };
+    let hook = hook(&format!("http://{gone}/"));
     let outcome = post(&hook, "1", Timestamp::UNIX_EPOCH, WITHIN, |_| json!({}));
     assert!(matches!(&outcome, Outcome::Later { why, .. } if why.contains("cannot be reached")));
 }
@@ -163,7 +165,8 @@ fn what_is_told_is_signed_over_its_time_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "secret key\n").unwrap();
-    let (outcome, request) = Receiver::saying(answer("200 OK", "")).told(Some(&secret));
+    let (outcome, request) =
+        Receiver::saying(answer("200 OK", "")).told(|hook| hook.secret_file = Some(secret.clone()));
     assert!(matches!(outcome, Outcome::Taken(_)), "{outcome:?}");
     let header = request.to_ascii_lowercase();
     let signed = "sallyport-signature: t=1800000000,v1=e7880f751efc281269458fc61607750312d09e245fbda9fd4e1c084483e15295\r\n";
@@ -171,21 +174,9 @@ fn what_is_told_is_signed_over_its_time_and_named() {
     assert!(header.contains("sallyport-id: 7-1\r\n"), "{header}");
     assert!(header.contains("content-type: application/json\r\n"), "{header}");
     std::fs::write(&secret, "\n").unwrap();
-    let hook = |url: &str, format| Webhook {
-        url: url.to_owned(),
-        format,
-        secret_file: Some(secret.clone()),
-        ca_file: None,
-        heartbeat: None,
-    };
     // Nothing is sent unsigned by mistake.
-    let outcome = post(
-        &hook("http://127.0.0.1:9/", WebhookFormat::Json),
-        "1",
-        Timestamp::UNIX_EPOCH,
-        WITHIN,
-        |_| json!({}),
-    );
+    let unsigned = Webhook { secret_file: Some(secret), ..hook("http://127.0.0.1:9/") };
+    let outcome = post(&unsigned, "1", Timestamp::UNIX_EPOCH, WITHIN, |_| json!({}));
     assert!(matches!(&outcome, Outcome::Later { why, .. } if why.contains("holds no secret")));
 }
 
@@ -196,11 +187,9 @@ fn the_routing_key_is_no_signing_key() {
     std::fs::write(&secret, "R0UT1NG\n").unwrap();
     let receiver = Receiver::saying(answer("202 Accepted", ""));
     let hook = Webhook {
-        url: receiver.url.clone(),
         format: WebhookFormat::PagerDuty,
         secret_file: Some(secret),
-        ca_file: None,
-        heartbeat: None,
+        ..hook(&receiver.url)
     };
     let key = std::cell::RefCell::new(String::new());
     let outcome = post(&hook, "1", Timestamp::UNIX_EPOCH, WITHIN, |routing_key| {
@@ -211,4 +200,25 @@ fn the_routing_key_is_no_signing_key() {
     assert_eq!(*key.borrow(), "R0UT1NG");
     let request = receiver.got.join().unwrap().to_ascii_lowercase();
     assert!(!request.contains("sallyport-signature"), "{request}");
+}
+
+#[test]
+fn a_receiver_is_told_who_we_are_beside_the_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("authorization");
+    std::fs::write(&path, "Bearer abc\n").unwrap();
+    let receiver = Receiver::saying(answer("200 OK", ""));
+    let (outcome, request) = receiver.told(|hook| hook.authorization_file = Some(path.clone()));
+    assert!(matches!(outcome, Outcome::Taken(_)), "{outcome:?}");
+    assert!(
+        request.to_ascii_lowercase().contains("\r\nauthorization: bearer abc\r\n"),
+        "{request}"
+    );
+    std::fs::write(&path, "abc\n").unwrap();
+    let unknown = Webhook { authorization_file: Some(path), ..hook("http://127.0.0.1:9/") };
+    let outcome = post(&unknown, "1", Timestamp::UNIX_EPOCH, WITHIN, |_| json!({}));
+    assert!(
+        matches!(&outcome, Outcome::Later { why, .. } if why.contains("holds no authorization")),
+        "nothing is sent without it: {outcome:?}"
+    );
 }

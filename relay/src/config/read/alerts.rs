@@ -91,6 +91,7 @@ fn webhook(table: &Table<'_>) -> Option<Channel> {
     let format = table.or("format", WebhookFormat::Json, unit::word(formats));
     let secret_file = table.optional("secret-file", unit::path);
     let ca_file = table.optional("ca-file", unit::path);
+    let authorization_file = table.optional("authorization-file", unit::path);
     let heartbeat = table.optional("heartbeat", unit::duration);
     match (format, &secret_file, heartbeat) {
         (WebhookFormat::PagerDuty, None, _) => {
@@ -104,7 +105,8 @@ fn webhook(table: &Table<'_>) -> Option<Channel> {
         }
         (_, _, _) => {}
     }
-    let hook = url.map(|url| Webhook { url, format, secret_file, ca_file, heartbeat });
+    let hook =
+        url.map(|url| Webhook { url, format, secret_file, ca_file, authorization_file, heartbeat });
     channel(table, hook.map(ChannelKind::Webhook))
 }
 

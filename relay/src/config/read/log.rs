@@ -26,11 +26,13 @@ pub(super) fn log(table: &Table<'_>) -> Log {
 
 pub(super) fn traces(table: &Table<'_>) -> Option<Traces> {
     let endpoint = table.required("endpoint", endpoint);
+    let ca_file = table.optional("ca-file", unit::path);
+    let authorization_file = table.optional("authorization-file", unit::path);
     table.finish();
-    Some(Traces { endpoint: endpoint? })
+    Some(Traces { endpoint: endpoint?, ca_file, authorization_file })
 }
 
-/// Reads the address of a collector. Nothing secret goes there, so it may be in the clear: most run beside us.
+/// Reads the address of a collector. It may be in the clear, since most run beside us; a check names one elsewhere.
 fn endpoint<'a>(value: &'a DeValue<'a>) -> Result<String, Cow<'static, str>> {
     let written = unit::short(ENDPOINT_MAX)(value)?;
     let rest = ["http://", "https://"].iter().find_map(|scheme| written.strip_prefix(scheme));
@@ -82,6 +84,11 @@ mod tests {
             let traces = read(&format!("[traces]\nendpoint = '{endpoint}'")).unwrap().traces;
             assert_eq!(traces.unwrap().endpoint, endpoint);
         }
+        let named = "ca-file = '/etc/ca.pem'\nauthorization-file = '/etc/otel'";
+        let traces = read(&format!("[traces]\nendpoint = 'https://a/v1/traces'\n{named}"));
+        let traces = traces.unwrap().traces.unwrap();
+        assert_eq!(traces.ca_file.unwrap(), std::path::Path::new("/etc/ca.pem"));
+        assert_eq!(traces.authorization_file.unwrap(), std::path::Path::new("/etc/otel"));
         for endpoint in [
             "127.0.0.1:4318/v1/traces",
             "http://127.0.0.1:4318",

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::secret::SECRET_MAX;
 use crate::config::TokenIssuer;
 use crate::delivery::login::Secret;
-use crate::net::web::{self, Wire};
+use crate::http::{self, Wire};
 use crate::smtp::answer::printable;
 
 /// How long a whole request may take.
@@ -91,7 +91,7 @@ struct Fault {
 /// Gets a token. Blocks for at most 30 s.
 pub(super) fn get(issuer: &TokenIssuer, means: &Means) -> Result<Grant, Denied> {
     let away = |words: String| Denied::Away(format!("{} {words}", issuer.url));
-    let mut request = web::agent(issuer.ca_file.as_deref(), Wire::Tls, REQUEST)
+    let mut request = http::agent(issuer.ca_file.as_deref(), Wire::Tls, REQUEST)
         .map_err(Denied::Away)?
         .post(&issuer.url)
         .header("Accept", "application/json")

@@ -1,4 +1,7 @@
-//! The client of HTTP for those who name the authorities that they trust.
+//! A client of HTTP that is generous in nothing: no redirect carries our secrets elsewhere, no proxy of the
+//! environment sees them, and a request has an end. It blocks.
+
+mod authorization;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +11,23 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
 use crate::file;
-use crate::http::client;
 
-pub use crate::http::Wire;
+pub use authorization::authorization;
 
 /// The largest file of authorities, octets.
 const CA_FILE_MAX: u64 = 4 << 20;
+
+/// Whether TLS is a must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Nothing is sent without it.
+    Tls,
+    /// The address says so: `http://` is without.
+    AsAddressed,
+}
 
 /// Returns a client that trusts the authorities of a file, or the public ones, and takes at most `within` for a
 /// whole request. A status of failure is an answer, no error. Blocks on the disk.
@@ -35,7 +46,21 @@ pub fn agent(ca_file: Option<&Path>, wire: Wire, within: Duration) -> Result<Age
             RootCerts::Specific(Arc::new(certificates))
         }
     };
-    Ok(client(roots, wire, within))
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(roots)
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(wire == Wire::Tls)
+        .max_redirects(0)
+        .proxy(None)
+        .http_status_as_error(false)
+        .timeout_global(Some(within))
+        .user_agent("sallyport")
+        .build();
+    Ok(config.into())
 }
 
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
@@ -52,3 +77,6 @@ fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
         Ok(certificates)
     }
 }
+
+#[cfg(test)]
+mod tests;
