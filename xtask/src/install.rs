@@ -30,7 +30,8 @@ pub fn install() -> Result<()> {
         play(SCRIPT, "install", &whole).with_context(in_vain)?;
     }
     if !unpacked.is_empty() {
-        play(UNPACK, UNPACKED, &unpacked).with_context(in_vain)?;
+        let script = UNPACK.replace("TEMPLATES", TEMPLATES);
+        play(&script, UNPACKED, &unpacked).with_context(in_vain)?;
     }
 
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.find().is_none()).collect();
@@ -70,6 +71,9 @@ pub fn by_hand(tools: &[&Tool]) -> String {
     }
     for package in unpacked {
         lines.push(format!("apt-get download {package} && dpkg-deb -x {package}_*.deb {UNPACKED}"));
+        if package == "prometheus-alertmanager" {
+            lines.push(format!("ln -s {UNPACKED}/{TEMPLATES} /{TEMPLATES}"));
+        }
     }
     lines.join("; ")
 }
@@ -97,8 +101,11 @@ case " $* " in
 esac
 "#;
 
+/// Where Debian's Alertmanager looks for its templates, without which it does not start.
+const TEMPLATES: &str = "usr/share/prometheus/alertmanager";
+
 /// Unpacks "$@" below "$0", brings the libraries that they need (but for those of web pages), and takes the set-user-ID bits away: root starts
-/// what needs root.
+/// what needs root. A link leads from where Alertmanager looks for its templates to where they are.
 const UNPACK: &str = r#"
 set -eu
 folder=$(mktemp -d)
@@ -115,6 +122,11 @@ for package in *.deb; do
     dpkg-deb -x "$package" "$0"
 done
 find "$0" -type f -perm /6000 -exec chmod a-s {} +
+templates=TEMPLATES
+if [ -e "$0/$templates" ] && [ ! -e /$templates ]; then
+    mkdir -p /${templates%/*}
+    ln -s "$0/$templates" /$templates
+fi
 "#;
 
 /// Tells whether anything on this host listens on port 25. The packages bring one server, and

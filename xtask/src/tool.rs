@@ -98,6 +98,12 @@ pub const TOOLS: &[Tool] = &[
     },
     program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
+        name: "alertmanager",
+        package: "prometheus-alertmanager",
+        proof: Proof::Unpacked("prometheus-alertmanager"),
+        purpose: "a receiver of our alerts that we did not write",
+    },
+    Tool {
         name: "sasl-plain",
         package: "libsasl2-modules",
         proof: Proof::Runs("/bin/sh", &["-c", "ls /usr/lib/*/sasl2/libplain.so > /dev/null"]),
