@@ -38,6 +38,7 @@ pub const TOOLS: &[Tool] = &[
     program("bpftool", "bpftool", "a second opinion on maps, links and programs"),
     program("nft", "nftables", "the state of a host with a firewall of its own"),
     program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),
+    program("systemd-analyze", "systemd", "reads our units"),
     program("mandoc", "mandoc", "reads our manual pages"),
     program("bash", "bash", "reads our completions"),
     program("zsh", "zsh", "reads our completions"),
@@ -96,13 +97,13 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Unpacked("prometheus"),
         purpose: "reads our metrics and rules; promtool lies beside it",
     },
-    program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
         name: "alertmanager",
         package: "prometheus-alertmanager",
         proof: Proof::Unpacked("prometheus-alertmanager"),
         purpose: "a receiver of our alerts that we did not write",
     },
+    program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
         name: "sasl-plain",
         package: "libsasl2-modules",

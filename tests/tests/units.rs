@@ -1,0 +1,52 @@
+//! The units that we ship, as systemd reads them.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::need;
+
+/// Returns the units of `config/`: names and texts.
+fn shipped() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let files = fs::read_dir(folder.join("config")).expect("the folder is there");
+    let units = files.flatten().map(|file| file.path());
+    let units = units.filter(|path| path.extension().is_some_and(|ending| ending == "service"));
+    let read = |path: PathBuf| {
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        (name, fs::read_to_string(&path).expect("it can be read"))
+    };
+    units.map(read).collect()
+}
+
+/// Returns what `systemd-analyze verify` has to say of units that stand side by side; nothing: all is well.
+/// The program need not be installed.
+fn complaints(analyze: &Path, units: &[(String, String)]) -> String {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut command = Command::new(analyze);
+    command.args(["verify", "--man=no"]);
+    for (name, text) in units {
+        let path = folder.path().join(name);
+        fs::write(&path, text.replace("/usr/bin/sallyport", "/bin/true")).expect("it is written");
+        command.arg(path);
+    }
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { said } else { format!("{}\n{said}", output.status) }
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units_and_would_say_so() {
+    let Some(analyze) = need::tool("systemd-analyze") else { return };
+    let units = shipped();
+    assert!(units.len() >= 2, "{units:?}");
+    assert_eq!(complaints(&analyze, &units), "");
+    let misspelled: Vec<_> = units
+        .into_iter()
+        .map(|(name, text)| (name, text.replace("RestartSec=", "RestartSeconds=")))
+        .collect();
+    let said = complaints(&analyze, &misspelled);
+    assert_eq!(said.matches("Unknown key").count(), misspelled.len(), "{said}");
+}
