@@ -182,7 +182,7 @@ impl Relay {
             if !self.spool.is_written() {
                 return Err(self.broken("the spool's writer", "its thread is gone"));
             }
-            self.spool.look_for_room();
+            self.spool.look_for_room(Instant::now());
             self.look();
         }
         Ok(())

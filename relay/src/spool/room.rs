@@ -1,5 +1,7 @@
 //! What whoever takes mail asks first: whether there is room for it.
 
+use std::time::Instant;
+
 use super::{Spool, StoreError};
 
 impl Spool {
@@ -20,8 +22,8 @@ impl Spool {
     }
 
     /// Looks whether there is room for submissions, and says so when it begins to be missing, and when there is
-    /// some again: on a quiet relay no submission would. Costs a system call.
-    pub fn look_for_room(&self) {
-        self.shared.look_for_room();
+    /// some again: on a quiet relay no submission would. It is `now`; costs a system call.
+    pub fn look_for_room(&self, now: Instant) {
+        self.shared.look_for_room(now);
     }
 }

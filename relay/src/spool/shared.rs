@@ -238,10 +238,10 @@ impl Shared {
         answer
     }
 
-    /// Says so when room for submissions begins to be missing, and when there is some again.
-    pub fn look_for_room(&self) {
+    /// Says so when room for submissions begins to be missing, and when there is some again. It is `now`.
+    pub fn look_for_room(&self, now: Instant) {
         let answer = self.admit(Purpose::Submission(Owner::NOBODY));
-        let news = self.shortage().look(&answer, Instant::now());
+        let news = self.shortage().look(&answer, now);
         match news {
             None | Some(News::Share) => {}
             Some(News::Full) => self.say_full(),

@@ -1,5 +1,7 @@
 //! Whether there is room for more.
 
+use std::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -37,20 +39,25 @@ async fn one_login_takes_a_quarter_at_most_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn want_of_room_is_noticed_without_a_submission_and_said_once() {
+async fn want_of_room_and_its_end_are_noticed_without_a_submission_and_said_once() {
     let home = Home::new();
     let said = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&said);
     let config = config::Spool { messages: 1, ..home.config() };
     let spool = Spool::open(&config, move |event| ear.lock().unwrap().push(event)).unwrap();
-    spool.look_for_room();
+    let began = Instant::now();
+    let look = |second| spool.look_for_room(began + Duration::from_secs(second));
+    look(0);
     assert_eq!(*said.lock().unwrap(), []);
     let report = Envelope { login: None, source: None, ..envelope("a") };
-    spool.draft(report).unwrap().commit().await.unwrap();
-    for _ in 0..3 {
-        spool.look_for_room();
-        assert_eq!(spool.has_room_for(Some("app")), Err(StoreError::Full));
+    let id = spool.draft(report).unwrap().commit().await.unwrap();
+    look(1);
+    look(2);
+    assert!(matches!(said.lock().unwrap()[..], [Event::SpoolFull { messages: 1, .. }]), "{said:?}");
+    spool.remove(id).await.unwrap();
+    for second in [3, 61, 62, 63] {
+        look(second);
     }
     let said = said.lock().unwrap();
-    assert!(matches!(said[..], [Event::SpoolFull { messages: 1, .. }]), "{said:?}");
+    assert!(matches!(said[..], [Event::SpoolFull { .. }, Event::SpoolRoom]), "{said:?}");
 }
