@@ -226,11 +226,21 @@ fn stage_name<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str(stage.name())
 }
 
+/// Returns the level of what begins or grows.
+const fn level(severity: Severity) -> Level {
+    match severity {
+        Severity::Critical => Level::Error,
+        Severity::Warning => Level::Warn,
+    }
+}
+
 impl Event {
     /// Returns how loudly the event asks for attention.
     #[must_use]
-    pub const fn level(&self) -> Level {
+    pub fn level(&self) -> Level {
         match self {
+            Self::SpikeOpened(spike) => level(spike.class.severity(Stage::Opened)),
+            Self::SpikeGrew { times, spike } => level(spike.class.severity(Stage::Grew(*times))),
             Self::Told {
                 severity: Severity::Critical,
                 stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
@@ -253,8 +263,6 @@ impl Event {
             | Self::GateRestored { .. }
             | Self::ModeChanged { .. }
             | Self::AllowRolledBack { .. }
-            | Self::SpikeOpened(_)
-            | Self::SpikeGrew { .. }
             | Self::SpikeClosed(_)
             | Self::LoginFailed { .. }
             | Self::HostDown { .. }

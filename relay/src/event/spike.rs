@@ -76,7 +76,9 @@ impl Class {
         }
     }
 
-    const fn severity(self, stage: Stage) -> Severity {
+    /// Returns how bad it is that a spike of this class reached a stage.
+    #[must_use]
+    pub const fn severity(self, stage: Stage) -> Severity {
         match (self, stage) {
             (Self::Entry | Self::Bypass | Self::Missing, _)
             | (
@@ -102,7 +104,8 @@ impl Serialize for Class {
 pub struct Share {
     /// The network.
     pub net: IpNetwork,
-    /// How many of what is counted came from it over the last minute, an estimate.
+    /// How many of what is counted came from it, an estimate: of refused frames over the last minute, of connections and
+    /// failed logins at most so many of late (what is older than a minute counts half, or less).
     pub count: u64,
     /// By how much that may be wrong; 0 where each was counted.
     pub error: u64,

@@ -202,11 +202,13 @@ fn gate_stands(interface: &str) -> super::wording::Wording {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
     use crate::event::Level;
     use crate::event::alert::Severity;
+    use crate::event::spike::{Class, Spike};
 
     const AT: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -270,11 +272,43 @@ mod tests {
             Event::RouteSuspended { route: text(), reason: text() },
             Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
             Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
+            Event::SpikeOpened(spike(Class::Entry)),
+            Event::SpikeGrew { times: 2, spike: spike(Class::Entry) },
+            Event::SpikeGrew { times: 10, spike: spike(Class::Refused) },
         ] {
-            assert_eq!(event.level(), Level::Error);
+            assert_eq!(event.level(), Level::Error, "{event:?}");
             let [alert] = &event.alerts(AT)[..] else { panic!("{event:?}") };
             assert_eq!(alert.severity, Severity::Critical, "{event:?}");
             assert!(alert.command.as_ref().unwrap().starts_with("sallyport "), "{event:?}");
+        }
+    }
+
+    fn spike(class: Class) -> Box<Spike> {
+        Box::new(Spike {
+            class,
+            subject: String::new(),
+            since: AT,
+            window: Duration::from_secs(1),
+            count: 1,
+            usual: 0,
+            total: 1,
+            lasted: Duration::ZERO,
+            top: Vec::new(),
+            reasons: BTreeMap::new(),
+            sample: None,
+            remark: None,
+            command: "sallyport status".to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_spike_that_is_worth_knowing_today_wakes_nobody() {
+        for event in [
+            Event::SpikeOpened(spike(Class::Refused)),
+            Event::SpikeGrew { times: 2, spike: spike(Class::Refused) },
+            Event::SpikeClosed(spike(Class::Entry)),
+        ] {
+            assert_eq!(event.level(), Level::Warn, "{event:?}");
         }
     }
 
