@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::watch::Sample;
 use crate::watch::series::{HEAD, Writer};
@@ -12,6 +13,8 @@ use crate::watch::series::{HEAD, Writer};
 const CHUNK: usize = 4 << 10;
 /// Who may read the files: root and its group. They name networks.
 const MODE: u32 = 0o640;
+/// After so long a file that could not be written is tried again: a disk that was full has room by then, or not.
+const AGAIN: Duration = Duration::from_secs(3600);
 
 /// Where samples are kept.
 #[derive(Debug)]
@@ -20,8 +23,16 @@ pub(super) struct Recorder {
     before: PathBuf,
     open: Option<Open>,
     problem: Option<String>,
-    /// A file that could not be written is not tried again before the configuration changes.
-    given_up: Option<u64>,
+    failed: Option<Failed>,
+}
+
+/// A file could not be written.
+#[derive(Debug)]
+struct Failed {
+    /// When it was tried last.
+    at: Duration,
+    /// The limit then: another one is tried at once, and told.
+    limit: u64,
 }
 
 #[derive(Debug)]
@@ -40,7 +51,7 @@ impl Recorder {
             before: state.join("samples.before.txt"),
             open: None,
             problem: None,
-            given_up: None,
+            failed: None,
         }
     }
 
@@ -48,15 +59,26 @@ impl Recorder {
     pub fn take(&mut self, sample: &Sample, limit: u64) {
         if limit == 0 {
             self.flush();
-            (self.open, self.given_up) = (None, None);
+            (self.open, self.failed) = (None, None);
             return;
         }
-        if self.given_up == Some(limit) {
+        let before = self.failed.as_ref().filter(|failed| failed.limit == limit);
+        if before.is_some_and(|failed| sample.at.saturating_sub(failed.at) < AGAIN) {
             return;
         }
-        if let Err(error) = self.keep(sample, limit) {
-            self.problem = Some(format!("{}: no sample is kept: {error}", self.newest.display()));
-            (self.open, self.given_up) = (None, Some(limit));
+        let is_news = before.is_none();
+        let Err(error) = self.keep(sample, limit) else {
+            return;
+        };
+        if is_news {
+            let file = self.newest.display();
+            let again = "it is tried again each hour";
+            self.problem = Some(format!("{file}: no sample is kept, {again}: {error}"));
+        }
+        self.failed = Some(Failed { at: sample.at, limit });
+        // A file into which nothing went would push the last good one out at the next try.
+        if self.open.take().is_some_and(|open| open.bytes == 0) {
+            let _ = std::fs::remove_file(&self.newest);
         }
     }
 
@@ -79,7 +101,12 @@ impl Recorder {
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         open.writer.write(sample, &mut open.text);
-        if open.text.len() >= CHUNK { open.flush() } else { Ok(()) }
+        if open.text.len() < CHUNK {
+            return Ok(());
+        }
+        open.flush()?;
+        self.failed = None;
+        Ok(())
     }
 
     /// Writes what was collected.
@@ -106,8 +133,6 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
 
     use super::*;
@@ -145,12 +170,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_told_once() {
-        let mut recorder = Recorder::within(Path::new("/no/such/folder"));
-        (1..5).for_each(|tick| recorder.take(&sample(tick), 1 << 20));
+    fn a_file_that_cannot_be_written_is_told_once_and_tried_again_each_hour() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("gate");
+        let mut recorder = Recorder::within(&folder);
+        let limit = 1 << 20;
+        (1..5).for_each(|tick| recorder.take(&sample(tick), limit));
         let problem = recorder.problem().expect("it is told");
-        assert!(problem.contains("/no/such/folder/samples.txt"), "{problem}");
-        (5..9).for_each(|tick| recorder.take(&sample(tick), 1 << 20));
+        let named = format!("{}: no sample is kept", folder.join("samples.txt").display());
+        assert!(problem.starts_with(&named), "{problem}");
+        (5..9).for_each(|tick| recorder.take(&sample(tick), limit));
+        recorder.take(&sample(36_010), limit);
+        assert_eq!(recorder.problem(), None);
+        std::fs::create_dir(&folder).unwrap();
+        recorder.take(&sample(36_020), limit);
+        assert!(!folder.join("samples.txt").exists(), "an hour after the last try, not before");
+        (72_010..76_000).for_each(|tick| recorder.take(&sample(tick), limit));
+        recorder.flush();
+        let text = std::fs::read_to_string(folder.join("samples.txt")).unwrap();
+        assert_eq!(text.lines().count(), 1 + 76_000 - 72_010);
         assert_eq!(recorder.problem(), None);
     }
 }
