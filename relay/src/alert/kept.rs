@@ -17,7 +17,8 @@ use super::troubles::Troubles;
 
 /// The name of the file in the folder of the spool.
 const FILE: &str = "alerts.json";
-/// The longest file that is read, octets: what the limits of its parts allow, and more.
+/// The longest file that is read, octets: what the limits of its parts allow (32 channels of one MiB each, a thousand
+/// troubles of at most 16 KiB), and more.
 const FILE_MAX: u64 = 64 << 20;
 /// The first words of the file.
 const HEAD: &str = "sallyport-alerts 1 ";

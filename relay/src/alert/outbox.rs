@@ -12,6 +12,10 @@ use crate::event::alert::Alert;
 /// The most entries of one channel.
 pub const ENTRIES_MAX: usize = 200;
 
+/// The most octets of one channel's entries, as JSON: some five hundred of today's alerts, and of 32 channels no more
+/// than half of what the file may have.
+pub const OCTETS_MAX: usize = 1 << 20;
+
 /// The waits after a failure, until the last one, which repeats.
 const WAITS_SECONDS: [u64; 6] = [5, 15, 60, 180, 600, 900];
 
@@ -40,13 +44,20 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an alert for a channel. Returns the oldest of that channel if it had to leave.
-    pub fn push(&mut self, channel: &str, alert: Alert, now: Timestamp) -> Option<Entry> {
+    /// Adds an alert for a channel. Returns the oldest of that channel that had to leave.
+    pub fn push(&mut self, channel: &str, alert: Alert, now: Timestamp) -> Vec<Entry> {
         self.last_number += 1;
         let number = self.last_number;
-        let is_full = self.of(channel).count() >= ENTRIES_MAX;
-        let oldest = self.of(channel).next().map(|entry| entry.number).filter(|_| is_full);
-        let left = oldest.and_then(|oldest| self.take(oldest));
+        let mut numbers: VecDeque<u64> = self.of(channel).map(|entry| entry.number).collect();
+        let mut sizes: VecDeque<usize> =
+            self.of(channel).map(|entry| octets(&entry.alert)).collect();
+        let mut left = Vec::new();
+        let most = OCTETS_MAX.saturating_sub(octets(&alert));
+        while numbers.len() >= ENTRIES_MAX || sizes.iter().sum::<usize>() > most {
+            sizes.pop_front();
+            let Some(oldest) = numbers.pop_front() else { break };
+            left.extend(self.take(oldest));
+        }
         let channel = channel.to_owned();
         self.entries.push_back(Entry { number, channel, alert, queued: now, due: now, tries: 0 });
         left
@@ -100,9 +111,15 @@ impl Outbox {
     }
 }
 
+/// Returns how long an alert is in the file.
+fn octets(alert: &Alert) -> usize {
+    serde_json::to_vec(alert).map_or(0, |json| json.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::alert::DETAILS_MAX;
     use crate::event::wording::{closed, noted, opened};
 
     fn at(second: i64) -> Timestamp {
@@ -149,13 +166,29 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push("b", noted("z", "").at(at(0)), at(50));
         for number in 0..ENTRIES_MAX {
-            assert_eq!(outbox.push("a", noted("x", number.to_string()).at(at(0)), at(0)), None);
+            assert_eq!(outbox.push("a", noted("x", number.to_string()).at(at(0)), at(0)), []);
         }
-        let left = outbox.push("a", noted("x", "new").at(at(0)), at(50)).unwrap();
-        assert_eq!(left.alert.summary, "0");
+        let left = outbox.push("a", noted("x", "new").at(at(0)), at(50));
+        assert_eq!((left.len(), left[0].alert.summary.as_str()), (1, "0"));
         assert_eq!(outbox.of("a").count(), ENTRIES_MAX);
         let over = outbox.expire(Duration::from_secs(60), &["a", "b"], at(61));
         assert_eq!(over.len(), ENTRIES_MAX - 1);
         assert_eq!(outbox.expire(Duration::from_secs(60), &["a"], at(61)).len(), 1);
+    }
+    #[test]
+    fn a_channel_is_bounded_by_octets_so_that_the_file_of_all_can_be_read() {
+        let mut outbox = Outbox::default();
+        // As much as an alert may have: 32 details of 500 octets, each of which JSON writes as two.
+        let detail = "\"".repeat(500);
+        let details = (0..DETAILS_MAX).map(|place| (place.to_string(), detail.clone())).collect();
+        let alert = Alert { details, ..noted("x", "y").at(at(0)) };
+        let left = (0..100).map(|_| outbox.push("a", alert.clone(), at(0)).len()).sum::<usize>();
+        let octets: usize = outbox.of("a").map(|entry| octets(&entry.alert)).sum();
+        assert!((OCTETS_MAX / 2..=OCTETS_MAX).contains(&octets), "{octets}");
+        assert_eq!(left + outbox.of("a").count(), 100);
+        // One alone is kept whatever it has.
+        let alert = Alert { summary: "z".repeat(2 * OCTETS_MAX), ..alert };
+        outbox.push("a", alert, at(0));
+        assert_eq!(outbox.of("a").count(), 1);
     }
 }

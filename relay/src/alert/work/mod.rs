@@ -252,7 +252,7 @@ impl Work {
             if !channel.takes(alert) || (is_mail && !mail::may_carry(alert)) {
                 continue;
             }
-            if let Some(left) = self.kept.outbox.push(&channel.name, alert.clone(), now) {
+            for left in self.kept.outbox.push(&channel.name, alert.clone(), now) {
                 self.give_up(&left, "more are waiting than are kept");
             }
         }
