@@ -319,7 +319,7 @@ pub struct Spikes {
     pub logins_per_second: u64,
     /// Deviations above the usual rate that make a spike.
     pub deviations: f64,
-    /// How long the rate must stay below 60 % of the opening level until the spike is over.
+    /// How long the rate must stay below 60 % of the way from what is usual to the spike until it is over.
     pub quiet: Duration,
     /// The most octets of samples that the gate keeps for `sallyport alert replay`; 0 keeps none.
     pub record_bytes: u64,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::high::High;
 use super::pace::{Pace, Reading, WINDOWS};
 use super::spike::{Change, Spike};
 use super::usual::{Bounds, Levels, Usual};
@@ -24,6 +25,11 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// Returns whether what comes every day is usual at last. Where one is enough it never is.
+    fn may_become_usual(&self) -> bool {
+        self.floor > 0.0
+    }
+
     /// Returns the floor of a window. In a longer one chance evens out, by the root of its length: 50 a second
     /// are 158 in ten seconds, 387 in a minute and 1500 in a quarter of an hour.
     pub fn floor_of(&self, window: usize) -> f64 {
@@ -70,9 +76,9 @@ impl Lookout {
 
     /// Takes a reading of a window and returns what it changed.
     ///
-    /// What is usual is frozen while a spike is open, and blind to what stands above the threshold: a flood never
-    /// teaches the watch that floods are usual. When a spike is over the windows begin anew, or what it was would
-    /// show again in longer ones.
+    /// What is usual is frozen while a spike is open, and blind to what stands above the threshold: a flood does not
+    /// teach the watch that floods are usual. It is noted by the day instead. When a spike is over the windows begin
+    /// anew, or what it was would show again in longer ones.
     pub fn judge(
         &mut self,
         window: usize,
@@ -83,10 +89,17 @@ impl Lookout {
         let bounds = self.bounds(window, wall, rules);
         let was_open = self.spike.is_open();
         let change = self.spike.take(window, reading, bounds, rules.quiet);
-        match (was_open, self.spike.is_open()) {
+        let is_open = self.spike.is_open();
+        match (was_open, is_open) {
             (_, true) => self.unlearned.iter_mut().for_each(VecDeque::clear),
             (true, false) => self.restart(),
             (false, false) => self.learn(window, *reading, wall, bounds.threshold),
+        }
+        // Noted goes on when it is usual already, or it would be news again in three weeks.
+        let rate = reading.per_second;
+        let is_news = is_open || rate <= bounds.threshold;
+        if rules.may_become_usual() && is_news && rate > bounds.learned {
+            self.usual.note(window, wall, rate, reading.since_last);
         }
         change
     }
@@ -123,6 +136,16 @@ impl Lookout {
     /// Returns what was learned.
     pub fn hours(&self) -> &[Levels] {
         self.usual.hours()
+    }
+
+    /// Returns what was noted by the day.
+    pub const fn high(&self) -> &High {
+        self.usual.high()
+    }
+
+    /// The same, to put back what was noted earlier.
+    pub const fn high_mut(&mut self) -> &mut High {
+        self.usual.high_mut()
     }
 
     /// Puts what was learned earlier in place.

@@ -3,12 +3,13 @@
 //! The machine is pure: time comes with each [`Sample`], so a recorded series gives the same alerts on every run
 //! ([`series`]). It decides nothing about sources and reads no clock. Classes of the whole host are compared with
 //! what is usual in that hour of the week; networks, of which there are many, with the highest rates that each
-//! of them had. Classes about listed entries count completed handshakes, since SYNs can be forged.
+//! of them had. What is above that is told, and usual itself when it was told on three days. Classes about listed entries count completed handshakes, since SYNs can be forged.
 
 mod alert;
 /// How many different sources there are.
 pub mod distinct;
 mod forged;
+mod high;
 mod lookout;
 /// What is kept over a restart.
 pub mod memory;
@@ -188,14 +189,14 @@ impl Watch {
         let failed = failed.and_then(|failed| self.logins.take(at, wall, failed, logins));
         tell(Class::Logins, None, failed);
         let connections = floor(spikes.connections_per_second);
-        for (net, change) in self.entries.add(at, &sample.completed, connections) {
+        for (net, change) in self.entries.add(at, wall, &sample.completed, connections) {
             tell(Class::Entry, Some(net), Some(change));
         }
         if self.refused.spike.is_open() {
             self.flooded = Some(at);
         }
         if let Some(loud) = &sample.loud {
-            for (net, change) in self.prefixes.set(at, &self.judged(at, loud), refused) {
+            for (net, change) in self.prefixes.set(at, wall, &self.judged(at, loud), refused) {
                 tell(Class::Prefix, Some(net), Some(change));
             }
         }

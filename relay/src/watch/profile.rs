@@ -3,11 +3,14 @@
 //!
 //! There may be 65,536 of them, so each has a few numbers: the highest rates that it had, which fade by half in a
 //! week. A rate is unusual if it is three times as high as that. Day and night, and the weekend, need no cells of
-//! their own: the highest rate of the week covers them.
+//! their own: the highest rate of the week covers them. What one reached above that on three days is usual, too.
+
+mod reached;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use relay_common::addr::Net;
 
 use super::Stage;
@@ -15,6 +18,10 @@ use super::lookout::Rules;
 use super::pace::{Reading, WINDOWS};
 use super::spike::{Change, Spike};
 use super::usual::Bounds;
+
+pub use self::reached::Days;
+
+use self::reached::Reached;
 
 /// So many times the highest usual rate is unusual.
 const TIMES: f32 = 3.0;
@@ -63,6 +70,7 @@ pub(super) struct Profiles {
     newcomers: Newcomers,
     of: BTreeMap<Net, Profile>,
     open: BTreeMap<Net, Tracked>,
+    reached: Reached,
 }
 
 /// An open spike and what was counted.
@@ -73,26 +81,34 @@ struct Tracked {
 }
 
 impl Profiles {
-    pub const fn new(most: usize, newcomers: Newcomers) -> Self {
-        Self { most, newcomers, of: BTreeMap::new(), open: BTreeMap::new() }
+    pub fn new(most: usize, newcomers: Newcomers) -> Self {
+        let (of, open) = (BTreeMap::new(), BTreeMap::new());
+        Self { most, newcomers, of, open, reached: Reached::default() }
     }
 
     /// Counts what came from networks since the last call, and returns what that changed, in the order of the
     /// networks. Open spikes are looked at too, whether anything came from them or not.
-    pub fn add(&mut self, at: Duration, came: &[(Net, u64)], rules: Rules) -> Vec<(Net, Change)> {
+    pub fn add(
+        &mut self,
+        at: Duration,
+        wall: Timestamp,
+        came: &[(Net, u64)],
+        rules: Rules,
+    ) -> Vec<(Net, Change)> {
         let mut changes = Vec::new();
+        let now = (at, day_of(wall));
         for (net, count) in came {
             let profile = self.profile(*net, at);
             profile.fade(at);
             for sum in &mut profile.sums {
                 *sum += single(super::rate_of(*count));
             }
-            self.judge(*net, at, *count, rules, &mut changes);
+            self.judge(*net, now, *count, rules, &mut changes);
         }
         let quiet: Vec<Net> = self.open.keys().copied().collect();
         for net in quiet.into_iter().filter(|net| came.iter().all(|(other, _)| other != net)) {
             self.profile(net, at).fade(at);
-            self.judge(net, at, 0, rules, &mut changes);
+            self.judge(net, now, 0, rules, &mut changes);
         }
         changes
     }
@@ -101,10 +117,12 @@ impl Profiles {
     pub fn set(
         &mut self,
         at: Duration,
+        wall: Timestamp,
         in_a_minute: &[(Net, u64)],
         rules: Rules,
     ) -> Vec<(Net, Change)> {
         let mut changes = Vec::new();
+        let now = (at, day_of(wall));
         let open: Vec<(Net, u64)> = self.open.keys().map(|net| (*net, 0)).collect();
         let known = |net: &Net| in_a_minute.iter().any(|(other, _)| other == net);
         let quiet = open.into_iter().filter(|(net, _)| !known(net));
@@ -113,7 +131,7 @@ impl Profiles {
             profile.at = at;
             profile.sums = [0.0; WINDOWS.len()];
             profile.sums[MINUTE] = single(super::rate_of(count));
-            self.judge(net, at, count / WINDOWS[MINUTE].as_secs(), rules, &mut changes);
+            self.judge(net, now, count / WINDOWS[MINUTE].as_secs(), rules, &mut changes);
         }
         changes
     }
@@ -126,19 +144,19 @@ impl Profiles {
         })
     }
 
-    /// Returns the networks that have a usual rate, with it.
-    pub fn known(&self) -> impl Iterator<Item = (Net, Peaks)> + '_ {
-        let known = self.of.iter().filter(|(_, profile)| !profile.is_new);
-        known
-            .map(|(net, profile)| (*net, profile.peaks))
-            .filter(|(_, peaks)| peaks.iter().any(|peak| *peak > 0.0))
+    /// Returns the networks of which something is known: the usual rates, and what was reached above them by the day.
+    pub fn known(&self) -> impl Iterator<Item = (Net, Peaks, Days)> + '_ {
+        let known =
+            self.of.iter().map(move |(net, profile)| (*net, profile.peaks, self.reached.days(net)));
+        known.filter(|(_, peaks, days)| peaks.iter().any(|peak| *peak > 0.0) || !days.is_empty())
     }
 
-    /// Puts what was usual of a network in place, unless numbers cannot be.
-    pub fn restore(&mut self, net: Net, peaks: Peaks) {
+    /// Puts what was known of a network in place, unless numbers cannot be.
+    pub fn restore(&mut self, net: Net, peaks: Peaks, days: Days) {
         let is_sound = peaks.iter().all(|peak| peak.is_finite() && *peak >= 0.0);
         if is_sound && self.of.len() < self.most {
             self.of.insert(net, Profile { peaks, ..Profile::default() });
+            self.reached.restore(net, days);
         }
     }
 
@@ -168,7 +186,7 @@ impl Profiles {
     fn judge(
         &mut self,
         net: Net,
-        at: Duration,
+        (at, day): (Duration, i64),
         came: u64,
         rules: Rules,
         changes: &mut Vec<(Net, Change)>,
@@ -177,11 +195,21 @@ impl Profiles {
         let has_room = self.open.len() < OPEN_MAX;
         let Some(profile) = self.of.get_mut(&net) else { return };
         profile.turn(at, is_open);
+        for (peak, usual) in profile.peaks.iter_mut().zip(self.reached.usual(&net, day)) {
+            *peak = peak.max(usual);
+        }
         let rates = profile.rates();
         let bounds = [0, 1, 2, 3].map(|window| profile.bounds(window, rules));
         if is_open {
             let Some(tracked) = self.open.get_mut(&net) else { return };
             tracked.count += came;
+            let mut above = rates;
+            for (rate, bounds) in above.iter_mut().zip(bounds) {
+                *rate = if f64::from(*rate) > bounds.threshold { *rate } else { 0.0 };
+            }
+            if above.iter().any(|rate| *rate > 0.0) {
+                self.reached.note(net, day, above);
+            }
             for (window, (rate, bounds)) in rates.into_iter().zip(bounds).enumerate() {
                 let reading = reading(at, tracked.count, rate);
                 let Some(change) = tracked.spike.take(window, &reading, bounds, rules.quiet) else {
@@ -218,6 +246,11 @@ impl Profiles {
             }
         }
     }
+}
+
+/// Returns the day, from that of the epoch (UTC).
+fn day_of(wall: Timestamp) -> i64 {
+    wall.as_second().div_euclid(86_400)
 }
 
 /// The window of a minute.
@@ -268,7 +301,7 @@ impl Profile {
     fn bounds(&self, window: usize, rules: Rules) -> Bounds {
         let floor = if self.is_new { rules.floor * NEW_TIMES } else { rules.floor_of(window) };
         let usual = self.peaks[window];
-        Bounds { usual: usual.into(), threshold: f64::from(usual * TIMES).max(floor) }
+        Bounds::new(usual.into(), f64::from(usual * TIMES).max(floor))
     }
 }
 

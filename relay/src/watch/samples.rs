@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relay_common::addr::Net;
 
+pub use self::world::net;
+
+use super::distinct::SOURCE_WINDOWS;
 use super::memory::Record;
 use super::{Sample, TICK, Told, Watch};
 use crate::config;
+
+/// A host at work.
+pub mod world;
 
 /// The settings that the tests judge by.
 pub fn settings() -> config::Spikes {
@@ -23,11 +28,6 @@ pub fn settings() -> config::Spikes {
     }
 }
 
-/// Returns the network of an address of 32 bits.
-pub fn net(number: u32) -> Net {
-    Net::new(std::net::IpAddr::from(number.to_be_bytes()), 32).expect("a host is a network")
-}
-
 /// Returns a moment so many ticks after the start of a week.
 pub fn tick(ticks: u32) -> (Duration, Timestamp) {
     let at = TICK * ticks;
@@ -39,7 +39,8 @@ pub fn accustomed(per_second: f32) -> Watch {
     let level = (per_second, per_second / 20.0, 10_800.0);
     let hours = (0..168).map(|hour| (hour, [level; 4])).collect();
     let mut watch = Watch::new(settings());
-    watch.recall([Record::Hours { class: "spike-refused".to_owned(), hours }]);
+    let class = "spike-refused".to_owned();
+    watch.recall([Record::Hours { class, hours, high: Vec::new() }]);
     watch
 }
 
@@ -53,6 +54,18 @@ pub fn busy_hour() -> Watch {
         let completed = vec![(net(7), 3)];
         let (refused, admitted) = (count * 2, count * 3);
         watch.take(&Sample { refused, admitted, told, completed, ..Sample::new(at, wall) });
+    }
+    watch
+}
+
+/// Returns a watch in which spikes of so many refused networks are open, and one of an entry.
+pub fn many_spikes(networks: u32) -> Watch {
+    let mut watch = Watch::new(settings());
+    for second in 1..4_u32 {
+        let (at, wall) = tick(second * 10);
+        let loud = (0..networks).map(|number| (net(number), 6_000)).collect();
+        let completed = vec![(net(1 << 24), 10_000)];
+        watch.take(&Sample { loud: Some(loud), completed, ..Sample::new(at, wall) });
     }
     watch
 }

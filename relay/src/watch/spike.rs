@@ -6,7 +6,8 @@ use super::Stage;
 use super::pace::{Reading, WINDOWS};
 use super::usual::Bounds;
 
-/// The part of the way from the usual rate to the spike's level below which it counts as quiet.
+/// The part of the way from what is usual now to the spike's level, or to what would be a spike now, below which it
+/// counts as quiet.
 const QUIET_PART: f64 = 0.6;
 
 /// The growths that are told, each once a spike.
@@ -49,7 +50,7 @@ pub(super) struct Open {
     count_before: u64,
     /// The window that it shows in.
     window: usize,
-    /// The usual rate, frozen.
+    /// The usual rate when it opened, to be told.
     usual: f64,
     /// The highest rate while it settled.
     level: f64,
@@ -75,7 +76,8 @@ impl Spike {
     /// Takes a reading of a window and returns what it changed.
     ///
     /// A spike opens when two of the last three rates of one window stand above the threshold, and closes when
-    /// the rate of that window was quiet for `quiet`.
+    /// the rate of that window was quiet for `quiet`. What is quiet goes by what is usual at the time: a scan of the
+    /// night is over when the day is busier.
     pub fn take(
         &mut self,
         window: usize,
@@ -157,12 +159,14 @@ impl Open {
         if reading.at.saturating_sub(self.since) <= WINDOWS[window] {
             self.level = self.level.max(rate);
         }
-        if rate >= self.usual + QUIET_PART * (self.level - self.usual).max(0.0) {
+        let from = self.level.max(bounds.threshold);
+        if rate >= bounds.usual + QUIET_PART * (from - bounds.usual).max(0.0) {
             self.loud = (reading.at, reading.count);
         } else if reading.at.saturating_sub(self.loud.0) >= quiet {
             return Some(self.change(Stage::Closed, reading, self.peak));
         }
-        self.grown(window, reading)
+        // What is usual by now is no growth, however little it was when the spike opened.
+        if rate > bounds.threshold { self.grown(window, reading) } else { None }
     }
 
     fn grown(&mut self, window: usize, reading: &Reading) -> Option<Change> {

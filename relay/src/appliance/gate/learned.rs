@@ -13,12 +13,9 @@ use super::recorder::Recorder;
 use crate::event::Event;
 use crate::gate::store::{Store, StoreError};
 use crate::journal::Journal;
-use crate::watch::memory::Record;
+use crate::watch::memory::{KIND, Record, VERSION};
 use crate::watch::{Sample, Watch};
 
-/// The kind and the version of the file.
-const KIND: &str = "usual";
-const VERSION: u32 = 1;
 const FILE: &str = "usual.jsonl";
 /// How often it is written.
 const EVERY: Duration = Duration::from_secs(3600);

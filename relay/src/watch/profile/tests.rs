@@ -10,6 +10,10 @@ fn net(number: u32) -> Net {
     Net::new(std::net::IpAddr::from(number.to_be_bytes()), 32).unwrap()
 }
 
+fn wall(at: Duration) -> Timestamp {
+    Timestamp::UNIX_EPOCH + at
+}
+
 /// A network that completes so many connections in each tenth of a second.
 struct Client {
     profiles: Profiles,
@@ -28,7 +32,8 @@ impl Client {
         for tick in 0..ticks {
             self.ticks += 1;
             let came: &[_] = if tick % every == 0 { &[(net(1), count)] } else { &[] };
-            let changes = self.profiles.add(super::super::TICK * self.ticks, came, rules());
+            let at = super::super::TICK * self.ticks;
+            let changes = self.profiles.add(at, wall(at), came, rules());
             self.changes.extend(changes.into_iter().map(|(_, change)| change));
         }
         self
@@ -96,7 +101,7 @@ fn what_was_usual_is_kept_and_the_memory_is_bounded() {
     for number in 0..100 {
         let at = Duration::from_secs(number);
         let number = u32::try_from(number).unwrap();
-        assert!(profiles.add(at, &[(net(number), 1)], rules()).is_empty());
+        assert!(profiles.add(at, wall(at), &[(net(number), 1)], rules()).is_empty());
         assert!(profiles.of.len() <= 10);
     }
     assert!(profiles.of.contains_key(&net(99)) && profiles.of.contains_key(&net(93)));
@@ -107,12 +112,12 @@ fn what_was_usual_is_kept_and_the_memory_is_bounded() {
     let mut again = Client::new();
     // Long after the boot, what was usual is still so.
     again.ticks = 100 * HOUR_TICKS;
-    again.profiles.restore(known[0].0, known[0].1);
+    again.profiles.restore(known[0].0, known[0].1, known[0].2.clone());
     again.ticks(600, 1, 10);
     assert_eq!(again.stages(), []);
     again.ticks(100, 1, 40);
     assert_eq!(again.stages(), [Stage::Opened]);
-    again.profiles.restore(net(2), [f32::NAN; 4]);
+    again.profiles.restore(net(2), [f32::NAN; 4], Vec::new());
     assert_eq!(again.profiles.of.len(), 1);
 }
 
@@ -123,8 +128,33 @@ fn strangers_are_measured_by_the_last_minute() {
     for second in 0..200 {
         let count = if second < 60 { 2_000 } else { 0 };
         let at = Duration::from_secs(second);
-        let changes = profiles.set(at, &[(net(1), count)], rules());
+        let changes = profiles.set(at, wall(at), &[(net(1), count)], rules());
         stages.extend(changes.into_iter().map(|(_, change)| (second, change.stage)));
     }
     assert_eq!(stages, [(1, Stage::Opened), (89, Stage::Closed)]);
+}
+
+#[test]
+fn what_a_client_does_on_three_days_is_usual_of_it_whether_it_goes_on_or_comes_back() {
+    for busy_seconds in [86_400, 600] {
+        let mut profiles = Profiles::new(10, Newcomers::Learn);
+        let mut stages = Vec::new();
+        for second in 0..6 * 86_400_u64 {
+            // One in ten seconds; from the second day on forty a second, all day or for ten minutes of it.
+            let (day, of_day) = (second / 86_400, second % 86_400);
+            let count = match day {
+                0 => u64::from(second % 10 == 0),
+                _ if of_day < busy_seconds => 40,
+                _ => u64::from(second % 10 == 0),
+            };
+            let at = Duration::from_secs(second);
+            for (_, change) in profiles.add(at, wall(at), &[(net(1), count)], rules()) {
+                stages.push((day, change.stage));
+            }
+        }
+        let told = [(1, Stage::Opened), (4, Stage::Closed)];
+        let each = [1, 2, 3].map(|day| [(day, Stage::Opened), (day, Stage::Closed)]).concat();
+        let wanted = if busy_seconds == 600 { each } else { told.to_vec() };
+        assert_eq!(stages, wanted, "{busy_seconds} s a day");
+    }
 }
