@@ -26,8 +26,9 @@ const RECENT_SHOWN: usize = 10;
 pub fn alert(config: &Config, verb: AlertVerb) -> anyhow::Result<ExitCode> {
     let socket = &config.relay.socket;
     match verb {
-        AlertVerb::Replay { files, output } => {
-            replay::print(&replay::replay(&files, config.spikes.clone())?, output.form());
+        AlertVerb::Replay { files, usual, output } => {
+            let replayed = replay::replay(&files, usual.as_deref(), config.spikes.clone())?;
+            replay::print(&replayed, output.form());
         }
         AlertVerb::List { output } => {
             let listing: Listing = ask(socket, "relay", &RelayRequest::AlertList)?;

@@ -10,6 +10,8 @@ use serde::Serialize;
 use crate::cli::print::{self, Output};
 use crate::config::Spikes;
 use crate::event::alert::{self, Alert};
+use crate::gate::store::{Store, StoreError};
+use crate::watch::memory::{self, Record};
 use crate::watch::series::{LINE_MAX, Reader};
 use crate::watch::{Sample, Stage, Watch};
 
@@ -37,6 +39,9 @@ pub enum ReplayError {
         /// What is wrong with it.
         problem: String,
     },
+    /// What is usual cannot be read.
+    #[error(transparent)]
+    Usual(#[from] StoreError),
 }
 
 /// What a series gave.
@@ -52,16 +57,37 @@ pub struct Replayed {
     pub alerts: Vec<Alert>,
 }
 
-/// Gives every sample of the files to a watch that knows nothing yet.
+/// Gives every sample of the files to a watch that knows what `usual` says, or nothing yet.
+///
+/// Where the clock of the samples goes back the host was booted anew: as the gate does then, the watch goes on with
+/// what it learned, and with nothing else.
 ///
 /// # Errors
 ///
 /// [`ReplayError`]: the first file or line that cannot be read.
-pub fn replay(files: &[PathBuf], spikes: Spikes) -> Result<Replayed, ReplayError> {
-    let mut watch = Watch::new(spikes);
+pub fn replay(
+    files: &[PathBuf],
+    usual: Option<&Path>,
+    spikes: Spikes,
+) -> Result<Replayed, ReplayError> {
+    let mut watch = Watch::new(spikes.clone());
+    if let Some(path) = usual {
+        let store = Store::new(path.to_owned(), memory::KIND, memory::VERSION);
+        let missing = || ReplayError::Io {
+            path: path.to_owned(),
+            source: io::Error::from(io::ErrorKind::NotFound),
+        };
+        watch.recall(store.load::<Record>()?.ok_or_else(missing)?);
+    }
     let mut replayed = Replayed::default();
+    let mut last = None;
     for path in files {
         read(path, |sample| {
+            if last.replace(sample.at).is_some_and(|last| sample.at < last) {
+                let learned = watch.usual();
+                watch = Watch::new(spikes.clone());
+                watch.recall(learned);
+            }
             replayed.samples += 1;
             replayed.from.get_or_insert(sample.wall);
             replayed.until = Some(sample.wall);
@@ -142,16 +168,19 @@ fn line(alert: &Alert) -> String {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+    use std::slice::from_ref;
+    use std::time::Duration;
 
     use super::*;
-    use crate::watch::samples::settings;
-    use crate::watch::series::HEAD;
+    use crate::watch::samples::world::{Extra, World};
+    use crate::watch::samples::{accustomed, settings};
+    use crate::watch::series::{HEAD, Writer};
 
     fn replayed(lines: &str) -> Result<Replayed, ReplayError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples.txt");
         std::fs::write(&path, lines).unwrap();
-        replay(&[path], settings())
+        replay(&[path], None, settings())
     }
 
     #[test]
@@ -173,6 +202,66 @@ mod tests {
     }
 
     #[test]
+    fn what_was_recorded_after_a_boot_is_judged_by_what_was_learned_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["samples.before.txt", "samples.txt"].map(|name| folder.path().join(name));
+        // Three quarters of an hour of forty a second, up for ten days; then the host is booted.
+        let mut before = format!("{HEAD}\n@900000000 1800000000000 r5 a0 b0 m0 n\n");
+        (0..2_700).for_each(|_| before.push_str("1000 r40 n\n"));
+        let mut newest = format!("{HEAD}\n@20000 1800002800000 r700000 a0 b0 m0 n\n");
+        let burst = |tick| if (300..310).contains(&tick) { 5_000 } else { 80 };
+        (0..600).for_each(|tick| _ = writeln!(newest, "1000 r{} n", burst(tick)));
+        std::fs::write(&files[0], &before).unwrap();
+        std::fs::write(&files[1], &newest).unwrap();
+        let stages = |files: &[PathBuf]| {
+            let replayed = replay(files, None, settings()).unwrap();
+            let stages: Vec<_> = replayed.alerts.iter().map(|alert| alert.stage).collect();
+            (replayed.samples, stages)
+        };
+        let (flood, tail) = ([alert::Stage::Opened, alert::Stage::Closed], 601);
+        assert_eq!(stages(&files), (2_701 + tail, flood.to_vec()), "eighty are not unusual");
+        let alone = stages(&files[1..]).1;
+        assert_eq!(alone[..1], flood[..1], "to who knows nothing they are");
+        assert_ne!(alone, flood);
+    }
+
+    #[test]
+    fn a_recorded_week_with_day_and_night_gives_no_alert() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["samples.before.txt", "samples.txt"].map(|name| folder.path().join(name));
+        let mut world = World::new(11);
+        let half = Duration::from_secs(7 * 86_400 / 2);
+        for (until, path) in [half, half * 2].into_iter().zip(&files) {
+            let (mut writer, mut text) = (Writer::default(), format!("{HEAD}\n"));
+            while world.now.at < until {
+                world.pass(Duration::from_secs(2), Extra::default());
+                writer.write(&world.now, &mut text);
+            }
+            std::fs::write(path, text).unwrap();
+        }
+        let replayed = replay(&files, None, settings()).unwrap();
+        assert_eq!((replayed.samples, replayed.alerts), (7 * 86_400 / 2, vec![]));
+    }
+
+    #[test]
+    fn a_host_that_knows_its_usual_is_replayed_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (samples, usual) =
+            (folder.path().join("samples.txt"), folder.path().join("usual.jsonl"));
+        let mut lines = format!("{HEAD}\n@5000 5000 r0 a0 b0 m0 n\n");
+        (0..600).for_each(|_| lines.push_str("1000 r400 n\n"));
+        std::fs::write(&samples, lines).unwrap();
+        let told =
+            |usual| replay(from_ref(&samples), usual, settings()).map(|all| all.alerts.len());
+        assert_eq!(told(None).unwrap(), 1);
+        let missing = told(Some(usual.as_path())).unwrap_err().to_string();
+        assert!(missing.starts_with(&format!("{}: ", usual.display())), "{missing}");
+        let mut store = Store::new(usual.clone(), memory::KIND, memory::VERSION);
+        store.save(accustomed(400.0).usual()).unwrap();
+        assert_eq!(told(Some(usual.as_path())).unwrap(), 0);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_file_and_line() {
         let problem = replayed(&format!("{HEAD}\n@0 0 r0\n100 q\n")).unwrap_err().to_string();
         assert!(problem.ends_with("samples.txt:3: q is not known here"), "{problem}");
@@ -181,7 +270,7 @@ mod tests {
         let long = format!("{HEAD}\n@0 0 {}\n", "r1 ".repeat(LINE_MAX));
         let problem = replayed(&long).unwrap_err().to_string();
         assert!(problem.contains(":2: longer than"), "{problem}");
-        let missing = replay(&["/no/such/file".into()], settings()).unwrap_err().to_string();
+        let missing = replay(&["/no/such/file".into()], None, settings()).unwrap_err().to_string();
         assert!(missing.starts_with("/no/such/file: "), "{missing}");
     }
 }

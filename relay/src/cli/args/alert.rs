@@ -50,15 +50,20 @@ pub enum AlertVerb {
     /// Tell which spikes recorded samples give by the configuration at hand: what other settings of spikes
     /// would have told.
     ///
-    /// The gate keeps samples if spikes.record says how much; the watch begins knowing nothing.
+    /// The gate keeps samples if spikes.record says how much. Without --usual the watch begins knowing nothing, and
+    /// what the host always does is told as its first spike.
     #[command(
         after_help = "Example:\n  sudo sallyport alert replay /var/lib/sallyport/gate/samples.before.txt \
-                            /var/lib/sallyport/gate/samples.txt"
+                            /var/lib/sallyport/gate/samples.txt\n  sallyport --config trial.toml alert replay \
+                      --usual usual.jsonl samples.txt"
     )]
     Replay {
         /// The files, the oldest first.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Begin with what was usual: usual.jsonl of gate.state, or a copy that is as old as the first sample.
+        #[arg(long, value_name = "FILE")]
+        usual: Option<PathBuf>,
         /// Print JSON.
         #[command(flatten)]
         output: OutputChoice,
