@@ -84,8 +84,8 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
     }
     problems.extend(gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path)));
     // A bypass and a gate that is missing are problems of their own above.
-    let open = gate.spikes.iter().filter(|spike| spike.until.is_none());
-    let named = open.map(|spike| spike.class.as_str()).filter(|class| !class.starts_with("gate-"));
+    let open = gate.spikes_by_class().into_iter().filter(|(_, count)| *count > 0);
+    let named = open.map(|(class, _)| class).filter(|class| !class.starts_with("gate-"));
     let open: Vec<&str> = named.collect();
     if !open.is_empty() {
         problems.push(format!("open spikes: {}", open.join(", ")));

@@ -41,12 +41,8 @@ pub(super) fn write_status(text: &mut Text, gate: Result<Option<&GateStatus>, &s
     text.one(&GATE_SECOND_DOOR, gate.second_door);
     text.one(&GATE_BANS, gate.bans);
     text.one(&GATE_BYPASSES, gate.bypasses.len());
-    let mut open: BTreeMap<&str, u32> = BTreeMap::new();
-    for spike in &gate.spikes {
-        *open.entry(&spike.class).or_default() += u32::from(spike.until.is_none());
-    }
     let mut spikes = text.rows(&SPIKES);
-    for (class, count) in open {
+    for (class, count) in gate.spikes_by_class() {
         spikes.row(&[class], count);
     }
 }

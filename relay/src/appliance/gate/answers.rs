@@ -149,6 +149,7 @@ impl Keeper {
             bypasses: self.bypasses.list(now),
             refused_per_second: self.watching.watch.refused_per_second(),
             spikes: self.spikes(now),
+            open_spikes: self.open_spikes(),
             problems: self.problems(),
         })
     }

@@ -1,11 +1,13 @@
 //! Spikes as they are told: what the watch found, with who it was and what to do.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use relay_common::table::Sample as Frame;
 use relay_common::verdict::Reason;
 
+use super::busy::Doer;
 use super::keeper::Keeper;
 use crate::control::wire;
 use crate::event::Event;
@@ -54,13 +56,15 @@ impl Keeper {
         let refusals = matches!(alert.class, Class::Refused | Class::Prefix | Class::Sources);
         let sample = self.frame(&top).filter(|_| refusals).map(shown);
         let reasons = match alert.class {
-            Class::Refused | Class::Sources => self.watching.reasons(counters),
+            Class::Refused | Class::Sources => {
+                self.watching.refusals.since(alert.class, counters.by_reason())
+            }
             Class::Prefix
             | Class::Entry
             | Class::Forged
             | Class::Bypass
             | Class::Missing
-            | Class::Logins => std::collections::BTreeMap::new(),
+            | Class::Logins => BTreeMap::new(),
         };
         let remark = self.remark(alert);
         let command = command(alert.class, &top);
@@ -77,10 +81,10 @@ impl Keeper {
             reason: Reason::from_index(talker.reason.into()).map_or("?", Reason::name),
         };
         let busy = |reason: &'static str| {
-            move |(address, count): (IpAddr, u64)| Share {
+            move |Doer { address, count, error }: Doer| Share {
                 net: address.into(),
                 count,
-                error: 0,
+                error,
                 reason,
             }
         };
@@ -117,7 +121,7 @@ impl Keeper {
     fn remark(&self, alert: &Alert) -> Option<String> {
         match alert.class {
             Class::Sources if alert.count > 0 => {
-                let refused = self.watching.refused_within(alert.window);
+                let refused = self.watching.refusals.within(alert.window);
                 let each = refused / alert.count;
                 let what = if each <= SCAN { "a scan" } else { "a flood" };
                 Some(format!("{what}: {each} attempts from each source or fewer"))
@@ -135,7 +139,9 @@ impl Keeper {
         }
     }
 
-    /// Returns open spikes and those that are over, the newest first.
+    /// Returns open spikes and those that are over, the newest first. Of the open ones entries come first, of which
+    /// each is a client that somebody else may drive; then the classes of the whole host, then strangers' networks,
+    /// of which there may be many.
     pub(super) fn spikes(&self, now: Moment) -> Vec<wire::Spike> {
         let spike = |alert: &Alert, until| wire::Spike {
             class: alert.class.name().to_owned(),
@@ -150,11 +156,31 @@ impl Keeper {
             total: alert.total,
         };
         let watch = &self.watching.watch;
-        let open = watch.open().map(|alert| spike(&alert, None));
+        let mut open: Vec<Alert> = watch.open().collect();
+        open.sort_by_key(|alert| match alert.class {
+            Class::Entry => 0,
+            Class::Refused
+            | Class::Sources
+            | Class::Forged
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => 1,
+            Class::Prefix => 2,
+        });
+        let open = open.iter().map(|alert| spike(alert, None));
         let over = watch.recent().filter(|alert| alert.stage == Stage::Closed);
         let over: Vec<_> =
             over.map(|alert| spike(alert, Some(wall(alert.since + alert.lasted, now)))).collect();
         open.chain(over.into_iter().rev()).take(SPIKES_SHOWN).collect()
+    }
+
+    /// Returns how many spikes of each class are open.
+    pub(super) fn open_spikes(&self) -> BTreeMap<String, u64> {
+        let mut open = BTreeMap::new();
+        for alert in self.watching.watch.open() {
+            *open.entry(alert.class.name().to_owned()).or_default() += 1;
+        }
+        open
     }
 }
 

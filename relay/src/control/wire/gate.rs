@@ -369,8 +369,25 @@ pub struct GateStatus {
     pub bypasses: Vec<Bypass>,
     /// Refused connection attempts a second, over the last second.
     pub refused_per_second: u64,
-    /// Open spikes and the last ones that are over, the newest first; at most 16.
+    /// Open spikes, entries of the allowlist first, and the last ones that are over, the newest first; at most 16.
     pub spikes: Vec<Spike>,
+    /// How many spikes are open, by class: all of them.
+    #[serde(default)]
+    pub open_spikes: BTreeMap<String, u64>,
     /// What is wrong besides interfaces and spikes, for people.
     pub problems: Vec<String>,
+}
+
+impl GateStatus {
+    /// Returns how many spikes are open, by class; none of one whose last is over.
+    #[must_use]
+    pub fn spikes_by_class(&self) -> BTreeMap<&str, u64> {
+        let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+        for spike in &self.spikes {
+            *open.entry(&spike.class).or_default() += u64::from(spike.until.is_none());
+        }
+        // The list may leave some out.
+        open.extend(self.open_spikes.iter().map(|(class, count)| (class.as_str(), *count)));
+        open
+    }
 }

@@ -9,6 +9,7 @@ use super::desk::*;
 use crate::control::wire::{GateRequest, GateStatus};
 use crate::event::Event;
 use crate::gate::clocks::Moment;
+use crate::watch::samples::many_spikes;
 
 fn refused_frame(source: [u8; 4]) -> Sample {
     Sample {
@@ -65,4 +66,15 @@ fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
     let status: GateStatus = desk.look(GateRequest::Status, 140);
     assert!(status.spikes[0].until.is_some(), "{status:?}");
     assert_eq!(status.spikes[0].total, 9_500, "the first count is where it starts");
+}
+
+#[test]
+fn a_driven_client_stands_first_and_all_open_spikes_are_counted_however_many_strangers_there_are() {
+    let mut desk = Desk::new();
+    desk.keeper.watching.watch = many_spikes(30);
+    let status: GateStatus = desk.look(GateRequest::Status, 102);
+    assert_eq!(status.spikes.len(), 16);
+    assert_eq!(status.spikes[0].class, "spike-entry");
+    let counted = [("spike-entry", 1), ("spike-prefix", 30)];
+    assert_eq!(status.spikes_by_class(), counted.into());
 }
