@@ -33,8 +33,18 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let journal = || Journal::of(&load().map(|config| config.log).unwrap_or_default());
     match verb {
         Verb::Run => appliance::run::run(&load()?, &file, &journal())?,
-        Verb::Gate => appliance::gate::run(&file, &journal())?,
-        Verb::Relay => appliance::relay::run(&file, &journal())?,
+        Verb::Gate => {
+            let journal = journal();
+            let ended = appliance::gate::run(&file, &journal);
+            journal.settle();
+            ended?;
+        }
+        Verb::Relay => {
+            let journal = journal();
+            let ended = appliance::relay::run(&file, &journal);
+            journal.settle();
+            ended?;
+        }
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
         Verb::Allow(verb) => {
             let config = load()?;

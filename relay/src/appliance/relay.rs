@@ -62,6 +62,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     provide_descriptors(&config, journal);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
+        journal.unhurried()?;
         let mut relay = Relay::open(config, file, journal)?;
         let served = relay.serve().await;
         match served {

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! line     the text of one line           native  journald's own protocol
+//! writer   a thread that writes lines
 //! ```
 //!
-//! Nothing else writes log lines. A log that cannot be written never stops the mail.
+//! Nothing else writes log lines. A log that cannot be written, or that nobody reads, never stops the mail: see
+//! [`Journal::unhurried`].
 
 mod line;
 mod native;
+mod writer;
 
-use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -20,6 +22,7 @@ use crate::history::History;
 use crate::meter::Meter;
 use line::Form;
 use native::Journald;
+use writer::Writer;
 
 /// Where events go, the history for what the journal does not say, and the meter that counts both what it
 /// says and what it leaves out. Clones write to the same place.
@@ -43,7 +46,7 @@ impl std::fmt::Debug for Ear {
 
 #[derive(Clone, Debug)]
 enum Sink {
-    Lines { to: Lines, quietest: Level },
+    Lines { to: Lines, by: Arc<OnceLock<Writer>>, quietest: Level },
     Memory(Arc<std::sync::Mutex<Vec<Event>>>),
 }
 
@@ -69,7 +72,40 @@ impl Journal {
             LogFormat::Journald => Lines::Journald(Arc::default()),
         };
         let quietest = if config.steps { Level::Debug } else { Level::Info };
-        Self::to(Sink::Lines { to, quietest })
+        Self::to(Sink::Lines { to, by: Arc::default(), quietest })
+    }
+
+    /// Has a thread write the lines of this journal and its clones from now on, so that whoever says something
+    /// never waits for the reader of the log: up to 1 MiB wait for it, then lines are counted, and lost. The
+    /// thread has the rights that the caller has now: a process that drops rights does that before. Call
+    /// [`Journal::settle`] before the process ends.
+    ///
+    /// # Errors
+    ///
+    /// If the system makes no thread.
+    pub fn unhurried(&self) -> std::io::Result<()> {
+        let Sink::Lines { to, by, .. } = &self.to else { return Ok(()) };
+        let form = to.form();
+        let tell = move |lost| {
+            let problem = format!("{lost} lines of the log are lost: whoever reads it is too slow");
+            line::render(&Event::Trouble { room: "journal", problem }, form, Timestamp::now())
+        };
+        let writer = match to {
+            Lines::Json => Writer::start(std::io::stdout(), tell)?,
+            Lines::Text | Lines::Journald(_) => Writer::start(std::io::stderr(), tell)?,
+        };
+        // Who comes second leaves the first one at work.
+        let _ = by.set(writer);
+        Ok(())
+    }
+
+    /// Waits until every line is written, for a second at most.
+    pub fn settle(&self) {
+        if let Sink::Lines { by, .. } = &self.to
+            && let Some(writer) = by.get()
+        {
+            writer.settle();
+        }
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
@@ -115,7 +151,9 @@ impl Journal {
             hear(&event);
         }
         match &self.to {
-            Sink::Lines { to, quietest } if event.level() <= *quietest => to.write(&event),
+            Sink::Lines { to, by, quietest } if event.level() <= *quietest => {
+                to.write(&event, by.get());
+            }
             Sink::Lines { .. } => {}
             Sink::Memory(events) => {
                 if let Ok(mut events) = events.lock() {
@@ -138,25 +176,30 @@ impl Journal {
 }
 
 impl Lines {
-    fn write(&self, event: &Event) {
-        let render = |form| line::render(event, form, Timestamp::now());
+    /// Returns the form of a line that a stream gets.
+    const fn form(&self) -> Form {
         match self {
-            Self::Text => to_standard_error(&render(Form::Text)),
-            Self::Json => {
-                let mut text = render(Form::Json);
-                text.push('\n');
-                let mut out = std::io::stdout().lock();
-                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            }
-            Self::Journald(journald) => {
-                if journald.send(event).is_err() {
-                    to_standard_error(&render(Form::Prefixed));
-                }
-            }
+            Self::Text => Form::Text,
+            Self::Json => Form::Json,
+            Self::Journald(_) => Form::Prefixed,
+        }
+    }
+
+    fn write(&self, event: &Event, by: Option<&Writer>) {
+        if let Self::Journald(journald) = self
+            && journald.send(event).is_ok()
+        {
+            return;
+        }
+        let line = line::render(event, self.form(), Timestamp::now());
+        match (by, self) {
+            (Some(writer), _) => writer.write(&line),
+            (None, Self::Json) => write_to(std::io::stdout().lock(), &line),
+            (None, Self::Text | Self::Journald(_)) => write_to(std::io::stderr().lock(), &line),
         }
     }
 }
 
-fn to_standard_error(line: &str) {
-    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+fn write_to(mut out: impl std::io::Write, line: &str) {
+    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
 }

@@ -101,6 +101,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     };
     // Before any thread starts: each has capabilities of its own.
     privilege::keep_only(privilege::GATE)?;
+    journal.unhurried()?;
     let bulletin = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
     let bulletin = Arc::new(channel::Sender::new(bulletin));
     let keeper = Keeper::new(
