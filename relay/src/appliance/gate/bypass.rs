@@ -23,13 +23,16 @@ use crate::watch::talkers::source;
 const SETTLED_NS: u64 = 1_000_000_000;
 /// The ways that are remembered.
 const PATHS_MAX: usize = 64;
+/// A way that was used by nobody for so long is over: it was mended, or who came by it went.
+const OVER_NS: u64 = 3_600_000_000_000;
 /// How often a way is told that is used again and again.
 const TELL_AGAIN_NS: u64 = 60_000_000_000;
 
-/// The ways that were seen, by their names.
+/// The ways that were used within the last hour, by their names.
 #[derive(Debug, Default)]
 pub(super) struct Bypasses {
     paths: BTreeMap<String, Path>,
+    attempts: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +47,13 @@ struct Path {
 impl Bypasses {
     /// Notes an attempt; returns how many there were by that way, if that is worth telling now.
     fn note(&mut self, path: &str, source: IpAddr, at_ns: u64) -> Option<u64> {
+        self.attempts += 1;
+        self.paths.retain(|_, path| path.is_used(at_ns));
         if !self.paths.contains_key(path) && self.paths.len() == PATHS_MAX {
-            return None;
+            let oldest = self.paths.iter().min_by_key(|(_, path)| path.last_ns);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.paths.remove(&oldest);
+            }
         }
         let new = Path { first_ns: at_ns, last_ns: at_ns, told_ns: 0, attempts: 0, source };
         let path = self.paths.entry(path.to_owned()).or_insert(new);
@@ -58,9 +66,9 @@ impl Bypasses {
         due.then_some(path.attempts)
     }
 
-    /// Returns how many attempts there were by any way.
-    pub fn total(&self) -> u64 {
-        self.paths.values().map(|path| path.attempts).sum()
+    /// Returns how many attempts there were by any way since the process began.
+    pub const fn total(&self) -> u64 {
+        self.attempts
     }
 
     /// Returns the ways for people.
@@ -72,7 +80,13 @@ impl Bypasses {
             attempts: seen.attempts,
             source: seen.source,
         };
-        self.paths.iter().map(bypass).collect()
+        self.paths.iter().filter(|(_, path)| path.is_used(now.boot_ns)).map(bypass).collect()
+    }
+}
+
+impl Path {
+    const fn is_used(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_ns) < OVER_NS
     }
 }
 
@@ -146,9 +160,24 @@ mod tests {
         for n in 0..200 {
             bypasses.note(&format!("path {n}"), source, second);
         }
-        let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 61 * second };
-        let list = bypasses.list(now);
+        let at = |seconds| Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: seconds * second };
+        let list = bypasses.list(at(61));
         assert_eq!(list.len(), PATHS_MAX);
         assert_eq!((list[0].path.as_str(), list[0].attempts), ("a", 61));
+        assert_eq!(bypasses.note("new", source, 62 * second), Some(1), "the oldest made way");
+        assert_eq!(bypasses.list(at(62)).len(), PATHS_MAX);
+        assert_eq!(bypasses.total(), 262);
+    }
+
+    #[test]
+    fn a_way_that_nobody_uses_any_more_is_over_after_an_hour_and_what_was_counted_stays() {
+        let mut bypasses = Bypasses::default();
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let at = |boot_ns| Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns };
+        assert_eq!(bypasses.note("a", source, 5), Some(1));
+        assert_eq!(bypasses.list(at(OVER_NS)).len(), 1);
+        assert_eq!(bypasses.list(at(OVER_NS + 5)), []);
+        assert_eq!(bypasses.note("a", source, OVER_NS + 5), Some(1), "it is told anew");
+        assert_eq!(bypasses.total(), 2);
     }
 }
