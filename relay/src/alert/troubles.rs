@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::alert::{Alert, Stage};
 
-/// The most open troubles, and the most things that happened, that are known at a time.
+/// The most open troubles, and the most things that happened, that are known at a time. One more trouble is lost;
+/// one more thing that happened makes the oldest of the class that has most forgotten, so that no class, whoever
+/// fills it, mutes another one.
 pub const KNOWN_MAX: usize = 1000;
 /// The alerts that were told last, for people to look at.
 const RECENT_MAX: usize = 50;
@@ -29,8 +31,6 @@ const PACE: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(600);
 /// After how long a thing that happened may be told again with the same words, where nobody wants reminders.
 const AGAIN: Duration = Duration::from_secs(4 * 3600);
-/// These outlive the process that said them, and their end is said whenever it comes.
-const LASTING: [&str; 1] = ["route-held"];
 
 /// The class of alerts about alerts that found no room; there is always room for it.
 pub const LOST: &str = "alerts-lost";
@@ -66,6 +66,8 @@ pub struct Trouble {
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
+    #[serde(default)]
+    class: String,
     summary: String,
     told: Option<Timestamp>,
     at: Timestamp,
@@ -135,14 +137,17 @@ impl Troubles {
             Stage::Grew(_) => trouble.alert.stage != alert.stage,
             Stage::Opened | Stage::Closed | Stage::Noted => alert.severity > trouble.alert.severity,
         };
-        let since = trouble.alert.since;
         (trouble.origin, trouble.unconfirmed) = (origin, None);
-        if is_news {
-            trouble.alert = Alert { since, ..alert };
-            trouble.told = None;
-            return self.tell_open(&key, terms, now);
+        let was = &trouble.alert;
+        let severity = alert.severity.max(was.severity);
+        // Said again as at first, it stays what it grew to; its numbers are those of now.
+        let stage = if is_news { alert.stage } else { was.stage };
+        trouble.alert = Alert { since: was.since, severity, stage, ..alert };
+        if !is_news {
+            return None;
         }
-        None
+        trouble.told = None;
+        self.tell_open(&key, terms, now)
     }
 
     /// Tells an open trouble if it may be told now.
@@ -166,10 +171,8 @@ impl Troubles {
 
     fn noted(&mut self, alert: Alert, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
         let key = alert.key();
-        let is_full = self.notes.len() >= KNOWN_MAX && alert.class != LOST;
-        if is_full && !self.notes.contains_key(&key) {
-            self.overflow += 1;
-            return None;
+        if self.notes.len() >= KNOWN_MAX && !self.notes.contains_key(&key) {
+            self.forget_one();
         }
         let again = terms.remind.unwrap_or(AGAIN);
         let unsaid = self.notes.get(&key).map_or(0, |note| note.unsaid);
@@ -179,6 +182,7 @@ impl Troubles {
         });
         let is_told = !is_same && !(terms.is_silenced)(&alert) && self.has_pace(&alert, now);
         let note = self.notes.entry(key).or_insert_with(|| Note {
+            class: alert.class.clone(),
             summary: alert.summary.clone(),
             told: None,
             at: now,
@@ -195,6 +199,20 @@ impl Troubles {
             alert.details.insert("not-told-before".to_owned(), unsaid.to_string());
         }
         Some(self.tell(alert, now))
+    }
+
+    /// Forgets the oldest thing that happened of the class that has most of them.
+    fn forget_one(&mut self) {
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        for note in self.notes.values() {
+            *sizes.entry(&note.class).or_default() += 1;
+        }
+        let largest = sizes.into_iter().max_by_key(|(_, size)| *size).map(|(class, _)| class);
+        let of_it = self.notes.iter().filter(|(_, note)| Some(&*note.class) == largest);
+        let oldest = of_it.min_by_key(|(_, note)| note.at).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest {
+            self.notes.remove(&oldest);
+        }
     }
 
     /// Does what time brings: reminders, what was silenced or held down, what is over without a word. Returns
@@ -241,8 +259,7 @@ impl Troubles {
     /// Takes note that a process started anew: its open troubles are over unless it says them again.
     pub fn restarted(&mut self, origin: Origin, now: Timestamp) {
         for trouble in self.open.values_mut() {
-            let lasts = LASTING.contains(&trouble.alert.class.as_str());
-            if trouble.origin == origin && !lasts && trouble.unconfirmed.is_none() {
+            if trouble.origin == origin && trouble.unconfirmed.is_none() {
                 trouble.unconfirmed = Some(now);
             }
         }

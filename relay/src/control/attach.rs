@@ -41,9 +41,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The waits between two attempts to reach the gate: doubled each time, up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
-/// For how long after the relay's start nobody needs to hear that the gate is not reached: both start at a
-/// time, and the gate takes longer.
-const STARTING: Duration = Duration::from_secs(5);
+/// How long the gate may be away before somebody hears of it: it may just start, or be started anew.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// How often the gate is told what clients did, if they did anything, and if they did nothing.
 const TELL_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -114,8 +113,8 @@ impl Attachment {
     #[must_use]
     pub fn open(socket: PathBuf, tallies: Tallies, journal: Journal) -> Self {
         let (tell, told) = mpsc::channel(UNHEARD);
-        let link = Link { socket, tallies, tell, held: Vec::new() };
-        Self { told, task: tokio::spawn(link.keep(journal)) }
+        let link = Link { socket, tallies, tell, held: Vec::new(), journal, is_silent: false };
+        Self { told, task: tokio::spawn(link.keep()) }
     }
 
     /// Waits for the next word of the gate. After every reconnection `Notice::ListChanged` comes, since
@@ -159,24 +158,25 @@ struct Link {
     tallies: Tallies,
     tell: mpsc::Sender<Told>,
     held: Vec<(SocketAddr, OwnedFd)>,
+    journal: Journal,
+    /// Whether it was said that nothing is heard.
+    is_silent: bool,
 }
 
 impl Link {
-    async fn keep(mut self, journal: Journal) {
+    async fn keep(mut self) {
         let mut wait = RETRY.0;
-        let mut quiet_until = Some(Instant::now() + STARTING);
-        let mut outage_named = false;
+        let mut quiet_until = Instant::now() + AWAY;
         while !self.tell.is_closed() {
             let mut attached = false;
             let Err(problem) = self.once(&mut attached).await else { return };
             if attached {
-                (wait, outage_named, quiet_until) = (RETRY.0, false, None);
+                (wait, quiet_until) = (RETRY.0, Instant::now() + AWAY);
             }
-            let is_starting = quiet_until.is_some_and(|until| Instant::now() < until);
-            // One line an outage, not one an attempt.
-            if !is_starting && !std::mem::replace(&mut outage_named, true) {
-                let problem = format!("{}: {problem}; trying again", self.socket.display());
-                journal.write(Event::Trouble { room: "attach", problem });
+            // One line an outage, not one an attempt, and none for a gate that is started anew.
+            if Instant::now() >= quiet_until && !std::mem::replace(&mut self.is_silent, true) {
+                let problem = format!("{}: {problem}", self.socket.display());
+                self.journal.write(Event::GateSilent { problem });
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
@@ -193,6 +193,9 @@ impl Link {
             return Ok(());
         }
         *attached = true;
+        if std::mem::take(&mut self.is_silent) {
+            self.journal.write(Event::GateHeard);
+        }
         // What was counted while nobody heard is not what happens now.
         let _ = self.tallies.take();
         let mut tick = interval(TELL_EVERY.0);
@@ -275,16 +278,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_gate_that_is_not_there_yet_is_named_once_and_not_at_the_start() {
+    async fn a_gate_that_is_away_is_told_once_and_not_while_it_may_just_start() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::memory();
         let began = Instant::now();
         let attachment =
             Attachment::open(folder.path().join("gate.sock"), Tallies::default(), journal.clone());
         for (row, until, lines) in [
-            ("just before", STARTING.saturating_sub(RETRY.1), 0),
-            ("after", STARTING * 2, 1),
-            ("later", STARTING * 9, 0),
+            ("just before", AWAY.saturating_sub(RETRY.1), 0),
+            ("after", AWAY * 2, 1),
+            ("later", AWAY * 9, 0),
         ] {
             tokio::time::sleep_until(began + until).await;
             let events = journal.take();

@@ -86,6 +86,11 @@ pub enum Event {
     GateAttached { interface: String, mode: &'static str, adopted: bool },
     /// The gate's program is missing on an interface, or another one is in its place.
     GateLost { interface: String, problem: String },
+    /// The relay has heard nothing of the gate's process for some seconds: nobody watches, and nothing can be
+    /// changed. Its programs in the kernel go on.
+    GateSilent { problem: String },
+    /// The relay hears the gate's process again.
+    GateHeard,
     /// Something came around the first door and was refused by the second; `attempts` counts those by this
     /// path so far.
     GateBypass { path: String, source: IpAddr, attempts: u64 },
@@ -173,6 +178,9 @@ pub enum Event {
     RouteHeld { route: String, note: Option<String>, uid: u32 },
     /// A suspended route is used again; `uid` asked for it, or its login worked.
     RouteResumed { route: String, uid: Option<u32> },
+    /// Another configuration has a route otherwise, or not at all (`gone`): what was wrong with it, and with
+    /// these hosts of it, says nothing any more.
+    RouteRenewed { route: String, gone: bool, hosts: Vec<String> },
     /// A host of a route failed and is passed by.
     HostDown { route: String, host: String, reason: String },
     /// A host of a route is used again.
@@ -248,6 +256,7 @@ impl Event {
             }
             | Self::Broken { .. }
             | Self::GateLost { .. }
+            | Self::GateSilent { .. }
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
@@ -275,6 +284,7 @@ impl Event {
             | Self::Started { .. }
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
+            | Self::GateHeard
             | Self::AllowAdded { .. }
             | Self::AllowReplaced { .. }
             | Self::AllowRemoved { .. }
@@ -288,6 +298,7 @@ impl Event {
             | Self::Bounced { .. }
             | Self::RouteHeld { .. }
             | Self::RouteResumed { .. }
+            | Self::RouteRenewed { .. }
             | Self::HostUp { .. }
             | Self::QueueChanged { .. }
             | Self::Notified { .. }

@@ -30,6 +30,13 @@ impl Event {
                 let over = closed("gate-detached", "the gate guards this host again");
                 return vec![gate_stands(interface).at(at), over.at(at)];
             }
+            Self::GateSilent { problem } => opened(
+                "gate-silent",
+                format!("the gate's process does not answer, its filter stands: {problem}"),
+            )
+            .first("sallyport doctor")
+            .with("problem", problem),
+            Self::GateHeard => closed("gate-silent", "the gate's process answers again"),
             Self::Detached { uid } => opened(
                 "gate-detached",
                 "the gate was taken away: nothing keeps strangers from the ports",
@@ -89,6 +96,7 @@ impl Event {
                 };
                 return vec![over("route-suspended").at(at), over("route-held").warns().at(at)];
             }
+            Self::RouteRenewed { route, gone, hosts } => return renewed(route, *gone, hosts, at),
             Self::HostDown { route, host, reason } => {
                 opened("host-down", format!("{host} of the route {route} is down: {reason}"))
                     .warns()
@@ -196,6 +204,24 @@ impl Event {
     }
 }
 
+/// Ends what was wrong with a route that another configuration has otherwise.
+fn renewed(route: &str, gone: bool, hosts: &[String], at: Timestamp) -> Vec<Alert> {
+    let words = if gone {
+        format!("the configuration has no route {route} any more")
+    } else {
+        format!("the configuration of the route {route} changed: it begins anew")
+    };
+    let down = hosts.iter().map(|host| {
+        closed("host-down", words.clone()).warns().about(format!("{route}/{host}")).at(at)
+    });
+    let mut over = vec![closed("route-suspended", words.clone()).about(route).at(at)];
+    over.extend(down);
+    if gone {
+        over.push(closed("route-held", words.clone()).warns().about(route).at(at));
+    }
+    over
+}
+
 fn gate_stands(interface: &str) -> super::wording::Wording {
     closed("gate-missing", format!("the gate stands on {interface}")).about(interface)
 }
@@ -238,6 +264,7 @@ mod tests {
                 Event::GateAttached { interface: eth0(), mode: "native", adopted: true },
             ),
             (mode("observe"), mode("enforce")),
+            (Event::GateSilent { problem: reason() }, Event::GateHeard),
             (
                 Event::RouteSuspended { route: route(), reason: reason() },
                 Event::RouteResumed { route: route(), uid: None },
@@ -249,6 +276,14 @@ mod tests {
             (
                 Event::HostDown { route: route(), host: hop.clone(), reason: reason() },
                 Event::HostUp { route: route(), host: hop.clone(), down_for },
+            ),
+            (
+                Event::HostDown { route: route(), host: hop.clone(), reason: reason() },
+                Event::RouteRenewed { route: route(), gone: false, hosts: vec![hop.clone()] },
+            ),
+            (
+                Event::RouteHeld { route: route(), note: None, uid: 0 },
+                Event::RouteRenewed { route: route(), gone: true, hosts: Vec::new() },
             ),
             (Event::SpoolFull { messages: 1, free_bytes: 0 }, Event::SpoolRoom),
         ] {
@@ -266,6 +301,7 @@ mod tests {
         let source = "192.0.2.1".parse().unwrap();
         for event in [
             Event::Broken { room: "relay", problem: text() },
+            Event::GateSilent { problem: text() },
             Event::GateLost { interface: text(), problem: text() },
             Event::GateBypass { path: "eth1, which is not guarded".into(), source, attempts: 1 },
             Event::Detached { uid: 0 },

@@ -27,6 +27,14 @@ impl Counts {
         Self { most, rows: Mutex::default() }
     }
 
+    /// Has rows stand at 0 before anything is counted in them: whoever scrapes sees the first one as growth.
+    pub fn expecting(self, rows: &[&[&str]]) -> Self {
+        for labels in rows {
+            self.add(labels, 0);
+        }
+        self
+    }
+
     /// Adds one to a row.
     pub fn count(&self, labels: &[&str]) {
         self.add(labels, 1);

@@ -96,8 +96,13 @@ impl Default for Meter {
             repeated: Counter::default(),
             outcomes: Counts::up_to(4 * FEW),
             delivering: Times::up_to(FEW, LONG),
-            reports: Counts::up_to(FEW),
-            events: Counts::up_to(FEW),
+            reports: Counts::up_to(FEW).expecting(&[&["failure"], &["dropped"]]),
+            events: Counts::up_to(FEW).expecting(&[
+                &[level(Level::Error)],
+                &[level(Level::Warn)],
+                &[level(Level::Info)],
+                &[level(Level::Debug)],
+            ]),
         }
     }
 }
@@ -131,6 +136,8 @@ impl Meter {
             | Event::Broken { .. }
             | Event::GateAttached { .. }
             | Event::GateLost { .. }
+            | Event::GateSilent { .. }
+            | Event::GateHeard
             | Event::GateBypass { .. }
             | Event::ModeChanged { .. }
             | Event::Detached { .. }
@@ -152,6 +159,7 @@ impl Meter {
             | Event::RouteSuspended { .. }
             | Event::RouteHeld { .. }
             | Event::RouteResumed { .. }
+            | Event::RouteRenewed { .. }
             | Event::HostDown { .. }
             | Event::HostUp { .. }
             | Event::NextHopUnproved { .. }

@@ -53,7 +53,26 @@ impl Routes {
         });
         let (lanes, register) = (lanes.collect(), Arc::clone(register));
         let keys = Keys::load(config);
-        Arc::new(Self { lanes, keys, register, journal: journal.clone() })
+        let routes = Self { lanes, keys, register, journal: journal.clone() };
+        routes.tell(before);
+        Arc::new(routes)
+    }
+
+    /// Tells what the routes before these leave behind, and which are suspended that were not there.
+    fn tell(&self, before: Option<&Self>) {
+        for (name, lane) in before.iter().flat_map(|before| before.named()) {
+            let after = self.lane(name).map(|lane| &**lane);
+            if let Some(event) = lane.renewed_by(after) {
+                self.journal.write(event);
+            }
+        }
+        for (name, _) in
+            self.named().filter(|(name, _)| before.is_none_or(|before| before.lane(name).is_none()))
+        {
+            if let Some(Suspension { route, note, uid, .. }) = self.register.suspension(name) {
+                self.journal.write(Event::RouteHeld { route, note, uid });
+            }
+        }
     }
 
     /// Returns the keys that sign their mail, as they were read once.

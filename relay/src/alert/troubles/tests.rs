@@ -116,15 +116,40 @@ fn a_class_and_what_is_known_are_bounded() {
         desk.hear(noted("client-banned", "x").about(number.to_string()), 1).is_some()
     });
     assert_eq!(many.count(), CLASS_MAX);
+    assert_eq!(desk.troubles.notes.len(), KNOWN_MAX);
     let many = (0..2 * KNOWN_MAX as u64).filter(|number| {
         desk.hear(opened("host-down", "x").about(number.to_string()), 1).is_some()
     });
     assert_eq!(many.count(), CLASS_MAX);
-    assert_eq!(desk.troubles.take_overflow(), 2 * KNOWN_MAX as u64);
+    assert_eq!(desk.troubles.take_overflow(), KNOWN_MAX as u64);
     assert_eq!(desk.troubles.take_overflow(), 0);
     assert_eq!(desk.troubles.recent().count(), RECENT_MAX);
     desk.tick(2 * 86_400);
     assert!(desk.hear(noted("client-banned", "x").about("new"), 2 * 86_400).is_some());
+}
+
+#[test]
+fn no_class_mutes_another_one() {
+    let mut desk = Desk::new();
+    assert!(desk.hear(noted("spool-damaged", "x").about("7"), 0).is_some());
+    for number in 0..2 * KNOWN_MAX {
+        desk.hear(noted("login-failed", "x").about(number.to_string()), 1);
+    }
+    assert!(desk.hear(noted("gate-bypass", "x").about("eth0"), 2).is_some());
+    assert!(desk.hear(noted("spool-damaged", "x").about("7"), 3).is_none(), "it was told");
+    assert_eq!(desk.troubles.take_overflow(), 0);
+}
+
+#[test]
+fn a_reminder_tells_what_was_said_last() {
+    let mut desk = Desk::new();
+    let spike = |now: u32| opened("spike-refused", format!("{now}")).with("now", now).warns();
+    assert!(desk.hear(spike(100), 0).is_some());
+    assert!(desk.hear(spike(200).stands(Stage::Grew(2)), 1).is_some());
+    assert!(desk.hear(spike(150), 2).is_none());
+    let reminder = &desk.tick(4 * HOUR + 1)[0];
+    assert_eq!((reminder.summary.as_str(), reminder.details["now"].as_str()), ("150", "150"));
+    assert_eq!((reminder.stage, reminder.since), (Stage::Grew(2), at(0)));
 }
 
 #[test]
@@ -147,7 +172,6 @@ fn after_a_start_a_trouble_is_over_unless_it_is_said_again() {
     let mut desk = Desk::new();
     desk.hear(down(), 0);
     desk.hear(opened("spool-full", "full"), 0);
-    desk.hear(opened("route-held", "held").about("r"), 0);
     desk.troubles.restarted(Origin::Gate, at(1));
     assert!(desk.tick(GRACE.as_secs() + 2).is_empty(), "the other process");
     desk.troubles.restarted(Origin::Relay, at(1000));
@@ -155,7 +179,7 @@ fn after_a_start_a_trouble_is_over_unless_it_is_said_again() {
     let over = desk.tick(1000 + GRACE.as_secs());
     assert_eq!(over.iter().map(Alert::key).collect::<Vec<_>>(), ["spool-full"]);
     assert_eq!(over[0].stage, Stage::Closed);
-    assert_eq!(desk.troubles.open().count(), 2);
+    assert_eq!(desk.troubles.open().count(), 1);
 }
 
 #[test]

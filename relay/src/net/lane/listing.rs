@@ -10,6 +10,7 @@ use crate::delivery::health::Health;
 use crate::delivery::pool::Condition;
 use crate::delivery::traffic::View;
 use crate::delivery::trip::name;
+use crate::event::Event;
 
 /// For how long it is told that something of ours was in the way of a route: waiting mail tries it again
 /// before that, and if there is none nobody knows.
@@ -163,6 +164,29 @@ impl Lane {
         };
         self.judge(&mut state, clocks);
         state
+    }
+
+    /// Returns what people are told when `after` takes the place of this lane: that what was wrong here, and is
+    /// not known there, says nothing any more. None if there is nothing of that kind.
+    pub(in crate::net) fn renewed_by(&self, after: Option<&Self>) -> Option<Event> {
+        let now = Instant::now();
+        let down = |lane: &Self| -> Vec<String> {
+            let hosts = lane.state(now, Timestamp::now()).hosts;
+            hosts.into_iter().filter(|host| host.reason.is_some()).map(|host| host.host).collect()
+        };
+        let still = after.map(down).unwrap_or_default();
+        let hosts: Vec<String> =
+            down(self).into_iter().filter(|host| !still.contains(host)).collect();
+        let is_refused = |lane: &Self| *lock(&lane.health) != Health::Up;
+        let was_refused = is_refused(self) && !after.is_some_and(is_refused);
+        let gone = after.is_none();
+        let was_held = gone && self.register.is_suspended(&self.route.name);
+        let route = self.route.name.clone();
+        (was_refused || was_held || !hosts.is_empty()).then_some(Event::RouteRenewed {
+            route,
+            gone,
+            hosts,
+        })
     }
 
     /// Enters whether mail leaves, and why not.

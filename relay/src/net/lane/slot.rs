@@ -2,6 +2,7 @@
 //! however its way ends.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Lane, lock};
@@ -44,7 +45,10 @@ impl Slot {
         let verdict = lock(&self.lane.traffic).learn(&mut self.place, outcome, Instant::now());
         let route = self.lane.route.name.clone();
         let host = name(self.lane.hop(self.host()));
-        if let Some(change) = verdict.change {
+        // Of a lane that is closed nobody hears any more: its end was told.
+        if let Some(change) =
+            verdict.change.filter(|_| !self.lane.is_closed.load(Ordering::Acquire))
+        {
             self.lane.journal.write(match change {
                 Change::Down(reason) => Event::HostDown { route, host, reason },
                 Change::Up(down_for) => Event::HostUp { route, host, down_for },
