@@ -1,6 +1,6 @@
 //! The gate's part of the metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_common::verdict::Reason;
 
@@ -52,6 +52,10 @@ pub(super) fn write_status(text: &mut Text, gate: Result<Option<&GateStatus>, &s
 pub(super) struct Totals {
     /// By tag: what the tables said last, and the growth since the first look.
     tags: BTreeMap<String, (TagCounts, TagCounts)>,
+    /// The tags that are told apart: each as long as there are entries of it.
+    apart: BTreeSet<String>,
+    /// What those counted together counted that are gone.
+    gone: TagCounts,
     has_looked: bool,
 }
 
@@ -62,6 +66,7 @@ impl Totals {
         // What was counted before the first look is nobody's growth; a tag that came since began at nothing.
         let has_looked = std::mem::replace(&mut self.has_looked, true);
         let mut before = std::mem::take(&mut self.tags);
+        let known: BTreeSet<String> = before.keys().cloned().collect();
         for (tag, counts) in now {
             let (last, total) = before.remove(tag).unwrap_or_else(|| {
                 let none = TagCounts::default();
@@ -77,17 +82,33 @@ impl Totals {
             };
             self.tags.insert(tag.clone(), (*counts, total));
         }
+        for (tag, (_, total)) in before {
+            if !self.apart.remove(&tag) {
+                add(&mut self.gone, &TagCounts { entries: 0, ..total });
+            }
+        }
         let mut told: BTreeMap<String, TagCounts> = BTreeMap::new();
+        if self.gone != TagCounts::default() {
+            told.insert(OTHER.to_owned(), self.gone);
+        }
         for (tag, (_, total)) in &self.tags {
-            let tag = if told.len() < TAGS { tag } else { OTHER };
-            let sum = told.entry(tag.to_owned()).or_default();
-            sum.entries += total.entries;
-            sum.passed += total.passed;
-            sum.over_rate += total.over_rate;
-            sum.would_drop += total.would_drop;
+            // One that was counted with others before stays there, so that no row ever falls.
+            let is_new = !known.contains(tag);
+            let is_apart = self.apart.contains(tag) || is_new && self.apart.len() < TAGS;
+            if is_apart {
+                self.apart.insert(tag.clone());
+            }
+            add(told.entry(if is_apart { tag } else { OTHER }.to_owned()).or_default(), total);
         }
         told
     }
+}
+
+fn add(sum: &mut TagCounts, more: &TagCounts) {
+    sum.entries += more.entries;
+    sum.passed += more.passed;
+    sum.over_rate += more.over_rate;
+    sum.would_drop += more.would_drop;
 }
 
 /// Writes what the tables say.
@@ -180,5 +201,25 @@ mod tests {
         let told = Totals::default().renew(&many);
         assert_eq!(told.len(), TAGS + 1);
         assert_eq!(told[OTHER].entries, 9);
+    }
+
+    #[test]
+    fn no_row_falls_when_tags_come_and_go_beyond_the_limit() {
+        let mut totals = Totals::default();
+        let mut tags: BTreeMap<String, TagCounts> =
+            (0..=TAGS).map(|n| (format!("{n:04}"), counts(1, 0))).collect();
+        totals.renew(&tags);
+        for counts in tags.values_mut() {
+            counts.passed = 5;
+        }
+        assert_eq!(totals.renew(&tags)[OTHER].passed, 5);
+        // One that stands before all others, and one of the others goes.
+        tags.insert("0".to_owned(), counts(1, 3));
+        let told = totals.renew(&tags);
+        assert_eq!((told[OTHER].passed, told["0000"].passed), (8, 5));
+        tags.remove(&format!("{TAGS:04}"));
+        assert_eq!(totals.renew(&tags)[OTHER].passed, 8);
+        tags.remove("0000");
+        assert_eq!(totals.renew(&tags)[OTHER], TagCounts { entries: 1, ..counts(1, 8) });
     }
 }
