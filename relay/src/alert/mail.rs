@@ -74,13 +74,14 @@ fn envelope(to: Vec<Address>, now: Timestamp) -> Envelope {
     }
 }
 
-/// Returns the mail: every line ends in CRLF. US-ASCII but for UTF-8 addresses in To.
+/// Returns the mail: every line ends in CRLF. US-ASCII but for UTF-8 addresses in To. The name in From is quoted:
+/// a phrase has no dots (RFC 5322, section 3.2.5).
 fn text(to: &[Address], message: Message<'_>, postmaster: &Address, now: Timestamp) -> String {
     let Message { id, host, alert } = message;
     let to = to.iter().map(|to| format!("<{to}>")).collect::<Vec<_>>().join(",\r\n ");
     let mut lines = vec![
         format!("Date: {}", date(now)),
-        format!("From: Sallyport on {host} <{postmaster}>"),
+        format!("From: \"Sallyport on {host}\" <{postmaster}>"),
         format!("To: {to}"),
         format!("Subject: {}", clean(&format!("{}: {}", alert.key(), alert.summary), 200)),
         format!("Message-ID: <alert.{id}@{host}>"),
@@ -128,7 +129,7 @@ mod tests {
         let (header, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(header.contains("To: <a@example.net>,\r\n <b@example.net>\r\n"), "{header}");
         assert!(header.contains("Subject: route-suspended/r: refused??Bcc: x@example.net\r\n"));
-        assert!(header.contains("From: Sallyport on relay.example.net <ops@example.net>\r\n"));
+        assert!(header.contains("From: \"Sallyport on relay.example.net\" <ops@example.net>\r\n"));
         assert!(header.contains("Auto-Submitted: auto-generated"));
         assert!(body.contains("reason: no ?\r\nsince: 1970-01-01T00:00:00Z\r\n"), "{body}");
         assert!(body.ends_with("\r\n\r\nFirst: sallyport route resume r\r\n"), "{body}");

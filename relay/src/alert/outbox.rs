@@ -19,6 +19,9 @@ pub const OCTETS_MAX: usize = 1 << 20;
 /// The waits after a failure, until the last one, which repeats.
 const WAITS_SECONDS: [u64; 6] = [5, 15, 60, 180, 600, 900];
 
+/// The longest wait that a receiver may ask for.
+pub const WAIT_MAX: Duration = Duration::from_secs(3600);
+
 /// An alert on its way to a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -99,6 +102,18 @@ impl Outbox {
         entry.due = now.checked_add(wait).unwrap_or(now);
     }
 
+    /// Makes up for a clock that was set back: nothing was queued later than now, and nothing waits longer than it
+    /// may.
+    pub fn set_clock(&mut self, now: Timestamp) {
+        let latest = now.checked_add(WAIT_MAX.mul_f64(1.2)).unwrap_or(now);
+        for entry in &mut self.entries {
+            entry.queued = entry.queued.min(now);
+            if entry.due > latest {
+                entry.due = now;
+            }
+        }
+    }
+
     /// Takes out what is older than `keep`, and what is for no channel that there is.
     pub fn expire(&mut self, keep: Duration, channels: &[&str], now: Timestamp) -> Vec<Entry> {
         let is_over = |entry: &Entry| {
@@ -159,6 +174,21 @@ mod tests {
             outbox.put_off(1, asked, chance, at(0));
             assert_eq!(outbox.of("a").next().unwrap().due, at(wait));
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_holds_nor_loses_what_is_to_be_told() {
+        let mut outbox = Outbox::default();
+        let (keep, ahead) = (Duration::from_secs(86_400), 10 * 86_400);
+        outbox.push("a", noted("x", "").at(at(ahead)), at(ahead));
+        outbox.put_off(1, None, 0.0, at(ahead));
+        outbox.push("a", noted("y", "").at(at(0)), at(0));
+        outbox.put_off(2, Some(WAIT_MAX), 1.0, at(0));
+        outbox.set_clock(at(0));
+        assert_eq!(outbox.expire(keep, &["a"], at(0)), []);
+        assert_eq!(outbox.due("a", at(0)).map(|entry| entry.number), Some(1));
+        let asked = outbox.of("a").nth(1).unwrap().due;
+        assert_eq!(asked, at(4320), "what a receiver asked for counts");
     }
 
     #[test]

@@ -232,6 +232,27 @@ async fn a_silence_outlives_the_process_and_an_alert_of_the_gate_is_heard_once()
 }
 
 #[tokio::test]
+async fn what_the_gate_could_not_keep_for_the_relay_is_counted_as_lost() {
+    let site = Site::new("");
+    let room = site.room();
+    let series = Timestamp::now();
+    for number in [3, 4, 7] {
+        room.alerts.carry(series, number, opened("gate-detached", "x").at(series));
+    }
+    let mut told = BTreeSet::new();
+    while !told.contains("alerts-lost") {
+        let listing = timeout(SOON, room.alerts.list()).await.unwrap().unwrap();
+        for alert in listing.recent {
+            if alert.class == "alerts-lost" {
+                assert_eq!(alert.details["lost"], "4");
+            }
+            told.insert(alert.class);
+        }
+    }
+    room.alerts.end().await;
+}
+
+#[tokio::test]
 async fn a_test_says_of_each_channel_what_became_of_it() {
     let receiver = Receiver::saying(&[200]);
     let failing = Receiver::saying(&[404]);

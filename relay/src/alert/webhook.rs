@@ -17,6 +17,7 @@ use ureq::http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
 use super::channel::Outcome;
+use super::outbox::WAIT_MAX;
 use crate::config::alerts::{Webhook, WebhookFormat};
 use crate::file;
 use crate::http::{self, Wire};
@@ -33,8 +34,6 @@ pub(super) const REQUEST: Duration = Duration::from_secs(20);
 const SECRET_MAX: u64 = 4096;
 /// How much of a refusal is read and told, octets.
 const WORDS_MAX: usize = 200;
-/// The longest wait that a receiver may ask for.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Posts what `body` makes of PagerDuty's routing key, which is empty for others. Ends `within` a time.
 pub(super) fn post(

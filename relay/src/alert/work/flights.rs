@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
 
 use super::{Purpose, Work, random};
 use crate::alert::channel::{Cargo, Outcome, tell};
@@ -24,8 +25,8 @@ impl Work {
             state.is_busy = true;
             match purpose {
                 Purpose::Entry(_) => {}
-                Purpose::Open => state.refreshed = Some(now),
-                Purpose::Heartbeat => state.beat = Some(now),
+                Purpose::Open => state.refreshed = Some(Instant::now()),
+                Purpose::Heartbeat => state.beat = Some(Instant::now()),
             }
             let name = channel.name.clone();
             let flight = self.flights.spawn(tell(self.means.clone(), channel, id, cargo));
@@ -36,8 +37,9 @@ impl Work {
     /// Returns what a channel is to be told now.
     fn due(&self, channel: &Channel, now: Timestamp) -> Option<(Purpose, String, Cargo)> {
         let state = self.states.get(&channel.name);
-        if state.is_some_and(|state| state.is_busy || state.paused_until.is_some_and(|at| at > now))
-        {
+        if state.is_some_and(|state| {
+            state.is_busy || state.paused_until.is_some_and(|at| at > Instant::now())
+        }) {
             return None;
         }
         let series = self.kept.series;
@@ -46,9 +48,7 @@ impl Work {
             return Some((Purpose::Entry(entry.number), id, Cargo::Alert(entry.alert.clone())));
         }
         let ChannelKind::Webhook(hook) = &channel.kind else { return None };
-        let is_due = |last: Option<Timestamp>, every: Duration| {
-            last.is_none_or(|last| now.duration_since(last).unsigned_abs() >= every)
-        };
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
         let beat = state.and_then(|state| state.beat);
         let refreshed = state.and_then(|state| state.refreshed);
         match hook.heartbeat {
@@ -84,7 +84,7 @@ impl Work {
         };
         if fault.is_some() {
             state.last_fault = Some(now);
-            state.paused_until = now.checked_add(PAUSE).ok();
+            state.paused_until = Some(Instant::now() + PAUSE);
         } else {
             state.last_taken = Some(now);
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::channel::{Means, Outcome};
 use super::kept::{self, Kept, KeptFile};
@@ -62,14 +62,14 @@ enum Purpose {
 #[derive(Debug, Default)]
 struct State {
     is_busy: bool,
-    paused_until: Option<Timestamp>,
+    paused_until: Option<Instant>,
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
     /// When it was told last that the relay lives.
-    beat: Option<Timestamp>,
+    beat: Option<Instant>,
     /// When it was told the open troubles last.
-    refreshed: Option<Timestamp>,
+    refreshed: Option<Instant>,
 }
 
 /// The state of the room.
@@ -217,11 +217,16 @@ impl Work {
     }
 
     fn carry(&mut self, series: Timestamp, number: u64, alert: Alert, now: Timestamp) {
-        match self.kept.heard {
+        let last = match self.kept.heard {
             Some((known, last)) if known == series && number <= last => return,
-            Some((known, _)) if known == series => {}
-            Some(_) | None => self.kept.troubles.restarted(Origin::Gate, now),
-        }
+            Some((known, last)) if known == series => last,
+            Some(_) | None => {
+                self.kept.troubles.restarted(Origin::Gate, now);
+                0
+            }
+        };
+        // The gate keeps so many for a relay that is away, and numbers each.
+        self.lost.fetch_add(number.saturating_sub(last + 1), Ordering::Relaxed);
         self.kept.heard = Some((series, number));
         self.is_written = false;
         self.hear(alert, Origin::Gate, now);
@@ -266,6 +271,7 @@ impl Work {
         let told = troubles.tick(&Terms { remind: alerts.remind, is_silenced: &is_silenced }, now);
         let lost = self.lost.swap(0, Ordering::Relaxed) + troubles.take_overflow();
         let names: Vec<&str> = alerts.channels.iter().map(|channel| &*channel.name).collect();
+        outbox.set_clock(now);
         let old = outbox.expire(alerts.keep, &names, now);
         for alert in told {
             self.tell(&alert, now);
