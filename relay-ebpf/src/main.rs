@@ -28,7 +28,8 @@ use aya_ebpf::programs::{SkBuffContext, XdpContext};
 use relay_common::state::State;
 use relay_common::table::{FIRST_DOOR, SECOND_DOOR, Switch, is_sketched};
 use relay_common::verdict::{
-    Code, Question, Reading, Reason, See, Tables as _, Verdict, decide, glance, judge_segment, read,
+    Code, Question, REST_BITS, Reading, Reason, See, Tables as _, Verdict, decide, glance,
+    judge_segment, read,
 };
 
 use note::About;
@@ -148,7 +149,7 @@ pub extern "C" fn settle(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, state
     let verdict = decide(&question, &maps);
     match verdict {
         Verdict::Drop(_) | Verdict::Spare(_) => {
-            remember(ctx, &question, verdict.code(), maps.switch());
+            refuse(ctx, high, low, rest | u64::from(verdict.code()) << REST_BITS, state);
         }
         Verdict::Pass(_) => {
             let interface = || Packet::new(ctx).interface();
@@ -157,6 +158,20 @@ pub extern "C" fn settle(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, state
         }
     }
     verdict.code()
+}
+
+/// Remembers that the lists refused a frame, or would have. `about` is what a question packs beside its source,
+/// and above it the verdict's code.
+///
+/// It is no part of [`settle`]: a kernel gives all functions of a chain of calls 512 bytes of stack together, and
+/// Linux 6.1 rounds each up to 32.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn refuse(ctx: *mut xdp_md, high: u64, low: u64, about: u64, state: u64) -> u32 {
+    let question = Question::unpack([high, low], about, State::from_word(state));
+    let code = (about >> REST_BITS) as u32;
+    remember(ctx, &question, code, Maps::<Recording>::new().switch());
+    code
 }
 
 /// Tells a refused frame as a sample, if there is one left. `about` is the verdict's code and the number of the

@@ -74,9 +74,9 @@ impl Record for Recording {
         let now_ns = clock::now_ns();
         let Some(id) = List::of(state.slot()).entry(source, now_ns) else { return Connect::Ended };
         let [high, low] = source.words();
-        let key = key(id, source);
-        if state.has_shadow() {
-            count_in_shadow(high, low, key);
+        let mut key = key(id, source);
+        if state.has_shadow() && shadow_lacks(high, low, source.family() as u32) != 0 {
+            key |= WOULD_DROP;
         }
         match connect(high, low, key, now_ns) {
             WITHIN_RATE => Connect::WithinRate,
@@ -110,12 +110,15 @@ const OVER_RATE: u32 = 2;
 const SOURCE_OVER_RATE: u32 = 3;
 
 /// Takes a connection attempt from the buckets of its entry and its source, and counts it. `key` is the number
-/// of its entry and its family. A global function, as those of [`crate::list`] are.
+/// of its entry and its family, and [`WOULD_DROP`] if the list in shadow would refuse it. A global function, as those of [`crate::list`] are.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn connect(high: u64, low: u64, key: u32, now_ns: u64) -> u32 {
     let (id, source) = of_key(key, high, low);
     let Some(row) = row(id) else { return 0 };
+    if key & WOULD_DROP != 0 {
+        word!(row, would_drop).count_with_others();
+    }
     let attempt = Attempt { source: &source, id, row, now_ns };
     let connect = attempt.take();
     attempt.count(connect);
@@ -127,18 +130,12 @@ pub extern "C" fn connect(high: u64, low: u64, key: u32, now_ns: u64) -> u32 {
     }
 }
 
-/// Counts an attempt that the list in shadow would refuse, for its entry. `key` is as that of [`connect`]. A
-/// global function, as those of [`crate::list`] are.
+/// Returns 1 if the list in shadow does not hold an address. It counts nothing, so that it needs little of the
+/// stack. A global function, as those of [`crate::list`] are.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn count_in_shadow(high: u64, low: u64, key: u32) -> u32 {
-    let (id, source) = of_key(key, high, low);
-    if covers(&List::of(Slot::SHADOW), &source) {
-        return 0;
-    }
-    let Some(row) = row(id) else { return 0 };
-    word!(row, would_drop).count_with_others();
-    1
+pub extern "C" fn shadow_lacks(high: u64, low: u64, family: u32) -> u32 {
+    (!covers(&List::of(Slot::SHADOW), &address(family, high, low))).into()
 }
 
 impl<'a> Attempt<'a> {
@@ -213,6 +210,8 @@ impl<'a> Attempt<'a> {
 
 /// The bits of an entry's number in a key that tells the family, too.
 const FAMILY_SHIFT: u32 = 24;
+/// The mark in such a key of an attempt that the list in shadow would refuse.
+const WOULD_DROP: u32 = 1 << 31;
 
 /// Returns the number of an entry and the family of a source in one word, for functions with few arguments.
 #[inline(always)]
@@ -223,7 +222,7 @@ const fn key(id: EntryId, source: &Addr) -> u32 {
 /// Returns the entry and the source that [`key`] and the source's words tell.
 #[inline(always)]
 fn of_key(key: u32, high: u64, low: u64) -> (EntryId, Addr) {
-    (EntryId(key & ((1 << FAMILY_SHIFT) - 1)), address(key >> FAMILY_SHIFT, high, low))
+    (EntryId(key & ((1 << FAMILY_SHIFT) - 1)), address(key >> FAMILY_SHIFT & 0x7f, high, low))
 }
 
 /// Takes an attempt from the two cells of a source: the smaller one decides, and none is ever moved back.

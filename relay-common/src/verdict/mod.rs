@@ -73,6 +73,10 @@ pub enum Reading {
     Open(Question),
 }
 
+/// The bits that [`Question::pack`] needs beside the words of the source. Those above are not looked at by
+/// [`Question::unpack`].
+pub const REST_BITS: u32 = 48;
+
 /// What the lists are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -105,7 +109,7 @@ impl Question {
     }
 
     /// Returns this in numbers, for a function that takes nothing else: the words of the source, and
-    /// everything else but the state.
+    /// everything else but the state, in the lower [`REST_BITS`] bits.
     #[inline(always)]
     pub const fn pack(&self) -> ([u64; 2], u64) {
         let family = self.source.family() as u64;
