@@ -9,6 +9,7 @@ pub mod forger;
 pub mod frames;
 pub mod hop;
 pub mod lists;
+pub mod machine;
 pub mod measure;
 pub mod misconduct;
 pub mod mutate;

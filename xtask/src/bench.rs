@@ -8,6 +8,7 @@ use crate::artifact;
 use crate::caller::{as_root, cargo, code, is_root, status};
 use crate::setup::setup;
 use crate::test::Tools;
+use crate::tool::TOOLS;
 
 /// Where the results go if nobody says otherwise.
 pub const FOLDER: &str = "target/bench";
@@ -51,7 +52,7 @@ impl Bench {
 pub fn bench(what: Bench, folder: &str, tools: Tools) -> Result<ExitCode> {
     setup()?;
     if tools == Tools::Install {
-        crate::install::install()?;
+        crate::install::install(TOOLS)?;
     }
     eprintln!("bench: building the release (the first time takes minutes)");
     let release = ["build", "--release"];

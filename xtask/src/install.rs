@@ -6,16 +6,16 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::caller::{as_root, is_root, run};
-use crate::tool::{Proof, TOOLS, Tool, UNPACKED};
+use crate::tool::{Proof, Tool, UNPACKED};
 
-/// Installs Debian's packages of the missing tools.
+/// Installs Debian's packages of those of `tools` that are missing.
 ///
 /// # Errors
 ///
 /// If this is no Debian, the packages cannot be installed, a tool is missing afterwards, or
 /// something has begun to listen on the mail port.
-pub fn install() -> Result<()> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.find().is_none()).collect();
+pub fn install(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| tool.find().is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -34,7 +34,7 @@ pub fn install() -> Result<()> {
         play(&script, UNPACKED, &unpacked).with_context(in_vain)?;
     }
 
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.find().is_none()).collect();
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| tool.find().is_none()).collect();
     if !missing.is_empty() {
         bail!("still missing after the installation: {}", by_hand(&missing));
     }

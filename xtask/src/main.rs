@@ -7,9 +7,12 @@ mod artifact;
 mod bench;
 mod caller;
 mod check;
+mod debian;
 mod demo;
 mod fuzz;
 mod install;
+mod kernels;
+mod module;
 mod place;
 mod setup;
 mod source;
@@ -42,6 +45,10 @@ usage: cargo xtask <task>
   bench spool [--install] [FOLDER]
                     what the spool takes: alone, behind sessions beside Postfix, and with a
                     million messages; tables, spool.json and spool.svg in FOLDER
+  kernels [--install] [KERNEL...]
+                    the product on Debian's kernels (5.10, 6.1, 6.12, newest), each in a machine
+                    under QEMU: self-test, mail, the plug pulled; a table, and kernels.json in
+                    target/bench. --install brings QEMU, and kernels into your cache
   fuzz [TARGET] [--for 60s], fuzz --runs 2000
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
                     for that long, or with so many inputs from a seed that does not change;
@@ -75,6 +82,8 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["bench", "gate", rest @ ..] => measure(Bench::Gate, rest),
         ["bench", "smtp", rest @ ..] => measure(Bench::Smtp, rest),
         ["bench", "spool", rest @ ..] => measure(Bench::Spool, rest),
+        ["kernels", "--install", names @ ..] => kernels::kernels(Tools::Install, names),
+        ["kernels", names @ ..] => kernels::kernels(Tools::Skip, names),
         ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
         ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::time(time)?),
         ["fuzz", "--runs", number] => fuzz::fuzz(None, fuzz::runs(number)?),

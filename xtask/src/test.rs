@@ -14,6 +14,7 @@ use crate::caller::{as_root, cannot_start, cargo, is_root};
 use crate::install::install;
 use crate::setup::setup;
 use crate::tally::Tally;
+use crate::tool::TOOLS;
 
 /// What to do about tools of others that are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub const ALL: [&str; 3] = ["--workspace", "--exclude", "relay-ebpf"];
 pub fn test(tools: Tools) -> Result<ExitCode> {
     setup()?;
     if tools == Tools::Install {
-        install()?;
+        install(TOOLS)?;
     }
     let built = artifact::build(cargo().args(["build", "--package", "relay", "--bins"]))?;
     let sallyport = &artifact::find(&built, "sallyport")?.executable;
