@@ -72,13 +72,20 @@ mod kernel {
         }
     }
 
-    /// Runs the compiler with the feature if it compiles for the kernel.
+    /// Runs the compiler with the feature, and without the names of this machine's folders, if it compiles for
+    /// the kernel.
     fn compile(compiler: &OsString, arguments: &[OsString]) -> Result<(), String> {
         let mut command = Command::new(compiler);
         command.args(arguments);
         let mut targets = arguments.windows(2).filter(|pair| pair[0] == "--target");
         if targets.any(|pair| pair[1].to_string_lossy().starts_with("bpf")) {
             command.arg(format!("-Ctarget-feature=+{FEATURE}"));
+            for folder in folders()? {
+                let mut mapped = folder.into_os_string();
+                mapped.push("=/");
+                mapped.push(variable("CARGO_PKG_NAME")?);
+                command.arg("--remap-path-prefix").arg(mapped);
+            }
         }
         let mut child =
             command.stderr(Stdio::piped()).spawn().map_err(told("the compiler does not run"))?;
@@ -92,6 +99,20 @@ mod kernel {
         }
         let status = child.wait().map_err(told("the compiler cannot be waited for"))?;
         std::process::exit(status.code().unwrap_or(1))
+    }
+
+    /// Returns where the crate that is compiled lies, by each name that the compiler may see: as cargo has it, as
+    /// the file system has it (the source of `core` lies behind a link), and where the compiler runs. The same
+    /// source shall give the same object in every folder: names of them would stand in its debug information and,
+    /// longer or shorter, in its read-only data.
+    fn folders() -> Result<Vec<PathBuf>, String> {
+        let named = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+        let real = fs::canonicalize(&named).map_err(told("a crate has no folder"))?;
+        let here = env::current_dir().map_err(told("the compiler runs nowhere"))?;
+        // Of two that match, the last counts.
+        let mut folders = vec![here, real, named];
+        folders.dedup();
+        Ok(folders)
     }
 
     fn inner() -> Result<(), String> {
