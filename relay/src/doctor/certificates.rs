@@ -11,7 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use super::{Case, Cause, Finding, Looked};
+use super::{Case, Cause, Finding, Looked, Severity};
 
 /// How long before its end a certificate is worth knowing of.
 const SOON: SignedDuration = SignedDuration::from_hours(24 * 14);
@@ -59,6 +59,23 @@ pub(super) fn look(case: &Case) -> Looked {
         }
     }
     looked
+}
+
+/// Returns what is wrong with a certificate and its key for a host of this name: a sentence each; none: they can
+/// be shown to clients.
+#[must_use]
+pub fn faults(certificate: &Path, key: &Path, hostname: &str) -> Vec<String> {
+    match read(certificate, key) {
+        Ok(Some(seen)) => {
+            let found = judge(certificate, key, &seen, Role::Default, hostname, Timestamp::now());
+            let found = found.into_iter().filter(|one| one.cause.severity() == Severity::Fault);
+            found.map(|one| one.says).collect()
+        }
+        Ok(None) => {
+            vec![format!("{} or its key may not be read by this user", certificate.display())]
+        }
+        Err(problem) => vec![format!("{}: {problem}", certificate.display())],
+    }
 }
 
 /// Reads both; none if this user may not.

@@ -60,6 +60,13 @@ pub(super) fn troubles(config: &Config) -> Vec<(String, String)> {
     troubled.collect()
 }
 
+/// Says what keeps a user, given by name or number, from reading a file, in words that follow the file's name; none:
+/// nothing that can be seen from here.
+#[must_use]
+pub fn trouble_for(path: &Path, user: &str) -> Option<String> {
+    trouble(path, user, Identity::of(user).ok())
+}
+
 /// Returns the files that the relay reads, each with its key.
 fn named(config: &Config) -> Vec<Named<'_>> {
     let tls = &config.tls;

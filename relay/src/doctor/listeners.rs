@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use super::greeting::{Greeting, PATIENCE, greet};
-use super::holders::holders;
+use super::holders::{Holder, holders};
 use super::links::Links;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::config::{Listener, ListenerTls};
@@ -21,7 +21,7 @@ struct Seen {
     /// Sockets on its port.
     sockets: Vec<Listening>,
     /// The programs that hold those sockets, as far as that is known.
-    holders: Vec<String>,
+    holders: Vec<Holder>,
     greeting: Greeting,
 }
 
@@ -135,8 +135,8 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             "write an address of this host in [[listener]], or [::] for all, and restart gate and relay",
         ));
     }
-    let foreign: Vec<&str> =
-        seen.holders.iter().map(String::as_str).filter(|name| *name != OURS).collect();
+    let foreign = seen.holders.iter().filter(|holder| holder.name != OURS);
+    let foreign: Vec<String> = foreign.map(ToString::to_string).collect();
     match ours {
         Some(_) if !seen.holders.is_empty() && foreign.len() == seen.holders.len() => {
             found.push(Finding::new(
@@ -216,12 +216,16 @@ mod tests {
         Listening { address: address.parse().unwrap(), waiting: 0, inode: 1 }
     }
 
+    fn held(names: &[&str]) -> Vec<Holder> {
+        names.iter().map(|name| Holder { pid: 7, name: (*name).into() }).collect()
+    }
+
     fn healthy() -> Seen {
         Seen {
             address: "[::]:2525".parse().unwrap(),
             has_address: true,
             sockets: vec![socket("[::]:2525")],
-            holders: vec![OURS.into()],
+            holders: held(&[OURS]),
             greeting: Greeting::Said("220 relay.example.net ESMTP".into()),
         }
     }
@@ -260,16 +264,11 @@ mod tests {
             ),
             (
                 "by another",
-                Seen { holders: vec!["master".into()], ..healthy() },
+                Seen { holders: held(&["master"]), ..healthy() },
                 Relay::Serves,
                 &["port-taken"],
             ),
-            (
-                "by both",
-                Seen { holders: vec!["master".into(), OURS.into()], ..healthy() },
-                Relay::Serves,
-                &[],
-            ),
+            ("by both", Seen { holders: held(&["master", OURS]), ..healthy() }, Relay::Serves, &[]),
             (
                 "no such address",
                 Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },

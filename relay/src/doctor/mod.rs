@@ -5,14 +5,14 @@
 //! on the host: no rule, no table, no file with a name. What it did not see it says.
 
 mod cause;
-mod certificates;
+pub mod certificates;
 mod client;
 pub mod files;
 mod firewall;
 mod flush;
 mod gate;
 mod greeting;
-mod holders;
+pub mod holders;
 mod host;
 mod interfaces;
 mod links;
