@@ -10,8 +10,8 @@ use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
 use relay::cli::{
-    alert, config, doctor, explain, gate, manual, operate, queue, route, spool, status, tls, trace,
-    user,
+    alert, config, doctor, explain, gate, init, manual, operate, queue, route, spool, status, tls,
+    trace, user,
 };
 use relay::doctor::Asked;
 use relay::journal::Journal;
@@ -83,6 +83,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Route(verb) => route::route(&load()?.relay.socket, verb)?,
         Verb::Spool(verb) => return Ok(spool::spool(&load()?, &verb)?),
         Verb::Trace { id, output } => trace::trace(&load()?, id, output.form())?,
+        Verb::Init(flags) => return init::init(&file, &flags),
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::manual(&folder)?,

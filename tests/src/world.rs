@@ -62,6 +62,21 @@ impl World {
         command
     }
 
+    /// Returns a command that knows the relay by its name: in a mount namespace of its own, with a file of hosts of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// If that file cannot be written.
+    pub fn by_name(&self, program: &Path) -> Result<Command> {
+        let hosts = self.folder.path().join("hosts");
+        std::fs::write(&hosts, format!("{} {NAME}\n", GUARDED.ip()))?;
+        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-c", script]).arg(hosts).arg(program);
+        Ok(command)
+    }
+
     /// Runs a client of others in the world and returns what it printed.
     ///
     /// # Errors

@@ -33,16 +33,6 @@ fn settings(world: &World, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Returns a command that knows the relay by its name: in a mount namespace of its own, with a file of
-/// hosts of its own.
-fn by_name(world: &World, program: &Path) -> Result<Command> {
-    let hosts = settings(world, "hosts", &format!("{} {NAME}\n", GUARDED.ip()))?;
-    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--", "sh", "-c", script]).arg(hosts).arg(program);
-    Ok(command)
-}
-
 /// Gives a command a text on its standard input.
 fn says(world: &World, command: &mut Command, text: &str) -> Result<()> {
     let input = settings(world, "input", text)?;
@@ -149,7 +139,7 @@ fn s_nail_delivers() -> Result<()> {
         ca(&world)
     );
     let file = settings(&world, "mailrc", &text)?;
-    let mut command = by_name(&world, &mail)?;
+    let mut command = world.by_name(&mail)?;
     command.env("MAILRC", file).env("HOME", world.folder.path());
     command.args(["-:u", "-s", "from s-nail", "customer@example.com"]);
     says(&world, &mut command, "a line\n")?;

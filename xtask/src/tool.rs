@@ -72,6 +72,37 @@ pub const TOOLS: &[Tool] = &[
         purpose: "smtplib: a mail client that we did not write",
     },
     Tool {
+        name: "nodemailer",
+        package: "nodejs node-nodemailer",
+        proof: Proof::Runs("node", &["-e", "require('/usr/share/nodejs/nodemailer')"]),
+        purpose: "runs our sample for Node.js",
+    },
+    Tool {
+        name: "jakarta-mail",
+        package: "default-jdk-headless libjakarta-mail-java",
+        proof: Proof::Runs(
+            "/bin/sh",
+            &[
+                "-c",
+                "(ls /usr/share/java/jakarta-mail.jar && keytool -help && javac -version) > /dev/null",
+            ],
+        ),
+        purpose: "runs our sample for Java",
+    },
+    program("go", "golang-go", "runs our sample for Go"),
+    Tool {
+        name: "phpmailer",
+        package: "php-cli libphp-phpmailer",
+        proof: Proof::Runs("php", &["-r", "require 'libphp-phpmailer/autoload.php';"]),
+        purpose: "runs our sample for PHP",
+    },
+    Tool {
+        name: "ruby-smtp",
+        package: "ruby",
+        proof: Proof::Runs("ruby", &["-e", "require 'net/smtp'"]),
+        purpose: "runs our sample for Ruby",
+    },
+    Tool {
         name: "aiosmtpd",
         package: "python3-aiosmtpd",
         proof: Proof::Runs("/usr/bin/python3", &["-c", "import aiosmtpd"]),

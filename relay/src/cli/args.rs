@@ -2,6 +2,7 @@
 
 mod alert;
 mod gate;
+mod init;
 mod queue;
 mod route;
 mod spool;
@@ -20,6 +21,7 @@ use crate::mail::message::MessageId;
 
 pub use alert::AlertVerb;
 pub use gate::{AllowVerb, BanVerb, ModeVerb};
+pub use init::InitFlags;
 pub use queue::{Choice, QueueVerb, TextChoice, Which};
 pub use route::RouteVerb;
 pub use spool::SpoolVerb;
@@ -156,6 +158,14 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputChoice,
     },
+    /// Set up a first relay on this host: asks, or takes flags, and leaves a configuration, a certificate, a
+    /// login and a route that work. It starts nothing unless told to, and overwrites nothing.
+    #[command(
+        after_help = "Examples:\n  sudo sallyport init\n  sudo sallyport init --yes --hostname \
+                            relay.example.net --smarthost smtp.example.net:587 --allow 192.0.2.0/24\n  \
+                            sallyport init --clients python"
+    )]
+    Init(Box<InitFlags>),
     /// Set up TLS.
     #[command(subcommand)]
     Tls(TlsVerb),

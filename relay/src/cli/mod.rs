@@ -6,6 +6,7 @@ pub mod config;
 pub mod doctor;
 pub mod explain;
 pub mod gate;
+pub mod init;
 pub mod manual;
 pub mod operate;
 pub mod print;

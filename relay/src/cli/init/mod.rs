@@ -1,0 +1,207 @@
+//! `sallyport init`: a first set-up that leaves a working relay, or nothing.
+//!
+//! It asks or takes flags ([`wish`]), looks whether it would cut anybody off ([`refusal`]), says what it would do
+//! ([`plan`]), does that all or not at all ([`steps`]), and prints what clients need ([`client`]).
+
+pub mod accounts;
+pub mod client;
+pub mod draft;
+mod hidden;
+pub mod host;
+pub mod plan;
+pub mod question;
+pub mod refusal;
+mod settings;
+pub mod steps;
+pub mod wish;
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::args::InitFlags;
+use super::{print, tls};
+use crate::appliance::folders;
+use crate::appliance::load::load;
+use crate::appliance::privilege::Identity;
+use crate::config;
+use client::Client;
+use plan::{Need, Plan};
+use question::{Answers, Consent, Interview};
+use refusal::Before;
+use steps::{Existing, Readers, Steps};
+use wish::Certificate;
+
+/// The units that `--start` starts.
+const UNITS: [&str; 2] = ["sallyport-gate", "sallyport-relay"];
+
+/// Sets up a first relay, or prints what clients need for the one that is there.
+///
+/// # Errors
+///
+/// If a configuration is there already, a flag is missing or wrong, something would be cut off, or anything cannot
+/// be made; then nothing was changed.
+pub fn init(file: &Path, flags: &InitFlags) -> anyhow::Result<ExitCode> {
+    if let Some(client) = flags.clients {
+        let settings = settings::of_config(&load(file)?, flags.login.as_deref())?;
+        print::say(client.sample(&settings).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let before = if file.exists() { Before::SetUp } else { Before::Nothing };
+    ensure!(
+        flags.force || before == Before::Nothing,
+        "{} is there already: --force replaces it and keeps the old one beside it; `sallyport init --clients` \
+         prints what clients need",
+        file.display()
+    );
+    ensure!(
+        flags.yes || io::stdin().is_terminal(),
+        "nobody can be asked, since standard input is no terminal: give --yes, and flags for what has no default"
+    );
+    ensure!(
+        flags.dry_run || rustix::process::geteuid().is_root(),
+        "a first set-up makes accounts and files of root: run it by sudo; --dry-run needs no rights"
+    );
+    if flags.start {
+        startable(file)?;
+    }
+    let wish = wish::wish(file, flags, before)?;
+    let plan =
+        Plan::new(wish, before).map_err(|problems| anyhow!("{problems}\nnothing was written"))?;
+    let head = if flags.dry_run { "This would be done:" } else { "This is to be done:" };
+    print::say(format!("{head}\n  {}", plan.lines().join("\n  ")));
+    for note in plan.notes() {
+        print::say(format!("note: {note}"));
+    }
+    if flags.dry_run {
+        print::say(format!("\nThe configuration:\n\n{}", plan.text.trim_end()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !flags.yes {
+        let (mut input, mut output) = (io::stdin().lock(), io::stdout());
+        let answers = Answers::Asked { input: &mut input, output: &mut output };
+        if Interview::new(answers).agree("Do it?", Consent::Yes)? == Consent::No {
+            bail!("nothing was written");
+        }
+    }
+    let password = carry_out(&plan)?;
+    tell(&plan, password.as_ref(), flags)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does what the plan says; returns the password of the first login, if that was made.
+fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let (draft, mut steps) = (&plan.wish.draft, Steps::default());
+    let places = &draft.places;
+    for account in &plan.accounts {
+        steps.account(account.clone())?;
+    }
+    let unreadable = plan.unreadable();
+    ensure!(unreadable.is_empty(), "{}\nnothing was written", unreadable.join("\n"));
+    let relay = Identity::of(&draft.user)?;
+    let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%SZ").to_string();
+    let config = &places.config;
+    steps.folder(config.parent().unwrap_or(Path::new("/")), Readers::All)?;
+    if let Some(secret) = &plan.wish.secret {
+        let (file, readers) = (places.secret(), Readers::Relay(relay));
+        steps.folder(file.parent().unwrap_or(Path::new("/")), readers)?;
+        steps.file(&file, &format!("{}\n", **secret), readers, Existing::Keep(&ending))?;
+    }
+    if let (Certificate::Own(names), Need::Make) = (&plan.wish.certificate, plan.certificate) {
+        let made = tls::make(names).context("the certificate could not be made")?;
+        let files = tls::Files::new(&places.certificate, &places.key);
+        steps.folder(files.key.parent().unwrap_or(Path::new("/")), Readers::All)?;
+        steps.file(&files.key, &made.key, Readers::Relay(relay), Existing::Refuse)?;
+        steps.file(&files.certificate, &made.chain, Readers::All, Existing::Refuse)?;
+        steps.file(&files.ca, &made.ca, Readers::All, Existing::Refuse)?;
+    }
+    let password = match plan.login {
+        Need::Make => Some(steps.login(&places.users(), &draft.login, Readers::Relay(relay))?),
+        Need::Keep => None,
+    };
+    let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
+    for folder in [&meant.gate.state, &meant.history.path, &meant.spool.path, &places.sockets] {
+        steps.foresee(folder);
+    }
+    folders::prepare(&meant, relay)?;
+    // The configuration comes last: with it the set-up is whole.
+    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending))?;
+    steps.keep();
+    Ok(password)
+}
+
+/// Prints what clients need, and what comes next; starts the processes if that is wanted.
+fn tell(
+    plan: &Plan,
+    password: Option<&Zeroizing<String>>,
+    flags: &InitFlags,
+) -> anyhow::Result<()> {
+    let draft = &plan.wish.draft;
+    let file = &draft.places.config;
+    let config = load(file)?;
+    let settings = settings::of_config(&config, Some(&draft.login))?;
+    print::say(format!("\n{}", Client::All.sample(&settings)));
+    for caution in config.cautions() {
+        print::say(format!("note: {caution}"));
+    }
+    print::say(settings::table(&settings, &draft.places.certificate));
+    match password {
+        Some(password) => print::say(format!(
+            "password: {}\n  shown once; clients have it in SALLYPORT_PASSWORD",
+            **password
+        )),
+        None => print::say(format!("the login {} keeps its password", draft.login)),
+    }
+    let named = if file == Path::new(config::DEFAULT_PATH) {
+        String::new()
+    } else {
+        format!(" --config {}", file.display())
+    };
+    if flags.start {
+        let status = Command::new("systemctl").args(["enable", "--now"]).args(UNITS).status();
+        let status = status.context("all is written, but systemctl cannot be run")?;
+        ensure!(
+            status.success(),
+            "all is written, but systemctl failed ({status}): journalctl -u {}",
+            UNITS[0]
+        );
+        print::say("gate and relay are started, now and at every boot");
+    } else if named.is_empty() {
+        print::say(format!(
+            "start it:   sudo systemctl enable --now {}\n      or:   sudo sallyport run",
+            UNITS.join(" ")
+        ));
+    } else {
+        print::say(format!("start it:   sudo sallyport run{named}"));
+    }
+    print::say(format!(
+        "see to it:  sudo sallyport status{named}\nno mail?    sudo sallyport doctor{named}"
+    ));
+    Ok(())
+}
+
+/// Tells whether systemd can start the processes by this configuration.
+fn startable(file: &Path) -> anyhow::Result<()> {
+    ensure!(
+        file == Path::new(config::DEFAULT_PATH),
+        "--start: the units read {}: leave --config out, or start `sallyport run` by hand",
+        config::DEFAULT_PATH
+    );
+    ensure!(
+        Path::new("/run/systemd/system").is_dir(),
+        "--start: systemd does not run here: leave it out and start `sallyport run`"
+    );
+    let found = Command::new("systemctl").arg("cat").args(UNITS).output();
+    let found = found.context("--start: systemctl cannot be run")?;
+    ensure!(
+        found.status.success(),
+        "--start: the units {} are not installed: {}",
+        UNITS.join(" and "),
+        String::from_utf8_lossy(&found.stderr).trim()
+    );
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What would be done, in sentences, and what stands in the way.
+
+use std::path::Path;
+
+use super::accounts::Account;
+use super::draft::Next;
+use super::host::Seen;
+use super::refusal::{Before, refusals};
+use super::wish::{Certificate, Wish};
+use crate::doctor::{certificates, files};
+use crate::gate::local_ports;
+use crate::users::{Store, UsersError};
+
+/// Whether something is made or is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It is made.
+    Make,
+    /// It is there, and stays as it is.
+    Keep,
+}
+
+/// What would be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is wanted.
+    pub wish: Wish,
+    /// The text of the configuration.
+    pub text: String,
+    /// The accounts that are not there.
+    pub accounts: Vec<Account>,
+    /// The certificate and its key.
+    pub certificate: Need,
+    /// The first login.
+    pub login: Need,
+    /// Whether a configuration is replaced.
+    pub before: Before,
+}
+
+impl Plan {
+    /// Looks at the host and plans.
+    ///
+    /// # Errors
+    ///
+    /// With everything that stands in the way, one a line.
+    pub fn new(wish: Wish, before: Before) -> Result<Self, String> {
+        let draft = &wish.draft;
+        let (text, _) = draft.config()?;
+        let seen = Seen::look(&draft.interfaces, draft.listen)
+            .map_err(|error| format!("interfaces and listeners cannot be looked at: {error}"))?;
+        let mut problems = refusals(draft.listen, &seen, before);
+        let certificate = match certificate(&wish) {
+            Ok(need) => need,
+            Err(faults) => {
+                problems.extend(faults);
+                Need::Keep
+            }
+        };
+        let users = draft.places.users();
+        let login = match Store::load(&users) {
+            Ok(store) if store.logins().any(|login| login == draft.login) => Need::Keep,
+            Ok(_) | Err(UsersError::Missing(_)) => Need::Make,
+            Err(problem) => {
+                problems.push(problem.to_string());
+                Need::Keep
+            }
+        };
+        if !problems.is_empty() {
+            return Err(problems.join("\n"));
+        }
+        let accounts = Account::missing(&draft.user, &draft.admin_group);
+        Ok(Self { wish, text, accounts, certificate, login, before })
+    }
+
+    /// Returns what keeps the relay from files that were there before it, once its user is there: a sentence each.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<String> {
+        let draft = &self.wish.draft;
+        let mut given: Vec<&Path> = Vec::new();
+        if self.certificate == Need::Keep {
+            given.extend([draft.places.certificate.as_path(), draft.places.key.as_path()]);
+        }
+        if let Next::Smarthosts { ca: Some(ca), .. } = &draft.next {
+            given.push(ca);
+        }
+        let trouble = |path: &Path| {
+            Some(format!("{} {}", path.display(), files::trouble_for(path, &draft.user)?))
+        };
+        given.into_iter().filter_map(trouble).collect()
+    }
+
+    /// Says what would be done: a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let (draft, mut lines) = (&self.wish.draft, Vec::new());
+        let places = &draft.places;
+        lines.extend(self.accounts.iter().map(|account| account.command().join(" ")));
+        let certificate = places.certificate.display();
+        lines.push(match (&self.wish.certificate, self.certificate) {
+            (Certificate::Own(names), Need::Make) => format!(
+                "make a private authority, and by it {certificate} for {}; clients are to trust {}",
+                names.join(", "),
+                places.certificate.with_file_name("ca.pem").display()
+            ),
+            (Certificate::Own(_), Need::Keep) => format!("keep {certificate}, which is there"),
+            (Certificate::Given, _) => format!("show clients {certificate}, which stays as it is"),
+        });
+        let (login, users) = (&draft.login, places.users());
+        lines.push(match self.login {
+            Need::Make => {
+                format!("add the login {login} to {} and show its password once", users.display())
+            }
+            Need::Keep => format!("keep the login {login} and its password in {}", users.display()),
+        });
+        if self.wish.secret.is_some() {
+            lines.push(format!(
+                "write the password for the smarthost to {}",
+                places.secret().display()
+            ));
+        }
+        lines.push(format!("make the folder {} for messages", places.spool.display()));
+        let verb = match self.before {
+            Before::SetUp => "replace",
+            Before::Nothing => "write",
+        };
+        lines.push(format!("{verb} {}", places.config.display()));
+        lines
+    }
+
+    /// Says what somebody should know before it is done: a line each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let (draft, mut notes) = (&self.wish.draft, Vec::new());
+        if draft.allow.is_empty() {
+            notes.push(
+                "nobody but this host itself may connect: `sallyport allow add CIDR` admits others"
+                    .to_owned(),
+            );
+        }
+        if self.wish.secret.is_none() && matches!(&draft.next, Next::Smarthosts { login: None, .. })
+        {
+            notes.push("the smarthost must take mail of this host without a login".to_owned());
+        }
+        notes.extend(local_ports::problem(&[draft.listen.port()]));
+        notes
+    }
+}
+
+/// Tells whether a certificate is made, or what is wrong with the one that is there.
+fn certificate(wish: &Wish) -> Result<Need, Vec<String>> {
+    let places = &wish.draft.places;
+    let (certificate, key) = (&places.certificate, &places.key);
+    let ca = certificate.with_file_name("ca.pem");
+    match wish.certificate {
+        Certificate::Own(_) if !certificate.exists() && !key.exists() => {
+            if !ca.exists() {
+                return Ok(Need::Make);
+            }
+            return Err(vec![format!(
+                "{} is there without the certificate that it signed: move it away first",
+                ca.display()
+            )]);
+        }
+        Certificate::Own(_) | Certificate::Given => {}
+    }
+    let faults = certificates::faults(certificate, key, &wish.draft.hostname);
+    let remedy = "name another by --certificate and --key, or move it away to have one made";
+    let faults: Vec<_> = faults.into_iter().map(|fault| format!("{fault}; {remedy}")).collect();
+    if faults.is_empty() { Ok(Need::Keep) } else { Err(faults) }
+}

@@ -1,0 +1,296 @@
+//! Changes of the host that come together or not at all: whatever is not kept is undone in reverse.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rustix::fs::{CWD, Gid, RenameFlags, renameat_with};
+use zeroize::Zeroizing;
+
+use super::accounts::Account;
+use crate::appliance::privilege::Identity;
+use crate::users::{self, Password};
+
+/// Who may read a file or enter a folder besides root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody.
+    All,
+    /// The relay's group.
+    Relay(Identity),
+}
+
+impl Readers {
+    const fn file_mode(self) -> u32 {
+        match self {
+            Self::All => 0o644,
+            Self::Relay(_) => 0o640,
+        }
+    }
+
+    const fn folder_mode(self) -> u32 {
+        match self {
+            Self::All => 0o755,
+            Self::Relay(_) => 0o750,
+        }
+    }
+
+    fn group(self) -> Gid {
+        match self {
+            Self::All => Gid::ROOT,
+            Self::Relay(relay) => Gid::from_raw(relay.gid),
+        }
+    }
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing<'a> {
+    /// It is an error.
+    Refuse,
+    /// It stays beside the new one, with this behind its name.
+    Keep(&'a str),
+}
+
+/// Something that was done.
+#[derive(Debug)]
+enum Done {
+    Account(Account),
+    Folder(PathBuf),
+    Made(PathBuf),
+    Replaced { file: PathBuf, former: PathBuf },
+    Login { file: PathBuf, login: String },
+}
+
+/// What was done so far. It is undone when this is dropped, unless it is [kept](Steps::keep).
+#[derive(Debug, Default)]
+pub struct Steps {
+    done: Vec<Done>,
+}
+
+impl Steps {
+    /// Makes an account.
+    ///
+    /// # Errors
+    ///
+    /// As [`Account::make`].
+    pub fn account(&mut self, account: Account) -> anyhow::Result<()> {
+        account.make()?;
+        self.done.push(Done::Account(account));
+        Ok(())
+    }
+
+    /// Makes a folder and those above it, where they are missing. One that is there stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be made.
+    pub fn folder(&mut self, folder: &Path, readers: Readers) -> anyhow::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = folder.parent() {
+            self.folder(above, Readers::All)?;
+        }
+        let name = || format!("folder {}", folder.display());
+        fs::create_dir(folder).with_context(name)?;
+        self.done.push(Done::Folder(folder.to_owned()));
+        // The mask of this process may have taken something away.
+        fs::set_permissions(folder, Permissions::from_mode(readers.folder_mode()))
+            .with_context(name)?;
+        give(folder, readers)
+    }
+
+    /// Notes a folder that somebody else is about to make, and those above it.
+    pub fn foresee(&mut self, folder: &Path) {
+        let is_noted = |folder: &Path| {
+            self.done.iter().any(|done| matches!(done, Done::Folder(noted) if noted == folder))
+        };
+        let missing = folder.ancestors().take_while(|folder| !folder.exists() && !is_noted(folder));
+        let missing: Vec<_> = missing.map(|folder| Done::Folder(folder.to_owned())).collect();
+        self.done.extend(missing.into_iter().rev());
+    }
+
+    /// Writes a file at one moment: nobody sees half of it.
+    ///
+    /// # Errors
+    ///
+    /// If it is there and must not be, or cannot be written.
+    pub fn file(
+        &mut self,
+        file: &Path,
+        text: &str,
+        readers: Readers,
+        existing: Existing<'_>,
+    ) -> anyhow::Result<()> {
+        let name = || format!("{} cannot be written", file.display());
+        let new = beside(file, &format!(".new.{}", std::process::id()));
+        let written = write(&new, text, readers).and_then(|()| match existing {
+            Existing::Keep(ending) if file.exists() => {
+                let former = beside(file, ending);
+                // A second name for it: there is no moment without the file.
+                fs::hard_link(file, &former)?;
+                fs::rename(&new, file)?;
+                Ok(Done::Replaced { file: file.to_owned(), former })
+            }
+            Existing::Keep(_) | Existing::Refuse => {
+                renameat_with(CWD, &new, CWD, file, RenameFlags::NOREPLACE)?;
+                Ok(Done::Made(file.to_owned()))
+            }
+        });
+        if written.is_err() {
+            // One that was never made needs no removal.
+            let _ = fs::remove_file(&new);
+        }
+        self.done.push(written.with_context(name)?);
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        File::open(folder).and_then(|folder| folder.sync_all()).with_context(name)
+    }
+
+    /// Adds a login whose password is made here, and returns that.
+    ///
+    /// # Errors
+    ///
+    /// As [`users::add`].
+    pub fn login(
+        &mut self,
+        file: &Path,
+        login: &str,
+        readers: Readers,
+    ) -> anyhow::Result<Zeroizing<String>> {
+        let is_new = !file.exists();
+        let made = users::add(file, login, Password::Made)?;
+        self.done.push(if is_new {
+            Done::Made(file.to_owned())
+        } else {
+            Done::Login { file: file.to_owned(), login: login.to_owned() }
+        });
+        give(file, readers)?;
+        made.context("invariant: a password that nobody chose is made")
+    }
+
+    /// Keeps all that was done.
+    pub fn keep(mut self) {
+        self.done.clear();
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        for done in self.done.drain(..).rev() {
+            if let Err(problem) = undo(&done) {
+                eprintln!("sallyport: could not be undone: {done:?}: {problem:#}");
+            }
+        }
+    }
+}
+
+fn undo(done: &Done) -> anyhow::Result<()> {
+    match done {
+        Done::Account(account) => account.remove()?,
+        Done::Made(file) => fs::remove_file(file)?,
+        Done::Replaced { file, former } => fs::rename(former, file)?,
+        Done::Login { file, login } => users::remove(file, login)?,
+        // Foreseen and never made.
+        Done::Folder(folder) if !folder.exists() => {}
+        Done::Folder(folder) => fs::remove_dir(folder)?,
+    }
+    Ok(())
+}
+
+fn write(new: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
+    // Not even for a moment may somebody else read it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    file.write_all(text.as_bytes())?;
+    give(new, readers)?;
+    file.set_permissions(Permissions::from_mode(readers.file_mode()))?;
+    Ok(file.sync_all()?)
+}
+
+/// Gives a file to root and the group of its readers. Who is not root keeps it, and its group.
+fn give(file: &Path, readers: Readers) -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        rustix::fs::chown(file, Some(rustix::fs::Uid::ROOT), Some(readers.group()))
+            .with_context(|| format!("{} cannot be given away", file.display()))?;
+    }
+    Ok(())
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    file.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns every path below a folder with its text, in order.
+    fn all(folder: &Path) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            found.push((path.display().to_string(), text));
+            if path.is_dir() {
+                found.extend(all(&path));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn do_all(steps: &mut Steps, folder: &Path) -> Zeroizing<String> {
+        steps.foresee(&folder.join("spool/never"));
+        steps.folder(&folder.join("a/b"), Readers::All).unwrap();
+        steps.file(&folder.join("a/b/new"), "x", Readers::All, Existing::Refuse).unwrap();
+        let replaced = folder.join("there");
+        steps.file(&replaced, "new", Readers::All, Existing::Keep(".old")).unwrap();
+        steps.login(&folder.join("users"), "second", Readers::All).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_kept_is_undone_to_the_last_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("there"), "old").unwrap();
+        users::add(&folder.path().join("users"), "first", Password::Made).unwrap();
+        let logins = || {
+            let store = users::Store::load(&folder.path().join("users")).unwrap();
+            store.logins().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = all(folder.path());
+        let mut steps = Steps::default();
+        do_all(&mut steps, folder.path());
+        assert_eq!(logins(), ["first", "second"]);
+        assert_eq!(fs::read_to_string(folder.path().join("there.old")).unwrap(), "old");
+        let refused = steps
+            .file(&folder.path().join("there"), "y", Readers::All, Existing::Refuse)
+            .unwrap_err();
+        assert!(format!("{refused:#}").contains("there cannot be written"), "{refused:#}");
+        drop(steps);
+        assert_eq!(all(folder.path()), before);
+
+        let mut steps = Steps::default();
+        let password = do_all(&mut steps, folder.path());
+        steps.keep();
+        assert_eq!(fs::read_to_string(folder.path().join("there")).unwrap(), "new");
+        let store = users::Store::load(&folder.path().join("users")).unwrap();
+        assert_eq!(store.check("second", password.as_bytes()), users::Check::Right);
+    }
+
+    #[test]
+    fn a_file_for_the_relay_is_for_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let relay = Readers::Relay(Identity { uid: 0, gid: 0 });
+        let mut steps = Steps::default();
+        steps.folder(&folder.path().join("secrets"), relay).unwrap();
+        let secret = folder.path().join("secrets/smarthost");
+        steps.file(&secret, "x", relay, Existing::Refuse).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&secret), mode(&folder.path().join("secrets"))), (0o640, 0o750));
+        steps.keep();
+    }
+}
