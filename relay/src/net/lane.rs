@@ -101,6 +101,7 @@ struct Passage<'a> {
     kept: Kept,
     /// How long the last host that asked for less is left alone.
     pause: Option<Duration>,
+    /// Whether a host was asked for it.
     is_begun: bool,
     /// Whether something of ours is in the way, at every host.
     is_blocked: bool,
@@ -216,7 +217,6 @@ impl Lane {
                     return passage.trip.end_with(Ruling::Held, Some(wait), &reason);
                 }
                 Turn::Go(slot) => {
-                    passage.is_begun = true;
                     self.visit(slot, &mut passage).await;
                     if passage.trip.is_over() || passage.is_blocked {
                         return passage.trip.end();
@@ -291,6 +291,18 @@ impl Lane {
             if Instant::now() >= until || timeout_at(until.into(), stirred).await.is_err() {
                 return !self.is_stopped();
             }
+        }
+    }
+
+    /// Waits until the lane is closed.
+    async fn closed(&self) {
+        loop {
+            let mut stirred = std::pin::pin!(self.stirred.notified());
+            stirred.as_mut().enable();
+            if self.is_closed.load(Ordering::Acquire) {
+                return;
+            }
+            stirred.await;
         }
     }
 

@@ -389,3 +389,12 @@ async fn mail_that_waited_for_a_password_leaves_when_the_next_one_works() {
     let (events, left) = relay.stop().await;
     assert_eq!((count(&events, "Delivered"), left), (2, 0), "{events:?}");
 }
+
+#[tokio::test]
+async fn a_process_that_ends_does_not_wait_for_a_host_that_has_not_answered_yet() {
+    let (silent, relay) = before_silence(1).await;
+    submit(&relay).await;
+    let _tried = taken(&silent).await;
+    let (events, left) = relay.stop().await;
+    assert_eq!((count(&events, "Deferred"), left), (0, 1), "{events:?}");
+}

@@ -44,6 +44,8 @@ pub(super) struct Connection<'a> {
 enum Came<T> {
     /// What was waited for.
     Done(T),
+    /// Word that the process ends; the session has been told.
+    Leaving,
     /// Something that ended the wait; the session has been told.
     Broken,
 }
@@ -101,7 +103,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Came::Done(Err(problem)) => return Err(problem),
-                Came::Broken => {}
+                Came::Leaving | Came::Broken => {}
             }
         }
     }
@@ -227,7 +229,7 @@ impl<'a> Connection<'a> {
             None => Err(StoreError::Closed),
             Some(draft) => match self.meanwhile(draft.commit_once(fingerprint)).await {
                 Came::Done(result) => result,
-                Came::Broken => return Ok(()),
+                Came::Leaving | Came::Broken => return Ok(()),
             },
         };
         self.session.set_ahead(self.ahead());
@@ -272,15 +274,9 @@ impl<'a> Connection<'a> {
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Came<T> {
         let mut work = pin!(work);
         loop {
-            let before = *self.signal.borrow();
+            // The word may have come before the wait began: it is heard once, whenever that was.
             match self.until_broken(work.as_mut()).await {
-                Came::Broken
-                    if before == Signal::Serve && *self.signal.borrow() == Signal::Leave =>
-                {
-                    if self.session.is_over() {
-                        return Came::Broken;
-                    }
-                }
+                Came::Leaving if !self.session.is_over() => {}
                 came => return came,
             }
         }
@@ -294,11 +290,16 @@ impl<'a> Connection<'a> {
             changed = self.signal.changed() => {
                 let signal = if changed.is_ok() { *self.signal.borrow() } else { Signal::Cut };
                 match signal {
-                    Signal::Serve => {}
-                    Signal::Leave => self.session.shutdown(Instant::now()),
-                    Signal::Cut => self.session.cut(Instant::now()),
+                    Signal::Serve => Came::Broken,
+                    Signal::Leave => {
+                        self.session.shutdown(Instant::now());
+                        Came::Leaving
+                    }
+                    Signal::Cut => {
+                        self.session.cut(Instant::now());
+                        Came::Broken
+                    }
                 }
-                Came::Broken
             }
             done = work => Came::Done(done),
             () = sleep_until(deadline.into()) => {

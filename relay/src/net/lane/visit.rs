@@ -25,13 +25,17 @@ impl Lane {
         };
         let before = lock(&self.health).clone();
         let (connection, kept) = if let Some(connection) = waiting {
+            passage.is_begun = true;
             (connection, Kept::Again)
         } else {
             let opened = tokio::select! {
                 biased;
                 () = passage.recall.asked() => return,
+                // Nothing of the message was said yet, and a host that is slow to answer may take minutes.
+                () = self.closed() => return,
                 opened = self.open(host) => opened,
             };
+            passage.is_begun = true;
             match opened {
                 Ok(connection) => {
                     *lock(&self.blocked) = None;
