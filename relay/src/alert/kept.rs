@@ -20,8 +20,10 @@ const FILE: &str = "alerts.json";
 /// The longest file that is read, octets: what the limits of its parts allow (32 channels of one MiB each, a thousand
 /// troubles of at most 16 KiB), and more.
 const FILE_MAX: u64 = 64 << 20;
-/// The first words of the file.
-const HEAD: &str = "sallyport-alerts 1 ";
+/// The first word of the file; the version of its form follows.
+const WORD: &str = "sallyport-alerts ";
+/// The version of the form.
+const VERSION: u32 = 1;
 
 /// Everything that is kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -54,8 +56,8 @@ impl KeptFile {
 
     /// Reads it; what is not there is empty. Blocks on the disk.
     ///
-    /// A file that cannot be understood is set aside, and the sentence about it comes beside an empty beginning:
-    /// mail does not wait for alerts.
+    /// A file that cannot be understood, or is of a later version, is set aside, and the sentence about it comes
+    /// beside an empty beginning: mail does not wait for alerts.
     #[must_use]
     pub fn read(&self) -> (Kept, Option<String>) {
         let mut octets = Vec::new();
@@ -65,13 +67,16 @@ impl KeptFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return (Kept::default(), None);
             }
-            Err(error) => error.to_string(),
+            Err(error) => Problem::Damaged(error.to_string()),
             Ok(_) => match parse(&octets) {
                 Ok(kept) => return (kept, None),
                 Err(problem) => problem,
             },
         };
-        let aside = self.0.with_extension("damaged");
+        let aside = self.0.with_extension(match problem {
+            Problem::Damaged(_) => "damaged".to_owned(),
+            Problem::Version(found) => format!("version-{found}"),
+        });
         let moved = match fs::rename(&self.0, &aside) {
             Ok(()) => format!("it is kept as {}", aside.display()),
             Err(error) => format!("it cannot be set aside: {error}"),
@@ -106,21 +111,39 @@ impl KeptFile {
 /// None that is known: the shape has no values that JSON lacks.
 pub fn text(kept: &Kept) -> serde_json::Result<Vec<u8>> {
     let json = serde_json::to_vec(kept)?;
-    let mut text = format!("{HEAD}{:08x}\n", crc32c::crc32c(&json)).into_bytes();
+    let mut text = format!("{WORD}{VERSION} {:08x}\n", crc32c::crc32c(&json)).into_bytes();
     text.extend_from_slice(&json);
     Ok(text)
 }
 
-fn parse(octets: &[u8]) -> Result<Kept, String> {
-    let wrong = || "it is no file of alerts of this version".to_owned();
-    let rest = octets.strip_prefix(HEAD.as_bytes()).ok_or_else(wrong)?;
-    let (sum, json) = rest.split_at_checked(8).ok_or_else(wrong)?;
-    let json = json.strip_prefix(b"\n").ok_or_else(wrong)?;
-    let sum = std::str::from_utf8(sum).ok().and_then(|sum| u32::from_str_radix(sum, 16).ok());
-    if sum != Some(crc32c::crc32c(json)) {
-        return Err("its checksum is wrong".to_owned());
+/// Why a file is not read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("{0}")]
+    Damaged(String),
+    #[error(
+        "written in version {0} of its form, this program reads {VERSION}: give it its name back for the \
+         program that wrote it"
+    )]
+    Version(u32),
+}
+
+fn parse(octets: &[u8]) -> Result<Kept, Problem> {
+    let damaged = |problem: &str| Problem::Damaged(problem.to_owned());
+    let wrong = || damaged("it is no file of alerts");
+    let line = octets.iter().position(|octet| *octet == b'\n').ok_or_else(wrong)?;
+    let (head, json) = (&octets[..line], &octets[line + 1..]);
+    let head = std::str::from_utf8(head).ok().and_then(|head| head.strip_prefix(WORD));
+    let (version, sum) = head.and_then(|head| head.split_once(' ')).ok_or_else(wrong)?;
+    match version.parse() {
+        Ok(VERSION) => {}
+        Ok(found) if found > VERSION => return Err(Problem::Version(found)),
+        Ok(_) | Err(_) => return Err(wrong()),
     }
-    serde_json::from_slice(json).map_err(|error| error.to_string())
+    if sum != format!("{:08x}", crc32c::crc32c(json)) {
+        return Err(damaged("its checksum is wrong"));
+    }
+    serde_json::from_slice(json).map_err(|error| damaged(&error.to_string()))
 }
 
 #[cfg(test)]
@@ -157,5 +180,20 @@ mod tests {
         assert!(problem.contains("its checksum is wrong; it is kept as"), "{problem}");
         assert!(folder.path().join("alerts.damaged").exists());
         assert!(file.read().1.is_none());
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_kept_as_it_is_under_a_name_that_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeptFile::within(folder.path());
+        let later = b"sallyport-alerts 2 of a form that nobody knows here\n{}";
+        file.write(later).unwrap();
+        let problem = file.read().1.unwrap();
+        for words in
+            ["alerts.json: written in version 2", "this program reads 1", "alerts.version-2"]
+        {
+            assert!(problem.contains(words), "{words}: {problem}");
+        }
+        assert_eq!(fs::read(folder.path().join("alerts.version-2")).unwrap(), later);
     }
 }

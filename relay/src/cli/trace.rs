@@ -17,10 +17,11 @@ use super::print::{self, Output};
 /// If nothing is known of the message, no history is kept, or the caller may not read it.
 pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<()> {
     let mut lines: Vec<Line> = Vec::new();
-    let mut from = None;
+    let (mut from, mut unread) = (None, 0);
     loop {
-        let Found { lines: found, next } = part(config, id, from)?;
+        let Found { lines: found, unread: more, next } = part(config, id, from)?;
         lines.extend(found);
+        unread += more;
         match next {
             Some(next) => from = Some(next),
             None => break,
@@ -30,6 +31,12 @@ pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<(
         let days = config.history.keep.as_secs() / (24 * 3600);
         anyhow::bail!(
             "{id}: nothing is known of such a message: it is older than {days} days, or the id is mistyped"
+        );
+    }
+    if unread > 0 {
+        // Beside the story, or the JSON, and not in it.
+        eprintln!(
+            "sallyport: {unread} lines of it cannot be read: a later version wrote them, or a crash cut them off"
         );
     }
     // Two who tell of one moment may have come to the buffer the other way round.

@@ -318,7 +318,7 @@ fn read<T: serde::de::DeserializeOwned>(
     match store.load() {
         Ok(kept) => Ok(Found { kept: kept.unwrap_or_default(), damage: None }),
         Err(error @ StoreError::Damaged { .. }) => {
-            let aside = store.set_aside(now.wall.as_second())?;
+            let aside = store.set_aside(&error, now.wall.as_second())?;
             let damage = format!("{error}; it is {} now, and {consequence}", aside.display());
             Ok(Found { kept: Vec::new(), damage: Some(damage) })
         }

@@ -49,7 +49,7 @@ pub enum StoreError {
     },
     /// A later version of the program wrote the file.
     #[error(
-        "{}: written in version {found} of its form, this program knows {known}; use the program that \
+        "{}: written in version {found} of its form, this program reads {known}; use the program that \
          wrote it",
         path.display()
     )]
@@ -241,10 +241,14 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Io`].
-    pub fn set_aside(&self, now_seconds: i64) -> Result<PathBuf, StoreError> {
-        let aside = self.path.with_extension(format!("damaged-{now_seconds}"));
+    pub fn set_aside(&self, why: &StoreError, now_seconds: i64) -> Result<PathBuf, StoreError> {
+        let word = match why {
+            StoreError::Version { found, .. } => format!("version-{found}"),
+            StoreError::Io { .. } | StoreError::Damaged { .. } => "damaged".to_owned(),
+        };
+        let aside = self.path.with_extension(format!("{word}-{now_seconds}"));
         fs::rename(&self.path, &aside).map_err(|source| self.io("setting aside", source))?;
-        let log_aside = self.path.with_extension(format!("damaged-log-{now_seconds}"));
+        let log_aside = self.path.with_extension(format!("{word}-log-{now_seconds}"));
         match fs::rename(self.log_path(), log_aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(self.io("setting its log aside", error));

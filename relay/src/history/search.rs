@@ -31,6 +31,9 @@ pub struct Cursor {
 pub struct Found {
     /// The lines of the message, as they were entered; among them those that tell of lines that are missing.
     pub lines: Vec<Line>,
+    /// How many lines of it cannot be read: a crash cut them off, or a later version wrote them.
+    #[serde(default)]
+    pub unread: usize,
     /// Where to go on; none: the search is at its end.
     pub next: Option<Cursor>,
 }
@@ -46,6 +49,7 @@ pub fn search(folder: &Path, id: MessageId, from: Option<Cursor>) -> io::Result<
     let mut slice = Slice {
         wanted: format!("{{\"id\":\"{id}\","),
         lines: Vec::new(),
+        unread: 0,
         left: SLICE,
         room: FOUND,
     };
@@ -60,16 +64,17 @@ pub fn search(folder: &Path, id: MessageId, from: Option<Cursor>) -> io::Result<
         file.seek(SeekFrom::Start(offset))?;
         if let Some(passed) = slice.read(BufReader::with_capacity(PIECE, file))? {
             let next = Some(Cursor { day, offset: offset + passed });
-            return Ok(Found { lines: slice.lines, next });
+            return Ok(Found { lines: slice.lines, unread: slice.unread, next });
         }
     }
-    Ok(Found { lines: slice.lines, next: None })
+    Ok(Found { lines: slice.lines, unread: slice.unread, next: None })
 }
 
 /// One slice of a search.
 struct Slice {
     wanted: String,
     lines: Vec<Line>,
+    unread: usize,
     left: u64,
     room: usize,
 }
@@ -95,8 +100,10 @@ impl Slice {
             self.left = self.left.saturating_sub(length as u64);
             if text.starts_with(self.wanted.as_bytes()) || text.starts_with(ABOUT_ITSELF) {
                 self.room = self.room.saturating_sub(length);
-                // A line that a crash cut off, or that another version wrote, tells nothing.
-                self.lines.extend(serde_json::from_slice::<Line>(&text).ok());
+                match serde_json::from_slice::<Line>(&text) {
+                    Ok(line) => self.lines.push(line),
+                    Err(_) => self.unread += 1,
+                }
             }
         }
     }

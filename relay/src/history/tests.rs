@@ -60,6 +60,25 @@ async fn what_was_entered_about_a_message_is_found_in_its_order_and_nothing_else
 }
 
 #[tokio::test]
+async fn a_line_that_a_later_version_wrote_is_counted_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 14 * DAY, 64 * MIB);
+    let (history, id) = (open(&config), id_of(Timestamp::now()));
+    history.enter(id, read(1));
+    assert_eq!(history.search(id, None).await.unwrap().unwrap().unread, 0);
+    drop(history);
+    let file = fs::read_dir(&config.path).unwrap().next().unwrap().unwrap().path();
+    let later =
+        format!("{{\"id\":\"{id}\",\"at\":\"2026-01-01T00:00:00Z\",\"fact\":\"taught\"}}\n");
+    let text = fs::read_to_string(&file).unwrap() + &later;
+    fs::write(&file, &text).unwrap();
+    let history = open(&config);
+    let found = history.search(id, None).await.unwrap().unwrap();
+    assert_eq!((found.lines.len(), found.unread), (1, 1));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[tokio::test]
 async fn no_days_keep_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder, Duration::ZERO, 64 * MIB);

@@ -81,8 +81,7 @@ impl Register {
             Ok(found) if found.len() > FILE_MAX => {
                 return Err(unreadable(&file, &"it is too long"));
             }
-            Ok(_) => serde_json::from_slice(&fs::read(&file)?)
-                .map_err(|error| unreadable(&file, &error))?,
+            Ok(_) => parse(&fs::read(&file)?).map_err(|problem| unreadable(&file, &problem))?,
         };
         Ok(Self { file: Some(file), suspensions: Mutex::new(suspensions), ..Self::default() })
     }
@@ -177,6 +176,21 @@ impl Register {
     }
 }
 
+/// A file as every later version writes it, too, whatever else is in it. The first version is a list.
+#[derive(Deserialize)]
+struct Later {
+    version: u32,
+}
+
+fn parse(text: &[u8]) -> Result<Vec<Suspension>, String> {
+    serde_json::from_slice(text).map_err(|error| match serde_json::from_slice(text) {
+        Ok(Later { version }) => format!(
+            "written in version {version} of its form, this program reads 1; use the program that wrote it"
+        ),
+        Err(_) => error.to_string(),
+    })
+}
+
 fn unreadable(file: &Path, problem: &dyn std::fmt::Display) -> io::Error {
     let file = file.display();
     let words = format!("{file}: {problem}; without the file no route is suspended");
@@ -217,6 +231,19 @@ mod tests {
         fs::write(folder.path().join(FILE), "[{\"route\": \"a\"").unwrap();
         let error = Register::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("without the file no route is suspended"), "{error}");
+    }
+
+    #[test]
+    fn a_register_of_a_later_version_is_named_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, text) = (folder.path().join(FILE), r#"{"version":2,"routes":{"a":{}}}"#);
+        fs::write(&file, text).unwrap();
+        let error = Register::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("written in version 2 of its form, this program reads 1"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(file).unwrap(), text);
     }
 
     #[test]

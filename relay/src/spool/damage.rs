@@ -265,6 +265,12 @@ fn a_spool_of_a_newer_program_is_left_alone() {
     disk.overwrite(&number.file_name(), &bytes);
     let settings = simulation::SETTINGS;
     let refused = recovered(Arc::new(disk.clone()), settings, |_| {}).unwrap_err();
-    assert_eq!(refused, StoreError::Newer { found: 9 });
+    let file = number.file_name();
+    assert_eq!(refused, StoreError::Newer { file, found: 9 });
+    assert!(
+        refused
+            .to_string()
+            .starts_with("00000001.log: written in format 9, this program reads up to 2")
+    );
     assert_eq!(disk.seen(&number.file_name()), bytes);
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::record::VERSION;
 use crate::mail::message::MessageId;
 
 /// Why the spool did not do what it was asked.
@@ -37,9 +38,14 @@ pub enum StoreError {
     /// The envelope is longer than a record may be.
     #[error("the envelope is too large")]
     TooLarge,
-    /// A newer program wrote the spool.
-    #[error("the spool was written in format {found}, this program reads up to 2: use a newer one")]
+    /// A newer program wrote the spool. Nothing was changed.
+    #[error(
+        "{file}: written in format {found}, this program reads up to {VERSION}; use the program that wrote it, or \
+         let that deliver first what it has"
+    )]
     Newer {
+        /// The segment.
+        file: String,
         /// The format found.
         found: u32,
     },

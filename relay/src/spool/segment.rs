@@ -127,7 +127,7 @@ impl Head {
             }
             let found = u32_at(copy, 8);
             if found > u32::from(record::VERSION) {
-                return Err(StoreError::Newer { found });
+                return Err(StoreError::Newer { file: number.file_name(), found });
             }
             if u32_at(copy, 12) == number.0 {
                 let mut marker = Marker::default();
@@ -221,7 +221,10 @@ impl Scan {
                 return Ok(Some(self.skip(left, "cut off")));
             }
             Ok(header) => header,
-            Err(Fault::Newer(found)) => return Err(StoreError::Newer { found: found.into() }),
+            Err(Fault::Newer(found)) => {
+                let file = self.number.file_name();
+                return Err(StoreError::Newer { file, found: found.into() });
+            }
             Err(Fault::Marker) => return self.resume("no record begins here").map(Some),
             Err(Fault::Checksum | Fault::Field) => {
                 return self.resume("the header fails its check").map(Some);

@@ -30,6 +30,12 @@ const ITERATIONS_MAX: u32 = 10_000_000;
 const HEAD: &str = "# Logins and their stored keys (RFC 5802). Written by `sallyport user`; there \
                     is no password in here.\n";
 
+/// What every later form says too.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -67,6 +73,12 @@ pub(super) fn read(path: &Path) -> Result<Store, UsersError> {
     let malformed = |problem: String| UsersError::Malformed { path: path.to_owned(), problem };
     if text.len() as u64 > FILE_MAX {
         return Err(malformed(format!("longer than {FILE_MAX} octets")));
+    }
+    // First the form alone: of a later one nothing else would be understood.
+    if let Ok(Form { format: found }) = toml::from_str(&text)
+        && found > FORMAT
+    {
+        return Err(UsersError::Newer { path: path.to_owned(), found, known: FORMAT });
     }
     let written: Written = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     written.into_store().map_err(malformed)
@@ -185,4 +197,28 @@ fn replace(path: &Path, folder: &File, written: &Written) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     folder.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Password, add, remove};
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_later_format_is_named_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let later = "format = 2\niterations = \"many\"\n[login.app]\nargon = \"x\"\n";
+        fs::write(&path, later).unwrap();
+        let errors = [
+            read(&path).unwrap_err(),
+            add(&path, "web", Password::Made).unwrap_err(),
+            remove(&path, "app").unwrap_err(),
+        ];
+        for error in errors.map(|error| error.to_string()) {
+            let words = "users.toml: written in format 2, this program reads 1; use the program that wrote it";
+            assert!(error.ends_with(words), "{error}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), later);
+    }
 }

@@ -53,6 +53,18 @@ pub enum UsersError {
         /// What is wrong, with line and column where the text is no TOML.
         problem: String,
     },
+    /// A later version of the program wrote the file.
+    #[error(
+        "{path}: written in format {found}, this program reads {known}; use the program that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format it names.
+        found: u32,
+        /// The format known here.
+        known: u32,
+    },
     /// The login is there already.
     #[error("the login {0} is there already; `sallyport user passwd` gives it a new password")]
     Exists(String),
@@ -332,7 +344,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.toml");
         for text in
-            ["format = 1\nuser = 3\n", "nonsense", "format = 2\n", "format = 1\niterations = 1\n"]
+            ["format = 1\nuser = 3\n", "nonsense", "format = 0\n", "format = 1\niterations = 1\n"]
         {
             std::fs::write(&path, text).unwrap();
             let problem = Store::load(&path).unwrap_err();

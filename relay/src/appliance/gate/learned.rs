@@ -1,7 +1,7 @@
 //! Two files of the gate's state: what is usual, kept over a restart, and what was sampled, for a replay.
 //!
 //! What is usual is written once an hour and at the end, beside the keeper's work: it may be some megabytes. A
-//! file that is damaged is set aside, and the watch learns anew: the floors alone make a spike until it has.
+//! file that is damaged, or that a later version wrote, is set aside, and the watch learns anew: the floors alone make a spike until it has.
 
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -38,10 +38,11 @@ impl Learned {
             Ok(records) => watch.recall(records.unwrap_or_default()),
             Err(error) => {
                 let aside = match &error {
-                    StoreError::Damaged { .. } => {
-                        store.set_aside(Timestamp::now().as_second()).ok()
+                    // Else it would be written over within the hour.
+                    StoreError::Damaged { .. } | StoreError::Version { .. } => {
+                        store.set_aside(&error, Timestamp::now().as_second()).ok()
                     }
-                    StoreError::Io { .. } | StoreError::Version { .. } => None,
+                    StoreError::Io { .. } => None,
                 };
                 let aside = aside.map(|path| format!("; it is {} now", path.display()));
                 let problem =
@@ -121,6 +122,25 @@ mod tests {
         assert_eq!(watch.usual(), Watch::new(settings()).usual());
         let told = format!("{:?}", journal.take());
         assert!(told.contains("learned anew") && told.contains("damaged-"), "{told}");
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_set_aside_and_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, journal) = (folder.path().join(FILE), Journal::memory());
+        Store::new(path.clone(), KIND, VERSION + 1).save(["a"]).unwrap();
+        let later = std::fs::read(&path).unwrap();
+        let mut watch = Watch::new(settings());
+        let mut learned = Learned::recall(folder.path(), &mut watch, &journal);
+        assert_eq!(learned.keep_now(&watch), None);
+        let told = format!("{:?}", journal.take());
+        for words in ["written in version 2 of its form, this program reads 1", "usual.version-2-"]
+        {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let mut files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        assert!(files.any(|file| file == later), "{told}");
     }
 
     #[test]

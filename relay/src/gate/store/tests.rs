@@ -66,7 +66,8 @@ fn a_damaged_file_is_set_aside_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
     fs::write(&store.path, "half a li").unwrap();
-    let aside = store.set_aside(1_000).unwrap();
+    let why = store.load::<String>().unwrap_err();
+    let aside = store.set_aside(&why, 1_000).unwrap();
     assert_eq!(fs::read_to_string(aside).unwrap(), "half a li");
     assert_eq!(store.load::<String>().unwrap(), None);
 }
