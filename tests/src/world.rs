@@ -37,12 +37,21 @@ impl World {
     ///
     /// If the stage cannot be set.
     pub fn set() -> Result<Self> {
+        Self::set_for(&program()?)
+    }
+
+    /// Sets the stage for a product of one's own, which is not started.
+    ///
+    /// # Errors
+    ///
+    /// If the stage cannot be set.
+    pub fn set_for(program: &Path) -> Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir()?;
         // The relay and the next hop are users of their own and must pass.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let bpf = private_bpf(&folder.path().join("bpf"))?;
-        let stage = Stage::set(folder.path(), &program()?)?;
+        let stage = Stage::set(folder.path(), program)?;
         Ok(Self { stage, bpf, folder })
     }
 

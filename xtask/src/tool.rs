@@ -39,6 +39,7 @@ pub const TOOLS: &[Tool] = &[
     program("nft", "nftables", "the state of a host with a firewall of its own"),
     program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),
     program("systemd-analyze", "systemd", "reads our units"),
+    program("systemctl", "systemd", "starts the units as a host does"),
     program("mandoc", "mandoc", "reads our manual pages"),
     program("bash", "bash", "reads our completions"),
     program("zsh", "zsh", "reads our completions"),

@@ -6,6 +6,7 @@ mod desk;
 pub mod folders;
 pub mod gate;
 mod guard;
+mod inherited;
 pub mod load;
 mod mailroom;
 mod notify;

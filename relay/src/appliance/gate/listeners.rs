@@ -1,8 +1,18 @@
 //! The listening sockets: made before the relay exists, known again when the gate comes back.
 //!
 //! They belong to the gate, so that ports below 1024 need no right of the relay's, and so that the second
-//! door stands on each, and is locked, before it listens. Both processes hold a descriptor. A gate that was killed finds the address taken, by the socket that the
-//! relay still serves: it waits until the relay shows it, and knows it by its cookie.
+//! door stands on each, and is locked, before it listens. Both processes hold a descriptor, and the service
+//! manager keeps one more, if there is one that does: so a socket lives, with the clients that wait in its
+//! backlog, as long as one of the three does.
+//!
+//! A gate that comes back takes its sockets from the service manager. Where that keeps none, it finds the
+//! address taken, by the socket that the relay still serves, and waits until the relay shows it. Neither is
+//! believed: the relay could show anything, and could have changed what the service manager kept. A socket is
+//! ours if it has the cookie (the kernel's number for it, never used again in a boot) that this file's record,
+//! which is root's, has for the address; if it listens there; and if a locked filter stands on it whose
+//! judge is the one of this gate.
+
+mod socket;
 
 use std::fs;
 use std::io;
@@ -11,15 +21,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
+use self::socket::{bound, is_ours, listen, listen_again, local, name, refused};
+use crate::appliance::inherited::Inherited;
+use crate::appliance::notify;
 use crate::control::attach::{Found, Handed, Handover};
 use crate::gate::Door;
 use crate::gate::record::this_boot;
-
-/// Connections that wait until the relay takes them.
-const BACKLOG: i32 = 4096;
 
 /// A listener cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +79,9 @@ struct Slot {
 enum State {
     /// The gate holds the socket.
     Held(OwnedFd),
-    /// A relay may still hold the socket with this cookie.
-    Awaited { noted: Noted, problem: String },
+    /// The address is taken: a relay may still hold the socket that was noted, or the service manager has not
+    /// yet closed one that is not ours.
+    Awaited { noted: Option<Noted>, problem: String },
 }
 
 /// Every listening socket of the configuration.
@@ -81,25 +92,31 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Looks whether the sockets can be made, and makes none.
+    /// Looks whether the sockets can be made, and makes none. What the service manager `kept` is looked at,
+    /// and left there.
     ///
     /// # Errors
     ///
     /// [`ListenError`] as [`open`](Self::open).
-    pub fn examine(addresses: &[(SocketAddr, Guarded)], record: &Path) -> Result<(), ListenError> {
+    pub fn examine(
+        addresses: &[(SocketAddr, Guarded)],
+        kept: &[Inherited],
+        record: &Path,
+    ) -> Result<(), ListenError> {
         let known = known(record);
         for (address, _) in addresses {
             let is_noted = known.iter().any(|noted| noted.address == *address);
             match bound(*address) {
                 Ok(_) => {}
-                Err(Errno::ADDRINUSE) if is_noted => {}
+                Err(Errno::ADDRINUSE) if is_noted || is_among(*address, kept) => {}
                 Err(error) => return Err(refused(*address, error)),
             }
         }
         Ok(())
     }
 
-    /// Makes the sockets, with `door` on those that are guarded. An address that is taken is waited for if an
+    /// Makes the sockets, with `door` on those that are guarded, or takes those of an earlier gate that the
+    /// service manager `kept`; what else that kept is closed. An address that is taken is waited for if an
     /// earlier gate left its cookie in `record`.
     ///
     /// # Errors
@@ -108,6 +125,7 @@ impl Listeners {
     pub fn open(
         addresses: &[(SocketAddr, Guarded)],
         door: Option<Door>,
+        kept: Vec<Inherited>,
         record: PathBuf,
     ) -> Result<Self, ListenError> {
         let known = known(&record);
@@ -115,14 +133,29 @@ impl Listeners {
         for (address, guarded) in addresses.iter().copied() {
             let noted = known.iter().find(|noted| noted.address == address).copied();
             let door = door.clone().filter(|_| guarded == Guarded::Yes);
-            let state = match (listen(address, door.as_ref()), noted) {
-                (Ok(socket), _) => State::Held(socket),
-                (Err(Errno::ADDRINUSE), Some(noted)) => {
-                    State::Awaited { noted, problem: "the relay has not shown it yet".into() }
-                }
-                (Err(error), _) => return Err(refused(address, error)),
-            };
-            slots.push(Slot { address, door, state });
+            let problem = "the relay has not shown it yet".to_owned();
+            let mut slot = Slot { address, door, state: State::Awaited { noted, problem } };
+            // What cannot be looked at is not ours.
+            let _ = slot.place_among(kept.iter().map(|kept| kept.socket.as_fd()));
+            slots.push(slot);
+        }
+        let is_kept = |slot: &Slot| is_among(slot.address, &kept);
+        let were_kept: Vec<bool> = slots.iter().map(is_kept).collect();
+        // Closed here and there before the addresses are listened on.
+        let held: Vec<String> = slots.iter().filter_map(Slot::name).collect();
+        for Inherited { name, socket } in kept {
+            drop(socket);
+            if !held.contains(&name) {
+                notify::forget(&name);
+            }
+        }
+        for (slot, was_kept) in slots.iter_mut().zip(were_kept) {
+            let State::Awaited { noted, .. } = slot.state else { continue };
+            match listen(slot.address, slot.door.as_ref()) {
+                Ok(socket) => slot.state = State::Held(socket),
+                Err(Errno::ADDRINUSE) if noted.is_some() || was_kept => {}
+                Err(error) => return Err(refused(slot.address, error)),
+            }
         }
         let listeners = Self { slots, record };
         listeners.note();
@@ -145,7 +178,8 @@ impl Listeners {
         let mut listeners = Vec::new();
         let mut sent = Vec::new();
         for slot in &mut self.slots {
-            let place = slot.place_among(&shown)?;
+            slot.listen_again();
+            let place = slot.place_among(shown.iter().map(AsFd::as_fd))?;
             slot.try_again();
             let found = match (&slot.state, place) {
                 (State::Held(_), Some(place)) => Found::Shown(place),
@@ -189,8 +223,8 @@ impl Listeners {
         self.slots.iter().map(real).collect()
     }
 
-    /// Writes the cookies down. Without them the next gate must be started with its relay, so a failure
-    /// costs a restart and no safety.
+    /// Writes the cookies down, and has the sockets kept. Without them the next gate must be started with its
+    /// relay, so a failure costs a restart and no safety.
     fn note(&self) {
         let noted = |slot: &Slot| match &slot.state {
             State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| Noted {
@@ -198,7 +232,7 @@ impl Listeners {
                 cookie,
                 door: slot.door.as_ref().map_or(0, Door::place),
             }),
-            State::Awaited { noted, .. } => Some(*noted),
+            State::Awaited { noted, .. } => *noted,
         };
         let record =
             Record { boot: this_boot(), sockets: self.slots.iter().filter_map(noted).collect() };
@@ -207,25 +241,54 @@ impl Listeners {
         let _ = written
             .and_then(|text| fs::write(&beside, text))
             .and_then(|()| fs::rename(&beside, &self.record));
+        for slot in &self.slots {
+            if let (State::Held(socket), Some(name)) = (&slot.state, slot.name()) {
+                notify::keep(&name, socket.as_fd());
+            }
+        }
     }
 }
 
 impl Slot {
-    /// Returns which of the shown sockets is this one, and takes it if it was waited for.
-    fn place_among(&mut self, shown: &[OwnedFd]) -> io::Result<Option<usize>> {
+    /// Returns which of the sockets is this one, and takes it if it was waited for.
+    fn place_among<'a>(
+        &mut self,
+        mut sockets: impl Iterator<Item = BorrowedFd<'a>> + Clone,
+    ) -> io::Result<Option<usize>> {
         let cookie = match &self.state {
             State::Held(socket) => sockopt::socket_cookie(socket)?,
-            State::Awaited { noted, .. } => noted.cookie,
+            State::Awaited { noted: Some(noted), .. } => noted.cookie,
+            State::Awaited { noted: None, .. } => return Ok(None),
         };
         let address = self.address;
-        let place = shown.iter().position(|socket| is_ours(socket.as_fd(), cookie, address));
-        if let (Some(place), State::Awaited { noted, .. }) = (place, &self.state) {
-            if !self.take_door(shown[place].as_fd(), noted.door)? {
+        let place = sockets.clone().position(|socket| is_ours(socket, cookie, address));
+        if let (Some(place), State::Awaited { noted: Some(noted), .. }) = (place, &self.state)
+            && let Some(socket) = sockets.nth(place)
+        {
+            if !self.take_door(socket, noted.door)? {
                 return Ok(None);
             }
-            self.state = State::Held(shown[place].try_clone()?);
+            listen_again(socket)?;
+            self.state = State::Held(socket.try_clone_to_owned()?);
         }
         Ok(place)
+    }
+
+    /// Returns the name under which the service manager keeps its socket; none while there is none.
+    fn name(&self) -> Option<String> {
+        let State::Held(socket) = &self.state else { return None };
+        sockopt::socket_cookie(socket).ok().map(name)
+    }
+
+    /// Lets the socket listen again if somebody ended that. If it cannot, it is given up for a new one.
+    fn listen_again(&mut self) {
+        let State::Held(socket) = &self.state else { return };
+        if listen_again(socket.as_fd()).is_err() {
+            if let Some(name) = self.name() {
+                notify::forget(&name);
+            }
+            self.state = State::Awaited { noted: None, problem: "it does not listen".into() };
+        }
     }
 
     /// Returns whether the right door stands on a socket that was made by an earlier gate, which it does not
@@ -254,59 +317,9 @@ impl Slot {
     }
 }
 
-/// A socket is ours if the kernel says so (the cookie is the kernel's and unique in a boot), if it
-/// listens, and if it does so where it should.
-fn is_ours(socket: BorrowedFd<'_>, cookie: u64, address: SocketAddr) -> bool {
-    let right_place = local(socket).is_some_and(|local| {
-        local == address || (address.port() == 0 && local.ip() == address.ip())
-    });
-    right_place
-        && sockopt::socket_cookie(socket) == Ok(cookie)
-        && sockopt::socket_acceptconn(socket) == Ok(true)
-}
-
-fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
-    SocketAddr::try_from(rustix::net::getsockname(socket).ok()?).ok()
-}
-
-/// Makes a listening socket. The door is put on it between `bind` and `listen`: a socket that listens first
-/// admits whoever is quick.
-fn listen(address: SocketAddr, door: Option<&Door>) -> Result<OwnedFd, Errno> {
-    let socket = bound(address)?;
-    if let Some(door) = door {
-        let hung = door.hang(&socket);
-        hung.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    }
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket)
-}
-
-/// Makes a socket with an address, which does not listen yet.
-fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    // Connections of an earlier socket that have not timed out yet must not hold the port.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        // `[::]` takes IPv4 clients too, whatever net.ipv6.bindv6only says.
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket)
-}
-
-fn refused(address: SocketAddr, error: Errno) -> ListenError {
-    let port = address.port();
-    let problem = match error {
-        Errno::ADDRINUSE => {
-            format!("another program listens there; see `ss -ltnp sport = :{port}`")
-        }
-        Errno::ADDRNOTAVAIL => "no interface has this address; see `ip address`".to_owned(),
-        Errno::ACCESS => format!("not permitted: port {port} needs root"),
-        other => other.to_string(),
-    };
-    ListenError { address, problem }
+/// Returns whether one of the sockets that were kept has an address.
+fn is_among(address: SocketAddr, kept: &[Inherited]) -> bool {
+    kept.iter().any(|kept| local(kept.socket.as_fd()) == Some(address))
 }
 
 /// Returns what an earlier gate noted. A cookie of another boot means nothing.

@@ -44,7 +44,7 @@ use self::ringing::Ring;
 use self::telling::{ruleset, told};
 use super::load::load;
 use super::privilege::{self, Identity};
-use super::{folders, notify};
+use super::{folders, inherited, notify};
 use crate::config::{Config, Listener};
 use crate::control::caller::Trust;
 use crate::control::server;
@@ -86,9 +86,10 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     let wanted: Vec<(SocketAddr, Guarded)> = config.listeners.iter().map(guarded).collect();
     // What can be seen to be wrong is, before an earlier gate's tables are filled with anything new.
-    Listeners::examine(&wanted, &record(&config))?;
+    let kept = inherited::take();
+    Listeners::examine(&wanted, &kept, &record(&config))?;
     let (gate, lists) = stand(&config, relay, journal)?;
-    let listeners = Listeners::open(&wanted, gate.door(), record(&config))?;
+    let listeners = Listeners::open(&wanted, gate.door(), kept, record(&config))?;
     for problem in listeners.problems() {
         journal.write(Event::Trouble { room: "gate", problem });
     }

@@ -3,8 +3,20 @@ use super::*;
 const ANY: &str = "127.0.0.1:0";
 
 fn open(addresses: &[SocketAddr], record: PathBuf) -> Result<Listeners, ListenError> {
+    open_with(addresses, Vec::new(), record)
+}
+
+/// Opens what the service manager kept besides.
+fn open_with(
+    addresses: &[SocketAddr],
+    kept: Vec<OwnedFd>,
+    record: PathBuf,
+) -> Result<Listeners, ListenError> {
     let addresses: Vec<_> = addresses.iter().map(|address| (*address, Guarded::Yes)).collect();
-    Listeners::open(&addresses, None, record)
+    let kept: Vec<_> =
+        kept.into_iter().map(|socket| Inherited { name: "kept".into(), socket }).collect();
+    Listeners::examine(&addresses, &kept, &record)?;
+    Listeners::open(&addresses, None, kept, record)
 }
 
 struct Desk {
@@ -75,6 +87,87 @@ fn a_socket_that_is_not_the_one_noted_is_not_taken() {
     drop(taker);
     assert!(gate.try_again(), "as soon as it is free it is made anew");
     assert_eq!(gate.hand_over(Vec::new()).unwrap().0.listeners.len(), 1);
+}
+
+/// Returns another descriptor of the socket that the gate holds, as the service manager has it.
+fn kept_of(gate: &mut Listeners) -> OwnedFd {
+    gate.hand_over(Vec::new()).unwrap().1.remove(0)
+}
+
+#[test]
+fn a_socket_that_was_kept_is_taken_with_those_who_wait_in_its_backlog() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let kept = kept_of(&mut gate);
+    let before = cookie(&kept);
+    drop(gate);
+    // Neither gate nor relay is there now.
+    let waits = std::net::TcpStream::connect(address).unwrap();
+    let mut gate = open_with(&[address], vec![kept], desk.record.clone()).unwrap();
+    assert_eq!(gate.problems().count(), 0);
+    let socket = kept_of(&mut gate);
+    assert_eq!(cookie(&socket), before);
+    let (_, peer) = std::net::TcpListener::from(socket).accept().unwrap();
+    assert_eq!(peer, waits.local_addr().unwrap());
+}
+
+#[test]
+fn a_socket_that_was_kept_and_is_not_the_one_noted_is_closed() {
+    for (row, shows_record) in [("another's", true), ("no record", false)] {
+        let desk = desk();
+        let (gate, address) = first(&desk);
+        drop(gate);
+        if !shows_record {
+            fs::remove_file(&desk.record).unwrap();
+        }
+        let taker = OwnedFd::from(std::net::TcpListener::bind(address).unwrap());
+        let held = taker.try_clone().unwrap();
+        let mut gate = open_with(&[address], vec![taker], desk.record.clone()).unwrap();
+        assert_eq!(gate.problems().count(), 1, "{row}");
+        assert!(!gate.try_again(), "{row}: the service manager has not closed it yet");
+        drop(held);
+        assert!(gate.try_again(), "{row}");
+        assert_eq!(gate.hand_over(Vec::new()).unwrap().0.listeners.len(), 1, "{row}");
+    }
+}
+
+#[test]
+fn what_was_kept_for_an_address_that_is_gone_is_closed() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let kept = kept_of(&mut gate);
+    drop(gate);
+    let gate = open_with(&[], vec![kept], desk.record.clone()).unwrap();
+    assert_eq!(gate.addresses(), []);
+    std::net::TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn a_socket_whose_listening_the_relay_ended_listens_again_for_the_next_relay() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let relay = kept_of(&mut gate);
+    let before = cookie(&relay);
+    rustix::net::shutdown(&relay, rustix::net::Shutdown::Both).unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err(), "the relay ended it for all");
+    let next = kept_of(&mut gate);
+    assert_eq!(cookie(&next), before, "the same socket, so the same door");
+    std::net::TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn a_socket_that_cannot_listen_again_is_made_anew() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let relay = kept_of(&mut gate);
+    let before = cookie(&relay);
+    rustix::net::shutdown(&relay, rustix::net::Shutdown::Both).unwrap();
+    let other = std::net::TcpListener::bind(ANY).unwrap();
+    // A socket that is connected to somebody cannot listen.
+    let _ = rustix::net::connect(&relay, &other.local_addr().unwrap());
+    let next = kept_of(&mut gate);
+    assert_ne!(cookie(&next), before);
+    std::net::TcpStream::connect(address).unwrap();
 }
 
 #[test]

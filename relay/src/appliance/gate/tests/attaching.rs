@@ -60,7 +60,8 @@ impl Site {
         let Desk { fake, keeper, .. } = desk;
         let bulletin = keeper.bulletin.clone();
         let record = self.folder.path().join("gate.listeners");
-        let listeners = Listeners::open(&[(self.address, Guarded::Yes)], None, record).unwrap();
+        let listeners =
+            Listeners::open(&[(self.address, Guarded::Yes)], None, Vec::new(), record).unwrap();
         let listeners = Arc::new(Mutex::new(listeners));
         let thread = Thread::start(keeper).unwrap();
         let ring = Arc::new(Ring::new(jiff::Timestamp::UNIX_EPOCH));

@@ -108,7 +108,8 @@ impl Desk {
         let (sender, bulletin) = watch::channel(first);
         let gate = Box::new(fake.clone());
         let record = folder.path().join("gate.listeners");
-        let listeners = Arc::new(Mutex::new(Listeners::open(&[], None, record).unwrap()));
+        let listeners =
+            Arc::new(Mutex::new(Listeners::open(&[], None, Vec::new(), record).unwrap()));
         let sender = Arc::new(sender);
         let keeper = Keeper::new(gate, config, file, lists, listeners, journal.clone(), sender);
         Self { folder, fake, keeper, journal, bulletin }
