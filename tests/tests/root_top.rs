@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{GUARDED, STRANGER, Stage};
+use relay::demo::steps::pid_of;
 use relay::hosts::Host;
 use relay::hosts::dial::send_syn;
+use relay::hosts::process::{Signal, signal};
 use tests::need;
 use tests::terminal::Terminal;
 use tests::world::World;
@@ -81,6 +83,36 @@ fn the_view_goes_on_when_the_gate_and_the_relay_are_dead() -> Result<()> {
     })?;
     top.press("\u{3}")?;
     assert_eq!(top.end()?.0, 0, "it ends by Ctrl-C, too");
+    Ok(())
+}
+
+#[test]
+fn processes_that_hang_are_named_and_hold_nobody_who_asks() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    let mut top = top(stage)?;
+    top.until("a good relay", |text| text.contains("serving, guarded"))?;
+    let status = stage.listing(&["status"])?;
+    let both = [pid_of(&status["gate"])?, pid_of(&status["relay"])?];
+    let tell = |number: Signal| both.iter().try_for_each(|pid| signal(*pid, number));
+    tell(Signal::STOP)?;
+    let seen = top.until("two that hang", |text| {
+        text.contains("gate    does not answer")
+            && text.contains("the relay does not answer within")
+    });
+    let mut check = stage.program(&["status", "--check"]);
+    let checked = stage.relay.within(|| check.output());
+    tell(Signal::CONT)?;
+    seen?;
+    let checked = checked??;
+    assert_eq!(checked.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("the gate does not answer within 2 s"), "{said}");
+    assert!(said.contains("the relay does not answer within 2 s"), "{said}");
+    top.until("a good relay again", |text| text.contains("serving, guarded"))?;
     Ok(())
 }
 

@@ -17,14 +17,20 @@ const CONFIGURATION: &str = include_str!("../../../config/sallyport.toml");
 const EXIT_CODES: [&str; 3] =
     ["Done.", "Refused or failed; standard error says why and what to do.", "Wrong usage."];
 /// What those of single verbs say.
-const OTHER_EXIT_CODES: [(&str, [&str; 3]); 1] = [(
-    "sallyport-status",
-    [
-        "With --check: all is well. Else done.",
-        "With --check: degraded.",
-        "With --check: not serving. Else wrong usage.",
-    ],
-)];
+const OTHER_EXIT_CODES: [(&str, [&str; 3]); 2] = [
+    (
+        "sallyport-status",
+        [
+            "With --check: all is well. Else done.",
+            "With --check: degraded.",
+            "With --check: not serving. Else wrong usage.",
+        ],
+    ),
+    (
+        "sallyport-doctor",
+        ["It found no fault.", "It found faults; standard output names them.", "Wrong usage."],
+    ),
+];
 
 /// The files that an operator looks for, unless the configuration names others.
 const FILES: [(&str, &str); 5] = [

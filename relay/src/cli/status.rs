@@ -1,14 +1,18 @@
 //! `sallyport status`: both processes on one screen, and their health as an exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::print::{self, Colour, Output, Paint};
 use super::queue::at;
 use crate::alert::listing::Listing;
 use crate::config::Config;
-use crate::control::client::ask;
+use crate::control::client::{AskError, ask_soon};
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
     Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker,
@@ -19,6 +23,8 @@ use crate::spool;
 
 /// The columns that lists of counters keep to.
 const WIDTH: usize = 79;
+/// How long a process may take for each answer, as at `/health`: whoever checks waits for no process that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What both processes say.
 #[derive(Debug, Serialize)]
@@ -62,10 +68,12 @@ pub enum Check {
     No,
 }
 
-/// Asks both processes how they are: a question each.
+/// Asks both processes how they are, side by side: a question each.
 fn ask_both(config: &Config) -> (Judgement, Option<GateStatus>, Option<RelayStatus>) {
-    let gate = ask(&config.gate.socket, "gate", &GateRequest::Status);
-    let relay = ask(&config.relay.socket, "relay", &RelayRequest::Status);
+    let (gate, relay) = side_by_side(
+        || ask_soon(PATIENCE, &config.gate.socket, "gate", &GateRequest::Status),
+        || ask_relay(&config.relay.socket, &RelayRequest::Status),
+    );
     let gate: Result<Option<GateStatus>, String> = match gate {
         Ok(gate) => Ok(Some(gate)),
         Err(_) if config.gate.interfaces.is_empty() => Ok(None),
@@ -83,14 +91,29 @@ pub(super) fn look(config: &Config) -> Whole {
     let (routes, alerts) = match relay {
         Some(_) => {
             let socket = &config.relay.socket;
-            let routes = ask(socket, "relay", &RelayRequest::RouteList).unwrap_or_default();
-            let listing: Option<Listing> = ask(socket, "relay", &RelayRequest::AlertList).ok();
-            let open = listing.map_or_else(Vec::new, |listing| listing.open);
-            (routes, open.into_iter().map(|trouble| trouble.alert).collect())
+            let (routes, listing) = side_by_side(
+                || ask_relay(socket, &RelayRequest::RouteList),
+                || ask_relay::<Listing>(socket, &RelayRequest::AlertList),
+            );
+            let open = listing.map_or_else(|_| Vec::new(), |listing| listing.open);
+            (routes.unwrap_or_default(), open.into_iter().map(|trouble| trouble.alert).collect())
         }
         None => (Vec::new(), Vec::new()),
     };
     Whole { judgement, gate, relay, routes, alerts }
+}
+
+fn ask_relay<A: DeserializeOwned>(socket: &Path, question: &RelayRequest) -> Result<A, AskError> {
+    ask_soon(PATIENCE, socket, "relay", question)
+}
+
+/// Does both at a time.
+fn side_by_side<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().expect("asking does not panic"), other)
+    })
 }
 
 fn screen(whole: &Whole, paint: Paint) -> String {
@@ -189,7 +212,7 @@ fn bypass_line(bypass: &Bypass) -> String {
     )
 }
 
-fn spike_line(spike: &Spike) -> String {
+pub(super) fn spike_line(spike: &Spike) -> String {
     let end = spike.until.map_or_else(|| "open".to_owned(), |until| format!("until {}", at(until)));
     let subject = spike.subject.as_ref().map_or_else(String::new, |subject| format!(" {subject}"));
     let within = match spike.window_seconds {

@@ -36,6 +36,14 @@ pub enum AskError {
         /// The system's word.
         source: io::Error,
     },
+    /// It may run, and did not answer in time: it hangs, is stopped, or has much to do.
+    #[error("the {process} does not answer within {} s", after.as_secs())]
+    Silent {
+        /// `gate` or `relay`.
+        process: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The answer was not understood: two versions speak.
     #[error("the {process}'s answer is not understood ({0}): is it another version?", .source)]
     Answer {
@@ -73,7 +81,25 @@ pub fn ask_with<Q: Serialize, A: DeserializeOwned>(
     question: &Q,
     file: &[u8],
 ) -> Result<A, AskError> {
-    understood(path, process, exchange(path, question, file))
+    understood(path, process, PATIENCE, exchange(path, question, file))
+}
+
+/// Asks as [`ask`] does, and waits for so long at most, whatever the process does: also for a place in its
+/// queue.
+///
+/// # Errors
+///
+/// See [`AskError`].
+pub fn ask_soon<Q: Serialize + Sync, A: DeserializeOwned>(
+    patience: Duration,
+    path: &Path,
+    process: &'static str,
+    question: &Q,
+) -> Result<A, AskError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|source| AskError::Socket { process, path: path.into(), source })?;
+    runtime.block_on(ask_within(patience, path, process, question))
 }
 
 /// Asks as [`ask`] does, without blocking, and waits for so long at most.
@@ -88,19 +114,23 @@ pub async fn ask_within<Q: Serialize + Sync, A: DeserializeOwned>(
     question: &Q,
 ) -> Result<A, AskError> {
     let answer = tokio::time::timeout(patience, converse(path, question)).await;
-    understood(path, process, answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+    let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    understood(path, process, patience, answer)
 }
 
 /// Reads what a process answered.
 fn understood<A: DeserializeOwned>(
     path: &Path,
     process: &'static str,
+    after: Duration,
     answer: io::Result<Vec<u8>>,
 ) -> Result<A, AskError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning { process, path: path.into() }
         }
+        // A blocking socket says the one, a clock the other; a queue without a place is no answer either.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent { process, after },
         _ => AskError::Socket { process, path: path.into(), source },
     };
     match Answer::read(&answer.map_err(failed)?) {
@@ -148,8 +178,22 @@ mod tests {
         let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let soon = Duration::from_millis(20);
         let error = ask_within::<_, ()>(soon, &path, "gate", &1).await.unwrap_err();
-        assert!(matches!(error, AskError::Socket { process: "gate", .. }), "{error}");
-        assert!(error.to_string().contains("timed out"), "{error}");
+        assert!(matches!(error, AskError::Silent { process: "gate", .. }), "{error}");
+        assert_eq!(error.to_string(), "the gate does not answer within 0 s");
+    }
+
+    #[test]
+    fn a_full_queue_of_a_process_that_hangs_holds_nobody() {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        let hangs = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&hangs, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&hangs, 0).unwrap();
+        let _waiting = UnixStream::connect(&path).unwrap();
+        let minute = Duration::from_secs(60);
+        let error = ask_soon::<_, ()>(minute, &path, "relay", &1).unwrap_err();
+        assert_eq!(error.to_string(), "the relay does not answer within 60 s");
     }
 
     #[test]

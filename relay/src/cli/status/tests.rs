@@ -71,3 +71,24 @@ fn a_spool_in_which_nothing_stays_says_nothing_of_it() {
     let spool = spool::Status { held: 0, captured: 0, damaged: 0, ..relay.spool.unwrap() };
     assert_eq!(staying(&spool), None);
 }
+
+#[test]
+fn processes_that_hang_are_waited_for_side_by_side_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = |name: &str| folder.path().join(name);
+    let silent =
+        ["gate", "relay"].map(|name| std::os::unix::net::UnixListener::bind(socket(name)).unwrap());
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+         [gate]\ninterfaces = ['eth0']\nsocket = '{}'\n[relay]\nsocket = '{}'\n\
+         [[listener]]\naddress = '[::]:2525'\n",
+        socket("gate").display(),
+        socket("relay").display()
+    );
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let Whole { judgement, .. } = look(&config);
+    assert_eq!(judgement.health, Health::NotServing);
+    let wanted = ["the gate does not answer within 2 s", "the relay does not answer within 2 s"];
+    assert_eq!(judgement.problems, wanted);
+    drop(silent);
+}

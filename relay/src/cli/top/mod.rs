@@ -17,6 +17,7 @@ use std::io::IsTerminal as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -82,6 +83,7 @@ fn show(
                 model.take(news);
                 is_stale = true;
             }
+            is_stale |= model.tick(Timestamp::now());
         }
     }
 }

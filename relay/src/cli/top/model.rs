@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 use relay_common::verdict::Reason;
 
 use super::sample::Sample;
@@ -15,6 +16,8 @@ const NOTE: &str = "from sallyport top";
 const BAN_HOURS: u64 = 1;
 /// For how long a key admits, hours: it is for finding out, not for ever.
 const ALLOW_HOURS: u64 = 8;
+/// From which age on a picture is called old, seconds: a new one comes each second while both processes answer.
+const OLD_SECONDS: i64 = 4;
 
 /// A key that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +135,8 @@ pub struct Model {
     pub over: Over,
     /// Whether new samples are shown.
     pub flow: Flow,
+    /// How old what is shown is, seconds; none while it is new.
+    pub age_seconds: Option<i64>,
 }
 
 impl Model {
@@ -145,7 +150,15 @@ impl Model {
             selected: 0,
             over: Over::Nothing,
             flow: Flow::Live,
+            age_seconds: None,
         }
+    }
+
+    /// Takes the time; returns whether the view shows something else now.
+    pub fn tick(&mut self, now: Timestamp) -> bool {
+        let age = self.sample.as_ref().map(|sample| now.duration_since(sample.at).as_secs());
+        let age = age.filter(|age| *age >= OLD_SECONDS);
+        std::mem::replace(&mut self.age_seconds, age) != age
     }
 
     /// Takes news.
@@ -264,16 +277,19 @@ pub(super) mod tests {
             "counted":[{{"interface":"eth0","port":2525,"counts":{{"admitted":{admitted}}},"spared":0}}],
             "talkers":[{{"cidr":"203.0.113.0/24","frames":4801,"error":33,"reason":"unlisted_syn"}},
             {{"cidr":"2001:db8:7::/64","frames":120,"error":8,"reason":"banned"}}],
-            "bypasses":[],"refused_per_second":800,"spikes":[{{"class":"refused in total",
-            "since":"2026-01-31T12:00:00Z","until":null,"peak_per_second":830,"usual_per_second":2,
-            "total":4801}}],"problems":[]}}"#,
+            "bypasses":[],"refused_per_second":800,"spikes":[{{"class":"spike-refused",
+            "since":"2026-01-31T12:00:00Z","until":null,"window_seconds":60,"peak":4801,"usual":2,
+            "peak_per_second":80,"usual_per_second":0,"total":4801}}],"problems":[]}}"#,
             2 * admitted
         );
         let relay = r#"{"pid":2,"serving":true,"guard":"guarded","sessions":12,"has_room":true,
             "troubled":[],"spool":{"messages":1204,"damaged":0,"held":2,"captured":0,
             "captured_bytes":0,"body_bytes":5000000,"log_bytes":6291456,"segments":1,
             "troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,"commits":0,"flushes":0}}"#;
-        let judgement = Judgement { health: Health::Degraded, problems: vec!["1 spike".into()] };
+        let judgement = Judgement {
+            health: Health::Degraded,
+            problems: vec!["open spikes: spike-refused".into()],
+        };
         let whole = Whole {
             judgement,
             gate: Some(serde_json::from_str(&gate).unwrap()),
@@ -281,7 +297,7 @@ pub(super) mod tests {
             routes: Vec::new(),
             alerts: Vec::new(),
         };
-        Sample { at: jiff::Timestamp::from_second(1_769_860_800 + second).unwrap(), whole }
+        Sample { at: Timestamp::from_second(1_769_860_800 + second).unwrap(), whole }
     }
 
     pub fn shown(samples: impl IntoIterator<Item = Sample>) -> Model {

@@ -1,6 +1,7 @@
 //! What both processes say at a time, and what keys have them do.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -9,8 +10,11 @@ use crate::cli::explain::sentences;
 use crate::cli::gate::change_line;
 use crate::cli::status::{self, Whole};
 use crate::config::Config;
-use crate::control::client::{AskError, ask};
+use crate::control::client::{AskError, ask_soon};
 use crate::control::wire::{Change, Explanation, GateRequest};
+
+/// How long the gate may take for what a key wants: meanwhile nothing new is shown.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What both processes say at a time.
 #[derive(Debug)]
@@ -35,17 +39,23 @@ pub fn act(config: &Config, act: &Act) -> String {
         Act::Change(change) => changed(config, &change.request()),
         Act::Explain(source) => explain(config, *source),
     };
-    done.unwrap_or_else(|problem| problem.to_string())
+    done.unwrap_or_else(|problem| match problem {
+        AskError::Silent { .. } => format!("{problem}; it may yet do it: sallyport audit tells"),
+        AskError::NotRunning { .. }
+        | AskError::Socket { .. }
+        | AskError::Answer { .. }
+        | AskError::Refused(_) => problem.to_string(),
+    })
 }
 
 fn changed(config: &Config, request: &GateRequest) -> Result<String, AskError> {
-    let changes: Vec<Change> = ask(&config.gate.socket, "gate", request)?;
+    let changes: Vec<Change> = ask_soon(PATIENCE, &config.gate.socket, "gate", request)?;
     let lines: Vec<_> = changes.iter().map(change_line).collect();
     Ok(lines.join("; "))
 }
 
 fn explain(config: &Config, source: IpAddr) -> Result<String, AskError> {
     let request = GateRequest::Explain { source, port: None };
-    let found: Explanation = ask(&config.gate.socket, "gate", &request)?;
+    let found: Explanation = ask_soon(PATIENCE, &config.gate.socket, "gate", &request)?;
     Ok(sentences(&found))
 }

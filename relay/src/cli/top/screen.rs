@@ -10,7 +10,7 @@ use super::model::{Flow, Model, Over};
 use super::series::Series;
 use crate::cli::print;
 use crate::cli::queue::at;
-use crate::cli::status::Whole;
+use crate::cli::status::{Whole, spike_line};
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
@@ -64,6 +64,9 @@ fn headline(model: &Model) -> Line<'static> {
     }
     if model.flow == Flow::Paused {
         spans.push("  paused".reversed());
+    }
+    if let Some(age) = model.age_seconds {
+        spans.extend(["  ".into(), format!("{age} s old").reversed()]);
     }
     Line::from(spans)
 }
@@ -173,16 +176,8 @@ fn alert_lines(model: &Model) -> Vec<Line<'static>> {
 }
 
 fn spike_lines(gate: &GateStatus) -> impl Iterator<Item = Line<'static>> {
-    gate.spikes.iter().filter(|spike| spike.until.is_none()).map(|spike| {
-        let words = format!(
-            "{}: at most {}/s, usually {}, since {}",
-            spike.class,
-            spike.peak_per_second,
-            spike.usual_per_second,
-            at(spike.since)
-        );
-        Line::from(words).red()
-    })
+    let open = gate.spikes.iter().filter(|spike| spike.until.is_none());
+    open.map(|spike| Line::from(print::shown(&spike_line(spike))).red())
 }
 
 fn mail_lines(model: &Model) -> Vec<Line<'static>> {
