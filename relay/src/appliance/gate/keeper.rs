@@ -18,7 +18,7 @@ use relay_common::state::Alone;
 use tokio::sync::watch as channel;
 
 use super::bypass::Bypasses;
-use super::changes::audited;
+use super::changes::{audited, redeclared};
 use super::listeners::Listeners;
 use super::lists::Lists;
 use super::telling::{guarded_ports, problem, ruleset, stands, told};
@@ -26,7 +26,7 @@ use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
 use crate::event::Event;
-use crate::gate::audit::Audit;
+use crate::gate::audit::{self, Audit};
 use crate::gate::bans::{Ban, Budget};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
@@ -256,8 +256,12 @@ impl Keeper {
         self.save_allowlist(now);
         self.list_changed();
         self.publish();
-        let detail = format!("{} declared entries", self.config.gate.allow.len());
-        self.note(uid, "reload", Vec::new(), Some(detail), now);
+        let declared = &self.config.gate.allow;
+        let detail = format!("{} declared entries", declared.len());
+        let (came, gone) = redeclared(&former.gate.allow, declared, &self.lists.allow);
+        let removed = gone.iter().map(ToString::to_string).collect();
+        let change = audited(uid, "reload", came, Some(detail), now);
+        self.note_whole(audit::Change { removed, ..change });
         Ok(self.pending.restart.clone())
     }
 
@@ -300,7 +304,11 @@ impl Keeper {
         detail: Option<String>,
         now: Moment,
     ) {
-        let problem = self.audit.append(audited(uid, verb, networks, detail, now)).err();
+        self.note_whole(audited(uid, verb, networks, detail, now));
+    }
+
+    fn note_whole(&mut self, change: audit::Change) {
+        let problem = self.audit.append(change).err();
         let problem = problem.map(|error| format!("the audit log lacks a change: {error}"));
         if problem.is_some() {
             self.pending.audit = self.noted(self.pending.audit.is_none(), problem);

@@ -3,6 +3,7 @@
 use super::desk::*;
 use crate::control::wire::GateRequest;
 use crate::event::Event;
+use crate::gate::audit::Page;
 
 #[test]
 fn a_killed_gate_comes_back_with_every_entry_and_ban() {
@@ -88,6 +89,11 @@ fn a_reload_takes_declared_entries_and_leaves_added_ones() {
     assert!(desk.fake.admits("172.16.0.1") && desk.fake.admits("192.0.2.7"));
     assert!(!desk.fake.admits("10.0.0.7"));
     assert!(desk.bulletin.borrow().lists > lists, "sessions are looked at again");
+    let audit = GateRequest::Audit { since: moment(0).wall, limit: 100 };
+    let page: Page = serde_json::from_slice(&desk.ask(audit, OPERATOR, 2).unwrap()).unwrap();
+    let reload = page.changes.last().unwrap();
+    assert_eq!(reload.networks, ["172.16.0.0/12"], "the log tells what came");
+    assert_eq!(reload.removed, ["10.0.0.0/8"], "and what went");
 }
 
 #[test]
