@@ -55,11 +55,12 @@ fn whoever_looks_changes_nothing_and_needs_no_rights_for_what_he_may_see() -> Re
     if !need::root() {
         return Ok(());
     }
-    let Some(scene) = Scene::serving()? else { return Ok(()) };
-    let before = scene.files()?;
+    let Some(mut scene) = Scene::serving()? else { return Ok(()) };
+    let (files, state) = (scene.files()?, scene.state()?);
     scene.is_healthy_for_anybody()?;
     scene.is_healthy("as root")?;
-    assert_eq!(scene.files()?, before);
+    assert_eq!(scene.files()?, files);
+    assert_eq!(scene.state()?, state);
     Ok(())
 }
 

@@ -155,6 +155,8 @@ pub enum Cause {
     NoRoute,
     RouteSuspended,
     RouteTroubled,
+    RouteFileUnreadable,
+    RouteCertificate,
     DkimKey,
     HopName,
     HopUnreachable,
@@ -163,10 +165,12 @@ pub enum Cause {
     Port25Closed,
     HopSilent,
     HopGreeting,
+    HopSlow,
     HopNoStarttls,
     HopCertificate,
     HopLogin,
     HopOther,
+    TellingFileUnreadable,
     UserMissing,
     Descriptors,
     ClockBehind,
@@ -194,7 +198,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 92] = {
+const TABLE: [Row; 96] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -272,6 +276,8 @@ const TABLE: [Row; 92] = {
         fault(C::NoRoute, "no-route", P::Route, Clients),
         fault(C::RouteSuspended, "route-suspended", P::Route, Mail),
         fault(C::RouteTroubled, "route-troubled", P::Route, Mail),
+        fault(C::RouteFileUnreadable, "route-file-unreadable", P::Route, Mail),
+        fault(C::RouteCertificate, "route-certificate", P::Route, Mail),
         fault(C::DkimKey, "dkim-key", P::Route, Mail),
         fault(C::HopName, "hop-name", P::NextHop, Mail),
         fault(C::HopUnreachable, "hop-unreachable", P::NextHop, Mail),
@@ -280,10 +286,12 @@ const TABLE: [Row; 92] = {
         fault(C::Port25Closed, "port-25-closed", P::NextHop, Mail),
         fault(C::HopSilent, "hop-silent", P::NextHop, Mail),
         fault(C::HopGreeting, "hop-greeting", P::NextHop, Mail),
+        known(C::HopSlow, "hop-slow", P::NextHop),
         fault(C::HopNoStarttls, "hop-no-starttls", P::NextHop, Mail),
         fault(C::HopCertificate, "hop-certificate", P::NextHop, Mail),
         fault(C::HopLogin, "hop-login", P::NextHop, Mail),
         fault(C::HopOther, "hop-other", P::NextHop, Mail),
+        fault(C::TellingFileUnreadable, "telling-file-unreadable", P::Host, Nothing),
         fault(C::UserMissing, "user-missing", P::Host, Clients),
         fault(C::Descriptors, "descriptors", P::Host, Clients),
         fault(C::ClockBehind, "clock-behind", P::Host, Nothing),

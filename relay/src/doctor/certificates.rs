@@ -30,23 +30,20 @@ struct Seen {
     key: Result<(), String>,
 }
 
-/// Whether the certificate must be for the hostname.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Clients that name nobody else see it.
-    Default,
-    Also,
-}
+/// A pair of the listeners, as read; none if this user may not read it.
+type Read<'a> = (&'a Path, &'a Path, Result<Option<Seen>, String>);
 
 pub(super) fn look(case: &Case) -> Looked {
     let tls = &case.config.tls;
-    let pairs = [(&tls.certificate, &tls.key, Role::Default)].into_iter();
-    let pairs = pairs.chain(tls.also.iter().map(|also| (&also.certificate, &also.key, Role::Also)));
+    let pairs = [(tls.certificate.as_path(), tls.key.as_path())].into_iter();
+    let pairs = pairs.chain(tls.also.iter().map(|also| (&*also.certificate, &*also.key)));
+    let pairs: Vec<Read<'_>> =
+        pairs.map(|(certificate, key)| (certificate, key, read(certificate, key))).collect();
     let mut looked = Looked::default();
     let now = Timestamp::now();
-    for (certificate, key, role) in pairs {
-        match read(certificate, key) {
-            Ok(Some(seen)) => looked.findings.extend(judge(certificate, key, &seen, role, &case.config.hostname, now)),
+    for (certificate, key, read) in &pairs {
+        match read {
+            Ok(Some(seen)) => looked.findings.extend(judge(certificate, key, seen, now)),
             Ok(None) => looked.left_out.push(format!(
                 "certificates: {} or its key may not be read by this user",
                 certificate.display()
@@ -58,6 +55,7 @@ pub(super) fn look(case: &Case) -> Looked {
             )),
         }
     }
+    looked.findings.extend(misnamed(&pairs, &case.config.hostname));
     looked
 }
 
@@ -67,7 +65,8 @@ pub(super) fn look(case: &Case) -> Looked {
 pub fn faults(certificate: &Path, key: &Path, hostname: &str) -> Vec<String> {
     match read(certificate, key) {
         Ok(Some(seen)) => {
-            let found = judge(certificate, key, &seen, Role::Default, hostname, Timestamp::now());
+            let mut found = judge(certificate, key, &seen, Timestamp::now());
+            found.extend(misnamed(&[(certificate, key, Ok(Some(seen)))], hostname));
             let found = found.into_iter().filter(|one| one.cause.severity() == Severity::Fault);
             found.map(|one| one.says).collect()
         }
@@ -76,6 +75,69 @@ pub fn faults(certificate: &Path, key: &Path, hostname: &str) -> Vec<String> {
         }
         Err(problem) => vec![format!("{}: {problem}", certificate.display())],
     }
+}
+
+/// Looks at the certificate that a route shows to its next hops.
+pub(super) fn own_certificate(
+    route: &str,
+    certificate: &Path,
+    key: &Path,
+    now: Timestamp,
+) -> Looked {
+    let told = |says: String| {
+        Finding::new(
+            Cause::RouteCertificate,
+            format!("route {route}: {says}"),
+            "renew client-certificate and client-key of the route; the relay reads them again with the next \
+             connection",
+        )
+    };
+    match read(certificate, key) {
+        Ok(None) => Looked::left_out(format!(
+            "routes: {} or its key may not be read by this user",
+            certificate.display()
+        )),
+        // A file that is not there is told with the files.
+        Err(_) if !certificate.exists() => Looked::default(),
+        Err(problem) => vec![told(format!("{}: {problem}", certificate.display()))].into(),
+        Ok(Some(seen)) => judge(certificate, key, &seen, now)
+            .into_iter()
+            .map(|found| match found.cause.severity() {
+                Severity::Fault => told(found.says),
+                Severity::WorthKnowing => found,
+            })
+            .collect::<Vec<_>>()
+            .into(),
+    }
+}
+
+/// Says that no certificate is for the hostname, if each could be read: a client that asks for it by name gets
+/// whichever is (RFC 6066, section 3).
+fn misnamed(pairs: &[Read<'_>], hostname: &str) -> Option<Finding> {
+    let mut all: Vec<&String> = Vec::new();
+    for (_, _, read) in pairs {
+        match read {
+            Ok(Some(seen)) => all.extend(&seen.names),
+            // Told as left out; it may be the one.
+            Ok(None) => return None,
+            // Told by itself.
+            Err(_) => {}
+        }
+    }
+    let (file, _, default) = pairs.first()?;
+    if default.is_err() || all.iter().any(|name| is_for(name, hostname)) {
+        return None;
+    }
+    let names = all.into_iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
+    let names = if names.is_empty() { "no name".to_owned() } else { names };
+    Some(Finding::new(
+        Cause::CertificateName,
+        format!(
+            "{} is for {names}, and not for the hostname {hostname}: clients that connect by that name refuse it",
+            file.display()
+        ),
+        "have one issued for the name that clients use (sallyport tls init --name NAME makes a private one), or set hostname to it",
+    ))
 }
 
 /// Reads both; none if this user may not.
@@ -144,14 +206,7 @@ impl Parsed {
     }
 }
 
-fn judge(
-    certificate: &Path,
-    key: &Path,
-    seen: &Seen,
-    role: Role,
-    hostname: &str,
-    now: Timestamp,
-) -> Vec<Finding> {
+fn judge(certificate: &Path, key: &Path, seen: &Seen, now: Timestamp) -> Vec<Finding> {
     let file = certificate.display();
     let mut found = Vec::new();
     if let Err(problem) = &seen.key {
@@ -180,15 +235,6 @@ fn judge(
             Cause::CertificateEnds,
             format!("{file} expires in {days} days, at {until:.0}"),
             "renew it, and see why nothing did so by itself",
-        ));
-    }
-    if role == Role::Default && !seen.names.iter().any(|name| is_for(name, hostname)) {
-        let names = seen.names.iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
-        let names = if names.is_empty() { "no name".to_owned() } else { names };
-        found.push(Finding::new(
-            Cause::CertificateName,
-            format!("{file} is for {names}, and not for the hostname {hostname}: clients that connect by that name refuse it"),
-            "have one issued for the name that clients use (sallyport tls init --name NAME makes a private one), or set hostname to it",
         ));
     }
     if !seen.is_in_order {
@@ -226,55 +272,71 @@ mod tests {
         }
     }
 
-    fn causes(seen: &Seen, role: Role, now: i64) -> Vec<&'static str> {
-        let (file, now) = (Path::new("/x"), Timestamp::from_second(now).unwrap());
-        let found = judge(file, file, seen, role, "relay.example.net", now);
-        found.iter().map(|found| found.cause.id()).collect()
+    #[test]
+    fn each_state_of_a_certificate_has_its_cause() {
+        let rows: [(&str, Seen, i64, &[&str]); 6] = [
+            ("good", good(), 2000, &[]),
+            ("expired", good(), 100_000_001, &["certificate-expired"]),
+            ("not yet", good(), 999, &["certificate-not-yet-valid"]),
+            ("soon over", good(), 99_000_000, &["certificate-ends-soon"]),
+            ("another key", Seen { key: Err("x".into()), ..good() }, 2000, &["key-unfit"]),
+            ("out of order", Seen { is_in_order: false, ..good() }, 2000, &["certificate-order"]),
+        ];
+        for (row, seen, now, wanted) in rows {
+            let (file, now) = (Path::new("/x"), Timestamp::from_second(now).unwrap());
+            let found = judge(file, file, &seen, now);
+            let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
+            assert_eq!(found, wanted, "{row}");
+        }
     }
 
     #[test]
-    fn each_state_of_a_certificate_has_its_cause() {
-        let named = |name: &str| Seen { names: vec![name.into()], ..good() };
-        let rows: [(&str, Seen, Role, i64, &[&str]); 11] = [
-            ("good", good(), Role::Default, 2000, &[]),
-            ("expired", good(), Role::Default, 100_000_001, &["certificate-expired"]),
-            ("not yet", good(), Role::Default, 999, &["certificate-not-yet-valid"]),
-            ("soon over", good(), Role::Default, 99_000_000, &["certificate-ends-soon"]),
-            (
-                "another name",
-                named("other.example.net"),
-                Role::Default,
-                2000,
-                &["certificate-name"],
-            ),
-            (
-                "no name",
-                Seen { names: vec![], ..good() },
-                Role::Default,
-                2000,
-                &["certificate-name"],
-            ),
-            ("another name, beside", named("other.example.net"), Role::Also, 2000, &[]),
-            ("a wildcard", named("*.example.net"), Role::Default, 2000, &[]),
-            ("a wildcard too high", named("*.net"), Role::Default, 2000, &["certificate-name"]),
-            (
-                "another key",
-                Seen { key: Err("x".into()), ..good() },
-                Role::Default,
-                2000,
-                &["key-unfit"],
-            ),
-            (
-                "out of order",
-                Seen { is_in_order: false, ..good() },
-                Role::Default,
-                2000,
-                &["certificate-order"],
-            ),
-        ];
-        for (row, seen, role, now, wanted) in rows {
-            assert_eq!(causes(&seen, role, now), wanted, "{row}");
+    fn the_hostname_is_that_of_any_certificate() {
+        let named = |name: &str| Ok(Some(Seen { names: vec![name.into()], ..good() }));
+        let (right, other) = (|| named("relay.example.net"), || named("other.example.net"));
+        let nameless = || Ok(Some(Seen { names: vec![], ..good() }));
+        let bad = || Err("x".to_owned());
+        for (row, all, is_told) in [
+            ("its own", vec![right()], false),
+            ("another", vec![other()], true),
+            ("none", vec![nameless()], true),
+            ("a wildcard", vec![named("*.example.net")], false),
+            ("a wildcard too high", vec![named("*.net")], true),
+            ("one beside", vec![right(), other()], false),
+            ("for the clients' name, and one beside for it", vec![other(), right()], false),
+            ("none of two", vec![other(), nameless()], true),
+            ("one that may not be read", vec![other(), Ok(None)], false),
+            ("one that is broken beside", vec![other(), bad()], true),
+            ("a broken one", vec![bad()], false),
+        ] {
+            let file = Path::new("/x");
+            let pairs: Vec<_> = all.into_iter().map(|read| (file, file, read)).collect();
+            assert_eq!(misnamed(&pairs, "relay.example.net").is_some(), is_told, "{row}");
         }
+    }
+
+    #[test]
+    fn a_routes_certificate_is_looked_at_as_one_that_mail_leaves_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let causes = || {
+            let told = own_certificate("r", &file, &key, Timestamp::now());
+            told.findings.iter().map(|found| found.cause.id()).collect::<Vec<_>>()
+        };
+        assert_eq!(causes(), Vec::<&str>::new(), "that it is not there is told with the files");
+        let pair = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        fs::write(&file, params.self_signed(&pair).unwrap().pem()).unwrap();
+        fs::write(&key, pair.serialize_pem()).unwrap();
+        assert_eq!(causes(), ["route-certificate"]);
+        params.not_after = rcgen::date_time_ymd(4000, 1, 1);
+        fs::write(&file, params.self_signed(&pair).unwrap().pem()).unwrap();
+        assert_eq!(causes(), Vec::<&str>::new());
+        fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert_eq!(causes(), ["route-certificate"], "the key is another's");
+        fs::write(&file, "nonsense").unwrap();
+        assert_eq!(causes(), ["route-certificate"]);
     }
 
     #[test]

@@ -3,23 +3,22 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use relay_common::verdict::Verdict;
 
-use super::links::{Way, way_to};
+use super::ended::{Ended, ended};
+use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::config::{Config, Who};
-use crate::control::client::ask;
+use crate::control::client::ask_soon;
 use crate::control::wire::{Explanation, GateRequest};
 use crate::gate::View;
-use crate::gate::audit::{Audit, Change, Page};
 
-/// How far back the audit log is searched for an entry that ended.
-const SEARCHED: SignedDuration = SignedDuration::from_hours(24 * 90);
-/// The most changes of it that are looked at.
-const CHANGES_MAX: usize = 20_000;
+/// How long the gate may take to say what it does with the client.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn look_at_list(case: &Case) -> Looked {
     match &case.gate {
@@ -75,15 +74,6 @@ struct Judged {
     banned_until: Option<Timestamp>,
 }
 
-/// An entry that there was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Ended {
-    network: IpNetwork,
-    at: Timestamp,
-    /// By its own end, or by an operator.
-    is_expired: bool,
-}
-
 pub(super) fn look(case: &Case) -> Looked {
     let Some(client) = case.asked.from.map(|from| from.to_canonical()) else {
         return Looked::default();
@@ -96,11 +86,18 @@ pub(super) fn look(case: &Case) -> Looked {
     };
     let is_stranger =
         verdict.as_ref().is_some_and(|judged| judged.entry.is_none() && !judged.passes);
-    let ended = if is_stranger { ended(case, client, &mut left_out) } else { None };
-    let way = way_to(client, &case.links)
+    let ended = if is_stranger {
+        ended(case, client).unwrap_or_else(|why| {
+            left_out.push(format!("the client: whether it had an entry that ended: {why}"));
+            None
+        })
+    } else {
+        None
+    };
+    let guarded = case.links.with_upper(&case.config.gate.interfaces);
+    let way = way_back(client, &case.config.listeners, &guarded, &case.links)
         .map_err(|error| left_out.push(format!("the client: the way back to it: {error}")))
         .ok();
-    let guarded = case.links.with_upper(&case.config.gate.interfaces);
     let strict = if client.is_ipv4() {
         guarded.iter().filter(|name| is_strict(name)).cloned().collect()
     } else {
@@ -121,66 +118,43 @@ pub(super) fn look(case: &Case) -> Looked {
     Looked { findings: judge(&seen), left_out }
 }
 
-/// Asks the loaded program by the gate's process, or the pinned tables if that does not run.
+/// Asks the loaded program by the gate's process, or the pinned tables if that does not answer: one that did not
+/// say how it is, is not asked again.
 fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
     let gate = &case.config.gate;
-    match ask::<_, Explanation>(&gate.socket, "gate", &GateRequest::Explain { source, port: None })
-    {
-        Ok(said) => Ok(Judged {
-            passes: !said.verdict.starts_with("drop"),
-            reason: said.reason,
-            entry: said.entry,
-            tag: said.tag,
-            banned_until: said.banned_until,
-        }),
-        Err(asked) => {
-            let view = View::open(&gate.pins).map_err(|tables| {
-                format!("neither the gate's process nor its tables say what becomes of it: {asked}; {tables}")
-            })?;
-            let (verdict, listed) = (view.verdict(source), view.listed(source));
-            Ok(Judged {
-                passes: matches!(verdict, Verdict::Pass(_) | Verdict::Spare(_)),
-                reason: verdict.reason().name().to_owned(),
-                entry: listed
-                    .as_ref()
-                    .and_then(|listed| listed.net.map(crate::gate::cidr::network)),
-                tag: listed.and_then(|listed| listed.tag),
-                banned_until: None,
-            })
+    let question = GateRequest::Explain { source, port: None };
+    let asked = match &case.gate {
+        Process::Says(_) => {
+            let asked = ask_soon::<_, Explanation>(PATIENCE, &gate.socket, "gate", &question);
+            asked.map_err(|error| error.to_string())
         }
-    }
-}
-
-/// Looks in the audit log for an entry that admitted the client and is gone.
-fn ended(case: &Case, client: IpAddr, left_out: &mut Vec<String>) -> Option<Ended> {
-    let since = Timestamp::now().checked_sub(SEARCHED).unwrap_or(Timestamp::UNIX_EPOCH);
-    let question = GateRequest::Audit { since, limit: CHANGES_MAX };
-    let asked = ask::<_, Page>(&case.config.gate.socket, "gate", &question);
-    let page = match asked {
-        Ok(page) => Ok(page),
-        Err(_) => Audit::within(&case.config.gate.state).read(since, CHANGES_MAX),
+        Process::Dead => Err("the gate does not run".to_owned()),
+        Process::Unasked(why) => Err(why.clone()),
     };
-    match page {
-        Ok(page) => last_ended(&page.changes, client),
-        Err(error) => {
-            left_out.push(format!(
-                "the client: whether it had an entry that ended: the audit log: {error}"
-            ));
-            None
+    let asked = match asked {
+        Ok(said) => {
+            return Ok(Judged {
+                passes: !said.verdict.starts_with("drop"),
+                reason: said.reason,
+                entry: said.entry,
+                tag: said.tag,
+                banned_until: said.banned_until,
+            });
         }
-    }
-}
-
-fn last_ended(changes: &[Change], client: IpAddr) -> Option<Ended> {
-    let networks = |change: &Change| {
-        let all = change.networks.iter().chain(&change.removed);
-        all.filter_map(|text| text.parse::<IpNetwork>().ok())
-            .find(|network| network.contains(client))
+        Err(why) => why,
     };
-    changes.iter().rev().find_map(|change| {
-        let is_expired = change.verb == "allow expired";
-        let is_gone = is_expired || change.verb == "allow remove";
-        Some(Ended { network: networks(change).filter(|_| is_gone)?, at: change.at, is_expired })
+    let view = View::open(&gate.pins).map_err(|tables| {
+        format!(
+            "neither the gate's process nor its tables say what becomes of it: {asked}; {tables}"
+        )
+    })?;
+    let (verdict, listed) = (view.verdict(source), view.listed(source));
+    Ok(Judged {
+        passes: matches!(verdict, Verdict::Pass(_) | Verdict::Spare(_)),
+        reason: verdict.reason().name().to_owned(),
+        entry: listed.as_ref().and_then(|listed| listed.net.map(crate::gate::cidr::network)),
+        tag: listed.and_then(|listed| listed.tag),
+        banned_until: None,
     })
 }
 
@@ -368,25 +342,28 @@ mod tests {
     }
 
     #[test]
-    fn the_last_end_of_an_entry_that_held_the_client_counts() {
-        let change = |second, verb: &str, network: &str| Change {
-            at: Timestamp::from_second(second).unwrap(),
-            uid: None,
-            verb: verb.into(),
-            networks: vec![network.into()],
-            removed: Vec::new(),
-            detail: None,
+    fn a_gate_that_did_not_answer_is_not_asked_again() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("gate.sock");
+        let hangs = UnixListener::bind(&socket).unwrap();
+        hangs.set_nonblocking(true).unwrap();
+        let text = format!(
+            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[[listener]]\naddress = '192.0.2.1:25'\n\
+             [gate]\ninterfaces = ['none0']\nsocket = '{}'\npins = '{1}/pins'\nstate = '{1}'\n",
+            socket.display(),
+            folder.path().display()
+        );
+        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let from = Some("2001:db8::7".parse().unwrap());
+        let case = Case {
+            asked: crate::doctor::Asked { from, to: None },
+            gate: Process::Unasked("it hangs".into()),
+            ..Case::of_the_dead(config)
         };
-        let log = [
-            change(1, "allow expired", "192.0.2.0/24"),
-            change(2, "allow add", "192.0.2.7/32"),
-            change(3, "allow expired", "198.51.100.0/24"),
-        ];
-        let client = "192.0.2.7".parse().unwrap();
-        let ended = last_ended(&log, client).unwrap();
-        assert_eq!((ended.at.as_second(), ended.is_expired), (1, true));
-        let removed = [log.as_slice(), &[change(4, "allow remove", "192.0.2.7/32")]].concat();
-        assert!(!last_ended(&removed, client).unwrap().is_expired);
-        assert_eq!(last_ended(&log, "203.0.113.1".parse().unwrap()), None);
+        let Looked { findings, left_out } = look(&case);
+        assert!(findings.iter().any(|found| found.cause == Cause::FamilyNotServed), "{findings:?}");
+        assert!(left_out.iter().any(|why| why.contains("it hangs")), "{left_out:?}");
+        assert!(hangs.accept().is_err(), "it was asked");
     }
 }

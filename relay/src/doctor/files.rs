@@ -1,26 +1,64 @@
 //! The files that a configuration names for the relay, and whether its user can read them.
-//!
-//! A check may run as root, who reads everything: so owner and mode are compared instead.
 
-use std::fs::Metadata;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::appliance::privilege::Identity;
+use super::Cause;
+use super::access::{Grant, Reader, Wish};
 use crate::config::alerts::{Channel, ChannelKind};
 use crate::config::{Config, Route, RouteProof, Traces};
 
-/// The key that names a file, and the file.
-type Named<'a> = (String, &'a Path);
+/// A file that the configuration names.
+struct Named<'a> {
+    key: String,
+    path: &'a Path,
+    need: Need,
+}
 
-/// What the holder of an identity asks of a file or a folder, as bits of each digit of its mode.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wish {
-    Read = 0o4,
-    Enter = 0o1,
-    /// To make, read and remove what is in a folder.
-    Keep = 0o7,
+/// What does not work without a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Clients get no TLS, or cannot log in.
+    Clients,
+    /// Mail does not leave, or waits for its signature.
+    Mail,
+    /// People, or a collector of traces, are not told.
+    Telling,
+}
+
+impl Need {
+    /// Returns the finding of a file that the relay cannot read.
+    pub(super) const fn cause(self) -> Cause {
+        match self {
+            Self::Clients => Cause::FileUnreadable,
+            Self::Mail => Cause::RouteFileUnreadable,
+            Self::Telling => Cause::TellingFileUnreadable,
+        }
+    }
+}
+
+/// A file that the relay cannot read, or perhaps cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Troubled {
+    pub key: String,
+    /// The file, and why.
+    pub says: String,
+    pub need: Need,
+    /// Whether it is so, or could not be looked at.
+    pub certainty: Certainty,
+}
+
+/// How sure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// The file is not there.
+    Missing,
+    /// The relay's user may not read it.
+    Shut,
+    /// It cannot be told from here.
+    Unseen,
 }
 
 /// Says which files the relay reads, as whom, and what keeps it from that; the last as lines that begin with
@@ -30,32 +68,34 @@ pub fn lines(config: &Config) -> Vec<String> {
     let (user, files) = (&config.relay.user, named(config));
     let mut lines =
         vec![format!("the relay reads these files as user {user}, and must be able to:")];
-    lines.extend(files.iter().map(|(key, path)| format!("  {key}: {}", path.display())));
-    let reader = match Identity::of(user) {
+    let line = |file: &Named<'_>| format!("  {}: {}", file.key, file.path.display());
+    lines.extend(files.iter().map(line));
+    let reader = match Reader::of(user, None) {
         Ok(reader) => Some(reader),
         Err(problem) => {
             lines.push(format!("note: {problem}"));
             None
         }
     };
-    lines.extend(files.iter().filter_map(|(key, path)| {
-        let why = trouble(path, user, reader)?;
-        Some(format!("note: {key}: {} {why}", path.display()))
+    lines.extend(files.iter().filter_map(|file| {
+        let (_, why) = trouble(file.path, user, reader.as_ref())?;
+        Some(format!("note: {}: {} {why}", file.key, file.path.display()))
     }));
     lines
 }
 
-/// Returns the keys of the files that keep the relay from reading them, and why in words that follow the
-/// file's name; its logins too, if they are there.
-pub(super) fn troubles(config: &Config) -> Vec<(String, String)> {
+/// Returns the files that keep the relay from reading them, or of which that cannot be told; its logins too, if
+/// they are there. `pid` is the relay's process, if it runs.
+pub(super) fn troubles(config: &Config, pid: Option<u32>) -> Vec<Troubled> {
     let (user, mut files) = (&config.relay.user, named(config));
-    if config.relay.users.exists() {
-        files.push(("relay.users".to_owned(), &config.relay.users));
+    let users = &config.relay.users;
+    if users.exists() {
+        files.push(Named { key: "relay.users".to_owned(), path: users, need: Need::Clients });
     }
-    let reader = Identity::of(user).ok();
-    let troubled = files.into_iter().filter_map(|(key, path)| {
-        let why = trouble(path, user, reader)?;
-        Some((key, format!("{} {why}", path.display())))
+    let reader = Reader::of(user, pid).ok();
+    let troubled = files.into_iter().filter_map(|Named { key, path, need }| {
+        let (certainty, why) = trouble(path, user, reader.as_ref())?;
+        Some(Troubled { key, says: format!("{} {why}", path.display()), need, certainty })
     });
     troubled.collect()
 }
@@ -64,28 +104,43 @@ pub(super) fn troubles(config: &Config) -> Vec<(String, String)> {
 /// nothing that can be seen from here.
 #[must_use]
 pub fn trouble_for(path: &Path, user: &str) -> Option<String> {
-    trouble(path, user, Identity::of(user).ok())
+    let reader = Reader::of(user, None).ok();
+    trouble(path, user, reader.as_ref()).map(|(_, why)| why)
+}
+
+/// Returns the first file of a route that whoever runs this may not read: what goes wrong with it then says
+/// nothing of the relay.
+pub(super) fn shut_for_us(route: &Route) -> Option<&Path> {
+    of_route(route).into_iter().map(|file| file.path).find(|path| is_shut_for_us(path))
+}
+
+/// Tells whether whoever runs this may not read a file.
+pub(super) fn is_shut_for_us(path: &Path) -> bool {
+    File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Returns the files that the relay reads, each with its key.
 fn named(config: &Config) -> Vec<Named<'_>> {
     let tls = &config.tls;
-    let mut files: Vec<Named<'_>> =
-        vec![("tls.certificate".to_owned(), &tls.certificate), ("tls.key".to_owned(), &tls.key)];
+    let mut of_clients =
+        vec![("tls.certificate", tls.certificate.as_path()), ("tls.key", tls.key.as_path())];
     for also in &tls.also {
-        files.push(("tls.also.certificate".to_owned(), &also.certificate));
-        files.push(("tls.also.key".to_owned(), &also.key));
+        of_clients.push(("tls.also.certificate", &also.certificate));
+        of_clients.push(("tls.also.key", &also.key));
     }
-    files.extend(tls.client_ca.as_deref().map(|path| ("tls.client-ca".to_owned(), path)));
+    of_clients.extend(tls.client_ca.as_deref().map(|path| ("tls.client-ca", path)));
+    let of_clients = of_clients.into_iter();
+    let mut files: Vec<Named<'_>> = of_clients
+        .map(|(key, path)| Named { key: key.to_owned(), path, need: Need::Clients })
+        .collect();
     files.extend(config.routes.iter().flat_map(of_route));
     files.extend(config.alerts.channels.iter().flat_map(of_channel));
     files.extend(config.traces.iter().flat_map(of_traces));
-    files.extend(
-        config
-            .dkim
-            .iter()
-            .map(|dkim| (format!("dkim {} key-file", dkim.domain), dkim.key_file.as_path())),
-    );
+    files.extend(config.dkim.iter().map(|dkim| Named {
+        key: format!("dkim {} key-file", dkim.domain),
+        path: &dkim.key_file,
+        need: Need::Mail,
+    }));
     files
 }
 
@@ -110,7 +165,9 @@ fn of_route(route: &Route) -> Vec<Named<'_>> {
         }
         Some(RouteProof::Certificate) | None => {}
     }
-    files.into_iter().map(|(key, path)| (format!("route {} {key}", route.name), path)).collect()
+    let named =
+        |(key, path)| Named { key: format!("route {} {key}", route.name), path, need: Need::Mail };
+    files.into_iter().map(named).collect()
 }
 
 fn of_channel(channel: &Channel) -> Vec<Named<'_>> {
@@ -121,76 +178,66 @@ fn of_channel(channel: &Channel) -> Vec<Named<'_>> {
         ("authorization-file", &hook.authorization_file),
     ];
     let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
-    files.map(|(key, path)| (format!("alert channel {} {key}", channel.name), path)).collect()
+    let named = |(key, path)| Named {
+        key: format!("alert channel {} {key}", channel.name),
+        path,
+        need: Need::Telling,
+    };
+    files.map(named).collect()
 }
 
 fn of_traces(traces: &Traces) -> Vec<Named<'_>> {
     let files = [("ca-file", &traces.ca_file), ("authorization-file", &traces.authorization_file)];
     let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
-    files.map(|(key, path)| (format!("traces.{key}"), path)).collect()
+    let named = |(key, path)| Named { key: format!("traces.{key}"), path, need: Need::Telling };
+    files.map(named).collect()
 }
 
-/// Says what keeps the user from reading a file; none: nothing that can be seen from here.
-fn trouble(path: &Path, user: &str, reader: Option<Identity>) -> Option<String> {
+/// Says what keeps the user from reading a file, or from telling; none: nothing that can be seen from here.
+fn trouble(path: &Path, user: &str, reader: Option<&Reader>) -> Option<(Certainty, String)> {
     let file = match path.metadata() {
         Ok(file) => file,
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
-            return Some("is not there yet".to_owned());
+            return Some((Certainty::Missing, "is not there yet".to_owned()));
         }
-        Err(problem) => return Some(format!("cannot be looked at: {problem}")),
+        Err(problem) if problem.kind() == io::ErrorKind::PermissionDenied => {
+            return Some((Certainty::Unseen, format!("cannot be looked at: {problem}")));
+        }
+        Err(problem) => return Some((Certainty::Shut, format!("cannot be read: {problem}"))),
     };
     let reader = reader?;
-    let (mode, owner, group) = (file.permissions().mode() & 0o777, file.uid(), file.gid());
-    if !may(&file, reader, Wish::Read) {
-        return Some(format!(
-            "cannot be read by user {user} (mode {mode:o}, owner {owner}, group {group}): give it the \
-             group of {user} and mode 640"
-        ));
+    let unseen =
+        |why: &str| (Certainty::Unseen, format!("may be one that user {user} cannot read: {why}"));
+    match reader.may(path, &file, Wish::Read) {
+        Grant::Yes => {}
+        Grant::No => {
+            let (mode, owner, group) = (file.permissions().mode() & 0o777, file.uid(), file.gid());
+            let says = format!(
+                "cannot be read by user {user} (mode {mode:o}, owner {owner}, group {group}): give it the group of \
+                 {user} and mode 640"
+            );
+            return Some((Certainty::Shut, says));
+        }
+        Grant::Unknown(why) => return Some(unseen(why)),
     }
-    let is_shut =
-        |folder: &&Path| folder.metadata().is_ok_and(|folder| !may(&folder, reader, Wish::Enter));
-    let shut = path.ancestors().skip(1).find(is_shut)?;
-    Some(format!("lies in {}, which user {user} may not enter", shut.display()))
-}
-
-/// Tells whether the mode grants a wish, by owner and primary group (path_resolution(7)).
-pub(super) fn may(file: &Metadata, reader: Identity, wish: Wish) -> bool {
-    grants(file.permissions().mode(), (file.uid(), file.gid()), reader, wish)
-}
-
-const fn grants(mode: u32, (uid, gid): (u32, u32), reader: Identity, wish: Wish) -> bool {
-    // The owner is judged by his digit alone, also where the others grant more.
-    let digit = if reader.uid == uid {
-        mode >> 6
-    } else if reader.gid == gid {
-        mode >> 3
-    } else {
-        mode
-    };
-    reader.uid == 0 || digit & wish as u32 == wish as u32
+    // What cannot be looked at of a folder above is no trouble: the file was reached.
+    let mut above =
+        path.ancestors().skip(1).filter_map(|folder| Some((folder, folder.metadata().ok()?)));
+    above.find_map(|(folder, found)| {
+        let shown = folder.display();
+        match reader.may(folder, &found, Wish::Enter) {
+            Grant::Yes => None,
+            Grant::No => {
+                Some((Certainty::Shut, format!("lies in {shown}, which user {user} may not enter")))
+            }
+            Grant::Unknown(why) => Some(unseen(&format!("of {shown}: {why}"))),
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mode_grants_by_owner_then_group_then_all() {
-        let reader = |uid, gid| Identity { uid, gid };
-        for (row, mode, reader, read, enter) in [
-            ("the owner", 0o500, reader(7, 9), true, true),
-            ("the group", 0o640, reader(1, 8), true, false),
-            ("nobody of them", 0o640, reader(1, 2), false, false),
-            ("all", 0o604, reader(1, 2), true, false),
-            ("the owner's digit alone counts for him", 0o044, reader(7, 8), false, false),
-            ("the group's for the group", 0o604, reader(1, 8), false, false),
-            ("a folder that can be passed", 0o711, reader(1, 2), false, true),
-            ("root", 0o000, reader(0, 0), true, true),
-        ] {
-            assert_eq!(grants(mode, (7, 8), reader, Wish::Read), read, "{row}");
-            assert_eq!(grants(mode, (7, 8), reader, Wish::Enter), enter, "{row}");
-        }
-    }
 
     #[test]
     fn files_that_are_not_there_or_cannot_be_read_are_noted() {
@@ -229,5 +276,15 @@ mod tests {
         );
         assert!(lines.iter().any(|line| line.starts_with(&start)), "{lines:#?}");
         assert!(!lines.iter().any(|line| line.starts_with("note: tls.certificate")), "{lines:#?}");
+        let troubled: Vec<_> = troubles(&config, None)
+            .into_iter()
+            .map(|file| (file.key, file.need.cause().id(), file.certainty))
+            .collect();
+        let wanted = [
+            ("tls.key".to_owned(), "file-unreadable", Certainty::Shut),
+            ("route r ca-file".to_owned(), "route-file-unreadable", Certainty::Missing),
+            ("route r password-file".to_owned(), "route-file-unreadable", Certainty::Missing),
+        ];
+        assert_eq!(troubled, wanted);
     }
 }

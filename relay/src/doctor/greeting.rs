@@ -4,64 +4,129 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
+use super::aside;
+
 /// How long the listener may take to accept, and then to greet.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long all of that may take.
+const WHOLE: Duration = Duration::from_secs(7);
 /// The longest greeting that is read, octets.
 const GREETING_MAX: u64 = 512;
 
-/// What answered a connection from this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the system says if this host itself has no address to connect from: IPv6 is switched off, or loopback is
+/// down. It tells nothing of the listener.
+const OF_OUR_END: [Errno; 3] = [Errno::ADDRNOTAVAIL, Errno::NETUNREACH, Errno::AFNOSUPPORT];
+
+/// What answered a connection from this host, the best first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Greeting {
-    NotTried,
     Said(String),
     Silence,
     Failed(String),
+    /// This host cannot connect to itself: what the system says.
+    Unable(String),
+    NotTried,
 }
 
-/// Connects from this host, reads the greeting and says goodbye.
+/// Connects from this host, reads the greeting and says goodbye. Of a listener for all addresses each family is
+/// tried, side by side, and what answered best counts: a host may have but one.
 pub(super) fn greet(address: SocketAddr) -> Greeting {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    let at = |ip: IpAddr| SocketAddr::new(ip, address.port());
+    let tried = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![at(Ipv4Addr::LOCALHOST.into())],
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![at(Ipv6Addr::LOCALHOST.into()), at(Ipv4Addr::LOCALHOST.into())]
+        }
+        ip => vec![at(ip)],
     };
-    let said = || -> io::Result<String> {
-        let mut stream =
-            TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = String::new();
-        BufReader::new(io::Read::take(&stream, GREETING_MAX)).read_line(&mut line)?;
-        stream.write_all(b"QUIT\r\n")?;
-        Ok(line)
-    };
-    match said() {
+    let waiting: Vec<_> = tried.into_iter().map(|at| aside(move || greeted(at))).collect();
+    let answers =
+        waiting.into_iter().map(|told| told.recv_timeout(WHOLE).unwrap_or(Greeting::Silence));
+    answers.min().unwrap_or(Greeting::NotTried)
+}
+
+fn greeted(at: SocketAddr) -> Greeting {
+    match said(at) {
         Ok(line) if line.is_empty() => Greeting::Failed("it closed the connection".to_owned()),
         Ok(line) => Greeting::Said(line.trim_end().to_owned()),
-        Err(error) => match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Greeting::Silence,
-            _ => Greeting::Failed(error.to_string()),
-        },
+        Err(error) => refused(&error),
+    }
+}
+
+fn said(at: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(io::Read::take(&stream, GREETING_MAX)).read_line(&mut line)?;
+    stream.write_all(b"QUIT\r\n")?;
+    Ok(line)
+}
+
+fn refused(error: &io::Error) -> Greeting {
+    match (Errno::from_io_error(error), error.kind()) {
+        (Some(of), _) if OF_OUR_END.contains(&of) => Greeting::Unable(error.to_string()),
+        (_, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => Greeting::Silence,
+        (_, _) => Greeting::Failed(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread::{JoinHandle, spawn};
+
     use super::*;
 
-    #[test]
-    fn a_greeting_is_read_and_its_want_is_told() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || {
+    /// Greets one client, and returns what that said.
+    fn serve(listener: TcpListener) -> JoinHandle<String> {
+        spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"220 here\r\n").unwrap();
             let mut line = String::new();
             BufReader::new(stream).read_line(&mut line).unwrap();
             line
-        });
+        })
+    }
+
+    #[test]
+    fn a_greeting_is_read_and_its_want_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve(listener);
         assert_eq!(greet(address), Greeting::Said("220 here".into()));
         assert_eq!(server.join().unwrap(), "QUIT\r\n");
         assert!(matches!(greet(address), Greeting::Failed(_)), "nobody listens any more");
+    }
+
+    #[test]
+    fn a_listener_for_all_is_well_if_one_family_is_greeted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let any =
+            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listener.local_addr().unwrap().port());
+        let server = serve(listener);
+        assert_eq!(greet(any), Greeting::Said("220 here".into()));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_this_host_lacks_is_not_the_listeners_fault() {
+        for (errno, wanted) in [
+            (Errno::ADDRNOTAVAIL, "unable"),
+            (Errno::NETUNREACH, "unable"),
+            (Errno::CONNREFUSED, "failed"),
+            (Errno::CONNRESET, "failed"),
+            (Errno::TIMEDOUT, "silence"),
+        ] {
+            let seen = match refused(&errno.into()) {
+                Greeting::Unable(_) => "unable",
+                Greeting::Failed(_) => "failed",
+                Greeting::Silence => "silence",
+                Greeting::Said(_) | Greeting::NotTried => "other",
+            };
+            assert_eq!(seen, wanted, "{errno}");
+        }
     }
 }

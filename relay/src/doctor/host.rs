@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Case, Cause, Finding, Looked};
 use crate::appliance::opening::descriptors;
 use crate::appliance::privilege::{Identity, group};
+use crate::gate;
 
 /// How far in the future a file may be written, for clocks that were set a little.
 const TOLERANCE: Duration = Duration::from_secs(120);
@@ -15,8 +16,6 @@ const TOLERANCE: Duration = Duration::from_secs(120);
 const BEFORE_US: Duration = Duration::from_secs(1_767_225_600);
 /// The most files of a folder that are looked at.
 const FILES_MAX: usize = 10_000;
-/// Where systemd-timesyncd says that it runs, and that the clock was set.
-const TIMESYNC: &str = "/run/systemd/timesync";
 
 /// What was seen of the host.
 #[derive(Clone, Debug)]
@@ -28,8 +27,8 @@ struct Seen {
     now: Duration,
     /// The newest time of a file that we wrote, and the file.
     newest: Option<(Duration, String)>,
-    /// Whether the clock was set by the network; none if nothing says so.
-    is_synchronised: Option<bool>,
+    /// Whether the kernel says that something keeps the clock; none if it does not say.
+    is_kept: Option<bool>,
 }
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -42,14 +41,13 @@ pub(super) fn look(case: &Case) -> Looked {
         });
         open_files(&text.ok()?)
     });
-    let timesync = Path::new(TIMESYNC);
     let seen = Seen {
         user: Identity::of(&config.relay.user).map(drop).map_err(|error| error.to_string()),
         has_admin_group: group(&config.gate.admin_group).is_some(),
         descriptors: limit.map(|limit| (limit, descriptors(config))),
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         newest: newest(&[&config.spool.path, &config.gate.state]),
-        is_synchronised: timesync.exists().then(|| timesync.join("synchronized").exists()),
+        is_kept: gate::clock_is_kept(),
     };
     let is_guarded = case.is_guarded();
     Looked { findings: judge(&seen, config, is_guarded), left_out }
@@ -93,22 +91,22 @@ fn judge(seen: &Seen, config: &crate::config::Config, is_guarded: bool) -> Vec<F
         ));
     }
     if seen.now < BEFORE_US {
-        found.push(clock(
+        found.push(wrong_clock(
             "this host's clock shows a time before this program was written".to_owned(),
         ));
     } else if let Some((at, file)) = &seen.newest
         && at.saturating_sub(seen.now) > TOLERANCE
     {
         let ahead = at.saturating_sub(seen.now).as_secs();
-        found.push(clock(format!(
+        found.push(wrong_clock(format!(
             "{file} was written {ahead} s in the future: this host's clock is behind, or was ahead"
         )));
     }
-    if seen.is_synchronised == Some(false) {
+    if seen.is_kept == Some(false) {
         found.push(Finding::new(
             Cause::ClockUnsynchronised,
-            "the clock was not set by the network since the start: certificates and retries go by it",
-            "timedatectl set-ntp true; timedatectl timesync-status says what is in the way",
+            "nothing keeps this host's clock, says the kernel (adjtimex): it may be ahead or behind, and certificates and retries go by it",
+            "timedatectl set-ntp true, or the service that is to keep it: chronyc tracking (with rtcsync, to tell the kernel), ntpq -p",
         ));
     }
     if is_guarded && !seen.has_admin_group {
@@ -124,7 +122,7 @@ fn judge(seen: &Seen, config: &crate::config::Config, is_guarded: bool) -> Vec<F
     found
 }
 
-fn clock(says: String) -> Finding {
+fn wrong_clock(says: String) -> Finding {
     Finding::new(
         Cause::ClockBehind,
         says,
@@ -136,36 +134,48 @@ pub(super) fn look_up_name(case: &Case) -> Looked {
     let name = &case.config.hostname;
     let found = (name.as_str(), 25).to_socket_addrs();
     let found = found.map(|all| all.map(|one| one.ip()).collect::<Vec<_>>());
-    let found = found.map_err(|error| error.to_string());
-    judge_name(name, &found, &|ip| case.links.has(ip)).into_iter().collect::<Vec<_>>().into()
+    judge_name(name, found.map_err(|error| error.to_string()), &|ip| case.links.has(ip))
 }
 
 fn judge_name(
     name: &str,
-    found: &Result<Vec<IpAddr>, String>,
+    found: Result<Vec<IpAddr>, String>,
     is_ours: &dyn Fn(IpAddr) -> bool,
-) -> Option<Finding> {
-    match found {
-        Err(why) => Some(Finding::new(
-            Cause::HostnameUnresolved,
-            format!(
-                "the hostname {name} does not resolve here ({why}): clients that use it do not find this host"
-            ),
-            "an A or AAAA record for it; or set hostname to the name that clients use",
-        )),
-        Ok(all) if all.iter().any(|ip| is_ours(*ip)) => None,
-        Ok(all) => {
-            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
-            Some(Finding::new(
-                Cause::HostnameElsewhere,
+) -> Looked {
+    let all = match found {
+        Ok(all) => all,
+        Err(why) => {
+            let found = Finding::new(
+                Cause::HostnameUnresolved,
                 format!(
-                    "the hostname {name} resolves to {}, which this host does not have",
-                    all.join(", ")
+                    "the hostname {name} does not resolve here ({why}): clients that use it do not find this host"
                 ),
-                "nothing, if a load balancer or NAT stands before it; else mend the record",
-            ))
+                "an A or AAAA record for it; or set hostname to the name that clients use",
+            );
+            return vec![found].into();
         }
+    };
+    // Loopback is this host for itself alone: others hear something else of DNS, or nothing.
+    let others: Vec<IpAddr> = all.into_iter().filter(|ip| !ip.is_loopback()).collect();
+    if others.is_empty() {
+        return Looked::left_out(format!(
+            "hostname: what DNS tells others of {name}: here it leads to loopback, by /etc/hosts most likely (dig \
+             {name} asks DNS)"
+        ));
     }
+    if others.iter().any(|ip| is_ours(*ip)) {
+        return Looked::default();
+    }
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    let found = Finding::new(
+        Cause::HostnameElsewhere,
+        format!(
+            "the hostname {name} resolves to {}, which this host does not have",
+            others.join(", ")
+        ),
+        "nothing, if a load balancer or NAT stands before it; else mend the record",
+    );
+    vec![found].into()
 }
 
 #[cfg(test)]
@@ -180,7 +190,7 @@ mod tests {
             descriptors: Some((10_000, 1_000)),
             now: BEFORE_US + TOLERANCE,
             newest: Some((BEFORE_US, "/x".into())),
-            is_synchronised: Some(true),
+            is_kept: Some(true),
         }
     }
 
@@ -195,7 +205,7 @@ mod tests {
             ("healthy", healthy(), &[]),
             (
                 "nothing known",
-                Seen { descriptors: None, newest: None, is_synchronised: None, ..healthy() },
+                Seen { descriptors: None, newest: None, is_kept: None, ..healthy() },
                 &[],
             ),
             ("no user", Seen { user: Err("x".into()), ..healthy() }, &["user-missing"]),
@@ -205,11 +215,7 @@ mod tests {
             ("1970", Seen { now: Duration::from_secs(9), ..healthy() }, &["clock-behind"]),
             ("a file of tomorrow", Seen { newest: future(86_400), ..healthy() }, &["clock-behind"]),
             ("a file of the next second", Seen { newest: future(1), ..healthy() }, &[]),
-            (
-                "not set",
-                Seen { is_synchronised: Some(false), ..healthy() },
-                &["clock-unsynchronised"],
-            ),
+            ("not kept", Seen { is_kept: Some(false), ..healthy() }, &["clock-unsynchronised"]),
         ];
         for (row, seen, wanted) in rows {
             let found = judge(&seen, &config, true);
@@ -228,14 +234,27 @@ mod tests {
         assert!(open_files(&fs::read_to_string("/proc/self/limits").unwrap()).is_some());
     }
 
+    /// A row's name, what a name resolves to, what is found, and how much is left out.
+    type Name<'a> = (&'a str, Result<Vec<IpAddr>, String>, &'a [&'a str], usize);
+
     #[test]
-    fn a_name_is_to_lead_here() {
+    fn a_name_is_to_lead_here_and_loopback_says_nothing_of_dns() {
         let here: IpAddr = "192.0.2.1".parse().unwrap();
-        let of = |found: Result<Vec<IpAddr>, String>| {
-            judge_name("relay.example.net", &found, &|ip| ip == here).map(|found| found.cause.id())
-        };
-        assert_eq!(of(Ok(vec!["203.0.113.1".parse().unwrap(), here])), None);
-        assert_eq!(of(Ok(vec!["203.0.113.1".parse().unwrap()])), Some("hostname-elsewhere"));
-        assert_eq!(of(Err("no".into())), Some("hostname-unresolved"));
+        let there = "203.0.113.1".parse().unwrap();
+        let home = "127.0.1.1".parse().unwrap();
+        let rows: [Name<'_>; 6] = [
+            ("here, and elsewhere", Ok(vec![there, here]), &[], 0),
+            ("elsewhere", Ok(vec![there]), &["hostname-elsewhere"], 0),
+            ("home alone", Ok(vec![home]), &[], 1),
+            ("home, and here", Ok(vec![home, here]), &[], 0),
+            ("home, and elsewhere", Ok(vec![home, there]), &["hostname-elsewhere"], 0),
+            ("nowhere", Err("no".into()), &["hostname-unresolved"], 0),
+        ];
+        for (row, found, wanted, left_out) in rows {
+            let is_ours = |ip: IpAddr| ip == here || ip.is_loopback();
+            let looked = judge_name("relay.example.net", found, &is_ours);
+            let causes: Vec<_> = looked.findings.iter().map(|found| found.cause.id()).collect();
+            assert_eq!((causes.as_slice(), looked.left_out.len()), (wanted, left_out), "{row}");
+        }
     }
 }

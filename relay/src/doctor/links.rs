@@ -1,13 +1,11 @@
-//! Interfaces, addresses and the way back, as the kernel has them (rtnetlink(7)).
+//! Interfaces and addresses, as the kernel has them (rtnetlink(7)).
 
-use std::io;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
-use rtnetlink::{Handle, RouteMessageBuilder, new_connection};
+use rtnetlink::{Handle, new_connection};
 
 use crate::gate::netlink;
 
@@ -50,17 +48,6 @@ pub(super) struct Owned {
     pub is_duplicate: bool,
 }
 
-/// Where packets to an address go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// By the interface with this name.
-    By(String),
-    /// To this host itself.
-    Here,
-    /// Nowhere: what the kernel says.
-    Nowhere(String),
-}
-
 impl Links {
     /// Asks the kernel.
     pub(super) fn read() -> Self {
@@ -91,6 +78,14 @@ impl Links {
         })
     }
 
+    /// Returns the domain of routing that an interface is in (`ip link … type vrf`), if it is in one.
+    pub(super) fn domain_of(&self, link: &Link) -> Option<&Link> {
+        let is_it = |other: &&Link| {
+            link.master == Some(other.index) && other.kind.as_deref() == Some("vrf")
+        };
+        self.all.iter().find(is_it)
+    }
+
     /// Returns these interfaces and those that stand over them: a VLAN, a bridge, a bond.
     pub(super) fn with_upper(&self, names: &[String]) -> Vec<String> {
         let upper = self.all.iter().filter(|link| self.is_over(link, names));
@@ -111,39 +106,6 @@ const fn is_link_local(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
-}
-
-/// Asks by which way packets go to an address; nothing is sent there.
-pub(super) fn way_to(target: IpAddr, links: &Links) -> io::Result<Way> {
-    let asked = match target.to_canonical() {
-        IpAddr::V4(ip) => {
-            RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(ip, 32).build()
-        }
-        IpAddr::V6(ip) => {
-            RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(ip, 128).build()
-        }
-    };
-    let route = talk(async |handle| handle.route().get(asked).execute().try_next().await);
-    let route = match route {
-        Ok(Some(route)) => route,
-        Ok(None) => return Ok(Way::Nowhere("no route".to_owned())),
-        Err(rtnetlink::Error::NetlinkError(error)) => {
-            return Ok(Way::Nowhere(error.to_io().to_string()));
-        }
-        Err(error) => return Err(io::Error::other(error)),
-    };
-    if route.header.kind == RouteType::Local {
-        return Ok(Way::Here);
-    }
-    let by = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    });
-    let name = by.and_then(|by| links.all.iter().find(|link| link.index == by));
-    Ok(name.map_or_else(
-        || Way::Nowhere("by no interface".to_owned()),
-        |link| Way::By(link.name.clone()),
-    ))
 }
 
 async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
@@ -198,7 +160,7 @@ async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
 }
 
 /// Opens a netlink socket in this network for one conversation.
-fn talk<T>(
+pub(super) fn talk<T>(
     work: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>,
 ) -> Result<T, rtnetlink::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -218,13 +180,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_host_has_loopback_and_a_way_to_itself() {
+    fn every_host_has_loopback() {
         let links = Links::read();
         assert_eq!(links.problem, None);
         let lo = links.named("lo").unwrap();
         assert!(lo.is_loopback && lo.is_ethernet);
         assert!(links.has("127.0.0.1".parse().unwrap()));
         assert!(!links.has("192.0.2.254".parse().unwrap()));
-        assert_eq!(way_to("127.0.0.1".parse().unwrap(), &links).unwrap(), Way::Here);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::greeting::{Greeting, PATIENCE, greet};
 use super::holders::{Holder, holders};
 use super::links::Links;
-use super::{Case, Cause, Finding, Looked, Process};
+use super::{Case, Cause, Finding, Looked, Process, aside};
 use crate::config::{Listener, ListenerTls};
 use crate::gate::clients::{Listening, listening};
 
@@ -53,35 +53,67 @@ pub(super) fn look(case: &Case) -> Looked {
         Process::Dead => Relay::Dead,
         Process::Unasked(_) => Relay::Unknown,
     };
-    let seen: Vec<_> =
-        case.config.listeners.iter().map(|one| observe(one, case, &sockets)).collect();
+    let seen = observe(case, &sockets);
+    left_out.extend(seen.iter().filter_map(|one| match &one.greeting {
+        Greeting::Unable(why) => Some(format!(
+            "listeners: whether {} greets: this host cannot connect to itself: {why}",
+            one.address
+        )),
+        Greeting::Said(_) | Greeting::Silence | Greeting::Failed(_) | Greeting::NotTried => None,
+    }));
     if seen.iter().any(|one| !one.sockets.is_empty() && one.holders.is_empty()) {
         left_out.push("listeners: whose process holds their ports: root sees it".to_owned());
     }
     Looked { findings: judge(&seen, &relay, &case.links), left_out }
 }
 
-fn observe(listener: &Listener, case: &Case, sockets: &[Listening]) -> Seen {
-    let address = listener.address;
-    let on_port: Vec<_> =
-        sockets.iter().filter(|one| one.address.port() == address.port()).copied().collect();
-    let may_try = case.config.gate.loopback || !case.is_guarded() || !listener.gate;
-    let is_there = on_port.iter().any(|one| serves(one.address, address));
+/// Looks at every listener; they are greeted side by side, so that one which hangs does not hide the others.
+fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
+    let listeners = &case.config.listeners;
+    let waiting: Vec<_> = listeners
+        .iter()
+        .map(|one| {
+            let address = one.address;
+            may_greet(one, case, sockets).then(|| aside(move || greet(address)))
+        })
+        .collect();
+    let ports: Vec<u16> = listeners.iter().map(|one| one.address.port()).collect();
+    let on_ports = sockets.iter().filter(|one| ports.contains(&one.address.port()));
+    let held = holders(&on_ports.copied().collect::<Vec<_>>());
+    let seen = listeners.iter().zip(waiting).map(|(Listener { address, .. }, waiting)| {
+        let address = *address;
+        let on_port = sockets.iter().filter(|one| one.address.port() == address.port());
+        let on_port: Vec<_> = on_port.copied().collect();
+        let mut holders: Vec<Holder> = Vec::new();
+        for holder in on_port.iter().filter_map(|one| held.get(&one.inode)).flatten() {
+            if holders.iter().all(|one| one.name != holder.name) {
+                holders.push(holder.clone());
+            }
+        }
+        Seen {
+            address,
+            has_address: address.ip().is_unspecified()
+                || case.links.problem.is_some()
+                || case.links.has(address.ip()),
+            holders,
+            sockets: on_port,
+            // Whoever greets keeps to a time of his own.
+            greeting: waiting
+                .map_or(Greeting::NotTried, |told| told.recv().unwrap_or(Greeting::NotTried)),
+        }
+    });
+    seen.collect()
+}
+
+fn may_greet(listener: &Listener, case: &Case, sockets: &[Listening]) -> bool {
+    let is_admitted = case.config.gate.loopback || !case.is_guarded() || !listener.gate;
+    let is_there = sockets.iter().any(|one| serves(one.address, listener.address));
     // Who only speaks TLS, or waits for a PROXY header of ours, greets nobody here.
     let greets = match listener.tls {
         ListenerTls::Starttls => listener.proxy.is_empty(),
         ListenerTls::Implicit => false,
     };
-    let greeting = if may_try && is_there && greets { greet(address) } else { Greeting::NotTried };
-    Seen {
-        address,
-        has_address: address.ip().is_unspecified()
-            || case.links.problem.is_some()
-            || case.links.has(address.ip()),
-        holders: holders(&on_port),
-        sockets: on_port,
-        greeting,
-    }
+    is_admitted && is_there && greets
 }
 
 /// Tells whether a socket takes what is meant for a configured address.
@@ -179,7 +211,7 @@ fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Optio
         return None;
     }
     match greeting {
-        Greeting::NotTried => None,
+        Greeting::NotTried | Greeting::Unable(_) => None,
         Greeting::Said(line) if line.starts_with("220") => None,
         Greeting::Said(line) => Some(Finding::new(
             Cause::GreetingRefuses,
@@ -211,6 +243,7 @@ fn backlog() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn socket(address: &str) -> Listening {
         Listening { address: address.parse().unwrap(), waiting: 0, inode: 1 }
@@ -231,11 +264,39 @@ mod tests {
     }
 
     #[test]
+    fn listeners_are_greeted_side_by_side() {
+        use std::io::Write as _;
+        use std::net::TcpListener;
+        use std::sync::{Arc, Barrier};
+        let mine = ["127.0.0.1:0"; 3].map(|any| TcpListener::bind(any).unwrap());
+        let listens = mine
+            .each_ref()
+            .map(|one| format!("[[listener]]\naddress = '{}'\n", one.local_addr().unwrap()));
+        let all_came = Arc::new(Barrier::new(mine.len()));
+        for one in mine {
+            let all_came = Arc::clone(&all_came);
+            std::thread::spawn(move || {
+                let (mut client, _) = one.accept().unwrap();
+                all_came.wait();
+                client.write_all(b"220 here\r\n").unwrap();
+            });
+        }
+        let text = format!(
+            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\nrequired = false\n{}",
+            listens.concat()
+        );
+        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let seen = observe(&Case::of_the_dead(config), &listening().unwrap());
+        let greetings: Vec<_> = seen.into_iter().map(|one| one.greeting).collect();
+        assert_eq!(greetings, ["220 here"; 3].map(|line| Greeting::Said(line.into())));
+    }
+
+    #[test]
     fn each_state_of_a_listener_has_its_cause() {
         let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
         let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
         let said = |line: &str| Greeting::Said(line.into());
-        let rows: [(&str, Seen, Relay, &[&str]); 16] = [
+        let rows: [(&str, Seen, Relay, &[&str]); 17] = [
             ("healthy", healthy(), Relay::Serves, &[]),
             ("the relay is not known", healthy(), Relay::Unknown, &[]),
             (
@@ -305,6 +366,12 @@ mod tests {
                 Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
                 Relay::Serves,
                 &["no-greeting"],
+            ),
+            (
+                "no IPv6 here",
+                Seen { greeting: Greeting::Unable("x".into()), ..healthy() },
+                Relay::Serves,
+                &[],
             ),
             (
                 "421",

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::files;
+use super::files::{self, Certainty, Need, Troubled};
 use super::{Case, Cause, Finding, Looked};
 use crate::users::{Store, UsersError};
 
@@ -13,8 +13,8 @@ struct Seen {
     /// Whether clients may log in by certificate or token.
     has_other_ways: bool,
     policies: usize,
-    /// The keys of files that the relay cannot read, and why.
-    files: Vec<(String, String)>,
+    /// The files that the relay cannot read.
+    files: Vec<Troubled>,
     /// Live sessions and how many there may be; none if the relay does not say.
     sessions: Option<(usize, usize)>,
 }
@@ -44,14 +44,20 @@ pub(super) fn look(case: &Case) -> Looked {
     let told_elsewhere = |key: &str| {
         ["tls.certificate", "tls.key", "tls.also.certificate", "tls.also.key"].contains(&key)
     };
-    let files = files::troubles(config).into_iter();
-    let files =
-        files.filter(|(key, why)| !(told_elsewhere(key) && why.ends_with("is not there yet")));
+    let told =
+        |file: &Troubled| file.certainty == Certainty::Missing && told_elsewhere(file.key.as_str());
+    let files = files::troubles(config, case.relay.says().map(|status| status.pid));
+    let (unseen, files): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .filter(|file| !told(file))
+        .partition(|file| file.certainty == Certainty::Unseen);
+    let unseen = unseen.iter().map(|file| format!("logins: {}: {}", file.key, file.says));
+    left_out.extend(unseen);
     let seen = Seen {
         users,
         has_other_ways: asks || config.oauth.is_some(),
         policies: config.policies.len(),
-        files: files.collect(),
+        files,
         sessions: case.relay.says().map(|status| (status.sessions, config.limits.sessions)),
     };
     Looked { findings: judge(&seen), left_out }
@@ -61,10 +67,15 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     let mut found: Vec<_> = seen
         .files
         .iter()
-        .map(|(key, why)| {
+        .map(|Troubled { key, says, need, .. }| {
+            let without = match need {
+                Need::Clients => "for its clients",
+                Need::Mail => "to send mail on",
+                Need::Telling => "to tell of what it does",
+            };
             Finding::new(
-                Cause::FileUnreadable,
-                format!("the relay cannot read a file that it needs: {key}: {why}"),
+                need.cause(),
+                format!("the relay cannot read a file that it needs {without}: {key}: {says}"),
                 "mend the file's owner, group or mode as said, or name the right file under that key",
             )
         })
@@ -117,8 +128,11 @@ mod tests {
 
     #[test]
     fn each_state_of_logins_and_policies_has_its_cause() {
-        let file = || vec![("tls.key".to_owned(), "/x cannot be read".to_owned())];
-        let rows: [(&str, Seen, &[&str]); 10] = [
+        let file = |need| {
+            let (key, says) = ("k".to_owned(), "/x cannot be read".to_owned());
+            vec![Troubled { key, says, need, certainty: Certainty::Shut }]
+        };
+        let rows: [(&str, Seen, &[&str]); 12] = [
             ("healthy", healthy(), &[]),
             ("nothing known", Seen { users: Users::Unknown, sessions: None, ..healthy() }, &[]),
             ("no file", Seen { users: Users::Missing, ..healthy() }, &["no-logins"]),
@@ -134,7 +148,21 @@ mod tests {
                 &["users-damaged"],
             ),
             ("no policy", Seen { policies: 0, ..healthy() }, &["no-policy"]),
-            ("a file", Seen { files: file(), ..healthy() }, &["file-unreadable"]),
+            (
+                "a file for clients",
+                Seen { files: file(Need::Clients), ..healthy() },
+                &["file-unreadable"],
+            ),
+            (
+                "a file for mail",
+                Seen { files: file(Need::Mail), ..healthy() },
+                &["route-file-unreadable"],
+            ),
+            (
+                "a file for alerts",
+                Seen { files: file(Need::Telling), ..healthy() },
+                &["telling-file-unreadable"],
+            ),
             ("full", Seen { sessions: Some((100, 100)), ..healthy() }, &["sessions-full"]),
             ("nearly full", Seen { sessions: Some((99, 100)), ..healthy() }, &[]),
         ];

@@ -4,9 +4,12 @@
 //! both dead. Each check first observes, and what it saw is judged by a pure function. It changes nothing
 //! on the host: no rule, no table, no file with a name. What it did not see it says.
 
+mod access;
+mod case;
 mod cause;
 pub mod certificates;
 mod client;
+mod ended;
 pub mod files;
 mod firewall;
 mod flush;
@@ -19,23 +22,22 @@ mod links;
 mod listeners;
 mod logins;
 mod next_hop;
+mod report;
 mod routes;
 mod spool;
+mod way;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use crate::config::Config;
-use crate::control::client::{AskError, ask};
-use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus};
 
+pub use case::Asked;
+use case::{Case, Process};
 pub use cause::{Cause, Place, Severity, Stops};
-use links::Links;
+pub use report::{Report, Walked};
 
 /// What nobody can see from inside the host.
 pub const UNSEEN: [&str; 4] = [
@@ -45,15 +47,6 @@ pub const UNSEEN: [&str; 4] = [
     "whether the route to a client works in both directions: only the first step of the way back is looked up",
     "what the next hop does with mail after it took it",
 ];
-
-/// What is looked for besides everything that can be wrong on the host alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// A client to follow in.
-    pub from: Option<IpAddr>,
-    /// A route by its name, or a recipient's domain, to follow mail out by.
-    pub to: Option<String>,
-}
 
 /// Something that is wrong or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,44 +82,6 @@ impl Looked {
 impl From<Vec<Finding>> for Looked {
     fn from(findings: Vec<Finding>) -> Self {
         Self { findings, left_out: Vec::new() }
-    }
-}
-
-/// What all checks are about.
-struct Case {
-    config: Config,
-    asked: Asked,
-    links: Links,
-    gate: Process<GateStatus>,
-    relay: Process<RelayStatus>,
-}
-
-/// What a process of ours says of itself.
-#[derive(Debug)]
-enum Process<T> {
-    Says(Box<T>),
-    /// Nobody serves its socket.
-    Dead,
-    /// It may run, and does not answer us: why.
-    Unasked(String),
-}
-
-impl<T> Process<T> {
-    const fn says(&self) -> Option<&T> {
-        match self {
-            Self::Says(status) => Some(status),
-            Self::Dead | Self::Unasked(_) => None,
-        }
-    }
-}
-
-impl<T> From<Result<T, AskError>> for Process<T> {
-    fn from(answer: Result<T, AskError>) -> Self {
-        match answer {
-            Ok(status) => Self::Says(Box::new(status)),
-            Err(AskError::NotRunning { .. }) => Self::Dead,
-            Err(error) => Self::Unasked(error.to_string()),
-        }
     }
 }
 
@@ -211,82 +166,6 @@ const CHECKS: [Check; 14] = [
     check(Place::Host, "hostname", "it resolves to this host", 6, host::look_up_name),
 ];
 
-/// How long gate and relay may take to say how they are.
-const PATIENCE: Duration = Duration::from_secs(4);
-
-/// What became of a check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Walked {
-    /// Where it looked.
-    pub place: Place,
-    /// At what.
-    pub name: &'static str,
-    /// What it saw, for people.
-    pub result: String,
-    /// How many faults it found.
-    pub faults: usize,
-}
-
-/// Everything that was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Faults first: those that keep clients out, those that keep mail in, others; each in the order of
-    /// the walk. So the most likely cause stands on top.
-    pub findings: Vec<Finding>,
-    /// Every check, from the wire to the next hop.
-    pub walk: Vec<Walked>,
-    /// What was not looked at, and why.
-    pub left_out: Vec<String>,
-}
-
-impl Report {
-    /// Returns the one of a configuration that cannot be read: everything else hangs on it.
-    #[must_use]
-    pub fn of_unreadable(problem: &str) -> Self {
-        let findings = problem.lines().map(|line| {
-            Finding::new(
-                Cause::ConfigUnreadable,
-                line,
-                "sallyport config check FILE names every problem; --config names another file",
-            )
-        });
-        Self { findings: findings.collect(), ..Self::default() }
-    }
-
-    /// Returns how many faults there are.
-    #[must_use]
-    pub fn faults(&self) -> usize {
-        self.findings.iter().filter(|found| found.cause.severity() == Severity::Fault).count()
-    }
-
-    fn take(&mut self, check: &Check, looked: Option<Looked>) {
-        let Some(Looked { findings, left_out }) = looked else {
-            let after = check.deadline.as_secs();
-            let why = format!("{}: no answer within {after} s, so it was given up", check.name);
-            return self.take(check, Some(Looked::left_out(why)));
-        };
-        let is_fault = |found: &&Finding| found.cause.severity() == Severity::Fault;
-        let faults = findings.iter().filter(is_fault).count();
-        let result = match (faults, findings.len() - faults, left_out.len()) {
-            (0, 0, 0) => check.good.to_owned(),
-            (0, 0, _) => "not looked at, or in part; see below".to_owned(),
-            (0, _, _) => "nothing wrong; something worth knowing".to_owned(),
-            (1, _, _) => "1 fault".to_owned(),
-            (many, _, _) => format!("{many} faults"),
-        };
-        self.walk.push(Walked { place: check.place, name: check.name, result, faults });
-        self.findings.extend(findings);
-        self.left_out.extend(left_out);
-    }
-
-    fn sort(&mut self) {
-        self.findings.sort_by_key(|found| {
-            (found.cause.severity(), found.cause.stops(), found.cause as usize)
-        });
-        self.findings.dedup();
-    }
-}
-
 /// Looks at everything. Takes at most twenty seconds: each check has a deadline, and one that does not
 /// keep it is left out.
 #[must_use]
@@ -310,35 +189,6 @@ pub fn examine(config: Config, asked: Asked) -> Report {
     report
 }
 
-impl Case {
-    fn open(config: Config, asked: Asked) -> Self {
-        let (gate, relay) = (config.gate.socket.clone(), config.relay.socket.clone());
-        let gate = aside(move || ask(&gate, "gate", &GateRequest::Status));
-        let relay = aside(move || ask(&relay, "relay", &RelayRequest::Status));
-        let links = Links::read();
-        let begun = Instant::now();
-        let left = || PATIENCE.saturating_sub(begun.elapsed());
-        let gate = answered("gate", gate.recv_timeout(left()));
-        let relay = answered("relay", relay.recv_timeout(left()));
-        Self { config, asked, links, gate, relay }
-    }
-
-    /// Returns whether a gate is meant to stand.
-    const fn is_guarded(&self) -> bool {
-        !self.config.gate.interfaces.is_empty()
-    }
-}
-
-fn answered<T>(process: &str, answer: Result<Result<T, AskError>, RecvTimeoutError>) -> Process<T> {
-    match answer {
-        Ok(answer) => answer.into(),
-        Err(_) => Process::Unasked(format!(
-            "the {process} did not answer within {} s",
-            PATIENCE.as_secs()
-        )),
-    }
-}
-
 /// Does some work on a thread of its own, which is left behind if nobody waits for it any more: a disk or
 /// a name server may hang for ever.
 fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
@@ -352,44 +202,8 @@ fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::
 
 #[cfg(test)]
 mod tests {
+    use super::case::PATIENCE;
     use super::*;
-
-    fn found(cause: Cause) -> Finding {
-        Finding::new(cause, "", "")
-    }
-
-    #[test]
-    fn what_keeps_clients_out_stands_first_in_the_order_of_the_walk() {
-        let mut report = Report::default();
-        let some = [
-            Cause::GateGeneric,
-            Cause::HopSilent,
-            Cause::NotFlushing,
-            Cause::NotListening,
-            Cause::InterfaceDown,
-            Cause::InterfaceDown,
-        ];
-        report.findings = some.map(found).into();
-        report.sort();
-        let order: Vec<_> = report.findings.iter().map(|found| found.cause).collect();
-        let wanted = [
-            Cause::InterfaceDown,
-            Cause::NotListening,
-            Cause::HopSilent,
-            Cause::NotFlushing,
-            Cause::GateGeneric,
-        ];
-        assert_eq!(order, wanted);
-        assert_eq!(report.faults(), 4);
-    }
-
-    #[test]
-    fn a_check_that_hangs_is_left_out_by_name() {
-        let mut report = Report::default();
-        report.take(&CHECKS[0], None);
-        assert_eq!(report.left_out, ["interfaces: no answer within 5 s, so it was given up"]);
-        assert_eq!(report.walk[0].faults, 0);
-    }
 
     #[test]
     fn no_check_takes_longer_than_the_whole_may() {

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::firewall::{Reading, stops_out};
 use super::routes::{Chosen, chosen};
-use super::{Case, Cause, Finding, Looked, firewall};
+use super::{Case, Cause, Finding, Looked, files};
 use crate::config::{NextHop, Route};
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
@@ -17,9 +20,9 @@ use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 const LOOK_UP: Duration = Duration::from_secs(4);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long each answer may take, and all of them.
-const ANSWER: Duration = Duration::from_secs(4);
-const CONVERSATION: Duration = Duration::from_secs(6);
+/// How long a hop may take from its name to the end of the conversation: all that the check has, but for a second.
+/// Pauses of five seconds before the greeting are usual, and more is allowed (RFC 5321, section 4.5.3.2.1).
+const WALK: Duration = Duration::from_secs(13);
 /// The most hosts that are looked at, and the most addresses of each.
 const HOPS_MAX: usize = 32;
 const ADDRESSES_MAX: usize = 4;
@@ -43,8 +46,10 @@ enum Reached {
     NoName(String),
     /// No connection.
     Not(Missed),
-    /// It answered.
-    Spoke(Result<(), Refused>),
+    /// It answered, or did not in so long.
+    Spoke(Result<(), Refused>, Duration),
+    /// A file that the route names may not be read by whoever runs this.
+    NotOurs(PathBuf),
 }
 
 /// Why there is no connection.
@@ -93,32 +98,42 @@ pub(super) fn look(case: &Case) -> Looked {
         Ok(runtime) => runtime,
         Err(error) => return Looked::left_out(format!("next hops: {error}")),
     };
-    let walks = hops
-        .into_iter()
-        .take(HOPS_MAX)
-        .map(|(route, hop)| walk(route, hop, &case.config.hostname, log_in));
+    let walks = hops.into_iter().take(HOPS_MAX).map(|(route, hop)| walk(route, hop, case, log_in));
     let seen = runtime.block_on(join_all(walks));
     // A name server that hangs holds a thread: nobody waits for it.
     runtime.shutdown_background();
     looked.findings.extend(seen.iter().filter_map(judge));
+    looked.left_out.extend(seen.iter().filter_map(|one| match &one.reached {
+        Reached::NotOurs(file) => Some(format!(
+            "next hops: {}:{} of route {}: {} may not be read by this user",
+            one.host,
+            one.port,
+            one.route,
+            file.display()
+        )),
+        Reached::NoName(_) | Reached::Not(_) | Reached::Spoke(_, _) => None,
+    }));
     looked
 }
 
 /// Goes as far as mail would, and says goodbye before a message.
-async fn walk(route: &Route, hop: &NextHop, hostname: &str, log_in: LogIn) -> Seen {
+async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen {
+    let until = Instant::now() + WALK;
     let reached = match addresses(hop, hop.port).await {
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
-            Err(missed) => Reached::Not(why_silent(missed, hop, &addresses).await),
+            Err(missed) => Reached::Not(why_silent(missed, hop, &addresses, &case.rules).await),
             Ok(stream) => {
-                let spoken = greet(route, hop, hostname, stream, log_in, ANSWER);
-                Reached::Spoke(match timeout(CONVERSATION, spoken).await {
-                    Ok(spoken) => spoken.map(drop),
-                    Err(_) => Err(Refused {
-                        step: Step::Greeting,
-                        words: "it takes too long to answer".to_owned(),
-                    }),
-                })
+                let left = until.saturating_duration_since(Instant::now());
+                let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;
+                let shut = match &spoken {
+                    Err(Refused::Surely { step: Step::Ours, .. }) => files::shut_for_us(route),
+                    Ok(_) | Err(_) => None,
+                };
+                match shut {
+                    Some(file) => Reached::NotOurs(file.to_owned()),
+                    None => Reached::Spoke(spoken.map(drop), left),
+                }
             }
         },
     };
@@ -156,9 +171,20 @@ async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStre
 }
 
 /// Looks why nothing answers: our own rules, or a provider that closes one port.
-async fn why_silent(missed: Missed, hop: &NextHop, addresses: &[SocketAddr]) -> Missed {
+async fn why_silent(
+    missed: Missed,
+    hop: &NextHop,
+    addresses: &[SocketAddr],
+    rules: &Reading,
+) -> Missed {
     // What a rule of ours rejects looks like a refusal, or like no route.
-    let rule = addresses.first().and_then(|address| firewall::stops_out(*address));
+    let rule = match addresses.first().copied() {
+        Some(address) => {
+            let rules = rules.clone();
+            spawn_blocking(move || stops_out(&rules, address)).await.ok().flatten()
+        }
+        None => None,
+    };
     match missed {
         Missed::Silent { .. } => {}
         Missed::Refused | Missed::Unreachable(_) if rule.is_some() => {}
@@ -182,7 +208,8 @@ fn judge(seen: &Seen) -> Option<Finding> {
     let Seen { route, host, port, reached } = seen;
     let hop = format!("{host}:{port} of route {route}");
     Some(match reached {
-        Reached::Spoke(Ok(())) => return None,
+        // Told as left out.
+        Reached::Spoke(Ok(()), _) | Reached::NotOurs(_) => return None,
         Reached::NoName(why) => Finding::new(
             Cause::HopName,
             format!("{hop}: the name cannot be looked up: {why}"),
@@ -221,8 +248,26 @@ fn judge(seen: &Seen) -> Option<Finding> {
             ),
             "does it answer other hosts? If so ask the provider of this host what it filters",
         ),
-        Reached::Spoke(Err(Refused { step, words })) => spoke(&hop, route, *step, words),
+        Reached::Spoke(Err(Refused::Surely { step, words }), _) => spoke(&hop, route, *step, words),
+        Reached::Spoke(Err(Refused::Late { step }), after) => late(&hop, *step, *after),
     })
+}
+
+fn late(hop: &str, step: Step, after: Duration) -> Finding {
+    let what = match step {
+        Step::Ours => "to our own files",
+        Step::Greeting => "with its greeting",
+        Step::Hello => "to EHLO",
+        Step::Starttls => "to STARTTLS",
+        Step::Handshake => "in the TLS handshake",
+        Step::Login => "to our login",
+    };
+    Finding::new(
+        Cause::HopSlow,
+        format!("{hop} is connected, and there was no answer {what} within {} s", after.as_secs()),
+        "nothing, if it makes everybody wait, and mail leaves; for TLS from the first octet (port 465) set tls = \
+         \"implicit\"",
+    )
 }
 
 fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
@@ -233,11 +278,7 @@ fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
             says,
             format!("mend what route {route} names: its ca-file, certificate, password or token"),
         ),
-        Step::Greeting => Finding::new(
-            Cause::HopGreeting,
-            says,
-            "ask its operator; for TLS from the first octet (port 465) set tls = \"implicit\"",
-        ),
+        Step::Greeting => Finding::new(Cause::HopGreeting, says, "ask its operator why"),
         Step::Hello if words.contains("STARTTLS") => Finding::new(
             Cause::HopNoStarttls,
             says,
@@ -274,9 +315,14 @@ mod tests {
         let silent = |rule: Option<&str>, other| {
             Reached::Not(Missed::Silent { rule: rule.map(str::to_owned), other })
         };
-        let spoke = |step, words: &str| Reached::Spoke(Err(Refused { step, words: words.into() }));
+        let told = |told| Reached::Spoke(told, WALK);
+        let spoke = |step, words: &str| told(Err(Refused::Surely { step, words: words.into() }));
+        let late = |step| told(Err(Refused::Late { step }));
         let rows = [
-            (Reached::Spoke(Ok(())), None),
+            (told(Ok(())), None),
+            (Reached::NotOurs("/x".into()), None),
+            (late(Step::Greeting), Some("hop-slow")),
+            (late(Step::Login), Some("hop-slow")),
             (Reached::NoName("x".into()), Some("hop-name")),
             (Reached::Not(Missed::Refused), Some("hop-refuses")),
             (Reached::Not(Missed::Unreachable("x".into())), Some("hop-unreachable")),

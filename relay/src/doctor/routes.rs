@@ -1,10 +1,13 @@
 //! Where mail goes next: a route for it, at work, with the keys that sign for it.
 
+use jiff::Timestamp;
+
+use super::certificates::own_certificate;
+use super::files::is_shut_for_us;
+use super::{Case, Cause, Finding, Looked};
 use crate::config::{Config, Route};
 use crate::net::register::Register;
 use crate::net::signing::Keys;
-
-use super::{Case, Cause, Finding, Looked};
 
 /// The routes that are looked at, or what there is instead.
 pub(super) enum Chosen<'a> {
@@ -33,8 +36,8 @@ struct Seen {
     suspended: Vec<(String, Option<String>)>,
     /// What the relay says is in the way of mail.
     troubled: Vec<String>,
-    /// Keys that cannot be used.
-    keys: Vec<String>,
+    /// Keys that cannot be used, in the relay's words.
+    unsigned: Vec<String>,
 }
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -59,13 +62,38 @@ pub(super) fn look(case: &Case) -> Looked {
             Vec::new()
         }
     };
-    let keys = Keys::load(config);
     let seen = Seen {
         suspended,
         troubled: case.relay.says().map(|status| status.troubled.clone()).unwrap_or_default(),
-        keys: keys.problems().map(str::to_owned).collect(),
+        unsigned: unsigned(config, &mut left_out),
     };
-    Looked { findings: judge(&seen), left_out }
+    let mut findings = judge(&seen);
+    let now = Timestamp::now();
+    for (route, pair) in
+        routes.iter().filter_map(|route| Some((*route, route.certificate.as_ref()?)))
+    {
+        let told = own_certificate(&route.name, &pair.certificate, &pair.key, now);
+        findings.extend(told.findings);
+        left_out.extend(told.left_out);
+    }
+    Looked { findings, left_out }
+}
+
+/// Says which keys that sign mail cannot be used; of one that whoever runs this may not read that cannot be told.
+fn unsigned(config: &Config, left_out: &mut Vec<String>) -> Vec<String> {
+    let mut config = config.clone();
+    config.dkim.retain(|dkim| {
+        let is_shut = is_shut_for_us(&dkim.key_file);
+        if is_shut {
+            left_out.push(format!(
+                "routes: the DKIM key of {}: {} may not be read by this user",
+                dkim.domain,
+                dkim.key_file.display()
+            ));
+        }
+        !is_shut
+    });
+    Keys::load(&config).unsigned().collect()
 }
 
 fn no_route(to: Option<&str>) -> Finding {
@@ -93,8 +121,14 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             format!("sallyport route resume {route}"),
         )
     }));
-    let is_told =
-        |words: &str| seen.suspended.iter().any(|(route, _)| words.contains(route.as_str()));
+    // The relay's words on a route begin with its name.
+    let is_of = |words: &str, route: &str| {
+        let rest = words.strip_prefix("route ").and_then(|rest| rest.strip_prefix(route));
+        rest.is_some_and(|rest| rest.starts_with(": "))
+    };
+    let is_suspended =
+        |words: &str| seen.suspended.iter().any(|(route, _)| is_of(words, route.as_str()));
+    let is_told = |words: &String| is_suspended(words) || seen.unsigned.contains(words);
     found.extend(seen.troubled.iter().filter(|words| !is_told(words)).map(|words| {
         Finding::new(
             Cause::RouteTroubled,
@@ -102,10 +136,10 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             "sallyport route list shows it; sallyport doctor --to ROUTE follows it, its login included",
         )
     }));
-    found.extend(seen.keys.iter().map(|problem| {
+    found.extend(seen.unsigned.iter().map(|problem| {
         Finding::new(
             Cause::DkimKey,
-            format!("{problem}; the mail that it signs waits"),
+            problem.as_str(),
             "mend the file, or name another key-file in [[dkim]]",
         )
     }));
@@ -145,13 +179,21 @@ mod tests {
 
     #[test]
     fn what_stops_a_route_has_its_cause_once() {
+        let key = "the DKIM key of example.net, /k: no; the mail that it signs waits";
         let seen = Seen {
             suspended: vec![("a".into(), Some("they move".into()))],
-            troubled: vec!["route a is suspended".into(), "b is down".into()],
-            keys: vec!["the key".into()],
+            troubled: [
+                "route a: it is suspended, its mail waits",
+                "route b: it is down: no host can be used",
+                "route a2: a host is down",
+                key,
+            ]
+            .map(str::to_owned)
+            .into(),
+            unsigned: vec![key.into()],
         };
         let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
-        assert_eq!(found, ["route-suspended", "route-troubled", "dkim-key"]);
+        assert_eq!(found, ["route-suspended", "route-troubled", "route-troubled", "dkim-key"]);
         assert_eq!(judge(&Seen::default()), Vec::new());
     }
 }

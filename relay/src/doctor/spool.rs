@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use rustix::fs::{FsWord, StatVfs, StatVfsMountFlags, statfs, statvfs};
 
-use super::files::{Wish, may};
+use super::access::{Grant, Reader, Wish};
 use super::{Case, Cause, Finding, Looked, flush};
-use crate::appliance::privilege::Identity;
 use crate::config;
 use crate::spool::Status;
 
@@ -54,9 +53,10 @@ enum Folder {
 
 pub(super) fn look(case: &Case) -> Looked {
     let config = &case.config.spool;
-    let relay = Identity::of(&case.config.relay.user).ok();
+    let pid = case.relay.says().map(|status| status.pid);
+    let relay = Reader::of(&case.config.relay.user, pid).ok();
     let mut left_out = Vec::new();
-    match observe(config, relay, &mut left_out) {
+    match observe(config, relay.as_ref(), &mut left_out) {
         Ok(seen) => {
             Looked { findings: judge(&config.path, &seen, &case.config.relay.user), left_out }
         }
@@ -66,12 +66,12 @@ pub(super) fn look(case: &Case) -> Looked {
 
 fn observe(
     config: &config::Spool,
-    relay: Option<Identity>,
+    relay: Option<&Reader>,
     left_out: &mut Vec<String>,
 ) -> io::Result<Seen> {
     let path = config.path.as_path();
     let folder = match fs::metadata(path) {
-        Ok(found) => folder(&found, relay),
+        Ok(found) => folder(path, &found, relay, left_out),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Folder::Missing,
         Err(error) => return Err(error),
     };
@@ -101,11 +101,22 @@ fn observe(
     })
 }
 
-fn folder(found: &Metadata, relay: Option<Identity>) -> Folder {
-    if relay.is_none_or(|relay| may(found, relay, Wish::Keep)) {
-        Folder::Writable
-    } else {
-        Folder::Shut { owner: found.uid(), mode: found.permissions().mode() & 0o7777 }
+fn folder(
+    path: &Path,
+    found: &Metadata,
+    relay: Option<&Reader>,
+    left_out: &mut Vec<String>,
+) -> Folder {
+    match relay.map_or(Grant::Yes, |relay| relay.may(path, found, Wish::Keep)) {
+        Grant::Yes => Folder::Writable,
+        Grant::No => Folder::Shut { owner: found.uid(), mode: found.permissions().mode() & 0o7777 },
+        Grant::Unknown(why) => {
+            left_out.push(format!(
+                "disk: whether the relay's user may write to {}: {why}",
+                path.display()
+            ));
+            Folder::Writable
+        }
     }
 }
 

@@ -12,6 +12,12 @@ use relay_common::verdict::Verdict;
 
 use super::{Gate, GateError, Health, Listed, Place, Ruleset, Survey};
 
+/// Says nothing of the clock: this build makes no calls of its own to the kernel.
+#[must_use]
+pub const fn clock_is_kept() -> Option<bool> {
+    None
+}
+
 /// Fails: there is nothing to load.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::connection::{Ended, Link};
 use super::conversation::{Conversation, Wire};
@@ -49,13 +50,22 @@ pub enum LogIn {
     Leave,
 }
 
-/// Why mail would not be taken.
+/// Why mail would not be taken, or that this is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Where it ended.
-    pub step: Step,
-    /// What was said, or is wrong; of ours with the remedy.
-    pub words: String,
+pub enum Refused {
+    /// It would not.
+    Surely {
+        /// Where it ended.
+        step: Step,
+        /// What was said, or is wrong; of ours with the remedy.
+        words: String,
+    },
+    /// There was no answer in time. That may be meant so: many greet late, and a client of SMTP waits for
+    /// minutes (RFC 5321, section 4.5.3.2).
+    Late {
+        /// What was waited for.
+        step: Step,
+    },
 }
 
 /// Tells whether a route's login can be tried without spending anything: a token that an issuer gives may be
@@ -72,7 +82,7 @@ pub const fn may_log_in(route: &Route) -> bool {
 }
 
 /// Leads a new connection to `hop` up to where a message could begin, and says goodbye. Returns version and
-/// cipher suite of its TLS; none in the clear. Each answer may take `patience`.
+/// cipher suite of its TLS; none in the clear. All of it may take `patience`.
 ///
 /// # Errors
 ///
@@ -85,7 +95,22 @@ pub async fn greet(
     log_in: LogIn,
     patience: Duration,
 ) -> Result<Option<String>, Refused> {
-    let ours = |words: String| Refused { step: Step::Ours, words };
+    let step = Rc::new(Cell::new(Step::Ours));
+    let led = lead(route, hop, hostname, stream, log_in, patience, &step);
+    let late = |_| Err(Refused::Late { step: step.get() });
+    timeout(patience, led).await.unwrap_or_else(late)
+}
+
+async fn lead(
+    route: &Route,
+    hop: &NextHop,
+    hostname: &str,
+    stream: TcpStream,
+    log_in: LogIn,
+    patience: Duration,
+    step: &Rc<Cell<Step>>,
+) -> Result<Option<String>, Refused> {
+    let ours = |words: String| Refused::Surely { step: Step::Ours, words };
     let tls = match route.tls {
         RouteTls::Required | RouteTls::Implicit | RouteTls::Opportunistic => {
             let of = route.clone();
@@ -105,11 +130,13 @@ pub async fn greet(
         Some(login) => Some(login.credentials().await.map_err(|end| ours(words(end)))?),
         None => None,
     };
-    let timeouts = Timeouts { reply: patience, final_dot: patience, idle: patience, quit: QUIT };
+    // The whole is over before one answer may be late by itself.
+    let reply = patience.saturating_mul(2);
+    let timeouts = Timeouts { reply, final_dot: reply, idle: reply, quit: QUIT };
     let terms =
         Terms { hostname: hostname.to_owned(), tls: route.tls, credentials, timeouts, messages: 1 };
-    let step = Rc::new(Cell::new(Step::Greeting));
-    let noted = Noted { link: Link::new(stream, hop.clone(), tls), step: Rc::clone(&step) };
+    step.set(Step::Greeting);
+    let noted = Noted { link: Link::new(stream, hop.clone(), tls), step: Rc::clone(step) };
     match Conversation::begin(noted, terms).await {
         Ok(conversation) => {
             let said = conversation.wire.link.tls_words();
@@ -121,7 +148,7 @@ pub async fn greet(
                 End::LoginRefused(_) | End::Unproved(_) => Step::Login,
                 End::Finished | End::Unfit(_) | End::Ours(_) => step.get(),
             };
-            Err(Refused { step, words: words(end) })
+            Err(Refused::Surely { step, words: words(end) })
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 
-use super::scene::{Row, Scene, row};
+use super::scene::{Row, Scene, row, well};
 
 /// Makes a certificate for a name, in force between two seconds of the epoch, and its key; both are named in
 /// the configuration.
@@ -90,6 +90,10 @@ pub const ROWS: &[Row] = &[
     row("the certificate is for another name", "certificate-name", |s| {
         certificate(s, "mail.example.org", now() - DAY, now() + 90 * DAY)
     }),
+    well("the default certificate is for another name, and one beside it for this", |s| {
+        certificate(s, "mail.example.org", now() - DAY, now() + 90 * DAY)?;
+        s.append("[[tls.also]]\ncertificate = \"{at}/tls/chain.pem\"\nkey = \"{at}/tls/key.pem\"\n")
+    }),
     row("a certificate follows that signed nothing", "certificate-order", |s| {
         s.shell("cat {at}/tls/chain.pem {at}/hop-ca.pem > {at}/two.pem; cat {at}/hop-ca.pem >> {at}/two.pem")?;
         certificate(s, "stranger.example.net", now() - DAY, now() + 90 * DAY)?;
@@ -147,7 +151,12 @@ pub const ROWS: &[Row] = &[
     }),
     row("there is no route", "no-route", |s| s.write("default = true\n", ""))
         .words(&["--to", "example.org"]),
-    row("a key that signs mail is not there", "file-unreadable", |s| {
+    row("the secret of an alert's channel is not there", "telling-file-unreadable", |s| {
+        s.append(
+            "[[alerts.webhook]]\nurl = \"https://192.0.2.250/\"\nformat = \"json\"\nsecret-file = \"/nowhere/secret\"\n",
+        )
+    }),
+    row("a key that signs mail is not there", "route-file-unreadable", |s| {
         s.append(
             "[[dkim]]\ndomain = \"example.net\"\nselector = \"a\"\nkey-file = \"{at}/none.key\"\n",
         )

@@ -7,7 +7,7 @@ use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{GUARDED, STRANGER};
 use relay::demo::steps::attempt;
 
-use super::scene::{Row, Scene, row};
+use super::scene::{Row, Scene, row, well};
 
 /// A client that is listed, one that is not, and one that no route leads to.
 const LISTED: &[&str] = &["--from", "192.0.2.10"];
@@ -24,6 +24,9 @@ fn chain(scene: &mut Scene, hook: &str, rule: &str) -> Result<()> {
         if rule.is_empty() { String::new() } else { format!("add rule inet t c {rule}") }
     ))
 }
+
+/// What switches IPv6 off.
+const IPV6: [&str; 2] = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6"];
 
 const INPUT: &str = "type filter hook input priority 0";
 const NAT: &str = "type nat hook prerouting priority -100";
@@ -56,12 +59,12 @@ pub const ROWS: &[Row] = &[
         s.ip("link set other1 up")?;
         s.ip("link set other0 up")?;
         s.ip("address add 198.51.100.1/24 dev other0")?;
-        s.sysctl("conf/all/rp_filter", "1")?;
+        s.sysctl("ipv4/conf/all/rp_filter", "1")?;
         s.sallyport(&["allow", "add", "198.51.100.7"]).map(drop)
     })
     .words(&["--from", "198.51.100.7"])
     .undo(|s| {
-        s.sysctl("conf/all/rp_filter", "0")?;
+        s.sysctl("ipv4/conf/all/rp_filter", "0")?;
         s.ip("link del other0")?;
         s.sallyport(&["allow", "remove", "198.51.100.7"]).map(drop)
     }),
@@ -70,6 +73,33 @@ pub const ROWS: &[Row] = &[
     })
     .words(FAR)
     .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
+    well("two uplinks, and rules that send answers back by the one that was asked", |s| {
+        s.ip("link add other0 type veth peer name other1")?;
+        s.ip("link set other1 up")?;
+        s.ip("link set other0 up")?;
+        s.ip("address add 198.51.100.1/24 dev other0")?;
+        s.ip("route add default via 198.51.100.2")?;
+        s.ip("route add default via 192.0.2.200 dev guard0 table 100")?;
+        s.ip("rule add from 192.0.2.1 lookup 100")?;
+        s.sysctl("ipv4/conf/all/rp_filter", "1")?;
+        s.sallyport(&["allow", "add", "203.0.113.9"]).map(drop)
+    })
+    .words(FAR)
+    .undo(|s| {
+        s.sysctl("ipv4/conf/all/rp_filter", "0")?;
+        s.ip("rule del from 192.0.2.1 lookup 100")?;
+        s.ip("route flush table 100")?;
+        s.ip("link del other0")?;
+        s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)
+    }),
+    well("a listener for all, and IPv6 is switched off", |s| {
+        s.start_with("address = \"192.0.2.1:2525\"", "address = \"[::]:2525\"")?;
+        IPV6.iter().try_for_each(|name| s.sysctl(name, "1"))
+    })
+    .undo(|s| {
+        IPV6.iter().try_for_each(|name| s.sysctl(name, "0"))?;
+        s.start_as_before()
+    }),
     row("a listener listens at another address of the host", "listens-elsewhere", |s| {
         s.ip("address add 192.0.2.2/24 dev guard0")?;
         s.write("address = \"192.0.2.1:2525\"", "address = \"192.0.2.2:2525\"")
@@ -85,6 +115,14 @@ pub const ROWS: &[Row] = &[
         s.sallyport(&["allow", "remove", "2001:db8::7"]).map(drop)
     }),
     row("the client is not listed", "not-listed", |_| Ok(())).words(UNLISTED),
+    row("the client's entry went with a list that was applied", "entry-expired", |s| {
+        s.sallyport(&["allow", "add", "192.0.2.97"])?;
+        std::fs::write(s.path("list"), "198.51.100.0/24\n")?;
+        let list = s.path("list").display().to_string();
+        s.sallyport(&["allow", "apply", &list]).map(drop)
+    })
+    .words(&["--from", "192.0.2.97"])
+    .undo(|s| s.sallyport(&["allow", "remove", "198.51.100.0/24"]).map(drop)),
     row("the client's entry ended", "entry-expired", |s| {
         s.sallyport(&["allow", "add", "192.0.2.98", "--ttl", "1s"])?;
         let entries = |s: &Scene| Some(s.world.stage.listing(&["allow", "list"]).ok()?.as_array()?.len());
@@ -126,6 +164,15 @@ pub const ROWS: &[Row] = &[
     })
     .words(LISTED)
     .undo(FLUSH),
+    well("two tables of one name, each with a set of one name", |s| {
+        s.nft("add table ip filter; add table ip6 filter; \
+               add set ip filter trusted { type ipv4_addr; flags interval; elements = { 192.0.2.0/24 }; }; \
+               add set ip6 filter trusted { type ipv6_addr; elements = { 2001:db8::1 }; }; \
+               add chain ip filter c { type filter hook input priority 0; policy drop; }; \
+               add rule ip filter c iif lo accept; add rule ip filter c ip saddr @trusted accept")
+    })
+    .words(LISTED)
+    .undo(FLUSH),
     row("the firewall may drop some client", "firewall-perhaps", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
     })
@@ -139,9 +186,9 @@ pub const ROWS: &[Row] = &[
     })
     .undo(FLUSH),
     row("the port is one that the system gives away", "local-ports", |s| {
-        s.sysctl("ip_local_port_range", "1024 65000")
+        s.sysctl("ipv4/ip_local_port_range", "1024 65000")
     })
-    .undo(|s| s.sysctl("ip_local_port_range", "32768 60999")),
+    .undo(|s| s.sysctl("ipv4/ip_local_port_range", "32768 60999")),
     row("nobody is listed", "list-empty", |s| {
         reload(s, "[[gate.allow]]\ncidr = \"192.0.2.0/28\"\ntag = \"demo\"\nnote = \"the allowed network\"\n", "")
     })

@@ -52,6 +52,11 @@ pub const ROWS: &[Row] = &[
     })
     .undo(|s| s.nft_of_world("flush ruleset")),
     row("it greets nobody", "hop-greeting", |s| s.peer(instead("BANNER", "554 5.7.1 not you"), "")),
+    row("it greets so late that nobody knows", "hop-slow", |s| {
+        let late = s.world.stage.world.within(|| TcpListener::bind("192.0.2.200:2600"))??;
+        s.kept.push(Box::new(late));
+        s.hop("hop.example.net:2600", "")
+    }),
     row("it offers no STARTTLS", "hop-no-starttls", |s| {
         s.peer(Manners { before_tls: vec!["SIZE"], ..Manners::default() }, "")
     }),
@@ -74,7 +79,7 @@ pub const ROWS: &[Row] = &[
         with_login(s, instead("AUTH", "535 5.7.8 authentication failed"))
     })
     .words(TO),
-    row("our password's file is not there", "file-unreadable", |s| {
+    row("our password's file is not there", "route-file-unreadable", |s| {
         s.peer(
             Manners::default(),
             "login = { user = \"relay\", password-file = \"/nowhere/password\" }",
@@ -85,6 +90,5 @@ pub const ROWS: &[Row] = &[
     row("the route is suspended", "route-suspended", |s| {
         s.sallyport(&["route", "suspend", "next-hop", "--note", "they move"]).map(drop)
     })
-    .also(&["route-troubled"])
     .undo(|s| s.sallyport(&["route", "resume", "next-hop"]).map(drop)),
 ];

@@ -26,6 +26,33 @@ fn take_away(scene: &mut Scene) -> Result<()> {
     scene.run("bpftool", &format!("link detach pinned {}", link.display()))
 }
 
+/// Stops these processes, as a fault would that makes them hang.
+fn hold(scene: &mut Scene, names: &[&str]) -> Result<()> {
+    let status = scene.world.stage.listing(&["status"])?;
+    for name in names {
+        let pid = pid_of(&status[*name])?;
+        signal(pid, Signal::STOP)?;
+        scene.kept.push(Box::new(Held(pid)));
+    }
+    Ok(())
+}
+
+/// A process that hangs as long as this is kept.
+struct Held(u32);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // One that ended meanwhile hangs no more.
+        let _ = signal(self.0, Signal::CONT);
+    }
+}
+
+/// Lets those that hang go on.
+const LET_GO: fn(&mut Scene) -> Result<()> = |scene| {
+    scene.kept.clear();
+    scene.world.stage.serving()
+};
+
 const GO_ON: fn(&mut Scene) -> Result<()> = |scene| {
     to_gate(scene, Signal::CONT)?;
     scene.world.stage.serving()
@@ -52,12 +79,27 @@ pub const ROWS: &[Row] = &[
         s.ip("link set dev guard0 xdp off")?;
         GO_ON(s)
     }),
-    row("the relay hangs", "no-greeting", |s| {
-        let pid = pid_of(&s.world.stage.listing(&["status"])?["relay"])?;
-        fs::write(s.path("gate.pid"), pid.to_string())?;
-        to_gate(s, Signal::STOP)
+    row("the relay hangs", "no-greeting", |s| hold(s, &["relay"])).undo(LET_GO),
+    row("both hang", "no-greeting", |s| hold(s, &["gate", "relay"])).undo(LET_GO),
+    row("the gate hangs, and no route leads back to the client", "no-route-back", |s| {
+        s.sallyport(&["allow", "add", "203.0.113.9"])?;
+        hold(s, &["gate"])
     })
-    .undo(GO_ON),
+    .words(&["--from", "203.0.113.9"])
+    .undo(|s| {
+        LET_GO(s)?;
+        s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)
+    }),
+    row("an interface takes no program in its driver", "gate-generic", |s| {
+        s.ip("link add mac0 link guard0 type macvlan")?;
+        s.ip("address add 198.51.100.1/24 dev mac0")?;
+        s.ip("link set mac0 up")?;
+        s.start_with("interfaces = [\"guard0\"]", "interfaces = [\"guard0\", \"mac0\"]")
+    })
+    .undo(|s| {
+        s.start_as_before()?;
+        s.ip("link del mac0")
+    }),
     row("somebody opened the host", "gate-open", |s| s.sallyport(&["detach"]).map(drop))
         .also(&["relay-not-serving", "no-greeting"])
         .undo(|s| {

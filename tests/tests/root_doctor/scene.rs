@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use relay::demo::stage::{HOP, RELAY};
@@ -34,7 +35,7 @@ struct Tools {
 /// One fault: how it is injected, and what must be found.
 pub struct Row {
     pub name: &'static str,
-    /// The finding that must stand on top.
+    /// The finding that must stand on top; empty: there must be no fault.
     pub wanted: &'static str,
     /// Faults that it brings about; they may stand below it.
     pub also: &'static [&'static str],
@@ -52,6 +53,11 @@ pub const fn row(
     Row { name, wanted, also: &[], words: &[], inject, undo: |_| Ok(()) }
 }
 
+/// A host that is unusual, and well.
+pub const fn well(name: &'static str, inject: fn(&mut Scene) -> Result<()>) -> Row {
+    row(name, "", inject)
+}
+
 impl Row {
     pub const fn also(self, also: &'static [&'static str]) -> Self {
         Self { also, ..self }
@@ -65,6 +71,9 @@ impl Row {
         Self { undo, ..self }
     }
 }
+
+/// How long `sallyport doctor` may take, whatever hangs.
+const AT_MOST: Duration = Duration::from_secs(20);
 
 /// What was found: names, the faults first.
 struct Found {
@@ -99,7 +108,7 @@ impl Scene {
     }
 
     /// Makes the configuration that `doctor` reads the product's own again.
-    fn restore(&self) -> Result<()> {
+    pub fn restore(&self) -> Result<()> {
         fs::copy(self.path("sallyport.toml"), self.path("doctor.toml"))?;
         Ok(())
     }
@@ -112,6 +121,25 @@ impl Scene {
         let text = fs::read_to_string(&file)?;
         ensure!(text.contains(&from), "there is no {from:?} in {text}");
         Ok(fs::write(file, text.replacen(&from, &to, 1))?)
+    }
+
+    /// Changes the product's own configuration, and starts it anew; `doctor` reads the same then.
+    pub fn start_with(&mut self, from: &str, to: &str) -> Result<()> {
+        let file = self.path("sallyport.toml");
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.contains(from), "there is no {from:?} in {text}");
+        fs::copy(&file, self.path("before.toml"))?;
+        self.world.stage.stop()?;
+        fs::write(&file, text.replacen(from, to, 1))?;
+        self.world.stage.start()?;
+        self.restore()
+    }
+
+    /// Brings the product's own configuration back, and starts it anew.
+    pub fn start_as_before(&mut self) -> Result<()> {
+        self.world.stage.stop()?;
+        fs::rename(self.path("before.toml"), self.path("sallyport.toml"))?;
+        self.world.stage.start()
     }
 
     /// Adds to the end of that configuration.
@@ -182,9 +210,9 @@ impl Scene {
         nft(&self.world.stage.world, &self.tools.nft, rules)
     }
 
-    /// Sets a variable of the relay host's network.
+    /// Sets a variable of the relay host's network, for instance `ipv4/conf/all/rp_filter`.
     pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
-        let path = format!("/proc/sys/net/ipv4/{name}");
+        let path = format!("/proc/sys/net/{name}");
         Ok(self.world.stage.relay.within(|| fs::write(path, value))??)
     }
 
@@ -214,8 +242,11 @@ impl Scene {
             .args(words)
             .uid(user)
             .gid(user);
+        let begun = Instant::now();
         let Output { status, stdout, stderr } =
             self.world.stage.relay.within(|| command.output())??;
+        let took = begun.elapsed();
+        ensure!(took < AT_MOST, "it took {took:?}");
         let said = String::from_utf8_lossy(&stderr);
         let whole: Value =
             serde_json::from_slice(&stdout).with_context(|| format!("{status} {said}"))?;
@@ -240,15 +271,49 @@ impl Scene {
         Ok(())
     }
 
-    /// Fails unless somebody without rights hears of no fault, and of what was left out for want of them.
-    pub fn is_healthy_for_anybody(&self) -> Result<()> {
+    /// Fails unless somebody without rights hears of no fault, and of what was left out for want of them: of
+    /// secrets in a folder that only the relay may enter.
+    pub fn is_healthy_for_anybody(&mut self) -> Result<()> {
+        self.shell("mkdir {at}/secrets; cp {at}/hop-ca.pem {at}/secrets/ca.pem; cp {at}/tls/key.pem {at}/secrets/")?;
+        self.shell("chown -R 65534:65534 {at}/secrets; chmod 700 {at}/secrets")?;
+        self.write("{at}/hop-ca.pem", "{at}/secrets/ca.pem")?;
+        self.write("{at}/tls/key.pem", "{at}/secrets/key.pem")?;
+        self.append("[[alerts.webhook]]\nurl = \"https://192.0.2.250/\"\nformat = \"json\"\nsecret-file = \"{at}/secrets/key.pem\"\n")?;
+        self.is_healthy("with secrets in a folder of their own, as root")?;
         let found = self.doctor_as(1234, &[])?;
         ensure!(found.faults.is_empty(), "{:#}", found.whole);
         let left_out = found.whole["left_out"].to_string();
         for what in ["gate: ", "firewall: ", "listeners: ", "logins: ", "disk: "] {
             ensure!(left_out.contains(what), "{what}: {:#}", found.whole);
         }
-        Ok(())
+        self.shell("rm -r {at}/secrets")?;
+        self.restore()
+    }
+
+    /// Returns everything that looking must not change: rules, addresses, lists, and the text of files.
+    pub fn state(&self) -> Result<Vec<String>> {
+        let relay = &self.world.stage.relay;
+        let said = |tool: &Path, words: &[&str]| -> Result<String> {
+            let mut command = Command::new(tool);
+            let output = relay.within(|| command.args(words).output())??;
+            Ok(String::from_utf8(output.stdout)?)
+        };
+        let mut state = vec![
+            said(&self.tools.nft, &["list", "ruleset"])?,
+            said(&self.tools.ip, &["-br", "address"])?,
+            said(&self.tools.ip, &["route", "show", "table", "all"])?,
+        ];
+        for words in [["allow", "list"], ["ban", "list"], ["route", "list"], ["queue", "list"]] {
+            state.push(self.sallyport(&words)?);
+        }
+        for name in self.files()?.into_iter().filter(|name| !name.starts_with("run/")) {
+            let file = self.path(&name);
+            if file.is_file() {
+                let text = fs::read(&file)?;
+                state.push(format!("{name}: {}", String::from_utf8_lossy(&text)));
+            }
+        }
+        Ok(state)
     }
 
     /// Returns the names of all files that the product keeps.
@@ -274,7 +339,7 @@ impl Scene {
         let found = seen?;
         let first = found.faults.first().or(found.known.first());
         let is_known = found.known.iter().any(|id| id == row.wanted);
-        let is_first = first.is_some_and(|first| first == row.wanted);
+        let is_first = first.is_some_and(|first| first == row.wanted) || row.wanted.is_empty();
         let others =
             found.faults.iter().filter(|id| *id != row.wanted && !row.also.contains(&id.as_str()));
         let others: Vec<_> = others.collect();

@@ -127,6 +127,7 @@ const UNSAFE: [&str; 13] = [
     "relay-common/src/pod.rs",
     "relay/src/gate/sys/mod.rs",
     "relay/src/gate/sys/channels.rs",
+    "relay/src/gate/sys/clock.rs",
     "relay/src/gate/sys/filter.rs",
     "relay/src/gate/sys/memory.rs",
     "relay/src/appliance/inherited.rs",

@@ -53,8 +53,10 @@ impl Seen {
     /// If the kernel does not say who listens, or which interfaces there are.
     pub fn look(interfaces: &[String], listen: SocketAddr) -> io::Result<Self> {
         let on_port = listening()?.into_iter().filter(|one| one.address.port() == listen.port());
-        let listeners =
-            on_port.map(|one| Listener { address: one.address, holders: holders(&[one]) });
+        let listeners = on_port.map(|one| Listener {
+            address: one.address,
+            holders: holders(&[one]).remove(&one.inode).unwrap_or_default(),
+        });
         let found = interfaces.iter().map(|name| Ok((name.clone(), interface(name)?)));
         // Port 0 is any that is free: only the address is tried.
         let address = TcpListener::bind((listen.ip(), 0)).err().map(|error| error.to_string());

@@ -147,6 +147,7 @@ fn target(name: &str) -> Act {
         "RETURN" => Act::Return,
         "REDIRECT" => Act::Redirect { to: None, elsewhere: false },
         "DNAT" => Act::Redirect { to: None, elsewhere: true },
+        "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TPROXY" => Act::Hand,
         // Targets that end nothing; a chain of one's own may not have such a name.
         "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "TCPMSS" | "TRACE" => {
             Act::Nothing

@@ -5,33 +5,26 @@
 
 mod iptables;
 mod nft;
+mod reading;
 mod ruleset;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
 
 use super::{Case, Cause, Finding, Looked};
-use ruleset::{Families, Fate, Packet, Ruleset};
-
-/// Where the kernel lists the tables of the elder iptables, by family.
-const ELDER: [(&str, &str, Families); 2] = [
-    ("/proc/self/net/ip_tables_names", "iptables-save", Families::V4),
-    ("/proc/self/net/ip6_tables_names", "ip6tables-save", Families::V6),
-];
-/// Where distributions put such programs, which a user's PATH may lack.
-const FOLDERS: &str = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin";
+pub(super) use reading::Reading;
+use ruleset::{Fate, Packet, Ruleset};
 
 /// The hooks that a client's attempt passes, and those that ours pass.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
 const OUT: [&str; 1] = ["output"];
 
 pub(super) fn look(case: &Case) -> Looked {
-    let (rules, left_out) = rules();
+    let Some(read) = case.rules.wait() else {
+        return Looked::left_out("firewall: its rules were not read in time");
+    };
     let comes_by: Vec<String> = if case.is_guarded() {
         case.links.with_upper(&case.config.gate.interfaces)
     } else {
@@ -44,12 +37,16 @@ pub(super) fn look(case: &Case) -> Looked {
     };
     let listeners: Vec<SocketAddr> = case.config.listeners.iter().map(|one| one.address).collect();
     let packets = packets(&listeners, case.asked.from, &comes_by);
-    Looked { findings: judge(&rules, &packets, case.asked.from), left_out }
+    Looked {
+        findings: judge(&read.rules, &packets, case.asked.from),
+        left_out: read.left_out.clone(),
+    }
 }
 
-/// Returns the rule that stops connections from here to `target`, if one surely does.
-pub(super) fn stops_out(target: SocketAddr) -> Option<String> {
-    let (rules, _) = rules();
+/// Returns the rule that stops connections from here to `target`, if one surely does. Blocks until the rules are
+/// read.
+pub(super) fn stops_out(rules: &Reading, target: SocketAddr) -> Option<String> {
+    let read = rules.wait()?;
     let packet = Packet {
         is_v4: target.is_ipv4(),
         source: None,
@@ -57,7 +54,7 @@ pub(super) fn stops_out(target: SocketAddr) -> Option<String> {
         port: target.port(),
         comes_by: Vec::new(),
     };
-    rules.follow(&packet, &OUT).stopped
+    read.rules.follow(&packet, &OUT).stopped
 }
 
 /// Returns a connection attempt for each listener and family that it serves.
@@ -133,54 +130,4 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
         }
     }
     found
-}
-
-/// Reads the rules of this network, and says what could not be read.
-fn rules() -> (Ruleset, Vec<String>) {
-    let (mut rules, mut left_out) = (Ruleset::default(), Vec::new());
-    match output("nft", &["-j", "list", "ruleset"]) {
-        Ok(text) => match nft::read(&text) {
-            Ok(read) => rules = read,
-            Err(problem) => {
-                left_out.push(format!("firewall: what nft prints is not understood: {problem}"));
-            }
-        },
-        Err(problem) => left_out.push(format!("firewall: the rules of nftables: {problem}")),
-    }
-    for (tables, program, families) in ELDER {
-        match fs::read_to_string(tables) {
-            Ok(names) if names.trim().is_empty() => {}
-            Ok(_) => match output(program, &[]) {
-                Ok(text) => rules.chains.extend(iptables::read(&text, families).chains),
-                Err(problem) => {
-                    left_out.push(format!("firewall: the rules of iptables: {problem}"));
-                }
-            },
-            // This kernel has no such tables.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                left_out.push(format!("firewall: the rules of iptables: {tables}: {error}"));
-            }
-        }
-    }
-    (rules, left_out)
-}
-
-/// Runs a program of the system and returns what it printed.
-fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let folders = std::env::var("PATH")
-        .map_or_else(|_| FOLDERS.to_owned(), |path| format!("{path}:{FOLDERS}"));
-    let place = std::env::split_paths(&folders)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file());
-    let place =
-        place.ok_or_else(|| format!("{program} is not installed, so they are not known"))?;
-    let mut command = Command::new(place);
-    command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
-    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{program}: {}", said.lines().next().unwrap_or("failed")));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -15,7 +15,8 @@ use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset, Sense, Test};
 /// The most rules that are read: more take longer than they tell.
 const RULES_MAX: usize = 100_000;
 
-type Sets<'a> = BTreeMap<(&'a str, &'a str), &'a Vec<Value>>;
+/// The elements of sets, by the whole name of the table and their own; none while a set is empty.
+type Sets<'a> = BTreeMap<(String, &'a str), &'a [Value]>;
 
 /// Reads the listing.
 ///
@@ -27,9 +28,8 @@ pub(super) fn read(text: &str) -> Result<Ruleset, String> {
     let listed = whole["nftables"].as_array().ok_or("it has no \"nftables\"")?;
     let mut sets = Sets::new();
     for set in listed.iter().map(|object| &object["set"]) {
-        if let (Some(table), Some(name), Some(elements)) =
-            (set["table"].as_str(), set["name"].as_str(), set["elem"].as_array())
-        {
+        if let (Some((_, table)), Some(name)) = (table(set), set["name"].as_str()) {
+            let elements = set["elem"].as_array().map_or(&[][..], Vec::as_slice);
             sets.insert((table, name), elements);
         }
     }
@@ -89,7 +89,6 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
     let name = format!(
         "rule {handle} of chain {chain} in table {table} (nft -a list chain {table} {chain})"
     );
-    let in_table = table.split_once(' ').map_or(table, |(_, table)| table);
     let mut rules = Vec::new();
     let mut tests = Vec::new();
     for said in rule["expr"].as_array().into_iter().flatten() {
@@ -100,7 +99,7 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
         if key == "vmap" {
             let pairs = value["data"]["set"].as_array();
             for pair in pairs.into_iter().flatten() {
-                let one = test(&value["key"], "==", &pair[0], in_table, sets);
+                let one = test(&value["key"], "==", &pair[0], table, sets);
                 let act = pair[1].as_object().and_then(|act| act.iter().next());
                 let act = act.and_then(|(key, value)| act_of(key, value)).unwrap_or(Act::Nothing);
                 let tests = tests.iter().cloned().chain([one]).collect();
@@ -113,7 +112,7 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
             }
         } else if key == "match" {
             let operator = value["op"].as_str().unwrap_or_default();
-            tests.push(test(&value["left"], operator, &value["right"], in_table, sets));
+            tests.push(test(&value["left"], operator, &value["right"], table, sets));
         } else if let Some(act) = act_of(key, value) {
             rules.push(Rule { tests: tests.clone(), act, name: name.clone() });
         } else if !is_silent(key) {
@@ -139,6 +138,7 @@ fn act_of(key: &str, value: &Value) -> Option<Act> {
         "return" => Act::Return,
         "redirect" => Act::Redirect { to: port(), elsewhere: false },
         "dnat" => Act::Redirect { to: port(), elsewhere: true },
+        "queue" | "synproxy" | "tproxy" => Act::Hand,
         "continue" => Act::Nothing,
         _ => return None,
     })
@@ -152,6 +152,17 @@ fn test(left: &Value, operator: &str, right: &Value, table: &str, sets: &Sets<'_
     };
     let Some(values) = values(right, table, sets) else { return Test::Unknown };
     let payload = (left["payload"]["protocol"].as_str(), left["payload"]["field"].as_str());
+    if values.is_empty() {
+        // Nothing is in an empty set. Who asks for an address besides asks for its family.
+        return match (sense, payload.0) {
+            (Sense::OneOf, _) | (_, Some("udp" | "icmp" | "icmpv6" | "sctp")) => {
+                Test::Always(false)
+            }
+            (Sense::NoneOf, Some("ip")) => Test::IsV4(true),
+            (Sense::NoneOf, Some("ip6")) => Test::IsV4(false),
+            (Sense::NoneOf, _) => Test::Always(true),
+        };
+    }
     let words =
         || values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
     let among = |word: &str| {
@@ -219,8 +230,7 @@ fn compared(left: &Value, operator: &str, right: &Value) -> Test {
 /// Returns the values that a right side stands for; none if it cannot be told.
 fn values<'a>(right: &'a Value, table: &str, sets: &Sets<'a>) -> Option<Vec<&'a Value>> {
     let elements = if let Some(name) = right.as_str().and_then(|name| name.strip_prefix('@')) {
-        let (_, elements) = sets.iter().find(|((of, set), _)| *of == table && *set == name)?;
-        elements.as_slice()
+        *sets.get(&(table.to_owned(), name))?
     } else if let Some(set) = right["set"].as_array() {
         set.as_slice()
     } else if let Some(list) = right.as_array() {

@@ -108,6 +108,8 @@ pub(super) enum Act {
         to: Option<u16>,
         elsewhere: bool,
     },
+    /// Another decides: a program that reads a queue, or a proxy.
+    Hand,
     /// Counters, logs, marks.
     Nothing,
 }
@@ -161,6 +163,7 @@ impl Ruleset {
                     packet,
                     fate: &mut fate,
                     is_sure: true,
+                    is_perhaps_gone: false,
                     is_nat: base.is_nat,
                 };
                 let left = walk.chain(chain, 0);
@@ -213,6 +216,8 @@ struct Walk<'a> {
     fate: &'a mut Fate,
     /// False behind a rule that may have let it go.
     is_sure: bool,
+    /// Whether a rule may have let it go for good, so that the rest of the chains does not see it.
+    is_perhaps_gone: bool,
     is_nat: bool,
 }
 
@@ -233,7 +238,12 @@ impl Walk<'_> {
                 Act::Nothing => {}
                 Act::Accept if truth == Truth::Yes => return Left::Accepted,
                 Act::Return if truth == Truth::Yes => return Left::Through,
-                Act::Accept | Act::Return => self.is_sure = false,
+                Act::Accept => self.let_go(),
+                Act::Return => self.is_sure = false,
+                Act::Hand => {
+                    self.name(rule.name.clone());
+                    self.let_go();
+                }
                 Act::Drop => {
                     if self.stop_if(truth, rule.name.clone()) {
                         return Left::Ended;
@@ -253,9 +263,11 @@ impl Walk<'_> {
                     match self.chain(inner, depth + 1) {
                         Left::Ended => return Left::Ended,
                         Left::Accepted if truth == Truth::Yes => return Left::Accepted,
-                        Left::Accepted => self.is_sure = false,
-                        // Who perhaps never went there goes on as before.
-                        Left::Through if truth == Truth::Perhaps => self.is_sure = before,
+                        Left::Accepted => self.let_go(),
+                        // Who perhaps never went there goes on as before, but for what let him go in there.
+                        Left::Through if truth == Truth::Perhaps => {
+                            self.is_sure = before && !self.is_perhaps_gone;
+                        }
                         Left::Through if matches!(rule.act, Act::Goto(_)) => return Left::Through,
                         Left::Through => {}
                     }
@@ -276,10 +288,21 @@ impl Walk<'_> {
     fn stop(&mut self, name: String) -> bool {
         if self.is_sure {
             self.fate.stopped = Some(name);
-        } else if self.fate.perhaps.len() < NAMED_MAX && !self.fate.perhaps.contains(&name) {
-            self.fate.perhaps.push(name);
+        } else {
+            self.name(name);
         }
         self.is_sure
+    }
+
+    /// Notes a rule that may stop it.
+    fn name(&mut self, name: String) {
+        if self.fate.perhaps.len() < NAMED_MAX && !self.fate.perhaps.contains(&name) {
+            self.fate.perhaps.push(name);
+        }
+    }
+
+    fn let_go(&mut self) {
+        (self.is_sure, self.is_perhaps_gone) = (false, true);
     }
 }
 

@@ -4,10 +4,11 @@
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
 //! and that no pin can hold. It makes tables without the types that bpftool prints them by, and knows no
 //! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `channels`, `filter` and
-//! `memory`, and nowhere else in the relay.
+//! `memory`, in `clock` for one call that has nothing to do with the gate, and nowhere else in the relay.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers")]
 
 mod channels;
+mod clock;
 mod filter;
 mod link;
 mod memory;
@@ -15,6 +16,7 @@ mod seen;
 mod table;
 
 pub use channels::{channels, flags};
+pub use clock::clock_is_kept;
 pub use filter::{attach_filter, filter_is_locked, lock_filter};
 pub use link::{XdpFlags, link_xdp, relink, unlink};
 pub use memory::Written;
