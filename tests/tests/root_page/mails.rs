@@ -82,6 +82,8 @@ new Image().src = 'http://TRAP/image-by-script'; fetch('/api/state').then(() => 
 <svg width="80" height="24" onload="top.pwned = 1"><script>top.pwned = 1</script>
 <image href="http://TRAP/svg-image"/><use href="http://TRAP/svg-use#a"/>
 <a href="http://TRAP/svg-link"><text id="svg-link" x="2" y="18">svg link</text></a></svg>
+<svg width="80" height="24"><a><animate attributeName="href" values="http://TRAP/animate"/>
+<set attributeName="href" to="http://TRAP/set"/><text id="smil" x="2" y="18">animated</text></a></svg>
 <p><a id="away" href="http://TRAP/away" ping="http://TRAP/ping">away</a>
 <a id="blank" href="http://TRAP/blank" target="_blank" rel="opener">blank</a>
 <a id="script" href="javascript:top.pwned=1;top.location='http://TRAP/javascript'">script</a>

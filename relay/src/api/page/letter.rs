@@ -37,6 +37,9 @@ const LINKS_MAX: (usize, usize) = (100, 2000);
 const HTML_MAX: usize = 24 << 20;
 /// The longest Content-ID, octets.
 const CONTENT_ID_MAX: usize = 255;
+/// The most places of HTML in which a picture, or a link to the web, is looked for: each costs as much as the
+/// longest of its kind, and 16 MiB have room for millions.
+const PLACES_MAX: usize = 10_000;
 
 /// What a line in a list of messages shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -217,10 +220,22 @@ fn cut(text: &str, octets: usize) -> &str {
     &text[..text.floor_char_boundary(octets)]
 }
 
-/// Elements that a browser obeys outside of all policies: it looks up and connects to the hosts of links and
-/// of frames before it asks whether it may load them, and goes by what meta and base say.
-const UNWANTED: [&str; 9] =
-    ["link", "meta", "base", "iframe", "frame", "fencedframe", "portal", "object", "embed"];
+/// Elements that a browser obeys outside of all policies, by the beginnings of their names: it looks up and
+/// connects to the hosts of links and of frames before it asks whether it may load them, goes by what meta and
+/// base say, and lets animations give a link the target that was taken from it (SVG 1.1, section 19.2).
+const UNWANTED: [&str; 11] = [
+    "link",
+    "meta",
+    "base",
+    "iframe",
+    "frame",
+    "fencedframe",
+    "portal",
+    "object",
+    "embed",
+    "animate",
+    "set",
+];
 
 /// Links that lead nowhere look like links all the same, unless the message says otherwise.
 const LINKS_STYLE: &str =
@@ -230,7 +245,7 @@ const LINKS_STYLE: &str =
 /// giving them another name. A browser connects to where a link leads when somebody only touches it.
 fn harmless(html: &str, pictures: &BTreeMap<String, (&'static str, &[u8])>) -> String {
     let mut harmless = String::with_capacity(html.len().min(HTML_MAX));
-    let mut rest = html;
+    let (mut rest, mut places) = (html, 0);
     while let Some(place) = rest.find(['<', ':', '=']) {
         let (before, after) = rest.split_at(place + 1);
         if harmless.len() + before.len() > HTML_MAX {
@@ -245,7 +260,10 @@ fn harmless(html: &str, pictures: &BTreeMap<String, (&'static str, &[u8])>) -> S
                     harmless.insert_str(place, "x-");
                 }
             }
-            b':' if ends(before, "cid:") => rest = put_in(&mut harmless, rest, pictures),
+            b':' if places < PLACES_MAX && ends(before, "cid:") => {
+                places += 1;
+                rest = put_in(&mut harmless, rest, pictures);
+            }
             _ => {}
         }
     }
@@ -259,8 +277,10 @@ fn put_in<'a>(
     rest: &'a str,
     pictures: &BTreeMap<String, (&'static str, &[u8])>,
 ) -> &'a str {
-    let end = rest.find(|c: char| c.is_ascii_whitespace() || "\"'<>)&;".contains(c));
-    let named = cut(&rest[..end.unwrap_or(rest.len())], CONTENT_ID_MAX);
+    // First what may be a name, then its end: the other way round is work for all of the rest, each time.
+    let named = cut(rest, CONTENT_ID_MAX);
+    let end = named.find(|c: char| c.is_ascii_whitespace() || "\"'<>)&;".contains(c));
+    let named = &named[..end.unwrap_or(named.len())];
     let Some((kind, octets)) = pictures.get(&unescaped(named)) else { return rest };
     if html.len() + octets.len().div_ceil(3) * 4 > HTML_MAX {
         return rest;
@@ -284,27 +304,36 @@ fn link(text: &str) -> Option<usize> {
 fn links(html: &str) -> Vec<String> {
     let (most, longest) = LINKS_MAX;
     let mut links = Vec::new();
-    for place in memchr::memchr_iter(b'=', html.as_bytes()) {
+    let after_names = memchr::memchr_iter(b'=', html.as_bytes()).filter_map(|place| {
+        let (before, after) = html.split_at(place + 1);
+        link(before).map(|_| after)
+    });
+    for value in after_names.filter_map(web).take(PLACES_MAX) {
+        let link = clean(value.trim(), longest).replace("&amp;", "&");
+        if !links.contains(&link) {
+            links.push(link);
+        }
         if links.len() == most {
             break;
         }
-        let (before, after) = html.split_at(place + 1);
-        if link(before).is_none() {
-            continue;
-        }
-        let value = after.trim_start_matches(|c: char| c.is_ascii_whitespace());
-        let quoted = ['"', '\''].into_iter().find_map(|quote| {
-            value.strip_prefix(quote).map(|value| value.split(quote).next().unwrap_or_default())
-        });
-        let bare = || value.split(|c: char| c.is_ascii_whitespace() || c == '>').next();
-        let value = quoted.or_else(bare).unwrap_or_default();
-        let link = clean(value.trim(), longest).replace("&amp;", "&");
-        let is_web = ["http://", "https://"].into_iter().any(|scheme| begins(&link, scheme));
-        if is_web && !links.contains(&link) {
-            links.push(link);
-        }
     }
     links
+}
+
+/// Returns the value of an attribute with which a text begins, if it leads to the web; as much of it as is told.
+fn web(text: &str) -> Option<&str> {
+    let value = text.trim_ascii_start();
+    let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+    let value = quote.map_or(value, |_| value[1..].trim_ascii_start());
+    if !["http://", "https://"].into_iter().any(|scheme| begins(value, scheme)) {
+        return None;
+    }
+    let value = cut(value, 4 * LINKS_MAX.1);
+    let is_end = |c: char| match quote {
+        Some(quote) => c == quote,
+        None => c.is_ascii_whitespace() || c == '>',
+    };
+    value.split(is_end).next()
 }
 
 fn begins(text: &str, word: &str) -> bool {

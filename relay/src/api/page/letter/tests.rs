@@ -74,6 +74,8 @@ fn links_frames_metas_and_bases_lose_their_power() {
         ("<bAsE target=_top>", "<x-bAsE target=_top>"),
         ("<iFrame src=//x></iframe>", "<x-iFrame src=//x></iframe>"),
         ("<object data=//x>", "<x-object data=//x>"),
+        ("<a><animate values=//x>", "<a><x-animate values=//x>"),
+        ("<animateTransform><set to=//x>", "<x-animateTransform><x-set to=//x>"),
         ("<a href=//x>", "<a x-href=//x>"),
         ("<a b=\"c\"HREF\t\n = '//x'>", "<a b=\"c\"x-HREF\t\n = '//x'>"),
         ("<a/href=x><use xlink:href=y>", "<a/x-href=x><use xlink:x-href=y>"),
@@ -94,6 +96,28 @@ fn where_links_lead_is_told_once_each_and_only_of_the_web() {
     assert_eq!(links(html).len(), 4);
     let many: Vec<_> = (0..200).map(|number| format!("<a href=http://{number}>")).collect();
     assert_eq!(links(&many.concat()).len(), LINKS_MAX.0);
+}
+
+/// Each of these names what is looked for again and again. Were the end of a name looked for in all of the rest,
+/// this test would not end today.
+#[test]
+fn hostile_html_is_gone_through_once_however_often_it_names_something() {
+    let picture = [1, 2, 3];
+    let pictures = BTreeMap::from([("a".to_owned(), ("png", &picture[..]))]);
+    for unit in
+        ["cid:", "cid:%61", "href=", "href='", "href=http://", "href = \"http://", "<=:", "href  ="]
+    {
+        let html = unit.repeat((2 << 20) / unit.len());
+        let (renamed, told) = (harmless(&html, &pictures), links(&html));
+        assert_eq!(renamed.replace("x-href", "href"), html, "{unit}");
+        assert!(told.len() < 2 && told.iter().all(|link| link.len() <= LINKS_MAX.1), "{unit}");
+    }
+    let (before, last) = ("cid:b ".repeat(PLACES_MAX - 1), "cid:b cid:a");
+    assert!(harmless(&format!("{before}cid:a"), &pictures).ends_with("data:image/png;base64,AQID"));
+    assert!(harmless(&format!("{before}{last}"), &pictures).ends_with("cid:a"), "that is enough");
+    let before = "<a href=http://a>".repeat(PLACES_MAX - 1);
+    assert_eq!(links(&format!("{before}<a href=http://b>")).len(), 2);
+    assert_eq!(links(&format!("{before}<a href=http://a><a href=http://b>")).len(), 1);
 }
 
 #[test]
