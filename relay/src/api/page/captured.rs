@@ -3,7 +3,7 @@
 //! Other mail is not shown: it is its recipients' business. Who looks is written into the life of the message.
 
 use std::fmt::Write as _;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -75,7 +75,9 @@ async fn heading(page: &Page, id: MessageId) -> Heading {
         return heading.clone();
     }
     let Ok(piece) = page.spool().read_piece(id, 0).await else { return Heading::default() };
-    let heading = letter::heading(&piece.octets);
+    // Elsewhere, as all that was written by others: a fault of the parser costs this line and nothing else.
+    let read = spawn_blocking(move || letter::heading(&piece.octets)).await;
+    let heading = read.unwrap_or_default();
     let mut headings = headings();
     if headings.len() >= HEADINGS_MAX {
         headings.pop_first();
@@ -112,11 +114,13 @@ pub(super) async fn show(
 /// Answers with the HTML of a message.
 pub(super) async fn html(
     State(page): State<Page>,
+    Extension(viewer): Extension<Viewer>,
     Path(id): Path<MessageId>,
 ) -> Result<Response, Refusal> {
     find(&page, id).await?;
     let html = apart(&page, id, |raw| letter::html(&raw)).await?;
     let html = html.ok_or_else(|| Refusal::missing("the message has no HTML"))?;
+    enter(&page, &viewer, id);
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, HTML_POLICY),
@@ -194,7 +198,8 @@ async fn find(page: &Page, id: MessageId) -> Result<(Summary, Envelope), Refusal
 }
 
 /// Why a message is not taken apart.
-enum Apart {
+#[derive(Debug)]
+pub(super) enum Apart {
     TooLarge,
     Refused(Refusal),
 }
@@ -218,13 +223,14 @@ impl From<Apart> for Refusal {
 }
 
 /// Does something with the whole of a message, when it is its turn.
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     page: &Page,
     id: MessageId,
     work: impl FnOnce(Vec<u8>) -> T + Send + 'static,
 ) -> Result<T, Apart> {
     let closed = |problem: String| Apart::Refused(Refusal::unavailable(problem));
-    let turn = page.shared.letters.acquire().await.map_err(|error| closed(error.to_string()))?;
+    let letters = Arc::clone(&page.shared.letters);
+    let turn = letters.acquire_owned().await.map_err(|error| closed(error.to_string()))?;
     let (mut raw, mut next) = (Vec::new(), Some(0));
     while let Some(number) = next {
         let piece = page.spool().read_piece(id, number).await?;
@@ -234,8 +240,13 @@ async fn apart<T: Send + 'static>(
         raw.extend_from_slice(&piece.octets);
         next = piece.next;
     }
-    let done = spawn_blocking(move || work(raw)).await;
-    drop(turn);
+    // The turn ends with the work: nothing stops it when whoever asked has gone away.
+    let done = spawn_blocking(move || {
+        let done = work(raw);
+        drop(turn);
+        done
+    });
+    let done = done.await;
     // Whoever wrote the message may have found a fault of the parser; that is not to be more than this.
     done.map_err(|_| closed("the message cannot be taken apart: save its source".to_owned()))
 }

@@ -72,7 +72,7 @@ struct Shared {
     pulse: Pulse,
     /// Of messages that were listed lately.
     headings: Mutex<BTreeMap<MessageId, Heading>>,
-    letters: Semaphore,
+    letters: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Page {
@@ -95,7 +95,7 @@ impl Page {
                 sources,
                 pulse: Pulse::default(),
                 headings: Mutex::default(),
-                letters: Semaphore::new(LETTERS_AT_ONCE),
+                letters: Arc::new(Semaphore::new(LETTERS_AT_ONCE)),
             }),
         })
     }

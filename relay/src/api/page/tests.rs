@@ -26,6 +26,7 @@ use crate::users::{self, Password};
 struct Home {
     folder: TempDir,
     address: SocketAddr,
+    page: Page,
     spool: Arc<Spool>,
     journal: Journal,
     _routes: watch::Sender<Arc<Routes>>,
@@ -84,7 +85,7 @@ impl Home {
         let address = listener.local_addr().unwrap();
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, server::plain, page.router()));
-        Self { folder, address, spool, journal, _routes: routes, _serving: serving }
+        Self { folder, address, page, spool, journal, _routes: routes, _serving: serving }
     }
 
     /// Puts a message into the spool and captures it.
@@ -287,13 +288,37 @@ async fn a_captured_message_is_shown_without_its_power_and_that_is_written_down(
             let found = home.journal.history().search(id, None).await.unwrap().unwrap();
             let viewed = |line: &&crate::history::Line| matches!(line.fact, Fact::Viewed { .. });
             let count = found.lines.iter().filter(viewed).count();
-            if count == 3 {
+            if count == 4 {
                 return;
             }
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), looked).await.expect("three looks are written");
+    tokio::time::timeout(Duration::from_secs(30), looked).await.expect("four looks are written");
+}
+
+#[tokio::test]
+async fn who_goes_away_keeps_a_place_for_as_long_as_the_work_goes_on() {
+    let home = Home::new(&[]);
+    let id = home.captured(HOSTILE).await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (page, letters) = (home.page.clone(), Arc::clone(&home.page.shared.letters));
+    let asked = tokio::spawn(async move {
+        let work = move |_| {
+            begun.send(()).unwrap();
+            released.recv().unwrap();
+        };
+        captured::apart(&page, id, work).await.unwrap();
+    });
+    has_begun.await.unwrap();
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    assert_eq!(letters.available_permits(), LETTERS_AT_ONCE - 1, "the work goes on");
+    release.send(()).unwrap();
+    let all = u32::try_from(LETTERS_AT_ONCE).unwrap();
+    let free = tokio::time::timeout(Duration::from_secs(30), letters.acquire_many(all)).await;
+    drop(free.expect("the place is free after the work"));
 }
 
 #[tokio::test]
