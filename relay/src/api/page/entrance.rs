@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use aws_lc_rs::rand;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -126,7 +127,7 @@ fn is_own_request(path: &str, headers: &HeaderMap) -> bool {
 }
 
 /// Finds out who looks. Every failure costs the same and counts as one of a client does, also that of a
-/// login which may not look: nobody learns from it which logins there are.
+/// login which may not look: nobody learns from it which logins there are, and which password is right.
 async fn recognise(page: &Page, headers: &HeaderMap, source: IpAddr) -> Result<Viewer, Refusal> {
     let viewers = &page.settings().viewers;
     if viewers.is_empty() {
@@ -137,19 +138,39 @@ async fn recognise(page: &Page, headers: &HeaderMap, source: IpAddr) -> Result<V
         let challenge = "Basic realm=\"Sallyport\", charset=\"UTF-8\"";
         Refusal::new(StatusCode::UNAUTHORIZED, problem).with(header::WWW_AUTHENTICATE, challenge)
     };
-    let shown = headers.get(header::AUTHORIZATION).and_then(credentials).ok_or_else(unknown)?;
+    let mut shown = headers.get(header::AUTHORIZATION).and_then(credentials).ok_or_else(unknown)?;
+    if !viewers.contains(&shown.login) {
+        shown.password = no_password();
+    }
+    let login = shown.login.clone();
     match page.logins().verify(source, Proof::Password(shown)).await {
         Verdict::Granted(login) if viewers.contains(&login) => {
             Ok(Viewer { login: Some(login), source })
         }
         Verdict::Granted(_) | Verdict::Denied => Err(unknown()),
         Verdict::Later | Verdict::Crowded => {
-            let problem =
-                "the login cannot be checked now: it failed too often, or too many are checked";
-            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, problem);
-            Err(refusal.with(header::RETRY_AFTER, "60"))
+            Err(put_off(page.logins().has_to_wait(source, &login)))
         }
     }
+}
+
+/// Returns a password that nobody has. Of a login that may not look the right one is not to be found here: it
+/// would be granted, which takes back what failed before and is remembered, so that it also answers sooner.
+fn no_password() -> Zeroizing<Vec<u8>> {
+    let mut octets = Zeroizing::new(vec![0; 32]);
+    rand::fill(&mut octets).expect("invariant: the operating system gives random numbers");
+    octets
+}
+
+/// Says when to ask again, whose fault it is: the login's, which failed too often, or that of a crowd.
+fn put_off(has_to_wait: bool) -> Refusal {
+    let (status, problem, seconds) = if has_to_wait {
+        let problem = "this login failed too often from this address";
+        (StatusCode::TOO_MANY_REQUESTS, problem, "60")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "too many logins are checked now", "2")
+    };
+    Refusal::new(status, problem).with(header::RETRY_AFTER, seconds)
 }
 
 /// Reads what a browser shows (RFC 7617, section 2).
@@ -223,6 +244,15 @@ mod tests {
             assert_eq!(is_own_request(path, &headers), own, "{path} {site} {mode} {dest}");
         }
         assert!(is_own_request("/api/state", &HeaderMap::new()), "curl says nothing");
+    }
+
+    #[test]
+    fn a_crowd_is_told_from_a_login_that_has_to_wait() {
+        for (has_to_wait, status, seconds) in [(true, 429, "60"), (false, 503, "2")] {
+            let answer = put_off(has_to_wait).into_response();
+            assert_eq!(answer.status(), status);
+            assert_eq!(answer.headers()[header::RETRY_AFTER], seconds);
+        }
     }
 
     #[test]

@@ -234,21 +234,19 @@ async fn only_viewers_look_and_a_failed_login_tells_nothing_and_counts() {
     assert_eq!(bare.status(), 401);
     assert!(bare.head.contains("www-authenticate: basic realm=\"sallyport\""), "{bare:?}");
     assert_eq!(home.get_as("/api/state", "ops", PASSWORD).await.json()["viewer"], "ops");
-    let mut denied = Vec::new();
+    // A right password of who may not look is answered as a wrong one is, however often it is shown.
     for (login, password) in
-        [("ops", "wrong"), ("app", PASSWORD), ("app", "wrong"), ("nobody", "x"), ("stranger", "x")]
+        [("ops", "wrong"), ("app", PASSWORD), ("nobody", "x"), ("stranger", "x")]
     {
-        denied.push(home.get_as("/api/state", login, password).await);
+        for attempt in 0..5 {
+            let answer = home.get_as("/api/state", login, password).await;
+            let said = (answer.status(), &answer.body);
+            assert_eq!(said, (401, &bare.body), "{login}, {attempt}: {answer:?}");
+        }
+        let late = home.get_as("/", login, PASSWORD).await;
+        assert_eq!(late.status(), 429, "{login}: also with the right password");
+        assert!(late.head.contains("retry-after: 60"), "{late:?}");
     }
-    for answer in &denied {
-        assert_eq!((answer.status(), &answer.body), (401, &bare.body), "{answer:?}");
-    }
-    for _ in 0..4 {
-        assert_eq!(home.get_as("/", "ops", "wrong").await.status(), 401);
-    }
-    let late = home.get_as("/", "ops", PASSWORD).await;
-    assert_eq!(late.status(), 429, "also with the right password");
-    assert!(late.head.contains("retry-after: 60"), "{late:?}");
 }
 
 #[tokio::test]

@@ -128,6 +128,12 @@ impl Logins {
         if lock(&self.shared.tokens).is_some() { Tokens::Checked } else { Tokens::Unknown }
     }
 
+    /// Tells whether `login` has failed too often from this address; then [`Verdict::Later`] is about that.
+    #[must_use]
+    pub fn has_to_wait(&self, source: IpAddr, login: &str) -> bool {
+        self.shared.must_wait(source, login)
+    }
+
     /// Returns the keys of a login, false ones if it does not exist; none if the login has failed
     /// too often from this address, or the queue is full.
     pub async fn keys(&self, source: IpAddr, wanted: Wanted) -> Option<StoredKeys> {
