@@ -5,12 +5,14 @@
 
 #[path = "root_page/looks.rs"]
 mod looks;
+#[path = "root_page/keys.rs"]
+mod keys;
 #[path = "root_page/mails.rs"]
 mod mails;
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -213,14 +215,17 @@ fn untouched(trap: &TcpListener, after: &str) -> Result<()> {
     match trap.accept() {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
         Err(error) => Err(error).context("the trap"),
-        Ok((mut stream, _)) => {
-            stream.set_nonblocking(false)?;
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            let mut start = [0; 256];
-            let count = stream.read(&mut start).unwrap_or(0);
-            bail!("{after}: got out: {:?}", String::from_utf8_lossy(&start[..count]))
-        }
+        Ok((stream, _)) => bail!("{after}: got out: {:?}", heard(stream)?),
     }
+}
+
+/// Returns what a caller of the trap says first; nothing if it says nothing.
+fn heard(mut stream: TcpStream) -> Result<String> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut start = [0; 256];
+    let count = stream.read(&mut start).unwrap_or(0);
+    Ok(String::from_utf8_lossy(&start[..count]).into_owned())
 }
 
 #[test]
@@ -250,7 +255,7 @@ fn hostile_mail_is_shown_and_does_nothing() -> Result<()> {
     browser.click(&format!("#mail-{id}"))?;
     browser.wait("document.querySelector('#letter h3').innerText.includes('<img src=x')")?;
     untouched(&trap, "the mail is open")?;
-    for selector in ["#away", "#blank", "#script", "#send", "#mailto", "#svg-link"] {
+    for selector in ["#away", "#blank", "#script", "#send", "#mailto", "#svg-link", "#smil"] {
         browser.click("#tab-html")?;
         browser.enter(Some("#letter iframe"))?;
         browser.wait("document.body.innerText.includes('the end of the hostile part')")?;
@@ -276,18 +281,46 @@ fn hostile_mail_is_shown_and_does_nothing() -> Result<()> {
     browser.open(&format!("{PAGE}api/captured/{id}/html"))?;
     browser.wait("document.body.innerText.includes('the end of the hostile part')")?;
     untouched(&trap, "opened by itself")?;
-    for selector in ["#script", "#send"] {
+    for selector in ["#script", "#send", "#away", "#svg-link", "#smil"] {
         browser.click(selector).with_context(|| selector.to_owned())?;
     }
     browser.wait("document.body.innerText.includes('the end of the hostile part')")?;
     untouched(&trap, "by itself")?;
-    // The trap is one: another page gets there.
+    // The trap is one: another page gets there, and nothing came before it.
     browser.open("about:blank")?;
-    browser.run(&format!("new Image().src = 'http://{TRAP}/';"))?;
+    browser.run(&format!("new Image().src = 'http://{TRAP}/trap-works';"))?;
     trap.set_nonblocking(false)?;
-    trap.accept()?;
+    let said = heard(trap.accept()?.0)?;
+    ensure!(said.starts_with("GET /trap-works "), "late, after the last look: got out: {said:?}");
     let life = stage.command(&["trace", &id])?;
     ensure!(life.contains("seen on the status page from 127.0.0.1"), "{life}");
+    Ok(())
+}
+
+#[test]
+fn keys_selections_and_searches_stay_where_people_put_them() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = capturing("address = \"127.0.0.1:9526\"")?;
+    let stage = &world.stage;
+    let Some(browser) = Browser::start(&stage.relay, world.folder.path())? else { return Ok(()) };
+    browser.show(Size { width: 360, height: 900 }, Scheme::Light)?;
+    browser.open(PAGE)?;
+    knock(stage, STRANGER, 300)?;
+    browser.wait("document.querySelector('#talkers').innerText.includes('192.0.2.99')")?;
+    keys::focus_and_scroll_outlive_what_is_drawn_anew(&browser, || knock(stage, STRANGER, 1000))?;
+    keys::a_selection_stands_still_until_it_is_given_up(&browser, || knock(stage, STRANGER, 1000))?;
+    browser.show(WIDE, Scheme::Light)?;
+    send(stage, "customer@example.com", "From: billing@example.net\r\n\r\nx\r\n")?;
+    browser.click("nav a[href='#queue']")?;
+    browser.wait("document.querySelector('#queue-list').innerText.includes('customer@')")?;
+    keys::the_skip_link_stays_in_the_view(&browser)?;
+    keys::the_answer_to_an_old_search_is_dropped(&browser)?;
+    keys::a_search_ends_when_its_view_is_left(&browser)?;
+    keys::who_has_to_wait_asks_again_afterwards(&browser)?;
+    let console = browser.console()?;
+    ensure!(console.is_empty(), "{console:#?}");
     Ok(())
 }
 

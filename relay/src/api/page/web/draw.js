@@ -16,7 +16,8 @@ function el(name, given, ...children) {
   return made;
 }
 
-/** Fills a place anew if what it shows has changed, and keeps the focus on what stands there again. */
+/** Fills a place anew if what it shows has changed. What stands there again keeps the focus, and how far it was
+ *  scrolled. */
 const shown = new Map();
 function fill(id, key, draw) {
   const text = JSON.stringify(key);
@@ -24,8 +25,21 @@ function fill(id, key, draw) {
   shown.set(id, text);
   const place = document.getElementById(id);
   const focused = place.contains(document.activeElement) ? document.activeElement.id : '';
+  const scrolled = [...place.querySelectorAll('.scroll')].map((region) => [region.id, region.scrollLeft]);
   place.replaceChildren(...[draw()].flat(Infinity));
-  if (focused) document.getElementById(focused)?.focus();
+  for (const [region, left] of scrolled) document.getElementById(region)?.scrollTo({ left, behavior: 'instant' });
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+/** As `fill`, for what changes by itself: a place stands still while somebody selects its text, to copy it. */
+const still = new Set();
+function refill(id, key, draw) {
+  const selection = document.getSelection();
+  const isSelected = !selection.isCollapsed && selection.rangeCount > 0
+    && document.getElementById(id).contains(selection.getRangeAt(0).commonAncestorContainer);
+  if (isSelected) { still.add(id); return; }
+  still.delete(id);
+  fill(id, key, draw);
 }
 
 const whole = new Intl.NumberFormat('en-GB');
@@ -64,10 +78,11 @@ function facts(pairs) {
   return el('dl', { class: 'facts' }, rows.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
 }
 
-/** A table; a column is its heading and the class of its cells. */
+/** A table; a column is its heading and the class of its cells. Its caption is its own on the page. */
 function table(caption, columns, rows) {
+  const id = `table-${caption.toLowerCase().replaceAll(/[^a-z]+/g, '-')}`;
   const cell = (name, value, kind) => el(name, { class: kind || null, scope: name === 'th' ? 'col' : null }, value);
-  return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+  return el('div', { id, class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
     el('table', {},
       el('caption', { class: 'hidden' }, caption),
       el('thead', {}, el('tr', {}, columns.map(([heading, kind]) => cell('th', heading, kind)))),
@@ -107,5 +122,6 @@ async function ask(path) {
   if (answer.ok) return said;
   const error = new Error(said.error || `the relay answered ${answer.status}`);
   error.status = answer.status;
+  error.wait = Number(answer.headers.get('retry-after')) || 0;
   throw error;
 }

@@ -1,8 +1,9 @@
 // The allowlist and the queue.
 'use strict';
 
-const allowlist = { find: '', from: 0 };
-const queue = { by: 'recipient', find: '', place: '', messages: [], next: null };
+// Each search has a number: the answer to an old one is dropped.
+const allowlist = { find: '', from: 0, search: 0 };
+const queue = { by: 'recipient', find: '', place: '', messages: [], next: null, search: 0 };
 
 function failed(id, error) {
   fill(id, error.message, () => el('p', { class: 'empty' }, `That cannot be shown: ${error.message}`));
@@ -10,10 +11,12 @@ function failed(id, error) {
 
 async function showAllowlist() {
   const { find, from } = allowlist;
+  allowlist.search += 1;
+  const own = allowlist.search;
   try {
     const page = await ask(`api/allow?${new URLSearchParams({ find, from })}`);
-    fill('allow-list', page, () => drawAllowlist(page));
-  } catch (error) { failed('allow-list', error); }
+    if (own === allowlist.search) fill('allow-list', page, () => drawAllowlist(page));
+  } catch (error) { if (own === allowlist.search) failed('allow-list', error); }
 }
 
 function drawAllowlist(page) {
@@ -54,15 +57,22 @@ function addedBy(entry, users) {
 async function showQueue(further) {
   const wanted = { by: queue.by, find: queue.find };
   if (queue.place) wanted.place = queue.place;
-  if (further && queue.next) Object.assign(wanted, queue.next);
+  if (!further) Object.assign(queue, { messages: [], next: null });
+  queue.search += 1;
+  const own = queue.search;
+  const isOver = () => own !== queue.search || view !== 'queue';
   try {
-    const page = await ask(`api/queue?${new URLSearchParams(wanted)}`);
-    queue.messages = further ? queue.messages.concat(page.messages) : page.messages;
-    queue.next = page.next;
     // One call looks for a tenth of a second: it may have found nothing yet.
-    if (page.messages.length === 0 && page.next) { await showQueue(true); return; }
-    fill('queue-list', [queue.messages, queue.next], drawQueue);
-  } catch (error) { failed('queue-list', error); }
+    for (let found = 0; found === 0;) {
+      const page = await ask(`api/queue?${new URLSearchParams({ ...wanted, ...queue.next })}`);
+      if (isOver()) return;
+      queue.messages = queue.messages.concat(page.messages);
+      queue.next = page.next;
+      found = page.next ? page.messages.length : 1;
+      if (found > 0) fill('queue-list', [queue.messages, queue.next], drawQueue);
+      else if (queue.messages.length === 0) fill('queue-list', 'looking', () => el('p', { class: 'empty' }, 'Nothing yet; still looking.'));
+    }
+  } catch (error) { if (!isOver()) failed('queue-list', error); }
 }
 
 const PLACES = { waiting: 'waiting', claimed: 'on its way', held: 'held', captured: 'captured', damaged: 'damaged' };
@@ -102,7 +112,7 @@ function listForms() {
   });
   document.getElementById('queue-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    Object.assign(queue, { by: value('queue-by'), find: value('queue-find'), place: value('queue-place'), next: null });
+    Object.assign(queue, { by: value('queue-by'), find: value('queue-find'), place: value('queue-place') });
     showQueue(false);
   });
 }

@@ -21,7 +21,9 @@ async function showCaptured() {
 async function showOlder() {
   try {
     const page = await ask(`api/captured?before=${captured.messages.at(-1).id}`);
-    captured.messages = captured.messages.concat(page.messages);
+    // Whoever asks twice at once is answered twice.
+    const known = new Set(captured.messages.map((message) => message.id));
+    captured.messages = captured.messages.concat(page.messages.filter((message) => !known.has(message.id)));
     captured.hasMore = page.has_more;
     drawCaptured();
   } catch (error) { failed('captured-list', error); }
@@ -50,15 +52,18 @@ async function openLetter(id) {
   drawCaptured();
   const place = document.getElementById('letter');
   if (!id) {
+    place.removeAttribute('aria-busy');
     place.replaceChildren(el('p', { class: 'quiet' }, 'Choose a message.'));
     return;
   }
   place.setAttribute('aria-busy', 'true');
   try {
     const said = await ask(`api/captured/${id}`);
-    if (captured.open === id) drawLetter(place, id, said);
+    if (captured.open !== id) return;
+    drawLetter(place, id, said);
   } catch (error) {
-    if (captured.open === id) place.replaceChildren(el('p', { class: 'empty' }, `That cannot be shown: ${error.message}`));
+    if (captured.open !== id) return;
+    place.replaceChildren(el('p', { class: 'empty' }, `That cannot be shown: ${error.message}`));
   }
   place.removeAttribute('aria-busy');
   place.focus({ preventScroll: window.innerWidth > 860 });

@@ -7,6 +7,7 @@ const HEALTH = { good: ['good', 'good'], degraded: ['warn', 'degraded'], 'not-se
 let view = 'overview';
 let timer = 0;
 let beats = 0;
+let round = 0;
 
 function overview(state) {
   document.title = `${HEALTH[state.health][1]} · ${state.hostname} · Sallyport`;
@@ -21,15 +22,15 @@ function overview(state) {
   list.id = 'problem-list';
   fill('problem-list', state.problems, () => state.problems.map((problem) => el('li', {}, problem)));
   charts(state);
-  fill('gate', gateKey(state), () => gate(state));
-  fill('talkers', state.gate && state.gate.talkers, () => talkers(state.gate));
-  fill('spool', state.relay.spool && { ...state.relay.spool, at: Math.floor(Date.now() / 60000) }, () => spool(state.relay.spool));
-  fill('routes', state.routes, () => routes(state.routes));
+  refill('gate', gateKey(state), () => gate(state));
+  refill('talkers', state.gate && state.gate.talkers, () => talkers(state.gate));
+  refill('spool', state.relay.spool && { ...state.relay.spool, at: Math.floor(Date.now() / 60000) }, () => spool(state.relay.spool));
+  refill('routes', state.routes, () => routes(state.routes));
   // A live region too.
   fill('alerts-count', [state.alerts.critical, state.alerts.warnings], () => alertCount(state.alerts));
-  fill('alerts', [state.alerts, Math.floor(Date.now() / 10000)], () => alerts(state.alerts));
-  fill('spikes', [state.gate && state.gate.spikes, state.gate && state.gate.bypasses, Math.floor(Date.now() / 10000)], () => spikes(state.gate));
-  fill('reasons', state.gate && state.gate.counted, () => reasons(state.gate));
+  refill('alerts', [state.alerts, Math.floor(Date.now() / 10000)], () => alerts(state.alerts));
+  refill('spikes', [state.gate && state.gate.spikes, state.gate && state.gate.bypasses, Math.floor(Date.now() / 10000)], () => spikes(state.gate));
+  refill('reasons', state.gate && state.gate.counted, () => reasons(state.gate));
 }
 
 function charts({ series, relay }) {
@@ -162,22 +163,30 @@ function reasons(door) {
 /** Asks again and again while somebody looks, and says so when there is no answer. */
 async function beat() {
   clearTimeout(timer);
+  // Only the last one goes on: one may be under way while the page is hidden and seen again.
+  round += 1;
+  const own = round;
   const live = document.getElementById('live');
   if (document.hidden) return;
+  let wait = 1;
   try {
     const state = await ask('api/state');
+    if (own !== round) return;
     overview(state);
-    live.textContent = `live · ${state.at.slice(11, 19)} UTC`;
+    live.textContent = `live · ${state.at.slice(11, 19)} UTC${still.size > 0 ? ' · what is selected stands still' : ''}`;
     live.className = 'quiet';
     beats += 1;
     if (view === 'captured' && beats % 3 === 0) await showCaptured();
   } catch (error) {
-    live.textContent = error.status ? error.message : 'the relay is not reached; asking again';
+    if (own !== round) return;
+    wait = Math.max(1, error.wait || 0);
     live.className = 'bad';
     // A login that was refused is not shown again and again: that would lock it out.
-    if (error.status === 401 || error.status === 429) return;
+    if (error.status === 401) { live.textContent = error.message; return; }
+    const again = wait > 1 ? `asking again in ${wait} s` : 'asking again';
+    live.textContent = `${error.status ? error.message : 'the relay is not reached'}; ${again}`;
   }
-  timer = setTimeout(beat, 1000);
+  if (own === round) timer = setTimeout(beat, wait * 1000);
 }
 
 /** Shows the view that the address names. */
@@ -201,6 +210,11 @@ function turn() {
 }
 
 listForms();
+// Not by its address, which names the view.
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  document.getElementById('main').focus();
+});
 window.addEventListener('hashchange', turn);
 document.addEventListener('visibilitychange', beat);
 turn();
