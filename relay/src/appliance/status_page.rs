@@ -54,7 +54,10 @@ impl StatusPage {
         if let Some(page) = Page::new(config, self.sources.clone()) {
             let address = page.settings().address;
             let listener = self.place.listen(address).map_err(|error| {
-                format!("page.address {address}: {error}: name another, or end what listens there")
+                format!(
+                    "page.address {address}: {error}: name another, or end what listens there \
+                     (another address with the port of now takes a restart)"
+                )
             })?;
             let router = page.router();
             if page.settings().is_secured() {
