@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::{Address, Message, MessageParser, MimeHeaders as _, PartType};
-use memchr::memmem;
 use serde::Serialize;
+
+use super::nesting::is_tame;
 
 /// The rules for a browser that shows the HTML of a message: no script, no form, no frame, nothing from
 /// elsewhere (Content Security Policy Level 3).
@@ -21,8 +22,6 @@ pub(super) const HTML_POLICY: &str = "sandbox; default-src 'none'; img-src data:
 /// The largest message that is taken apart, octets.
 pub(super) const LETTER_MAX: usize = 16 << 20;
 
-/// The most lines that may begin a part: each part takes memory, and none needs more than seven octets.
-const BOUNDARIES_MAX: usize = 20_000;
 /// The most header fields, and the most characters of one.
 const FIELDS_MAX: (usize, usize) = (500, 2000);
 /// The most addresses of a field.
@@ -135,11 +134,7 @@ pub(super) fn part(raw: &[u8], number: usize) -> Option<(String, Vec<u8>)> {
 }
 
 fn parse(raw: &[u8]) -> Option<Message<'_>> {
-    let boundaries = || memmem::find_iter(raw, b"\n--").take(BOUNDARIES_MAX + 1).count();
-    if raw.len() > LETTER_MAX || boundaries() > BOUNDARIES_MAX {
-        return None;
-    }
-    MessageParser::default().parse(raw)
+    (raw.len() <= LETTER_MAX && is_tame(raw)).then(|| MessageParser::default().parse(raw)).flatten()
 }
 
 fn subject(message: &Message<'_>) -> String {

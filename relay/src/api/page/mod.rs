@@ -10,6 +10,7 @@ mod captured;
 mod entrance;
 mod letter;
 mod lists;
+mod nesting;
 mod pulse;
 mod refusal;
 mod series;

@@ -1,6 +1,7 @@
 //! Letters as people send them, and as nobody should.
 
 use super::*;
+use crate::api::page::nesting;
 
 const PICTURE: &str = "iVBORw0KGgo=";
 
@@ -136,7 +137,7 @@ fn what_is_too_large_is_not_taken_apart_and_long_things_are_cut() {
     assert_eq!(letter(&vec![b'x'; LETTER_MAX + 1]), None);
     let parts = format!(
         "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}",
-        "--b\r\n\r\n".repeat(BOUNDARIES_MAX + 2)
+        "--b\r\n\r\n".repeat(nesting::BOUNDARIES_MAX + 2)
     );
     assert_eq!(letter(parts.as_bytes()), None);
     let many = format!("{}\r\n{}", "X: y\r\n".repeat(600), "ä".repeat(TEXT_MAX));
