@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::artifact;
 use crate::caller::{as_root, cargo, code, is_root, status};
+use crate::install::install;
 use crate::setup::setup;
 use crate::test::Tools;
 use crate::tool::TOOLS;
@@ -52,7 +53,7 @@ impl Bench {
 pub fn bench(what: Bench, folder: &str, tools: Tools) -> Result<ExitCode> {
     setup()?;
     if tools == Tools::Install {
-        crate::install::install(TOOLS)?;
+        install(TOOLS)?;
     }
     eprintln!("bench: building the release (the first time takes minutes)");
     let release = ["build", "--release"];

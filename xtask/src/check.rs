@@ -1,13 +1,13 @@
 //! `cargo xtask check`: form, lints, licences and the rules of the house.
 
 use std::env;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::caller::{cargo, run, status, top};
-use crate::place::{Place, pinned};
+use crate::place::Place;
+use crate::program::built;
 use crate::setup::setup;
 use crate::test::ALL;
 
@@ -35,7 +35,7 @@ pub fn check() -> Result<ExitCode> {
     run(cargo().args(["doc", "--no-deps"]).args(ALL).env("RUSTDOCFLAGS", "-D warnings"))?;
 
     step("licences, bans, sources");
-    let program = cargo_deny(&place)?;
+    let program = built(&place, "cargo-deny")?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.current_dir(top()).args(arguments);
@@ -76,24 +76,4 @@ fn kernel_lints(place: &Place) -> Command {
         .env("SYSROOT", place.root.join("sysroot"))
         .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH));
     command
-}
-
-/// Returns cargo-deny, built into the cache if it is not there.
-fn cargo_deny(place: &Place) -> Result<PathBuf> {
-    let version = pinned("cargo-deny");
-    let cache = place.root.parent().context("the place has a parent")?;
-    let root = cache.join(format!("cargo-deny-{version}"));
-    let program = root.join("bin/cargo-deny");
-    if !program.is_file() {
-        eprintln!("check: building cargo-deny {version} into {} (minutes)", root.display());
-        let scratch = cache.join(format!("cargo-deny-{version}.build"));
-        run(cargo()
-            .args(["install", "cargo-deny", "--locked", "--quiet", "--version", version])
-            .arg("--root")
-            .arg(&root)
-            .arg("--target-dir")
-            .arg(&scratch))?;
-        std::fs::remove_dir_all(scratch)?;
-    }
-    Ok(program)
 }

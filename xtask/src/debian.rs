@@ -112,7 +112,11 @@ impl Suite {
 }
 
 /// Asks apt for the Debian mirror that the system is configured to use.
-fn configured_mirror() -> Result<String> {
+///
+/// # Errors
+///
+/// If this system has no apt, or apt no mirror of Debian.
+pub fn configured_mirror() -> Result<String> {
     let asked = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let targets = answer(Command::new("apt-get").args(asked))?;
     targets

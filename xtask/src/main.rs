@@ -13,7 +13,9 @@ mod fuzz;
 mod install;
 mod kernels;
 mod module;
+mod package;
 mod place;
+mod program;
 mod setup;
 mod source;
 mod tally;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::bench::Bench;
+use crate::package::Shown;
 use crate::test::Tools;
 
 const USAGE: &str = "\
@@ -53,6 +56,12 @@ usage: cargo xtask <task>
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
                     for that long, or with so many inputs from a seed that does not change;
                     takes a C++ compiler (Debian: g++)
+  package [--install] [--twice | --test] [FOLDER]
+                    the Debian package, an archive for other distributions and the bill of
+                    materials (CycloneDX), from this commit, in FOLDER (target/package/out).
+                    --twice builds the commit in another folder too and compares every octet;
+                    --test goes through the package's life in a clean Debian (debootstrap).
+                    --install brings lintian and debootstrap
   check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
@@ -89,6 +98,7 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["fuzz", "--runs", number] => fuzz::fuzz(None, fuzz::runs(number)?),
         ["fuzz", target] => fuzz::fuzz(Some(target), fuzz::FOR),
         ["fuzz", target, "--for", time] => fuzz::fuzz(Some(target), fuzz::time(time)?),
+        ["package", rest @ ..] => pack(rest),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -104,6 +114,23 @@ fn measure(what: Bench, words: &[&str]) -> Result<ExitCode> {
         ["--install"] => bench::bench(what, bench::FOLDER, Tools::Install),
         ["--install", folder] => bench::bench(what, folder, Tools::Install),
         [folder] => bench::bench(what, folder, Tools::Skip),
+        _ => Ok(misused()),
+    }
+}
+
+fn pack(words: &[&str]) -> Result<ExitCode> {
+    let (tools, words) = match words {
+        ["--install", rest @ ..] => (Tools::Install, rest),
+        rest => (Tools::Skip, rest),
+    };
+    let (shown, words) = match words {
+        ["--twice", rest @ ..] => (Shown::Twice, rest),
+        ["--test", rest @ ..] => (Shown::Trial, rest),
+        rest => (Shown::Form, rest),
+    };
+    match words {
+        [] => package::package(package::FOLDER, tools, shown),
+        [folder] if !folder.starts_with('-') => package::package(folder, tools, shown),
         _ => Ok(misused()),
     }
 }

@@ -1,0 +1,163 @@
+# The trial of the package: "$0" ROOT MIRROR PACKAGE LATER ARCHIVE, run as root. It says each step before it is
+# done, and ends at the first that does not hold.
+set -eu
+root=$1 mirror=$2 package=$3 later=$4 archive=$5
+suite=bookworm
+
+step() { echo "trial: $*" >&2; }
+fail() { echo "trial: DOES NOT HOLD: $*" >&2; exit 1; }
+is() { "$@" > /dev/null 2>&1 || fail "$*"; }
+is_not() { ! "$@" > /dev/null 2>&1 || fail "not $*"; }
+# In the root, with process, mount and network namespaces of its own; its last process takes the others along.
+inside() {
+    unshare --mount --pid --net --ipc --uts --fork --kill-child --root "$root" --mount-proc \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+        sh -euc "$1" inside
+}
+trap 'rm -rf --one-file-system "$root"' EXIT
+
+step "a clean Debian $suite"
+# iproute2 for the trial; the two of systemd as its own package is no part of the smallest system.
+debootstrap --variant=minbase --include=iproute2,systemd-standalone-sysusers,systemd-standalone-tmpfiles \
+    "$suite" "$root" "$mirror" > "$root.log" 2>&1 || { tail -n 5 "$root.log" >&2; fail debootstrap; }
+rm -f "$root.log"
+cp "$package" "$root/first.deb"
+cp "$later" "$root/later.deb"
+# What is there before, to be compared with what is there after.
+listing() {
+    (cd "$root" && find . -xdev \( -path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache -o -path ./proc \) \
+        -prune -o -printf '%p %y %m %U %G\n' | sort)
+}
+listing > "$root.before"
+trap 'rm -rf --one-file-system "$root" "$root.before" "$root.after"' EXIT
+
+step 'install: program, manual, completions, user, group, folders, services'
+inside 'apt-get install -y ./first.deb 2>&1 && dpkg -s sallyport | grep -qx "Status: install ok installed"' > "$root.log" ||
+    { cat "$root.log" >&2; fail install; }
+grep -q 'run "sallyport init"' "$root.log" || fail 'the installation says what to do next'
+rm -f "$root.log"
+inside 'sallyport --version' | grep -q '^sallyport [0-9]' || fail 'sallyport --version'
+for file in usr/share/man/man1/sallyport.1.gz usr/share/man/man5/sallyport.toml.5.gz \
+    usr/share/bash-completion/completions/sallyport usr/share/zsh/vendor-completions/_sallyport \
+    usr/share/fish/vendor_completions.d/sallyport.fish usr/share/sallyport/prometheus/alerts.yml \
+    usr/share/sallyport/grafana/sallyport.json usr/share/doc/sallyport/config/prometheus/alerts.yml \
+    usr/lib/systemd/system/sallyport-gate.service usr/lib/systemd/system/sallyport-relay.service; do
+    is test -s "$root/$file"
+done
+inside 'getent passwd sallyport | grep -q :/var/lib/sallyport:/usr/sbin/nologin$' || fail 'the user'
+is inside 'getent group sallyport-admin'
+inside 'stat -c "%a %U %G" /etc/sallyport/secrets' | grep -qx '750 root sallyport' || fail 'the folder of secrets'
+inside 'stat -c "%a %U %G" /var/lib/sallyport/secrets' | grep -qx '700 sallyport sallyport' || fail 'the folder of tokens'
+# There is no configuration, and the package brings none: a gate with somebody else's list guards nothing.
+is_not test -e "$root/etc/sallyport/sallyport.toml"
+for unit in gate relay; do
+    is test -L "$root/etc/systemd/system/multi-user.target.wants/sallyport-$unit.service"
+    grep -qx 'ConditionPathExists=/etc/sallyport/sallyport.toml' \
+        "$root/usr/lib/systemd/system/sallyport-$unit.service" || fail "the condition of $unit"
+done
+
+step 'a gate at work through upgrade and removal'
+cat > "$root/etc/sallyport/sallyport.toml" << 'TOML'
+hostname = "relay.example.net"
+postmaster = "mail-ops@example.net"
+[gate]
+interfaces = ["uplink"]
+[[gate.allow]]
+cidr = "192.0.2.0/24"
+tag = "apps"
+[[listener]]
+address = "127.0.0.1:2525"
+[[policy]]
+tag = "apps"
+senders = ["@example.net"]
+[[route]]
+name = "smarthost"
+default = true
+hosts = ["127.0.0.1:2526"]
+TOML
+gate='
+    say() { echo "trial: $*" >&2; exit 1; }
+    mount -t sysfs sysfs /sys
+    mount -t bpf bpf /sys/fs/bpf
+    ip link set lo up
+    ip link add uplink type veth peer name far
+    ip link set uplink up
+    sallyport gate > /gate.log 2>&1 &
+    tries=0
+    until ip link show uplink | grep -q xdp; do
+        tries=$((tries + 1))
+        [ $tries -lt 150 ] || { cat /gate.log >&2; say "the gate did not start"; }
+        sleep 0.1
+    done
+    gone() {
+        ip link show uplink | grep -q xdp && { cat /removed.log >&2; say "the filter outlived the package"; }
+        [ ! -e /sys/fs/bpf/sallyport ] || say "pins outlived the package"
+    }
+'
+inside "$gate"'
+    dpkg -i ./later.deb > /dev/null
+    dpkg -s sallyport | grep -q "^Version: .*-2$"
+    ip link show uplink | grep -q xdp || say "the upgrade opened the host"
+    sallyport explain 192.0.2.7 > /dev/null
+    apt-get remove -y sallyport > /removed.log 2>&1
+    grep -q "open from now on" /removed.log || say "the removal does not say that it opens the host"
+    gone
+' || fail 'the gate through upgrade and removal'
+
+step 'removed: configuration, state and user stay'
+is_not test -e "$root/usr/bin/sallyport"
+is test -s "$root/etc/sallyport/sallyport.toml"
+is test -d "$root/var/lib/sallyport/gate"
+is inside 'getent passwd sallyport'
+
+step 'installed again, after a removal: the services are enabled and not masked'
+is inside 'dpkg -i ./later.deb'
+is test -L "$root/etc/systemd/system/multi-user.target.wants/sallyport-gate.service"
+is_not test -e "$root/etc/systemd/system/sallyport-gate.service"
+
+step 'purged, with a gate that died and a configuration that is gone: nothing is left, in the kernel neither'
+inside "$gate"'
+    kill -9 $!
+    wait $! || true
+    rm /etc/sallyport/sallyport.toml
+    ip link show uplink | grep -q xdp || say "the filter did not outlive its process"
+    apt-get purge -y sallyport > /removed.log 2>&1
+    gone
+' || fail 'purge'
+rm -f "$root"/first.deb "$root"/later.deb "$root"/gate.log "$root"/removed.log
+listing > "$root.after"
+# What other programs keep of any change: the copies of passwd and group, apt and the journal of dpkg.
+left=$(diff "$root.before" "$root.after" | grep '^[<>]' | grep -vE ' \./(first|later)\.deb | \./etc/(passwd|group|g?shadow|subuid|subgid)-? | \./etc/\.pwd\.lock | \./var/lib/(apt|systemd)(/| )' || true)
+[ -z "$left" ] || fail "purge left a difference:
+$left"
+is_not grep -q sallyport "$root/etc/passwd" "$root/etc/group" "$root/etc/shadow"
+
+step 'where systemd runs: the gate before the relay on the way up, and nothing stopped by an upgrade'
+mkdir -p "$root/run/systemd/system" "$root/recorder"
+printf '#!/bin/sh\necho "$*" >> /calls\n' > "$root/recorder/deb-systemd-invoke"
+printf '#!/bin/sh\n' > "$root/recorder/systemctl"
+chmod 755 "$root/recorder/deb-systemd-invoke" "$root/recorder/systemctl"
+cp "$package" "$root/first.deb"
+cp "$later" "$root/later.deb"
+is inside 'export PATH=/recorder:$PATH; dpkg -i first.deb; echo upgrade >> /calls; dpkg -i later.deb
+    echo remove >> /calls; dpkg -r sallyport; dpkg -P sallyport'
+cat > "$root/expected" << 'CALLS'
+start sallyport-gate.service
+start sallyport-relay.service
+upgrade
+try-restart sallyport-gate.service
+try-restart sallyport-relay.service
+remove
+stop sallyport-relay.service
+stop sallyport-gate.service
+CALLS
+diff "$root/expected" "$root/calls" >&2 || fail 'the order of the services'
+rm -rf "$root/run/systemd" "$root/recorder"
+
+step 'the archive, in a root without package manager'
+mkdir "$root/archive"
+tar -xJf "$archive" -C "$root/archive" --strip-components=1
+cp -r "$root/archive/usr/." "$root/usr/"
+inside 'sallyport --version && systemd-sysusers sallyport.conf && systemd-tmpfiles --create sallyport.conf && getent passwd sallyport' > /dev/null ||
+    fail 'the archive'
+step 'all of it holds'
