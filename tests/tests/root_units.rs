@@ -27,7 +27,8 @@ fn unit<'a>(name: &'a str, role: &str, folder: &Path) -> Result<(&'a str, String
     let at = folder.display();
     let program = folder.join("sallyport");
     let mut more = format!(
-        "[Service]\nExecStart=\nExecStart={} --config {at}/sallyport.toml {role}\nBindPaths={at}\n\
+        "[Unit]\nConditionPathExists=\nConditionPathExists={at}/sallyport.toml\n\
+         [Service]\nExecStart=\nExecStart={} --config {at}/sallyport.toml {role}\nBindPaths={at}\n\
          StandardError=append:{at}/log\n",
         program.display()
     );

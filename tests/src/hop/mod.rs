@@ -9,9 +9,10 @@ mod aiosmtpd;
 mod exim;
 mod postfix;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -125,6 +126,8 @@ impl Server {
     pub fn start_again(&mut self) -> Result<()> {
         let open =
             OpenOptions::new().create(true).append(true).open(self.site.folder.join("log"))?;
+        // Postfix's tools open what they write to once more, as a user of their own.
+        open.set_permissions(Permissions::from_mode(0o666))?;
         let mut command = alone(&self.site.folder.join("etc"));
         command.args(&self.words).stdin(Stdio::null()).stdout(open.try_clone()?).stderr(open);
         self.running = Some(self.host.spawn(&mut command)?);
