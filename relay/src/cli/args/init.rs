@@ -21,7 +21,7 @@ pub struct InitFlags {
     /// The interface to guard; may be given more than once. Without it the one of the default route.
     #[arg(long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
-    /// Where clients connect: address and port. [::] takes IPv4 clients too.
+    /// Where clients connect: address and port. `[::]` takes IPv4 clients too.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// A certificate that is there already, PEM, with its intermediates. Without it a private authority is
