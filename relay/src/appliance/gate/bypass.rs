@@ -50,10 +50,12 @@ impl Bypasses {
         self.attempts += 1;
         self.paths.retain(|_, path| path.is_used(at_ns));
         if !self.paths.contains_key(path) && self.paths.len() == PATHS_MAX {
+            // A way is named by its tag, too, which whoever sends chooses: one that is in use makes no room, so
+            // that a new way at each attempt is not told at each.
             let oldest = self.paths.iter().min_by_key(|(_, path)| path.last_ns);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.paths.remove(&oldest);
-            }
+            let idle = |path: &Path| at_ns.saturating_sub(path.last_ns) >= TELL_AGAIN_NS;
+            let oldest = oldest.filter(|(_, path)| idle(path)).map(|(name, _)| name.clone())?;
+            self.paths.remove(&oldest);
         }
         let new = Path { first_ns: at_ns, last_ns: at_ns, told_ns: 0, attempts: 0, source };
         let path = self.paths.entry(path.to_owned()).or_insert(new);
@@ -167,6 +169,15 @@ mod tests {
         assert_eq!(bypasses.note("new", source, 62 * second), Some(1), "the oldest made way");
         assert_eq!(bypasses.list(at(62)).len(), PATHS_MAX);
         assert_eq!(bypasses.total(), 262);
+    }
+
+    #[test]
+    fn whoever_takes_a_new_way_each_time_is_told_of_no_more_ways_than_are_remembered() {
+        let mut bypasses = Bypasses::default();
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let told = (0..4096).filter_map(|n| bypasses.note(&format!("VLAN {n}"), source, n + 1));
+        assert_eq!(told.count(), PATHS_MAX);
+        assert_eq!(bypasses.total(), 4096);
     }
 
     #[test]
