@@ -13,7 +13,11 @@ use zeroize::Zeroizing;
 ///
 /// What the operating system says.
 pub fn read(path: &Path, most_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut octets = Zeroizing::new(Vec::new());
-    fs::File::open(path)?.take(most_bytes).read_to_end(&mut octets)?;
+    let file = fs::File::open(path)?;
+    // One allocation, and room to see the end: a buffer that grows would leave copies behind.
+    let size = file.metadata()?.len().saturating_add(1).min(most_bytes);
+    let room = usize::try_from(size).unwrap_or_default();
+    let mut octets = Zeroizing::new(Vec::with_capacity(room));
+    file.take(most_bytes).read_to_end(&mut octets)?;
     Ok(octets)
 }

@@ -1,6 +1,7 @@
 //! Sockets: each file is one loop.
 
 mod capture;
+mod certified;
 pub mod conduct;
 mod connection;
 mod conversation;

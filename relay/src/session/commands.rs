@@ -2,6 +2,8 @@
 //!
 //! Not here: the octets of a message (`message`).
 
+use zeroize::{Zeroize as _, Zeroizing};
+
 use crate::policy::conduct::Offence;
 use crate::policy::permit::Permit;
 use crate::policy::relaying::{accept_recipient, check_sender};
@@ -56,8 +58,10 @@ impl Session {
         let before = input.len();
         let line = self.reader.read(&mut input, awaited);
         let taken = before - input.len();
+        // A password may have stood there, and may stand in the line.
+        self.input.make_contiguous()[..taken].zeroize();
         self.input.drain(..taken);
-        let Some(line) = line else { return false };
+        let Some(line) = line.map(|line| line.map(Zeroizing::new)) else { return false };
         self.note_heard();
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),

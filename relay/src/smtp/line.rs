@@ -107,6 +107,10 @@ impl LineReader {
             self.after_cr = *last == b'\r';
         }
         let room = AUTH_MAX - self.line.len();
+        if awaited == Awaited::Response || Opening::of(text) == Opening::Login {
+            // One allocation: a line that grows would leave copies of a password behind.
+            self.line.reserve(room);
+        }
         self.line.extend_from_slice(&text[..text.len().min(room)]);
         if !self.overflowed {
             self.opening = Opening::of(&self.line);

@@ -67,8 +67,11 @@ pub(super) fn read(path: &Path) -> Result<Store, UsersError> {
         io::ErrorKind::NotFound => UsersError::Missing(path.to_owned()),
         _ => UsersError::Io { path: path.to_owned(), cause },
     };
-    let mut text = Zeroizing::new(String::new());
     let file = File::open(path).map_err(failed)?;
+    // One allocation, and room to see the end: a text that grows would leave copies behind.
+    let size = file.metadata().map_err(failed)?.len().min(FILE_MAX) + 1;
+    let room = usize::try_from(size).unwrap_or_default();
+    let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
     let malformed = |problem: String| UsersError::Malformed { path: path.to_owned(), problem };
     if text.len() as u64 > FILE_MAX {
@@ -99,7 +102,8 @@ impl Written {
             return Err(format!("more than {USERS_MAX} logins"));
         }
         let iterations = NonZeroU32::new(self.iterations).ok_or("iterations is zero")?;
-        let secret = Zeroizing::new(decode(&self.secret, 16..=64).ok_or("secret is malformed")?);
+        let secret = decode(&Zeroizing::new(self.secret), 16..=64);
+        let secret = Zeroizing::new(secret.ok_or("secret is malformed")?);
         let mut users = BTreeMap::new();
         for (login, user) in self.user {
             let user = user.into_user().filter(|_| is_login(&login));

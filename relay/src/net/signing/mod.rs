@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use super::memory::{Room, SIGNED, aside};
 use crate::config::{Config, Dkim, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, RECEIVED_FIELDS_MAX};
@@ -243,12 +244,13 @@ impl Entry {
 fn read(path: &Path) -> Result<Key, String> {
     let text = file::read(path, PEM_MAX)
         .map_err(|error| format!("{error}; the relay's user must be able to read it"))?;
-    let der = PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|_| "holds no private key in PEM (`openssl genpkey` makes one)".to_owned())?;
+    let der = PrivateKeyDer::from_pem_slice(&text).map(Zeroizing::new);
+    let der =
+        der.map_err(|_| "holds no private key in PEM (`openssl genpkey` makes one)".to_owned())?;
     let unfit = |problem: KeyRejected| {
         format!("cannot be used ({problem}): RSA of 2048 bits or more, or Ed25519, is needed")
     };
-    match &der {
+    match &*der {
         PrivateKeyDer::Pkcs8(der) => {
             let der = der.secret_pkcs8_der();
             match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {

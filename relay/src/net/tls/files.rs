@@ -117,9 +117,10 @@ pub fn end_of(path: &Path) -> Option<Timestamp> {
     Timestamp::from_second(leaf.validity().not_after.timestamp()).ok()
 }
 
-/// Returns the first private key of a file.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path, Origin::Own)?).map_err(|error| match error {
+/// Returns the first private key of a file. It is wiped when dropped.
+pub(super) fn private_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(&read(path, Origin::Own)?);
+    key.map(Zeroizing::new).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::Empty { path: path.to_owned(), what: "private key" },
         error => malformed(path, &error),
     })

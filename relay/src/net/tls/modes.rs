@@ -41,7 +41,7 @@ impl Modes {
     /// Reads all files.
     pub(super) fn load(files: &config::Tls) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shown = Arc::new(Shown::load(files, &provider)?);
+        let shown = Arc::new(Shown::load(files)?);
         let config = |verifier| server_config(&provider, &shown, verifier);
         let silent = config(WebPkiClientVerifier::no_client_auth())?;
         let asking = match &files.client_ca {

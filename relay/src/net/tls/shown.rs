@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
@@ -18,6 +17,7 @@ use x509_parser::time::ASN1Time;
 
 use super::files::{self, Origin, TlsError};
 use crate::config;
+use crate::net::certified::certified;
 
 /// The certificates of the listeners. Of two that are for one name the first is shown, the default
 /// before all others.
@@ -47,8 +47,8 @@ struct Pair {
 
 impl Shown {
     /// Reads every certificate and key.
-    pub(super) fn load(files: &config::Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
-        let default = pair(&files.certificate, &files.key, provider)?;
+    pub(super) fn load(files: &config::Tls) -> Result<Self, TlsError> {
+        let default = pair(&files.certificate, &files.key)?;
         let mut shown = Self {
             default: Arc::clone(&default.certified),
             exact: BTreeMap::new(),
@@ -57,7 +57,7 @@ impl Shown {
         };
         shown.add(default);
         for also in &files.also {
-            let pair = pair(&also.certificate, &also.key, provider)?;
+            let pair = pair(&also.certificate, &also.key)?;
             if pair.names.is_empty() {
                 return Err(TlsError::Nameless { path: also.certificate.clone() });
             }
@@ -98,11 +98,13 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
     let chain = files::certificates(certificate, Origin::Own)?;
     let private = files::private_key(key)?;
-    let certified = CertifiedKey::from_der(chain, private, provider).map_err(|problem| {
-        TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned(), problem }
+    let certified = certified(chain, &private).map_err(|problem| TlsError::Mismatch {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        problem,
     })?;
     let leaf = certified.end_entity_cert().map_err(TlsError::Library)?;
     let (_, leaf) = X509Certificate::from_der(leaf)

@@ -284,8 +284,7 @@ fn the_name_that_a_client_asks_for_picks_its_certificate() {
         assert_eq!(met.client.peer_certificates().unwrap()[0], expected.der, "{name}");
     }
     // The client does not believe the default for these, but it was shown it.
-    let provider = aws_lc_rs::default_provider();
-    let shown = shown::Shown::load(&files.config.tls, &provider).unwrap();
+    let shown = shown::Shown::load(&files.config.tls).unwrap();
     for name in
         [None, Some("example.org"), Some("a.b.example.org"), Some("other.example"), Some("")]
     {

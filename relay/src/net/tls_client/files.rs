@@ -5,11 +5,13 @@ use std::path::Path;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::TlsClientError;
 use crate::config::RouteCertificate;
 use crate::file;
+use crate::net::certified::certified;
 
 /// The largest file of a route, octets.
 const FILE_MAX: u64 = 4 << 20;
@@ -36,7 +38,7 @@ pub(in crate::net) fn authorities(
 pub(super) fn identity(
     route: &str,
     files: &RouteCertificate,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsClientError> {
+) -> Result<CertifiedKey, TlsClientError> {
     let unreadable = unreadable("client-certificate", route, &files.certificate);
     let pem = read(&files.certificate).map_err(&unreadable)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -48,7 +50,10 @@ pub(super) fn identity(
     let pem = read(&files.key).map_err(&unreadable)?;
     let key =
         PrivateKeyDer::from_pem_slice(&pem).map_err(|problem| unreadable(problem.to_string()));
-    Ok((chain, key?))
+    certified(chain, &Zeroizing::new(key?)).map_err(|problem| {
+        let (route, problem) = (route.to_owned(), problem.to_string());
+        TlsClientError::Identity { route, problem }
+    })
 }
 
 fn unreadable(key: &'static str, route: &str, path: &Path) -> impl Fn(String) -> TlsClientError {

@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -130,11 +131,8 @@ impl TlsClient {
         let config = match &route.certificate {
             None => config.with_no_client_auth(),
             Some(files) => {
-                let (chain, key) = files::identity(&route.name, files)?;
-                config.with_client_auth_cert(chain, key).map_err(|problem| {
-                    let (route, problem) = (route.name.clone(), problem.to_string());
-                    TlsClientError::Identity { route, problem }
-                })?
+                let shown = files::identity(&route.name, files)?;
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
             }
         };
         let connector = TlsConnector::from(Arc::new(config));
