@@ -45,6 +45,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
             journal.settle();
             ended?;
         }
+        Verb::Programs => appliance::programs::run(file)?,
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
         Verb::Allow(verb) => {
             let config = load()?;

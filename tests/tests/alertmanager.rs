@@ -119,7 +119,8 @@ impl Site {
     fn room(&self) -> (Ear, Alerts) {
         let (ear, heard) = ear();
         let (config, spool) = (Arc::clone(&self.config), Arc::clone(&self.spool));
-        (ear, Alerts::start(heard, self.folder.path(), config, spool, Journal::memory()))
+        let journal = Journal::memory();
+        (ear, Alerts::start(heard, self.folder.path(), config, spool, None, journal))
     }
 }
 

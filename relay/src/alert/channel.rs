@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::format::{self, Message};
-use super::{exec, mail, webhook};
+use super::runner::Programs;
+use super::{mail, webhook};
 use crate::config::Config;
 use crate::config::alerts::{Channel, ChannelKind, Webhook};
 use crate::event::alert::Alert;
 use crate::spool::Spool;
 
 /// What became of a telling.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The channel took it; its words.
     Taken(String),
@@ -29,11 +31,17 @@ pub enum Outcome {
     Refused(String),
 }
 
+/// The relay can start no process any more when a reload brings the first channel that runs a program.
+pub(super) const NO_PROGRAMS: &str =
+    "the process that runs programs is started with the relay: restart the relay";
+
 /// What channels need of the relay.
 #[derive(Clone, Debug)]
 pub(super) struct Means {
     pub config: Arc<Config>,
     pub spool: Arc<Spool>,
+    /// The way to the process that runs programs; none: there is none.
+    pub programs: Option<Programs>,
 }
 
 /// What goes to a channel.
@@ -57,7 +65,11 @@ pub(super) async fn tell(means: Means, channel: Channel, id: String, cargo: Carg
             mail::submit(&means, to, Message { id: &id, host: &host, alert: &alert }, now).await
         }
         (ChannelKind::Exec(command), Cargo::Alert(alert)) => {
-            exec::run(&command, Message { id: &id, host: &host, alert: &alert }).await
+            let message = Message { id: &id, host: &host, alert: &alert };
+            match &means.programs {
+                Some(programs) => programs.run(&channel.name, &command, message).await,
+                None => Outcome::Later { why: NO_PROGRAMS.to_owned(), after: None },
+            }
         }
         (ChannelKind::Mail(_) | ChannelKind::Exec(_), Cargo::Open(_) | Cargo::Heartbeat(_)) => {
             Outcome::Refused("only webhooks take that".to_owned())

@@ -1,7 +1,8 @@
 //! Tells by running a program: no shell, the alert as JSON on its standard input, a few variables, a time limit.
 //!
-//! It runs as the relay does, with its user and whatever else keeps the relay from harm. The group of processes
-//! that it leads is killed when its time is over.
+//! It runs as the relay's user, in the process beside the relay ([`super::runner`]), and so with what keeps both
+//! from harm, as the unit does, and without what the relay shuts itself in. The group of processes that it leads
+//! is killed when its time is over.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;

@@ -12,6 +12,8 @@ mod kept;
 pub mod listing;
 mod mail;
 mod outbox;
+/// The process that runs programs.
+pub mod runner;
 /// What nobody wants to hear of for a time.
 pub mod silences;
 /// What is wrong now.
@@ -30,6 +32,7 @@ use tokio::time::timeout;
 
 use self::channel::Means;
 use self::listing::{Listing, Open, Tested};
+use self::runner::Runner;
 use self::silences::Silence;
 use self::work::{Order, Work};
 use crate::config::Config;
@@ -86,27 +89,34 @@ impl Ear {
 #[derive(Clone, Debug)]
 pub struct Alerts {
     ear: Ear,
+    /// Whether there is a process that runs programs.
+    has_runner: bool,
     config: Arc<watch::Sender<Arc<Config>>>,
     open: Open,
 }
 
 impl Alerts {
-    /// Begins to tell what was heard, with what the last process left in `folder`. Must be called within a
-    /// runtime; blocks on the disk once.
+    /// Begins to tell what was heard, with what the last process left in `folder`. Programs are run by `runner`.
+    /// Must be called within a runtime; blocks on the disk once.
     #[must_use]
     pub fn start(
         heard: Heard,
         folder: &Path,
         config: Arc<Config>,
         spool: Arc<Spool>,
+        runner: Option<Runner>,
         journal: Journal,
     ) -> Self {
         let Heard { orders, ear } = heard;
         let (sender, configs) = watch::channel(config.clone());
-        let work = Work::open(folder, Means { config, spool }, journal, ear.lost.clone());
+        let has_runner = runner.is_some();
+        // Without a way to it each telling says that there is none.
+        let programs = runner.and_then(|runner| runner.attach().ok());
+        let means = Means { config, spool, programs };
+        let work = Work::open(folder, means, journal, ear.lost.clone());
         let open = work.open_now();
         tokio::spawn(work.run(orders, configs));
-        Self { ear, config: Arc::new(sender), open }
+        Self { ear, has_runner, config: Arc::new(sender), open }
     }
 
     /// Takes an alert of the gate's, which named it by series and number. One that was heard before means
@@ -124,6 +134,13 @@ impl Alerts {
     #[must_use]
     pub fn open(&self) -> Open {
         self.open.clone()
+    }
+
+    /// Says what a configuration asks for that takes a restart.
+    #[must_use]
+    pub fn lacks(&self, config: &Config) -> Option<String> {
+        let wanted = !self.has_runner && runner::is_wanted(config);
+        wanted.then(|| format!("[[alerts.exec]]: {}", channel::NO_PROGRAMS))
     }
 
     /// Returns how all this stands.

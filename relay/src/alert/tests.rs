@@ -67,6 +67,7 @@ impl Receiver {
 struct Site {
     folder: tempfile::TempDir,
     config: Arc<Config>,
+    file: std::path::PathBuf,
     spool: Arc<Spool>,
 }
 
@@ -86,8 +87,10 @@ impl Site {
             folder.path().display()
         );
         let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let file = folder.path().join("sallyport.toml");
+        std::fs::write(&file, text).unwrap();
         let spool = Arc::new(Spool::open(&config.spool, |_| {}).unwrap());
-        Self { folder, config: Arc::new(config), spool }
+        Self { folder, config: Arc::new(config), file, spool }
     }
 
     fn room(&self) -> Room {
@@ -97,7 +100,9 @@ impl Site {
     fn room_of(&self, (ear, heard): (Ear, Heard)) -> Room {
         let journal = Journal::memory();
         let (config, spool) = (self.config.clone(), self.spool.clone());
-        let alerts = Alerts::start(heard, self.folder.path(), config, spool, journal.clone());
+        let runner = Some(runner::tests::within(&self.file));
+        let folder = self.folder.path();
+        let alerts = Alerts::start(heard, folder, config, spool, runner, journal.clone());
         Room { ear, alerts, journal }
     }
 }

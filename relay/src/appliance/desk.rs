@@ -11,7 +11,7 @@ use crate::alert::Alerts;
 use crate::alert::silences::Silence;
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
-use crate::control::wire::{RelayRequest, RelayStatus, Which};
+use crate::control::wire::{RelayRequest, RelayStatus, Sandbox, Which};
 use crate::journal::Journal;
 use crate::net::routes::{RouteState, Routes, Standing};
 use crate::spool::{Filter, Spool};
@@ -37,6 +37,8 @@ pub(super) struct Desk<F> {
     pub front: F,
     /// Asks the relay to read its configuration again.
     pub reload: mpsc::Sender<Reloading>,
+    /// What of the sandbox holds.
+    pub sandbox: Sandbox,
 }
 
 /// How the front door is.
@@ -184,6 +186,7 @@ impl<F: Fn() -> Front> Desk<F> {
             spool: self.spool.status().ok(),
             has_room: self.spool.has_room(),
             troubled: [front.troubled, self.troubled()].concat(),
+            sandbox: Some(self.sandbox.clone()),
         }
     }
 
@@ -234,8 +237,10 @@ mod tests {
         let front = || Front { serving: true, guard: "guarded", sessions: 0, troubled: Vec::new() };
         let (_, heard) = crate::alert::ear();
         let spooled = spool.clone();
-        let alerts = Alerts::start(heard, folder, config, spooled, journal.clone());
-        Desk { spool, routes, journal, alerts, front, reload: mpsc::channel(1).0 }
+        let alerts = Alerts::start(heard, folder, config, spooled, None, journal.clone());
+        let reload = mpsc::channel(1).0;
+        let sandbox = Sandbox { holds: "off".into(), lacks: None };
+        Desk { spool, routes, journal, alerts, front, reload, sandbox }
     }
 
     fn suspend(note: &str) -> RelayRequest {

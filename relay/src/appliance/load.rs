@@ -67,6 +67,7 @@ pub(super) fn answer(
 fn changed(kept: &Config, written: &Config) -> Vec<&'static str> {
     let (gate, new) = (&kept.gate, &written.gate);
     [
+        ("sandbox", kept.sandbox != written.sandbox),
         ("gate.interfaces", gate.interfaces != new.interfaces),
         ("gate.state", gate.state != new.state),
         ("gate.pins", gate.pins != new.pins),
@@ -100,6 +101,7 @@ fn with_what_stays(new: Config, old: &Config) -> Config {
     };
     Config {
         gate,
+        sandbox: old.sandbox,
         relay: old.relay.clone(),
         listeners: old.listeners.iter().map(|old| listener(old, &new.listeners)).collect(),
         spool: old.spool.clone(),

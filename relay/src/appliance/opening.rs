@@ -1,10 +1,15 @@
 //! What the relay's process finds or makes before it serves.
 
+use std::fs::{DirBuilder, File};
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::privilege;
+use super::sandbox::{self, Grounds, Held, Role};
+use crate::alert::runner::Runner;
 use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::event::Event;
@@ -33,6 +38,51 @@ pub(super) fn provide_descriptors(config: &Config, journal: &Journal) {
              the hard limit (LimitNOFILE of the unit, ulimit -Hn) or lower limits.sessions"
         );
         journal.write(Event::Trouble { room: "relay", problem });
+    }
+}
+
+/// What the relay has when it has shut itself in.
+pub(super) struct Shut {
+    /// The process that runs programs, which could not be started any more.
+    pub runner: Option<Runner>,
+    /// What holds.
+    pub held: Held,
+}
+
+/// Starts what the relay must have beside it, makes its folders, and shuts it in.
+///
+/// # Errors
+///
+/// If less can be held than the configuration requires, or the process for programs cannot be started.
+pub(super) fn shut_in(config: &Config, file: &Path, journal: &Journal) -> anyhow::Result<Shut> {
+    let runner =
+        Runner::start(config, file).context("the process that runs the programs of alerts")?;
+    let history = (!config.history.keep.is_zero()).then_some(&config.history.path);
+    for folder in history.into_iter().chain([&config.spool.path]) {
+        // What cannot be made is said by its owner, who tries again.
+        let _ = provide(folder);
+    }
+    let held = sandbox::enter(Grounds::of_relay(config, file), Role::Relay, config.sandbox)?;
+    say(&held, "relay", journal);
+    Ok(Shut { runner, held })
+}
+
+/// Makes a folder that is not there, since its owner cannot from within. A loss of power does not take it away
+/// again.
+fn provide(folder: &Path) -> std::io::Result<()> {
+    if folder.try_exists()? {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // The names of those above it may lie in folders that we may not open.
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+/// Says what of a sandbox does not hold.
+pub(super) fn say(held: &Held, room: &'static str, journal: &Journal) {
+    if let Some(weakness) = held.weakness() {
+        let problem = format!("the sandbox is weaker than it should be: {weakness}");
+        journal.write(Event::Trouble { room, problem });
     }
 }
 

@@ -116,9 +116,18 @@ pub fn become_relay() -> Result<(), PrivilegeError> {
         return Err(PrivilegeError::Root);
     }
     keep_only(CapabilitySet::empty())?;
-    rustix::thread::set_no_new_privs(true)
-        .map_err(|source| PrivilegeError::Refused { what: "no-new-privileges", source })?;
+    no_new_privileges()?;
     no_core_dumps()
+}
+
+/// Gains nothing by what this thread, and those that it starts, may ever execute (prctl(2)).
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn no_new_privileges() -> Result<(), PrivilegeError> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|source| PrivilegeError::Refused { what: "no-new-privileges", source })
 }
 
 /// Writes no core dump of this process and lets no other process of its user look into it.

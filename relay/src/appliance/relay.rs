@@ -3,6 +3,8 @@
 //! It has no rights: the listening sockets come from the gate, the gate's tables are open for
 //! reading, and everything else it needs belongs to its user.
 
+mod reloading;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +21,13 @@ use super::bans;
 use super::delivering::Delivering;
 use super::desk::{Desk, Front, Reloading};
 use super::guard::Watched;
-use super::load::{self, Reloaded};
+use super::load;
 use super::notify::{self, State};
-use super::opening::{bind, caution, entrance_of, heard, provide_descriptors, remembering};
+use super::opening::{
+    Shut, bind, caution, entrance_of, heard, provide_descriptors, remembering, shut_in,
+};
 use super::privilege;
+use super::sandbox::Held;
 use super::status_page::StatusPage;
 use super::web::{Rooms, Web};
 use crate::alert::{self, Alerts};
@@ -60,10 +65,11 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     privilege::become_relay()?;
     let config = load::load(file)?;
     provide_descriptors(&config, journal);
+    let shut = shut_in(&config, file, journal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         journal.unhurried()?;
-        let mut relay = Relay::open(config, file, journal)?;
+        let mut relay = Relay::open(config, file, shut, journal)?;
         let served = relay.serve().await;
         match served {
             Ok(()) => relay.end().await,
@@ -80,6 +86,8 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
 /// The rooms of the process, and what changes while it runs.
 struct Relay {
     file: PathBuf,
+    /// What it can reach.
+    held: Held,
     config: Arc<Config>,
     journal: Journal,
     spool: Arc<Spool>,
@@ -104,7 +112,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn open(config: Config, file: &Path, journal: &Journal) -> anyhow::Result<Self> {
+    fn open(config: Config, file: &Path, shut: Shut, journal: &Journal) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let (ear, heard) = alert::ear();
         let journal = &remembering(journal, &config).heard_by(move |event| ear.hear(event));
@@ -113,7 +121,9 @@ impl Relay {
             .with_context(|| format!("spool {}", config.spool.path.display()))?;
         let spool = Arc::new(spool);
         let folder = &config.spool.path;
-        let alerts = Alerts::start(heard, folder, config.clone(), spool.clone(), journal.clone());
+        let Shut { runner, held } = shut;
+        let (kept, told) = (spool.clone(), journal.clone());
+        let alerts = Alerts::start(heard, folder, config.clone(), kept, runner, told);
         let watched = Watched::new(&config);
         let standing = watched.clone();
         let (conduct, wanted) = Conduct::new(move |client| standing.standing(client));
@@ -130,6 +140,7 @@ impl Relay {
         let delivering = Delivering::start(&spool, &config, &routes, journal);
         Ok(Self {
             file: file.into(),
+            held,
             journal: journal.clone(),
             alerts,
             conduct,
@@ -164,7 +175,7 @@ impl Relay {
         }
         let messages = self.spool.status()?.messages;
         let noun = if messages == 1 { "message" } else { "messages" };
-        let detail = format!("{messages} {noun} in the spool");
+        let detail = format!("{messages} {noun} in the spool; sandbox: {}", self.held);
         self.journal.write(Event::Started { process: "relay", detail });
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
@@ -212,7 +223,9 @@ impl Relay {
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
         let (routes, alerts) = (self.routes.subscribe(), self.alerts.clone());
-        let desk = Arc::new(Desk { spool, routes, journal, alerts, front, reload });
+        let sandbox = self.held.told();
+        let desk = Desk { spool, routes, journal, alerts, front, reload, sandbox };
+        let desk = Arc::new(desk);
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;
         let trust = Trust {
@@ -338,50 +351,6 @@ impl Relay {
     /// Ends the accept loops; connections that wait in a backlog stay there.
     fn stop_accepting(&mut self) {
         (self.guarded, self.open) = (JoinSet::new(), JoinSet::new());
-    }
-
-    /// Reads the configuration again, and says so in the journal. Sessions that run keep theirs. If the
-    /// file is no good everything stays, and if something that it names is not, that alone.
-    fn reload(&mut self) -> Result<Option<String>, String> {
-        let Reloaded { config, left_out } = match load::reload(&self.file, &self.config) {
-            Ok(reloaded) => reloaded,
-            Err(error) => {
-                let problem = format!("the old configuration stays in use: {error:#}");
-                self.journal.write(Event::Trouble { room: "relay", problem: problem.clone() });
-                return Err(problem);
-            }
-        };
-        if let Some(problem) = left_out.clone() {
-            self.journal.write(Event::Trouble { room: "relay", problem });
-        }
-        let mut problems = Vec::new();
-        match ServerTls::load(&config, self.journal.clone()) {
-            Ok(tls) => drop(self.tls.send_replace(Arc::new(tls))),
-            Err(error) => problems.push(format!("the old certificate stays in use: {error}")),
-        }
-        if let Err(error) = self.logins.trust(config.oauth.as_ref()) {
-            problems.push(format!("the tokens trusted before stay so: {error}"));
-        }
-        problems.extend(self.web.as_mut().and_then(|web| web.renew(&config).err()));
-        problems.extend(self.page.as_mut().and_then(|page| page.renew(&config).err()));
-        for problem in problems.iter().cloned() {
-            self.journal.write(Event::Trouble { room: "relay", problem });
-        }
-        self.unused.send_replace(problems.clone());
-        self.config = Arc::new(config);
-        caution(&self.config, &self.journal);
-        self.watched.configure(&self.config);
-        self.rates = Arc::new(self.rates.renewed(&self.config, Instant::now()));
-        self.sessions.limit(Caps::of(&self.config.limits));
-        let routes = self.routes.borrow().renewed(&self.config);
-        problems.extend(routes.keys().unsigned());
-        self.delivering.renew(&self.spool, &self.config, &routes, &self.journal);
-        self.routes.send_replace(routes);
-        self.alerts.configure(self.config.clone());
-        self.stop_accepting();
-        let detail = "the configuration was read again".to_owned();
-        self.journal.write(Event::Started { process: "relay", detail });
-        load::answer("relay", left_out, &problems)
     }
 
     /// Lets what runs come to its end.

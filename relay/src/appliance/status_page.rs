@@ -111,6 +111,7 @@ mod tests {
             spool: None,
             has_room: true,
             troubled: Vec::new(),
+            sandbox: None,
         }
     }
 

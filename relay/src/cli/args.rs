@@ -52,6 +52,9 @@ pub enum Verb {
     /// Run the process that speaks SMTP.
     #[command(after_help = "Example:\n  sallyport relay --config /etc/sallyport/sallyport.toml")]
     Relay,
+    /// Run the programs of alerts for the relay, which starts this by itself and speaks to it on standard input.
+    #[command(hide = true, after_help = "Example:\n  sallyport relay    # starts it")]
+    Programs,
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(ConfigVerb),

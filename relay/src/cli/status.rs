@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::client::{AskError, ask_soon};
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
-    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Spike, Talker,
+    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Sandbox, Spike, Talker,
 };
 use crate::event::alert::Alert;
 use crate::net::routes::RouteState;
@@ -152,6 +152,7 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
         print::count(gate.bans, "ban"),
         gate.pid
     ));
+    lines.extend(gate.sandbox.as_ref().map(sandbox));
     let until =
         gate.observe_until.map_or_else(String::new, |until| format!(" until {}", at(until)));
     lines.push(format!(
@@ -260,6 +261,12 @@ fn staying(spool: &spool::Status) -> Option<String> {
     (!named.is_empty()).then(|| format!("          of these {}", named.join(", ")))
 }
 
+/// Tells what keeps a process in.
+fn sandbox(sandbox: &Sandbox) -> String {
+    let lacks = sandbox.lacks.as_deref().unwrap_or(&sandbox.holds);
+    format!("          sandbox: {lacks}")
+}
+
 fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
     lines.push(format!(
         "relay     {}; {}; {}; pid {}",
@@ -268,6 +275,7 @@ fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
         print::count(relay.sessions, "session"),
         relay.pid
     ));
+    lines.extend(relay.sandbox.as_ref().map(sandbox));
     lines.extend(relay.spool.as_ref().map(|spool| {
         format!(
             "spool     {}, {} KiB on disk, {} MiB free; {} committed with {} flushes",

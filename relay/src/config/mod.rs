@@ -46,6 +46,8 @@ pub struct Config {
     pub hostname: String,
     /// Where reports go that cannot be delivered to their sender.
     pub postmaster: Address,
+    /// How far gate and relay must be able to shut themselves in.
+    pub sandbox: Sandbox,
     /// The gate process.
     pub gate: Gate,
     /// The relay process.
@@ -101,6 +103,17 @@ impl Config {
     pub fn cautions(&self) -> Vec<String> {
         caution::cautions(self)
     }
+}
+
+/// How far a process must be able to shut itself in before it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// As far as it is meant to, or it does not start.
+    Required,
+    /// As far as this kernel can; what it cannot is said.
+    BestEffort,
+    /// Not at all.
+    Off,
 }
 
 /// `[gate]`: the kernel filter and the process that owns it.

@@ -17,8 +17,8 @@ use toml::de::DeTable;
 use super::raw::{Presence, Problem, Source, Table};
 use super::{
     Allow, Config, Gate, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, History, Limits, Listener,
-    ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Spikes, Spool,
-    check, unit,
+    ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Sandbox,
+    Spikes, Spool, check, unit,
 };
 use policy::policy;
 use route::{capture, retry, route};
@@ -33,6 +33,10 @@ const OAUTH_MAX: usize = 1024;
 const NOTE_MAX: usize = 256;
 /// The longest name of an interface, octets (`IFNAMSIZ` less its NUL).
 const INTERFACE_MAX: usize = 15;
+
+/// How far a process must be able to shut itself in.
+const SANDBOX: [(&str, Sandbox); 3] =
+    [("best-effort", Sandbox::BestEffort), ("required", Sandbox::Required), ("off", Sandbox::Off)];
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -64,6 +68,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let root = Table::root(source, tables);
     let hostname = root.required("hostname", unit::domain);
     let postmaster = root.required("postmaster", unit::parsed);
+    let sandbox = root.or("sandbox", Sandbox::BestEffort, unit::word(&SANDBOX));
     let gate_table = root.table("gate");
     let allow = each(&gate_table, "allow", allow);
     let gate = gate(&gate_table);
@@ -95,6 +100,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster?,
+        sandbox,
         gate: Gate { allow: values(allow)?, ..gate },
         relay,
         listeners: values(listeners)?,

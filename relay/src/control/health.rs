@@ -116,6 +116,7 @@ mod tests {
             spool: None,
             has_room: true,
             troubled: Vec::new(),
+            sandbox: None,
         }
     }
 

@@ -177,6 +177,18 @@ pub struct RelayStatus {
     /// used, or are out of their time, a sentence each.
     #[serde(default)]
     pub troubled: Vec<String>,
+    /// What keeps the process in; none: an older version answers.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
+}
+
+/// What keeps a process in, whoever has taken it over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// What holds, as `landlock (ABI 7), seccomp`.
+    pub holds: String,
+    /// What does not although it was meant to, with the remedy.
+    pub lacks: Option<String>,
 }
 
 /// An answer: what was asked for, or why not.

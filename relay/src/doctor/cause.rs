@@ -173,6 +173,7 @@ pub enum Cause {
     TellingFileUnreadable,
     UserMissing,
     Descriptors,
+    SandboxWeak,
     ClockBehind,
     ClockUnsynchronised,
     GroupMissing,
@@ -198,7 +199,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 96] = {
+const TABLE: [Row; 97] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -294,6 +295,7 @@ const TABLE: [Row; 96] = {
         fault(C::TellingFileUnreadable, "telling-file-unreadable", P::Host, Nothing),
         fault(C::UserMissing, "user-missing", P::Host, Clients),
         fault(C::Descriptors, "descriptors", P::Host, Clients),
+        known(C::SandboxWeak, "sandbox-weak", P::Host),
         fault(C::ClockBehind, "clock-behind", P::Host, Nothing),
         known(C::ClockUnsynchronised, "clock-unsynchronised", P::Host),
         known(C::GroupMissing, "group-missing", P::Host),

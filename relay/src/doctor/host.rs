@@ -22,6 +22,8 @@ const FILES_MAX: usize = 10_000;
 struct Seen {
     user: Result<(), String>,
     has_admin_group: bool,
+    /// What does not hold of the sandbox of each process that runs.
+    weak: Vec<(&'static str, String)>,
     /// How many files the relay may open, and how many its limits ask for; none if it is not known.
     descriptors: Option<(u64, u64)>,
     now: Duration,
@@ -41,9 +43,13 @@ pub(super) fn look(case: &Case) -> Looked {
         });
         open_files(&text.ok()?)
     });
+    let gate = case.gate.says().and_then(|status| status.sandbox.clone()?.lacks);
+    let relay = case.relay.says().and_then(|status| status.sandbox.clone()?.lacks);
+    let weak = gate.map(|lacks| ("gate", lacks)).into_iter();
     let seen = Seen {
         user: Identity::of(&config.relay.user).map(drop).map_err(|error| error.to_string()),
         has_admin_group: group(&config.gate.admin_group).is_some(),
+        weak: weak.chain(relay.map(|lacks| ("relay", lacks))).collect(),
         descriptors: limit.map(|limit| (limit, descriptors(config))),
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         newest: newest(&[&config.spool.path, &config.gate.state]),
@@ -90,6 +96,13 @@ fn judge(seen: &Seen, config: &crate::config::Config, is_guarded: bool) -> Vec<F
             "raise LimitNOFILE of the unit (or ulimit -Hn) and restart, or lower limits.sessions",
         ));
     }
+    found.extend(seen.weak.iter().map(|(process, lacks)| {
+        Finding::new(
+            Cause::SandboxWeak,
+            format!("whoever took over the {process} could do more than he should: {lacks}"),
+            "nothing, if this kernel must stay; else as it says; sandbox = \"required\" then keeps it so",
+        )
+    }));
     if seen.now < BEFORE_US {
         found.push(wrong_clock(
             "this host's clock shows a time before this program was written".to_owned(),
@@ -187,6 +200,7 @@ mod tests {
         Seen {
             user: Ok(()),
             has_admin_group: true,
+            weak: Vec::new(),
             descriptors: Some((10_000, 1_000)),
             now: BEFORE_US + TOLERANCE,
             newest: Some((BEFORE_US, "/x".into())),
@@ -201,7 +215,7 @@ mod tests {
         let config = Config::parse(text).unwrap();
         let future =
             |seconds| Some((BEFORE_US + TOLERANCE + Duration::from_secs(seconds), "/x".into()));
-        let rows: [(&str, Seen, &[&str]); 10] = [
+        let rows: [(&str, Seen, &[&str]); 11] = [
             ("healthy", healthy(), &[]),
             (
                 "nothing known",
@@ -212,6 +226,11 @@ mod tests {
             ("no group", Seen { has_admin_group: false, ..healthy() }, &["group-missing"]),
             ("few files", Seen { descriptors: Some((999, 1_000)), ..healthy() }, &["descriptors"]),
             ("enough files", Seen { descriptors: Some((1_000, 1_000)), ..healthy() }, &[]),
+            (
+                "no landlock",
+                Seen { weak: vec![("relay", "no landlock".into())], ..healthy() },
+                &["sandbox-weak"],
+            ),
             ("1970", Seen { now: Duration::from_secs(9), ..healthy() }, &["clock-behind"]),
             ("a file of tomorrow", Seen { newest: future(86_400), ..healthy() }, &["clock-behind"]),
             ("a file of the next second", Seen { newest: future(1), ..healthy() }, &[]),

@@ -159,6 +159,9 @@ impl Work {
                 Some(landed) = self.flights.join_next_with_id() => self.land(landed),
                 Ok(()) = configs.changed() => {
                     self.means.config = configs.borrow_and_update().clone();
+                    if let Some(programs) = &self.means.programs {
+                        programs.reread();
+                    }
                 }
                 _ = ticks.tick() => self.tick(Timestamp::now()),
             }

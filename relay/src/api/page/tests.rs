@@ -71,6 +71,7 @@ impl Home {
             spool: None,
             has_room: true,
             troubled: vec!["route smarthost: a host is down".into()],
+            sandbox: None,
         });
         let sources = Sources {
             spool: Arc::clone(&spool),

@@ -151,6 +151,7 @@ impl Keeper {
             spikes: self.spikes(now),
             open_spikes: self.open_spikes(),
             problems: self.problems(),
+            sandbox: self.sandbox.clone(),
         })
     }
 

@@ -25,6 +25,7 @@ use super::telling::{guarded_ports, problem, ruleset, stands, told};
 use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
+use crate::control::wire::Sandbox;
 use crate::event::Event;
 use crate::gate::audit::{self, Audit};
 use crate::gate::bans::{Ban, Budget};
@@ -84,6 +85,7 @@ pub struct Keeper {
     pub(super) changed_ns: u64,
     pub(super) bypasses: Bypasses,
     pub(super) listeners: Arc<Mutex<Listeners>>,
+    pub(super) sandbox: Option<Sandbox>,
 }
 
 /// What should be done already and could not be: it is tried again each second.
@@ -136,6 +138,7 @@ impl Keeper {
             is_detached: false,
             bypasses: Bypasses::default(),
             listeners,
+            sandbox: None,
             config,
         };
         for Health { interface, state } in keeper.health.clone() {

@@ -44,7 +44,8 @@ use self::ringing::Ring;
 use self::telling::{ruleset, told};
 use super::load::load;
 use super::privilege::{self, Identity};
-use super::{folders, inherited, notify};
+use super::sandbox::{self, Grounds, Role};
+use super::{folders, inherited, notify, opening};
 use crate::config::{Config, Listener};
 use crate::control::caller::Trust;
 use crate::control::server;
@@ -102,10 +103,13 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     };
     // Before any thread starts: each has capabilities of its own.
     privilege::keep_only(privilege::GATE)?;
+    privilege::no_new_privileges()?;
+    let held = sandbox::enter(Grounds::of_gate(&config, file), Role::Gate, config.sandbox)?;
+    opening::say(&held, "gate", journal);
     journal.unhurried()?;
     let bulletin = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
     let bulletin = Arc::new(channel::Sender::new(bulletin));
-    let keeper = Keeper::new(
+    let mut keeper = Keeper::new(
         gate,
         config.clone(),
         file.to_owned(),
@@ -114,6 +118,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         journal.clone(),
         bulletin.clone(),
     );
+    keeper.sandbox = Some(held.told());
     let thread = Thread::start(keeper)?;
     if let Err(error) = thread.watch_links() {
         let problem = format!("interfaces are looked at once a second only: {error}");
@@ -130,7 +135,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         let serving = tokio::spawn(server::serve(socket, trust, office));
         journal.write(Event::Started {
             process: "gate",
-            detail: format!("listening on {}", places.join(", ")),
+            detail: format!("listening on {}; sandbox: {held}", places.join(", ")),
         });
         notify::tell(notify::State::Ready);
         let ended = attend(&thread, &listeners, &bulletin).await;

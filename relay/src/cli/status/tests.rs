@@ -12,6 +12,7 @@ fn whole() -> Whole {
         "talkers":[{"cidr":"203.0.113.0/24","frames":4801,"error":33,"reason":"unlisted_syn"}],"bypasses":[],
         "refused_per_second":800,"spikes":[],"problems":[]}"#;
     let relay = r#"{"pid":8,"serving":true,"guard":"guarded","sessions":12,"has_room":true,"troubled":[],
+        "sandbox":{"holds":"landlock (ABI 7), seccomp","lacks":null},
         "spool":{"messages":9,"damaged":1,"held":2,"captured":3,"captured_bytes":2048,"body_bytes":0,
         "log_bytes":6291456,"segments":1,"troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,
         "commits":90,"flushes":12}}"#;
@@ -45,6 +46,7 @@ refused   800 a second
           second door, port 2525: admitted 120
 source    203.0.113.0/24: at most 4801 refused in the last minute (±33), unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
+          sandbox: landlock (ABI 7), seccomp
 spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes
           of these 2 held, 3 captured (2 KiB), 1 damaged
 alert     spool-full since 1970-01-01T00:00:00Z: the spool is full; first: sallyport queue list";

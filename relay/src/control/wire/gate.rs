@@ -7,6 +7,8 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Sandbox;
+
 /// What can be asked of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
@@ -376,6 +378,9 @@ pub struct GateStatus {
     pub open_spikes: BTreeMap<String, u64>,
     /// What is wrong besides interfaces and spikes, for people.
     pub problems: Vec<String>,
+    /// What keeps the process in; none: an older version answers.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
 }
 
 impl GateStatus {
