@@ -19,6 +19,7 @@ pub mod named;
 pub mod need;
 pub mod peer;
 pub mod sender;
+pub mod setup;
 pub mod state;
 pub mod stranger;
 pub mod svg;

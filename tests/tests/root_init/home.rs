@@ -7,9 +7,8 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::stage::NAME;
 use tests::need;
+use tests::setup::{bare, run};
 use tests::world::World;
-
-use super::{bare, run};
 
 /// Runs `init` where it belongs, in mounts of its own: a copy of `/etc`, an empty `/var/lib`, `/var/log` and `/run`, and a
 /// systemd that only writes down what it is told.
