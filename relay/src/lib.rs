@@ -48,6 +48,8 @@ pub mod hosts;
 pub mod file;
 // One client of HTTP, generous in nothing.
 pub mod http;
+// Certificates by ACME: ordered, proved on port 80.
+pub mod acme;
 // The life of each message, kept for `trace`.
 pub mod history;
 // The same as spans, for a collector of OpenTelemetry.
