@@ -9,6 +9,7 @@ use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
+use relay::cli::tls::obtain::{self, Key, Terms};
 use relay::cli::{
     alert, config, doctor, explain, gate, init, manual, operate, queue, route, spool, status, tls,
     trace, user,
@@ -86,6 +87,11 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Trace { id, output } => trace::trace(&load()?, id, output.form())?,
         Verb::Init(flags) => return init::init(&file, &flags),
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
+        Verb::Tls(TlsVerb::Obtain { agree_terms, new_key }) => {
+            let terms = if agree_terms { Terms::Agreed } else { Terms::Unsaid };
+            obtain::obtain(&load()?, terms, Key::of(new_key))?;
+        }
+        Verb::Tls(TlsVerb::Renew { new_key }) => obtain::renew(&load()?, Key::of(new_key))?,
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::manual(&folder)?,
         Verb::Demo => return relay::demo::run(),

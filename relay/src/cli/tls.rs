@@ -4,6 +4,10 @@
 //! never written, so nobody can sign a second with it: a renewal is a new CA and a new file for
 //! the clients.
 
+mod due;
+/// Certificates by ACME.
+pub mod obtain;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -3,6 +3,8 @@
 //! [`Config`] is what is meant. `raw` reads what is written and knows where it stands; `check`
 //! looks at it as a whole. All problems of a file come in one go, with line and column.
 
+/// Where the certificate comes from.
+pub mod acme;
 /// Who is told of what.
 pub mod alerts;
 mod caution;

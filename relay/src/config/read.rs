@@ -1,5 +1,6 @@
 //! From tables to [`Config`]: every key, its default and its bounds, section by section.
 
+mod acme;
 mod alerts;
 mod dkim;
 mod log;
@@ -74,7 +75,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let gate = gate(&gate_table);
     let relay = relay(&root.table("relay"));
     let listeners = each(&root, "listener", listener);
-    let tls = tls::tls(&root.table("tls"));
+    let tls = tls::tls(&root.table("tls"), &listeners);
     let oauth = root.optional_table("oauth").map(|table| oauth(&table));
     let limits = limits(&root.table("limits"));
     let policies = each(&root, "policy", policy);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::acme::Acme;
+
 /// The most certificates besides the default one. All are read whenever one of their files changes.
 pub const ALSO_MAX: usize = 256;
 
@@ -17,6 +19,8 @@ pub struct Tls {
     pub also: Vec<Also>,
     /// PEM file: the authorities that sign clients' certificates. There if a listener asks for them.
     pub client_ca: Option<PathBuf>,
+    /// Where the first certificate comes from, and is renewed from; none: operators see to it.
+    pub acme: Option<Acme>,
 }
 
 /// `[[tls.also]]`: a certificate for the names in it.

@@ -13,21 +13,27 @@ use x509_parser::prelude::FromDer as _;
 
 use super::{Case, Cause, Finding, Looked, Severity};
 
-/// How long before its end a certificate is worth knowing of.
+/// How long before its end a certificate is worth knowing of; one of a short life, in its last quarter.
 const SOON: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// The most names that are told.
 const NAMES_MAX: usize = 8;
 
+/// What to do about a certificate that comes by ACME.
+const RENEW: &str = "sudo sallyport tls renew, which says what is in the way; journalctl -u sallyport-certificate has what \
+                     the timer met";
 /// What was read of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    from: Timestamp,
-    until: Timestamp,
-    names: Vec<String>,
+pub struct Seen {
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Its DNS names, in lower case.
+    pub names: Vec<String>,
     /// Whether each certificate of the file was signed by the one after it.
-    is_in_order: bool,
+    pub is_in_order: bool,
     /// Why the key cannot be used with it.
-    key: Result<(), String>,
+    pub key: Result<(), String>,
 }
 
 /// A pair of the listeners, as read; none if this user may not read it.
@@ -41,9 +47,13 @@ pub(super) fn look(case: &Case) -> Looked {
         pairs.map(|(certificate, key)| (certificate, key, read(certificate, key))).collect();
     let mut looked = Looked::default();
     let now = Timestamp::now();
-    for (certificate, key, read) in &pairs {
+    for (place, (certificate, key, read)) in pairs.iter().enumerate() {
+        let is_ordered = place == 0 && tls.acme.is_some();
         match read {
-            Ok(Some(seen)) => looked.findings.extend(judge(certificate, key, seen, now)),
+            Ok(Some(seen)) => {
+                let found = judge(certificate, key, seen, now).into_iter();
+                looked.findings.extend(found.map(|one| if is_ordered { renewed(one) } else { one }));
+            }
             Ok(None) => looked.left_out.push(format!(
                 "certificates: {} or its key may not be read by this user",
                 certificate.display()
@@ -51,12 +61,26 @@ pub(super) fn look(case: &Case) -> Looked {
             Err(problem) => looked.findings.push(Finding::new(
                 Cause::CertificateUnreadable,
                 format!("{}: {problem}, so no client gets TLS after a start", certificate.display()),
-                "sallyport tls init makes a certificate and its key; tls.certificate names another one",
+                if is_ordered {
+                    "sudo sallyport tls obtain has another one signed; tls.certificate names one that is there"
+                } else {
+                    "sallyport tls init makes a certificate and its key; tls.certificate names another one"
+                },
             )),
         }
     }
     looked.findings.extend(misnamed(&pairs, &case.config.hostname));
     looked
+}
+
+/// Names the command that renews a certificate, where renewal is what it wants.
+fn renewed(finding: Finding) -> Finding {
+    let ends = [Cause::CertificateExpired, Cause::CertificateEnds, Cause::KeyUnfit];
+    if ends.contains(&finding.cause) {
+        Finding { remedy: RENEW.to_owned(), ..finding }
+    } else {
+        finding
+    }
 }
 
 /// Returns what is wrong with a certificate and its key for a host of this name: a sentence each; none: they can
@@ -140,22 +164,38 @@ fn misnamed(pairs: &[Read<'_>], hostname: &str) -> Option<Finding> {
     ))
 }
 
-/// Reads both; none if this user may not.
-fn read(certificate: &Path, key: &Path) -> Result<Option<Seen>, String> {
+/// Reads both files; none if this user may not. Blocks on the disk.
+///
+/// # Errors
+///
+/// If the certificate is missing, or is none, a sentence without its name.
+pub fn read(certificate: &Path, key: &Path) -> Result<Option<Seen>, String> {
     let open = |path: &Path| match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
         Err(error) => Err(error),
         Ok(octets) => Ok(Some(octets)),
     };
     let Some(pem) = open(certificate).map_err(|error| error.to_string())? else { return Ok(None) };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let chain = chain.map_err(|error| error.to_string())?;
     let key = match open(key) {
         Ok(None) => return Ok(None),
         Ok(Some(pem)) => PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    seen(chain, key).map(Some)
+    seen(chain(&pem)?, key).map(Some)
+}
+
+/// Reads a certificate with its chain, and its key, both PEM.
+///
+/// # Errors
+///
+/// If there is no certificate in the first.
+pub fn of_pem(certificate: &[u8], key: &[u8]) -> Result<Seen, String> {
+    seen(chain(certificate)?, PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string()))
+}
+
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.map_err(|error| error.to_string())
 }
 
 fn seen(
@@ -229,7 +269,7 @@ fn judge(certificate: &Path, key: &Path, seen: &Seen, now: Timestamp) -> Vec<Fin
             format!("{file} is not valid before {from:.0}, and this host's clock says {now:.0}"),
             "set the clock if it is wrong (timedatectl), else wait or have it issued anew",
         ));
-    } else if until.duration_since(now) < SOON {
+    } else if until.duration_since(now) < SOON.min(until.duration_since(*from) / 4) {
         let days = until.duration_since(now).as_hours() / 24;
         found.push(Finding::new(
             Cause::CertificateEnds,
@@ -248,7 +288,8 @@ fn judge(certificate: &Path, key: &Path, seen: &Seen, now: Timestamp) -> Vec<Fin
 }
 
 /// Tells whether a name of a certificate stands for a host (RFC 9525, section 6.3).
-fn is_for(name: &str, host: &str) -> bool {
+#[must_use]
+pub fn is_for(name: &str, host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     match name.strip_prefix("*.") {
         Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
@@ -257,105 +298,4 @@ fn is_for(name: &str, host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
-    use super::*;
-
-    fn good() -> Seen {
-        Seen {
-            from: Timestamp::from_second(1000).unwrap(),
-            until: Timestamp::from_second(100_000_000).unwrap(),
-            names: vec!["relay.example.net".into()],
-            is_in_order: true,
-            key: Ok(()),
-        }
-    }
-
-    #[test]
-    fn each_state_of_a_certificate_has_its_cause() {
-        let rows: [(&str, Seen, i64, &[&str]); 6] = [
-            ("good", good(), 2000, &[]),
-            ("expired", good(), 100_000_001, &["certificate-expired"]),
-            ("not yet", good(), 999, &["certificate-not-yet-valid"]),
-            ("soon over", good(), 99_000_000, &["certificate-ends-soon"]),
-            ("another key", Seen { key: Err("x".into()), ..good() }, 2000, &["key-unfit"]),
-            ("out of order", Seen { is_in_order: false, ..good() }, 2000, &["certificate-order"]),
-        ];
-        for (row, seen, now, wanted) in rows {
-            let (file, now) = (Path::new("/x"), Timestamp::from_second(now).unwrap());
-            let found = judge(file, file, &seen, now);
-            let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
-            assert_eq!(found, wanted, "{row}");
-        }
-    }
-
-    #[test]
-    fn the_hostname_is_that_of_any_certificate() {
-        let named = |name: &str| Ok(Some(Seen { names: vec![name.into()], ..good() }));
-        let (right, other) = (|| named("relay.example.net"), || named("other.example.net"));
-        let nameless = || Ok(Some(Seen { names: vec![], ..good() }));
-        let bad = || Err("x".to_owned());
-        for (row, all, is_told) in [
-            ("its own", vec![right()], false),
-            ("another", vec![other()], true),
-            ("none", vec![nameless()], true),
-            ("a wildcard", vec![named("*.example.net")], false),
-            ("a wildcard too high", vec![named("*.net")], true),
-            ("one beside", vec![right(), other()], false),
-            ("for the clients' name, and one beside for it", vec![other(), right()], false),
-            ("none of two", vec![other(), nameless()], true),
-            ("one that may not be read", vec![other(), Ok(None)], false),
-            ("one that is broken beside", vec![other(), bad()], true),
-            ("a broken one", vec![bad()], false),
-        ] {
-            let file = Path::new("/x");
-            let pairs: Vec<_> = all.into_iter().map(|read| (file, file, read)).collect();
-            assert_eq!(misnamed(&pairs, "relay.example.net").is_some(), is_told, "{row}");
-        }
-    }
-
-    #[test]
-    fn a_routes_certificate_is_looked_at_as_one_that_mail_leaves_by() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
-        let causes = || {
-            let told = own_certificate("r", &file, &key, Timestamp::now());
-            told.findings.iter().map(|found| found.cause.id()).collect::<Vec<_>>()
-        };
-        assert_eq!(causes(), Vec::<&str>::new(), "that it is not there is told with the files");
-        let pair = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        fs::write(&file, params.self_signed(&pair).unwrap().pem()).unwrap();
-        fs::write(&key, pair.serialize_pem()).unwrap();
-        assert_eq!(causes(), ["route-certificate"]);
-        params.not_after = rcgen::date_time_ymd(4000, 1, 1);
-        fs::write(&file, params.self_signed(&pair).unwrap().pem()).unwrap();
-        assert_eq!(causes(), Vec::<&str>::new());
-        fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        assert_eq!(causes(), ["route-certificate"], "the key is another's");
-        fs::write(&file, "nonsense").unwrap();
-        assert_eq!(causes(), ["route-certificate"]);
-    }
-
-    #[test]
-    fn a_chain_and_its_key_are_read() {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "an authority");
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let own = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["Relay.example.net".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&own, &authority).unwrap();
-        let chain = [leaf.der().clone(), authority.der().clone()];
-        let key = |pair: &KeyPair| Ok(PrivateKeyDer::try_from(pair.serialize_der()).unwrap());
-        let right = seen(chain.to_vec(), key(&own)).unwrap();
-        assert_eq!((right.names, right.is_in_order), (vec!["relay.example.net".to_owned()], true));
-        assert_eq!(right.key, Ok(()));
-        let [leaf, authority] = chain;
-        assert!(!seen(vec![authority, leaf.clone()], key(&own)).unwrap().is_in_order);
-        assert!(seen(vec![leaf], key(&KeyPair::generate().unwrap())).unwrap().key.is_err());
-        assert!(seen(Vec::new(), key(&own)).is_err());
-    }
-}
+mod tests;

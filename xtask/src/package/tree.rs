@@ -167,7 +167,12 @@ mod tests {
         }
         let source = Source { top: top(), epoch: 0 };
         let units = units(&source).unwrap();
-        for name in ["sallyport-gate.service", "sallyport-relay.service"] {
+        for name in [
+            "sallyport-gate.service",
+            "sallyport-relay.service",
+            "sallyport-certificate.service",
+            "sallyport-certificate.timer",
+        ] {
             assert!(units.contains(&top().join("config").join(name)), "{name}");
         }
     }

@@ -41,7 +41,8 @@ for file in usr/share/man/man1/sallyport.1.gz usr/share/man/man5/sallyport.toml.
     usr/share/bash-completion/completions/sallyport usr/share/zsh/vendor-completions/_sallyport \
     usr/share/fish/vendor_completions.d/sallyport.fish usr/share/sallyport/prometheus/alerts.yml \
     usr/share/sallyport/grafana/sallyport.json usr/share/doc/sallyport/config/prometheus/alerts.yml \
-    usr/lib/systemd/system/sallyport-gate.service usr/lib/systemd/system/sallyport-relay.service; do
+    usr/lib/systemd/system/sallyport-gate.service usr/lib/systemd/system/sallyport-relay.service \
+    usr/lib/systemd/system/sallyport-certificate.service usr/lib/systemd/system/sallyport-certificate.timer; do
     is test -s "$root/$file"
 done
 inside 'getent passwd sallyport | grep -q :/var/lib/sallyport:/usr/sbin/nologin$' || fail 'the user'
@@ -55,6 +56,7 @@ for unit in gate relay; do
     grep -qx 'ConditionPathExists=/etc/sallyport/sallyport.toml' \
         "$root/usr/lib/systemd/system/sallyport-$unit.service" || fail "the condition of $unit"
 done
+is test -L "$root/etc/systemd/system/timers.target.wants/sallyport-certificate.timer"
 
 step 'a gate at work through upgrade and removal'
 cat > "$root/etc/sallyport/sallyport.toml" << 'TOML'
@@ -144,10 +146,13 @@ is inside 'export PATH=/recorder:$PATH; dpkg -i first.deb; echo upgrade >> /call
 cat > "$root/expected" << 'CALLS'
 start sallyport-gate.service
 start sallyport-relay.service
+start sallyport-certificate.timer
 upgrade
 try-restart sallyport-gate.service
 try-restart sallyport-relay.service
+try-restart sallyport-certificate.timer
 remove
+stop sallyport-certificate.timer
 stop sallyport-relay.service
 stop sallyport-gate.service
 CALLS

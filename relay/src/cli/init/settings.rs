@@ -48,7 +48,7 @@ pub fn of_config(config: &Config, login: Option<&str>) -> anyhow::Result<Setting
         port: listener.address.port(),
         login: login.to_owned(),
         from,
-        trust: if ca.exists() { Trust::Own } else { Trust::Public },
+        trust: if ca.exists() && config.tls.acme.is_none() { Trust::Own } else { Trust::Public },
     })
 }
 
@@ -58,7 +58,7 @@ pub fn table(settings: &Settings, certificate: &Path) -> String {
     let Settings { host, port, login, from, trust } = settings;
     let trusts = match trust {
         Trust::Own => format!("give clients {}", certificate.with_file_name("ca.pem").display()),
-        Trust::Public => "by a public authority, which clients know".to_owned(),
+        Trust::Public => "by an authority that clients know".to_owned(),
     };
     format!(
         "server:     {host}, port {port}\nTLS:        STARTTLS, required; {trusts}\nlogin:      {login}, by SCRAM or \

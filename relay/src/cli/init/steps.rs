@@ -18,6 +18,8 @@ use crate::users::{self, Password};
 pub enum Readers {
     /// Everybody.
     All,
+    /// Nobody.
+    Root,
     /// The relay's group.
     Relay(Identity),
 }
@@ -26,6 +28,7 @@ impl Readers {
     const fn file_mode(self) -> u32 {
         match self {
             Self::All => 0o644,
+            Self::Root => 0o600,
             Self::Relay(_) => 0o640,
         }
     }
@@ -33,13 +36,14 @@ impl Readers {
     const fn folder_mode(self) -> u32 {
         match self {
             Self::All => 0o755,
+            Self::Root => 0o700,
             Self::Relay(_) => 0o750,
         }
     }
 
     fn group(self) -> Gid {
         match self {
-            Self::All => Gid::ROOT,
+            Self::All | Self::Root => Gid::ROOT,
             Self::Relay(relay) => Gid::from_raw(relay.gid),
         }
     }

@@ -199,6 +199,14 @@ fn each_problem_is_named_with_place_and_remedy() {
             "[[dkim]]\ndomain = \"a.example\"\nselector = \"s\"\nkey-file = \"k.pem\"",
             "line 6, column 12: dkim.key-file: expected an absolute path",
         ),
+        (
+            "[tls.acme]\ndirectory = \"http://ca.example/\"",
+            "line 4, column 13: tls.acme.directory: expected an address of https",
+        ),
+        (
+            "[tls.acme]\naddress = \"[::]:2525\"",
+            "line 4, column 11: tls.acme.address: its port is that of a [[listener]]",
+        ),
         ("[[tls.also]]\ncertificate = \"/c\"", "tls.also.key: this key is required"),
         (
             "[[listener]]\naddress = \"[::]:465\"\nproxy = [\"192.0.2.8/24\"]",

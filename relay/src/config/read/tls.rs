@@ -1,19 +1,21 @@
 //! `[tls]` and what `[[listener]]` says of clients' certificates.
 
-use super::{Section, Table, each, unit, values};
+use super::{Section, Table, acme, each, unit, values};
 use crate::config::tls::ALSO_MAX;
 use crate::config::{Also, ClientCertificates, Listener, Tls};
 
-pub(super) fn tls(table: &Table<'_>) -> Option<Tls> {
+pub(super) fn tls(table: &Table<'_>, listeners: &[Section<'_, Listener>]) -> Option<Tls> {
     let also = each(table, "also", also);
     if let Some((one_too_many, _)) = also.get(ALSO_MAX) {
         one_too_many.report("certificate", &format!("at most {ALSO_MAX} may be there"));
     }
+    let acme = table.optional_table("acme").map(|table| acme::acme(&table, listeners));
     let tls = Tls {
         certificate: table.or("certificate", "/etc/sallyport/tls/fullchain.pem".into(), unit::path),
         key: table.or("key", "/etc/sallyport/tls/key.pem".into(), unit::path),
         client_ca: table.optional("client-ca", unit::path),
         also: values(also)?,
+        acme,
     };
     table.finish();
     Some(tls)
