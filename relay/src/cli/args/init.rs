@@ -7,6 +7,7 @@ use clap::Args;
 use ipnetwork::IpNetwork;
 
 use crate::cli::init::client::Client;
+use crate::config::acme::DIRECTORY;
 use crate::config::unit;
 
 /// What may be said of a first set-up. What is not said is asked for on a terminal.
@@ -31,9 +32,28 @@ pub struct InitFlags {
     /// The key of that certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub key: Option<PathBuf>,
-    /// A further name or address for the certificate that is made; may be given more than once.
+    /// A further name or address for the certificate that is made or signed; may be given more than once.
     #[arg(long = "name", value_name = "NAME|ADDR", conflicts_with = "certificate")]
     pub names: Vec<String>,
+    /// Have the certificate signed by an authority by ACME, and renewed: Let's Encrypt, or the one of
+    /// --acme-directory. Port 80 of every name must lead to this host.
+    #[arg(long, conflicts_with_all = ["certificate", "key"])]
+    pub acme: bool,
+    /// The directory of that authority.
+    #[arg(long, value_name = "URL", requires = "acme", default_value = DIRECTORY)]
+    pub acme_directory: String,
+    /// Who signed for that directory's own server, PEM. Without it the public authorities.
+    #[arg(long, value_name = "FILE", requires = "acme")]
+    pub acme_ca: Option<PathBuf>,
+    /// Where that authority may write to, or none.
+    #[arg(long, value_name = "ADDRESS", requires = "acme")]
+    pub acme_contact: Option<String>,
+    /// Agree to the terms of that authority, which it takes.
+    #[arg(long, requires = "acme")]
+    pub acme_agree_terms: bool,
+    /// Where its proofs are answered; it connects to port 80 of every name. Without it port 80 of all addresses.
+    #[arg(long, value_name = "ADDR:PORT", requires = "acme")]
+    pub acme_address: Option<SocketAddr>,
     /// The first login.
     #[arg(long)]
     pub login: Option<String>,

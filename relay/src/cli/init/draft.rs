@@ -64,6 +64,21 @@ pub enum Next {
     Capture,
 }
 
+/// Who signs the certificate by ACME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// The address of its directory.
+    pub directory: String,
+    /// Who signed for the directory's own server, PEM; none: the public authorities.
+    pub ca: Option<PathBuf>,
+    /// The names of the certificate; none: the hostname.
+    pub names: Vec<String>,
+    /// Where it may write to.
+    pub contact: Option<String>,
+    /// Where its proofs are answered.
+    pub address: SocketAddr,
+}
+
 /// What the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -83,6 +98,8 @@ pub struct Draft {
     pub allow: Vec<IpNetwork>,
     /// Where mail goes next.
     pub next: Next,
+    /// Who signs the certificate by ACME; none: nobody does.
+    pub acme: Option<Acme>,
     /// The user that the relay runs as.
     pub user: String,
     /// The group that may change the allowlist.
@@ -130,13 +147,19 @@ impl Draft {
                 "# Where clients connect: by STARTTLS, and with a login. [::] takes IPv4 clients too.\n\
                  [[listener]]\naddress = {}\n\n\
                  # Read again within seconds of a change. Clients must trust whoever signed the certificate.\n\
-                 [tls]\ncertificate = {}\nkey = {}\n\n\
-                 # What the login may send as; without a policy nobody sends. Others are added by\n\
-                 # `sallyport user add` and a policy of their own.\n\
-                 [[policy]]\nlogin = {}\nsenders = {}\n",
+                 [tls]\ncertificate = {}\nkey = {}\n",
                 quoted(&self.listen.to_string()),
                 path(&places.certificate),
                 path(&places.key),
+            ),
+        );
+        self.authority(&mut text);
+        add(
+            &mut text,
+            format_args!(
+                "# What the login may send as; without a policy nobody sends. Others are added by\n\
+                 # `sallyport user add` and a policy of their own.\n\
+                 [[policy]]\nlogin = {}\nsenders = {}\n",
                 quoted(&self.login),
                 list(&self.senders)
             ),
@@ -156,6 +179,31 @@ impl Draft {
             add(&mut text, format_args!("{kept}\n[history]\npath = {}\n", path(&history)));
         }
         text
+    }
+
+    fn authority(&self, text: &mut String) {
+        let Some(acme) = &self.acme else { return };
+        add(
+            text,
+            format_args!(
+                "# Who signs the certificate by ACME: `sallyport tls renew` has it renewed, daily run by\n\
+                 # sallyport-certificate.timer. It listens on port 80 while an order runs, and then only.\n\
+                 [tls.acme]\ndirectory = {}\n",
+                quoted(&acme.directory)
+            ),
+        );
+        if let Some(ca) = &acme.ca {
+            let _ = writeln!(text, "ca-file = {}", path(ca));
+        }
+        if !acme.names.is_empty() {
+            let _ = writeln!(text, "names = {}", list(&acme.names));
+        }
+        if let Some(contact) = &acme.contact {
+            let _ = writeln!(text, "contact = {}", quoted(contact));
+        }
+        unless_usual(text, "address", &quoted(&acme.address.to_string()), "[::]:80");
+        let account = path(&self.places.beside("acme").join("account.json"));
+        unless_usual(text, "account", &account, "/etc/sallyport/acme/account.json");
     }
 
     fn gate(&self, text: &mut String) {

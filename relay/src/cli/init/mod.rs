@@ -4,6 +4,7 @@
 //! ([`plan`]), does that all or not at all ([`steps`]), and prints what clients need ([`client`]).
 
 pub mod accounts;
+pub mod certificate;
 pub mod client;
 pub mod draft;
 mod hidden;
@@ -24,20 +25,23 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::args::InitFlags;
+use super::tls::obtain::{self, Key, Terms};
 use super::{print, tls};
 use crate::appliance::folders;
 use crate::appliance::load::load;
 use crate::appliance::privilege::Identity;
 use crate::config;
+use certificate::Certificate;
 use client::Client;
 use plan::{Need, Plan};
 use question::{Answers, Consent, Interview};
 use refusal::Before;
 use steps::{Existing, Readers, Steps};
-use wish::Certificate;
 
 /// The units that `--start` starts.
 const UNITS: [&str; 2] = ["sallyport-gate", "sallyport-relay"];
+/// The one that has a certificate renewed, by ACME.
+const TIMER: &str = "sallyport-certificate.timer";
 
 /// Sets up a first relay, or prints what clients need for the one that is there.
 ///
@@ -119,11 +123,21 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
         steps.file(&files.certificate, &made.chain, Readers::All, Existing::Refuse)?;
         steps.file(&files.ca, &made.ca, Readers::All, Existing::Refuse)?;
     }
+    let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
+    if let (Certificate::Acme, Need::Make, Some(acme)) =
+        (&plan.wish.certificate, plan.certificate, &meant.tls.acme)
+    {
+        print::say("the authority is asked; this may take some minutes");
+        if !acme.account.exists() {
+            obtain::account(&mut steps, acme, Terms::Agreed)?;
+        }
+        let signed = obtain::order(&meant, acme, Key::Same).context("nothing was written")?;
+        obtain::place(&mut steps, &meant, relay, &signed, &ending)?;
+    }
     let password = match plan.login {
         Need::Make => Some(steps.login(&places.users(), &draft.login, Readers::Relay(relay))?),
         Need::Keep => None,
     };
-    let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
     for folder in [&meant.gate.state, &meant.history.path, &meant.spool.path, &places.sockets] {
         steps.foresee(folder);
     }
@@ -161,22 +175,32 @@ fn tell(
     } else {
         format!(" --config {}", file.display())
     };
+    let timer = config.tls.acme.is_some().then_some(TIMER);
+    let units: Vec<&str> = UNITS.into_iter().chain(timer).collect();
     if flags.start {
-        let status = Command::new("systemctl").args(["enable", "--now"]).args(UNITS).status();
+        let status = Command::new("systemctl").args(["enable", "--now"]).args(&units).status();
         let status = status.context("all is written, but systemctl cannot be run")?;
         ensure!(
             status.success(),
             "all is written, but systemctl failed ({status}): journalctl -u {}",
             UNITS[0]
         );
-        print::say("gate and relay are started, now and at every boot");
+        print::say(format!("started, now and at every boot: {}", units.join(", ")));
     } else if named.is_empty() {
         print::say(format!(
             "start it:   sudo systemctl enable --now {}\n      or:   sudo sallyport run",
-            UNITS.join(" ")
+            units.join(" ")
         ));
     } else {
         print::say(format!("start it:   sudo sallyport run{named}"));
+    }
+    if timer.is_some() {
+        let how = format!("`sallyport{named} tls renew`, run daily");
+        print::say(if named.is_empty() {
+            format!("renewal:    {TIMER} does it; without systemd {how}")
+        } else {
+            format!("renewal:    {how}: {TIMER} reads {}", config::DEFAULT_PATH)
+        });
     }
     print::say(format!(
         "see to it:  sudo sallyport status{named}\nno mail?    sudo sallyport doctor{named}"

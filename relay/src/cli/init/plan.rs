@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use super::accounts::Account;
+use super::certificate::Certificate;
 use super::draft::Next;
 use super::host::Seen;
 use super::refusal::{Before, refusals};
-use super::wish::{Certificate, Wish};
+use super::wish::Wish;
+use crate::cli::tls::obtain;
 use crate::doctor::{certificates, files};
 use crate::gate::local_ports;
 use crate::users::{Store, UsersError};
@@ -102,7 +104,14 @@ impl Plan {
                 names.join(", "),
                 places.certificate.with_file_name("ca.pem").display()
             ),
-            (Certificate::Own(_), Need::Keep) => format!("keep {certificate}, which is there"),
+            (Certificate::Acme, Need::Make) => {
+                let directory = draft.acme.as_ref().map(|acme| acme.directory.as_str());
+                format!(
+                    "order {certificate} of {}, whose proofs are answered on port 80 as long as that takes",
+                    directory.unwrap_or_default()
+                )
+            }
+            (Certificate::Own(_) | Certificate::Acme, Need::Keep) => format!("keep {certificate}, which is there"),
             (Certificate::Given, _) => format!("show clients {certificate}, which stays as it is"),
         });
         let (login, users) = (&draft.login, places.users());
@@ -141,6 +150,13 @@ impl Plan {
         {
             notes.push("the smarthost must take mail of this host without a login".to_owned());
         }
+        if self.wish.certificate == Certificate::Acme && self.certificate == Need::Keep {
+            notes.push(
+                "the certificate that is there stays: `sallyport tls obtain --agree-terms` has one signed in its \
+                 place"
+                    .to_owned(),
+            );
+        }
         notes.extend(local_ports::problem(&[draft.listen.port()]));
         notes
     }
@@ -161,7 +177,13 @@ fn certificate(wish: &Wish) -> Result<Need, Vec<String>> {
                 ca.display()
             )]);
         }
-        Certificate::Own(_) | Certificate::Given => {}
+        Certificate::Acme if !certificate.exists() && !key.exists() => {
+            let port = wish.draft.acme.as_ref().map_or(80, |acme| acme.address.port());
+            return obtain::port_trouble(port).map_or(Ok(Need::Make), |trouble| {
+                Err(vec![format!("--acme: {trouble} (--acme-address)")])
+            });
+        }
+        Certificate::Own(_) | Certificate::Acme | Certificate::Given => {}
     }
     let faults = certificates::faults(certificate, key, &wish.draft.hostname);
     let remedy = "name another by --certificate and --key, or move it away to have one made";

@@ -158,6 +158,17 @@ impl<'a> Interview<'a> {
         }
     }
 
+    /// Notes something that stands in the way.
+    pub fn object(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Tells whether nothing stands in the way so far.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// Tells everything that stands in the way.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::path::{self, Path};
 use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
+use super::certificate::{Certificate, certificate};
 use super::client::is_plain;
 use super::draft::{Draft, Next, Places};
 use super::hidden;
@@ -20,9 +21,7 @@ use crate::config::unit;
 /// The longest file of a password that is read, octets.
 const SECRET_MAX: u64 = 4096;
 /// The word for none of something.
-const NONE: &str = "none";
-/// The word for the certificate that is made here.
-const OWN: &str = "own";
+pub(super) const NONE: &str = "none";
 /// The word for mail that is not sent on.
 const KEEP: &str = "keep";
 
@@ -35,15 +34,6 @@ pub struct Wish {
     pub certificate: Certificate,
     /// Our password at the smarthost.
     pub secret: Option<Zeroizing<String>>,
-}
-
-/// Whose certificate clients see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// One that is made here, for these names, unless there is one.
-    Own(Vec<String>),
-    /// One that is there, at the places of the draft.
-    Given,
 }
 
 /// Collects what is wanted: asks what no flag says, if somebody can answer.
@@ -93,6 +83,7 @@ fn stand_in(file: &Path, flags: &InitFlags) -> anyhow::Result<Draft> {
         senders: vec!["@relay.invalid".into()],
         allow: Vec::new(),
         next: Next::Capture,
+        acme: None,
         user: flags.user.clone(),
         admin_group: flags.admin_group.clone(),
         places: Places {
@@ -108,7 +99,7 @@ fn stand_in(file: &Path, flags: &InitFlags) -> anyhow::Result<Draft> {
 }
 
 /// Says what the check of the configuration has against a change.
-fn try_out(draft: &Draft, change: impl FnOnce(&mut Draft)) -> Result<(), String> {
+pub(super) fn try_out(draft: &Draft, change: impl FnOnce(&mut Draft)) -> Result<(), String> {
     let mut changed = draft.clone();
     change(&mut changed);
     changed.config().map(drop).map_err(|problems| {
@@ -201,43 +192,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .parse()
         .map_err(|_| format!("\"{text}\" is no address with a port: write [::]:2525"))?;
     if address.port() == 0 { Err("the port must not be 0".to_owned()) } else { Ok(address) }
-}
-
-fn certificate(
-    interview: &mut Interview<'_>,
-    draft: &mut Draft,
-    flags: &InitFlags,
-) -> anyhow::Result<Certificate> {
-    let names = || [std::slice::from_ref(&draft.hostname), flags.names.as_slice()].concat();
-    if flags.certificate.is_none() && draft.places.certificate.exists() {
-        return Ok(Certificate::Own(names()));
-    }
-    let written = |path: Option<&Path>| path.map(|path| path.display().to_string());
-    let is_file = |answer: &str| {
-        let is_one = Path::new(answer).is_file();
-        is_one.then_some(()).ok_or_else(|| format!("there is no file {answer}"))
-    };
-    let asked = Question {
-        flag: "--certificate",
-        words: "Certificate: a file (PEM), or own for a private authority made here",
-        default: Some(OWN.into()),
-        check: &|answer| if answer == OWN { Ok(()) } else { is_file(answer) },
-    };
-    let file = interview.answer(written(flags.certificate.as_deref()).as_deref(), &asked)?;
-    if file == OWN {
-        return Ok(Certificate::Own(names()));
-    }
-    let beside = Path::new(&file).with_file_name("privkey.pem");
-    let asked = Question {
-        flag: "--key",
-        words: "Its key, a file (PEM)",
-        default: beside.is_file().then(|| beside.display().to_string()),
-        check: &is_file,
-    };
-    let key = interview.answer(written(flags.key.as_deref()).as_deref(), &asked)?;
-    draft.places.certificate = path::absolute(file)?;
-    draft.places.key = path::absolute(key)?;
-    Ok(Certificate::Given)
 }
 
 fn login(

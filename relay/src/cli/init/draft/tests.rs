@@ -16,6 +16,7 @@ fn usual() -> Draft {
             ca: None,
             login: Some("relay".into()),
         },
+        acme: None,
         user: "sallyport".into(),
         admin_group: "sallyport-admin".into(),
         places: Places {
@@ -77,6 +78,42 @@ fn what_is_as_everywhere_is_left_out_and_what_is_not_stands_there() {
         assert_eq!(is, Path::new(wanted), "{text}");
     }
     assert_eq!(config.gate.admin_group, "wheel");
+}
+
+#[test]
+fn an_authority_stands_there_with_what_is_not_usual() {
+    let directory = crate::config::acme::DIRECTORY.to_owned();
+    let usual_one = Acme {
+        directory,
+        ca: None,
+        names: Vec::new(),
+        contact: None,
+        address: "[::]:80".parse().unwrap(),
+    };
+    let draft = Draft { acme: Some(usual_one.clone()), ..usual() };
+    let (text, config) = draft.config().unwrap();
+    let acme = config.tls.acme.unwrap();
+    assert_eq!(acme.names(&config.hostname), ["relay.example.net"]);
+    assert!(!text.contains("account = ") && !text.contains("\nnames"), "{text}");
+    let other = Acme {
+        directory: "https://ca.example/d".into(),
+        ca: Some("/x/ca.pem".into()),
+        names: vec!["relay.example.net".into(), "mx.example.net".into()],
+        contact: Some("ops@example.net".into()),
+        address: "0.0.0.0:8080".parse().unwrap(),
+    };
+    let mut draft = Draft { acme: Some(other.clone()), ..usual() };
+    draft.places.config = "/x/sallyport.toml".into();
+    let (text, config) = draft.config().unwrap();
+    let acme = config.tls.acme.unwrap();
+    assert_eq!(
+        (&acme.directory, &acme.ca_file, &acme.names),
+        (&other.directory, &other.ca, &other.names)
+    );
+    assert_eq!(acme.contact.map(|contact| contact.to_string()), other.contact, "{text}");
+    assert_eq!((acme.address, acme.account), (other.address, "/x/acme/account.json".into()));
+    let bad = Draft { acme: Some(Acme { contact: Some("nobody".into()), ..usual_one }), ..usual() };
+    assert!(bad.config().unwrap_err().starts_with("tls.acme.contact: "));
 }
 
 #[test]
