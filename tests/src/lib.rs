@@ -17,6 +17,7 @@ pub mod misconduct;
 pub mod mutate;
 pub mod named;
 pub mod need;
+pub mod pebble;
 pub mod peer;
 pub mod sender;
 pub mod setup;

@@ -135,6 +135,11 @@ pub const TOOLS: &[Tool] = &[
         proof: Proof::Unpacked("prometheus-alertmanager"),
         purpose: "a receiver of our alerts that we did not write",
     },
+    program(
+        "pebble",
+        "pebble",
+        "an authority that signs by ACME; its pebble-challtestsrv is its DNS",
+    ),
     program("saslpasswd2", "sasl2-bin", "a login at Postfix without another server"),
     Tool {
         name: "sasl-plain",
