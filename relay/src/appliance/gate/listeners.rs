@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
-use self::socket::{bound, is_ours, listen, listen_again, local, name, refused};
+use self::socket::{bound, is_in_the_way, is_ours, listen, listen_again, local, name, refused};
 use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
 use crate::control::attach::{Found, Handed, Handover};
@@ -79,8 +79,8 @@ struct Slot {
 enum State {
     /// The gate holds the socket.
     Held(OwnedFd),
-    /// The address is taken: a relay may still hold the socket that was noted, or the service manager has not
-    /// yet closed one that is not ours.
+    /// The address is taken: a relay may still hold the socket that was noted, or relay and service manager have
+    /// not yet closed one that is in its way.
     Awaited { noted: Option<Noted>, problem: String },
 }
 
@@ -88,6 +88,8 @@ enum State {
 #[derive(Debug)]
 pub struct Listeners {
     slots: Vec<Slot>,
+    /// What an earlier gate noted for addresses that are configured no more. A relay may hold them.
+    former: Vec<Noted>,
     record: PathBuf,
 }
 
@@ -105,10 +107,9 @@ impl Listeners {
     ) -> Result<(), ListenError> {
         let known = known(record);
         for (address, _) in addresses {
-            let is_noted = known.iter().any(|noted| noted.address == *address);
             match bound(*address) {
                 Ok(_) => {}
-                Err(Errno::ADDRINUSE) if is_noted || is_among(*address, kept) => {}
+                Err(Errno::ADDRINUSE) if is_taken_by_us(*address, &known, kept) => {}
                 Err(error) => return Err(refused(*address, error)),
             }
         }
@@ -116,8 +117,8 @@ impl Listeners {
     }
 
     /// Makes the sockets, with `door` on those that are guarded, or takes those of an earlier gate that the
-    /// service manager `kept`; what else that kept is closed. An address that is taken is waited for if an
-    /// earlier gate left its cookie in `record`.
+    /// service manager `kept`; what else that kept is closed. An address that is taken is waited for if what
+    /// takes it is an earlier gate's, by its `record` or since it was kept.
     ///
     /// # Errors
     ///
@@ -139,8 +140,8 @@ impl Listeners {
             let _ = slot.place_among(kept.iter().map(|kept| kept.socket.as_fd()));
             slots.push(slot);
         }
-        let is_kept = |slot: &Slot| is_among(slot.address, &kept);
-        let were_kept: Vec<bool> = slots.iter().map(is_kept).collect();
+        let is_taken = |slot: &Slot| is_taken_by_us(slot.address, &known, &kept);
+        let are_taken: Vec<bool> = slots.iter().map(is_taken).collect();
         // Closed here and there before the addresses are listened on.
         let held: Vec<String> = slots.iter().filter_map(Slot::name).collect();
         for Inherited { name, socket } in kept {
@@ -149,15 +150,20 @@ impl Listeners {
                 notify::forget(&name);
             }
         }
-        for (slot, was_kept) in slots.iter_mut().zip(were_kept) {
-            let State::Awaited { noted, .. } = slot.state else { continue };
+        for (slot, is_taken) in slots.iter_mut().zip(are_taken) {
+            if let State::Held(_) = slot.state {
+                continue;
+            }
             match listen(slot.address, slot.door.as_ref()) {
                 Ok(socket) => slot.state = State::Held(socket),
-                Err(Errno::ADDRINUSE) if noted.is_some() || was_kept => {}
+                Err(Errno::ADDRINUSE) if is_taken => {}
                 Err(error) => return Err(refused(slot.address, error)),
             }
         }
-        let listeners = Self { slots, record };
+        let is_former =
+            |noted: &Noted| !addresses.iter().any(|(address, _)| *address == noted.address);
+        let former = known.into_iter().filter(is_former).collect();
+        let listeners = Self { slots, former, record };
         listeners.note();
         Ok(listeners)
     }
@@ -234,8 +240,16 @@ impl Listeners {
             }),
             State::Awaited { noted, .. } => *noted,
         };
-        let record =
-            Record { boot: this_boot(), sockets: self.slots.iter().filter_map(noted).collect() };
+        // Else a gate that ends while it waits would have to be told that by hand.
+        let waits_for = |former: &&Noted| {
+            let waits = |slot: &Slot| matches!(slot.state, State::Awaited { .. });
+            let is_held_up =
+                |slot: &Slot| waits(slot) && is_in_the_way(slot.address, former.address);
+            self.slots.iter().any(is_held_up)
+        };
+        let former = self.former.iter().filter(waits_for).copied();
+        let sockets = self.slots.iter().filter_map(noted).chain(former).collect();
+        let record = Record { boot: this_boot(), sockets };
         let beside = self.record.with_extension("new");
         let written = serde_json::to_vec(&record).map_err(io::Error::other);
         let _ = written
@@ -317,9 +331,11 @@ impl Slot {
     }
 }
 
-/// Returns whether one of the sockets that were kept has an address.
-fn is_among(address: SocketAddr, kept: &[Inherited]) -> bool {
-    kept.iter().any(|kept| local(kept.socket.as_fd()) == Some(address))
+/// Returns whether what takes an address may be a socket of an earlier gate's: the relay and the service manager
+/// close it as soon as they hear that it is not served any more.
+fn is_taken_by_us(address: SocketAddr, known: &[Noted], kept: &[Inherited]) -> bool {
+    let kept = kept.iter().filter_map(|kept| local(kept.socket.as_fd()));
+    kept.chain(known.iter().map(|noted| noted.address)).any(|ours| is_in_the_way(address, ours))
 }
 
 /// Returns what an earlier gate noted. A cookie of another boot means nothing.

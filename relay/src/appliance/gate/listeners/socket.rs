@@ -1,6 +1,6 @@
 //! One listening socket: how it is made, and how it is known.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -21,6 +21,17 @@ pub(super) fn is_ours(socket: BorrowedFd<'_>, cookie: u64, address: SocketAddr) 
     right_place
         && sockopt::socket_cookie(socket) == Ok(cookie)
         && sockopt::socket_acceptconn(socket) == Ok(true)
+}
+
+/// Tells whether nobody can listen on one of the addresses while somebody listens on the other, as [`bound`] makes
+/// sockets: `[::]` takes IPv4, too.
+pub(super) fn is_in_the_way(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V6(wide) if wide.is_unspecified() => true,
+        IpAddr::V4(wide) if wide.is_unspecified() => narrow.is_ipv4(),
+        IpAddr::V4(_) | IpAddr::V6(_) => wide == narrow,
+    };
+    one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }
 
 pub(super) fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
@@ -69,7 +80,9 @@ pub(super) fn refused(address: SocketAddr, error: Errno) -> ListenError {
     let port = address.port();
     let problem = match error {
         Errno::ADDRINUSE => {
-            format!("another program listens there; see `ss -ltnp sport = :{port}`")
+            format!(
+                "another program listens there, or a Sallyport of before; see `ss -ltnp sport = :{port}`"
+            )
         }
         Errno::ADDRNOTAVAIL => "no interface has this address; see `ip address`".to_owned(),
         Errno::ACCESS => format!("not permitted: port {port} needs root"),

@@ -131,6 +131,82 @@ fn a_socket_that_was_kept_and_is_not_the_one_noted_is_closed() {
     }
 }
 
+/// A gate on `from`, and the address that comes to be instead, on the same port.
+fn moved(desk: &Desk, from: &str, to: &str) -> Option<(Listeners, SocketAddr)> {
+    let probe = open(&[format!("{from}:0").parse().unwrap()], desk.record.clone()).ok()?;
+    let port = probe.addresses()[0].port();
+    drop(probe);
+    let at = |host: &str| format!("{host}:{port}").parse().unwrap();
+    Some((open(&[at(from)], desk.record.clone()).unwrap(), at(to)))
+}
+
+#[test]
+fn a_listener_whose_address_becomes_wider_or_narrower_is_made_when_the_former_one_is_let_go() {
+    for (from, to) in [
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("[::]", "127.0.0.1"),
+        ("[::]", "[::1]"),
+        ("[::1]", "[::]"),
+        ("0.0.0.0", "[::]"),
+    ] {
+        for holder in ["the service manager", "a relay"] {
+            let desk = desk();
+            let Some((mut gate, address)) = moved(&desk, from, to) else {
+                eprintln!("skipped: this host has no IPv6");
+                continue;
+            };
+            let held = kept_of(&mut gate);
+            let is_kept = holder == "the service manager";
+            let kept = || is_kept.then(|| held.try_clone().unwrap()).into_iter().collect();
+            drop(gate);
+            let row = format!("{from} to {to}, {holder}");
+            let gate = open_with(&[address], kept(), desk.record.clone());
+            let gate = gate.unwrap_or_else(|error| panic!("{row}: {error}"));
+            assert_eq!(gate.problems().count(), 1, "{row}");
+            // One that ends while it waits does not make the next one fail.
+            drop(gate);
+            let mut gate = open_with(&[address], kept(), desk.record.clone()).unwrap();
+            assert!(!gate.try_again(), "{row}");
+            // The relay is told to serve nothing, so it lets go.
+            let (handover, _) = gate.hand_over(vec![held]).unwrap();
+            assert_eq!(handover.listeners, [], "{row}");
+            assert!(gate.try_again(), "{row}");
+            std::net::TcpStream::connect((address.ip(), address.port())).unwrap();
+            assert!(!known(&desk.record).iter().any(|noted| noted.address != address), "{row}");
+        }
+    }
+}
+
+#[test]
+fn only_who_listens_on_the_same_port_for_the_same_clients_is_in_the_way() {
+    for (one, other, is_in_it) in [
+        ("127.0.0.1:25", "127.0.0.1:25", true),
+        ("127.0.0.1:25", "127.0.0.1:26", false),
+        ("127.0.0.1:25", "127.0.0.2:25", false),
+        ("0.0.0.0:25", "127.0.0.2:25", true),
+        ("0.0.0.0:25", "[::1]:25", false),
+        ("0.0.0.0:25", "[::]:25", true),
+        ("[::]:25", "127.0.0.2:25", true),
+        ("[::]:25", "[::1]:25", true),
+        ("[::1]:25", "[::2]:25", false),
+        ("[::1]:25", "127.0.0.1:25", false),
+    ] {
+        let [one, other] = [one, other].map(|text| text.parse::<SocketAddr>().unwrap());
+        for (one, other) in [(one, other), (other, one)] {
+            assert_eq!(is_in_the_way(one, other), is_in_it, "{one} {other}");
+            // The kernel says the same.
+            let at = |address: SocketAddr, port| SocketAddr::new(address.ip(), port);
+            let Ok(first) = listen(at(one, 0), None) else { continue };
+            let port = local(first.as_fd()).unwrap().port();
+            let is_same = one.port() == other.port();
+            if is_same && other.to_string() != "[::2]:25" {
+                assert_eq!(listen(at(other, port), None).is_err(), is_in_it, "{one} {other}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_was_kept_for_an_address_that_is_gone_is_closed() {
     let desk = desk();
