@@ -1,6 +1,7 @@
 //! Telling the service manager how the process is, and giving it sockets to keep (sd_notify(3)): a datagram
 //! each. It is no error if it does not hear: it will say so itself.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-/// How long a service manager that is busy is waited for.
+/// How long a service manager that is busy is waited for with a word about the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the service manager is told.
@@ -29,30 +30,42 @@ pub fn tell(state: State) {
         State::Ready => "READY=1",
         State::Stopping => "STOPPING=1",
     };
-    say(word, &[]);
-}
-
-/// Has a socket kept under `name` until the unit is stopped, restarts not counted: the process that comes
-/// after finds it by [`super::inherited`]. One that is kept already is kept once. The name has no colon.
-pub fn keep(name: &str, socket: BorrowedFd<'_>) {
-    say(&format!("FDSTORE=1\nFDNAME={name}"), &[socket]);
-}
-
-/// Has what is kept under `name` closed.
-pub fn forget(name: &str) {
-    say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[]);
-}
-
-fn say(words: &str, with: &[BorrowedFd<'_>]) {
-    if let Some(path) = std::env::var_os("NOTIFY_SOCKET") {
-        let _ = send(path.as_bytes(), words, with);
+    if let Some(manager) = manager() {
+        let _ = send(&manager, word, &[], SendFlags::empty());
     }
 }
 
-fn send(path: &[u8], words: &str, with: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Returns where the service manager hears this process, if there is one that does.
+#[must_use]
+pub fn manager() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET")
+}
+
+/// Has a socket kept under `name` until the unit is stopped, restarts not counted: the process that comes
+/// after finds it by [`super::inherited`]. One that is kept already is kept once. The name has no colon. Waits for
+/// nothing.
+///
+/// # Errors
+///
+/// If the `manager` hears nothing now; it may a little later.
+pub fn keep(manager: &OsStr, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
+    send(manager, &format!("FDSTORE=1\nFDNAME={name}"), &[socket], SendFlags::DONTWAIT)
+}
+
+/// Has what is kept under `name` closed. Waits for nothing.
+///
+/// # Errors
+///
+/// As [`keep`].
+pub fn forget(manager: &OsStr, name: &str) -> io::Result<()> {
+    send(manager, &format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[], SendFlags::DONTWAIT)
+}
+
+fn send(manager: &OsStr, words: &str, with: &[BorrowedFd<'_>], how: SendFlags) -> io::Result<()> {
+    let path = manager.as_bytes();
     let address = match path.strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+        None => SocketAddr::from_pathname(manager)?,
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(PATIENCE))?;
@@ -63,7 +76,7 @@ fn send(path: &[u8], words: &str, with: &[BorrowedFd<'_>]) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "one descriptor a datagram"));
     }
     let text = [IoSlice::new(words.as_bytes())];
-    rustix::net::sendmsg(socket.as_fd(), &text, &mut control, SendFlags::NOSIGNAL)?;
+    rustix::net::sendmsg(socket.as_fd(), &text, &mut control, how | SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -76,14 +89,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        send(path.as_os_str().as_bytes(), "READY=1", &[]).unwrap();
+        send(path.as_os_str(), "READY=1", &[], SendFlags::empty()).unwrap();
         let mut word = [0; 32];
         let count = socket.recv(&mut word).unwrap();
         assert_eq!(&word[..count], b"READY=1");
         let name = format!("sallyport-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        send(format!("@{name}").as_bytes(), "STOPPING=1", &[]).unwrap();
+        let manager = OsString::from(format!("@{name}"));
+        send(&manager, "STOPPING=1", &[], SendFlags::empty()).unwrap();
         let count = socket.recv(&mut word).unwrap();
         assert_eq!(&word[..count], b"STOPPING=1");
     }

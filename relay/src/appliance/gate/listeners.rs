@@ -13,7 +13,9 @@
 //! judge is the one of this gate.
 
 mod socket;
+mod store;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
 use self::socket::{bound, is_in_the_way, is_ours, listen, listen_again, local, name, refused};
+use self::store::Store;
 use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
 use crate::control::attach::{Found, Handed, Handover};
@@ -91,6 +94,7 @@ pub struct Listeners {
     /// What an earlier gate noted for addresses that are configured no more. A relay may hold them.
     former: Vec<Noted>,
     record: PathBuf,
+    store: Store,
 }
 
 impl Listeners {
@@ -143,13 +147,9 @@ impl Listeners {
         let is_taken = |slot: &Slot| is_taken_by_us(slot.address, &known, &kept);
         let are_taken: Vec<bool> = slots.iter().map(is_taken).collect();
         // Closed here and there before the addresses are listened on.
-        let held: Vec<String> = slots.iter().filter_map(Slot::name).collect();
-        for Inherited { name, socket } in kept {
-            drop(socket);
-            if !held.contains(&name) {
-                notify::forget(&name);
-            }
-        }
+        let mut store = Store::new(notify::manager(), &kept);
+        store.settle(&held(&slots));
+        drop(kept);
         for (slot, is_taken) in slots.iter_mut().zip(are_taken) {
             if let State::Held(_) = slot.state {
                 continue;
@@ -163,7 +163,7 @@ impl Listeners {
         let is_former =
             |noted: &Noted| !addresses.iter().any(|(address, _)| *address == noted.address);
         let former = known.into_iter().filter(is_former).collect();
-        let listeners = Self { slots, former, record };
+        let mut listeners = Self { slots, former, record, store };
         listeners.note();
         Ok(listeners)
     }
@@ -184,7 +184,11 @@ impl Listeners {
         let mut listeners = Vec::new();
         let mut sent = Vec::new();
         for slot in &mut self.slots {
-            slot.listen_again();
+            if slot.listen_again()
+                && let Some(name) = slot.name()
+            {
+                self.store.lost(&name);
+            }
             let place = slot.place_among(shown.iter().map(AsFd::as_fd))?;
             slot.try_again();
             let found = match (&slot.state, place) {
@@ -201,12 +205,15 @@ impl Listeners {
         Ok((Handover { listeners, hears: true }, sent))
     }
 
-    /// Tries to make the sockets that are waited for; returns whether one was made.
+    /// Tries to make the sockets that are waited for; returns whether one was made. The service manager is told
+    /// what it had no time for.
     pub fn try_again(&mut self) -> bool {
         let made =
             self.slots.iter_mut().filter_map(|slot| slot.try_again().then_some(())).count() > 0;
         if made {
             self.note();
+        } else {
+            self.store.settle(&held(&self.slots));
         }
         made
     }
@@ -231,7 +238,7 @@ impl Listeners {
 
     /// Writes the cookies down, and has the sockets kept. Without them the next gate must be started with its
     /// relay, so a failure costs a restart and no safety.
-    fn note(&self) {
+    fn note(&mut self) {
         let noted = |slot: &Slot| match &slot.state {
             State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| Noted {
                 address: slot.address,
@@ -255,11 +262,7 @@ impl Listeners {
         let _ = written
             .and_then(|text| fs::write(&beside, text))
             .and_then(|()| fs::rename(&beside, &self.record));
-        for slot in &self.slots {
-            if let (State::Held(socket), Some(name)) = (&slot.state, slot.name()) {
-                notify::keep(&name, socket.as_fd());
-            }
-        }
+        self.store.settle(&held(&self.slots));
     }
 }
 
@@ -294,15 +297,15 @@ impl Slot {
         sockopt::socket_cookie(socket).ok().map(name)
     }
 
-    /// Lets the socket listen again if somebody ended that. If it cannot, it is given up for a new one.
-    fn listen_again(&mut self) {
-        let State::Held(socket) = &self.state else { return };
+    /// Lets the socket listen again if somebody ended that, and returns whether. If it cannot, it is given up for a
+    /// new one.
+    fn listen_again(&mut self) -> bool {
+        let State::Held(socket) = &self.state else { return false };
+        let was_ended = sockopt::socket_acceptconn(socket) != Ok(true);
         if listen_again(socket.as_fd()).is_err() {
-            if let Some(name) = self.name() {
-                notify::forget(&name);
-            }
             self.state = State::Awaited { noted: None, problem: "it does not listen".into() };
         }
+        was_ended
     }
 
     /// Returns whether the right door stands on a socket that was made by an earlier gate, which it does not
@@ -329,6 +332,15 @@ impl Slot {
             }
         }
     }
+}
+
+/// Returns the sockets that the gate holds, by the names under which the service manager keeps them.
+fn held(slots: &[Slot]) -> BTreeMap<String, BorrowedFd<'_>> {
+    let held = slots.iter().filter_map(|slot| match &slot.state {
+        State::Held(socket) => Some((slot.name()?, socket.as_fd())),
+        State::Awaited { .. } => None,
+    });
+    held.collect()
 }
 
 /// Returns whether what takes an address may be a socket of an earlier gate's: the relay and the service manager

@@ -285,3 +285,45 @@ fn a_record_of_another_boot_or_of_nonsense_is_nothing() {
         assert_eq!(known(&desk.record), []);
     }
 }
+
+/// Returns the word that the service manager hears next.
+fn heard(manager: &std::os::unix::net::UnixDatagram) -> Option<String> {
+    let mut word = [0; 128];
+    let count = manager.recv(&mut word).ok()?;
+    Some(String::from_utf8_lossy(&word[..count]).replace('\n', " "))
+}
+
+#[test]
+fn a_service_manager_is_told_each_socket_once_and_nobody_waits_for_one_that_is_busy() {
+    let desk = desk();
+    let manager = std::os::unix::net::UnixDatagram::bind(desk.record.with_file_name("manager"));
+    let manager = manager.unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let (mut gate, _) = first(&desk);
+    let old = Inherited { name: "old".into(), socket: kept_of(&mut gate) };
+    let path = desk.record.with_file_name("manager").into_os_string();
+    gate.store = Store::new(Some(path), &[old]);
+    // It reads nothing, and what waits for it is at its limit.
+    let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    let mut waiting = 0;
+    while other.send_to(b"other", desk.record.with_file_name("manager")).is_ok() {
+        waiting += 1;
+    }
+    let began = std::time::Instant::now();
+    let socket = kept_of(&mut gate);
+    assert!(began.elapsed() < std::time::Duration::from_millis(900), "it was waited for");
+    for _ in 0..waiting {
+        assert_eq!(heard(&manager).as_deref(), Some("other"));
+    }
+    assert!(!gate.try_again());
+    let keep = format!("FDSTORE=1 FDNAME={}", name(cookie(&socket)));
+    let words = [heard(&manager), heard(&manager), heard(&manager)];
+    assert_eq!(words, [Some("FDSTOREREMOVE=1 FDNAME=old".into()), Some(keep.clone()), None]);
+    gate.try_again();
+    let relay = kept_of(&mut gate);
+    assert_eq!(heard(&manager), None, "it knows");
+    rustix::net::shutdown(&relay, rustix::net::Shutdown::Both).unwrap();
+    kept_of(&mut gate);
+    assert_eq!(heard(&manager), Some(keep), "it has let go of what did not listen");
+}
