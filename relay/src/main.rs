@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser as _;
 use relay::appliance;
@@ -17,14 +20,41 @@ use relay::cli::{
 use relay::doctor::Asked;
 use relay::journal::Journal;
 
+/// How long the end waits for whoever reads why it comes.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     match call(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("sallyport: {error:#}");
+            say_last(format!("sallyport: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says why the program ends. A process that ends to be started anew must not wait for a reader who hangs: nobody
+/// would start it.
+fn say_last(words: String) {
+    let (said, heard) = mpsc::channel();
+    let say = move || {
+        eprintln!("{words}");
+        let _ = said.send(());
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = heard.recv_timeout(LAST_WORD);
+    }
+}
+
+/// Runs a process of the appliance to its end, and to the end of what it says.
+fn serve(
+    journal: &Journal,
+    run: impl FnOnce(&Journal) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    journal.hear_panics();
+    let ended = run(journal);
+    journal.settle();
+    ended
 }
 
 fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -33,19 +63,12 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // A file that cannot be read is told by whoever needs it.
     let journal = || Journal::of(&load().map(|config| config.log).unwrap_or_default());
     match verb {
-        Verb::Run => appliance::run::run(&load()?, &file, &journal())?,
-        Verb::Gate => {
-            let journal = journal();
-            let ended = appliance::gate::run(&file, &journal);
-            journal.settle();
-            ended?;
+        Verb::Run => {
+            let config = load()?;
+            serve(&journal(), |journal| appliance::run::run(&config, &file, journal))?;
         }
-        Verb::Relay => {
-            let journal = journal();
-            let ended = appliance::relay::run(&file, &journal);
-            journal.settle();
-            ended?;
-        }
+        Verb::Gate => serve(&journal(), |journal| appliance::gate::run(&file, journal))?,
+        Verb::Relay => serve(&journal(), |journal| appliance::relay::run(&file, journal))?,
         Verb::Programs => appliance::programs::run(file)?,
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
         Verb::Allow(verb) => {

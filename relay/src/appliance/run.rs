@@ -53,6 +53,8 @@ pub fn run(config: &Config, file: &Path, journal: &Journal) -> anyhow::Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         privilege::keep_only(privilege::PARENT_OF_BOTH)?;
+        // A log that nobody reads must not keep it from starting a child again.
+        journal.unhurried()?;
         let (orders, listen) = watch::channel(Order::Serve);
         let mut charges = JoinSet::new();
         for role in roles {

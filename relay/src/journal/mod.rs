@@ -12,6 +12,7 @@ mod line;
 mod native;
 mod writer;
 
+use std::backtrace::BacktraceStatus;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -106,6 +107,23 @@ impl Journal {
         {
             writer.settle();
         }
+    }
+
+    /// Has what panics of any thread say written as a line of this journal, from now on. Whoever panics does not
+    /// wait for the reader of the log if the journal is [unhurried](Self::unhurried). It is a line only: a panic
+    /// may come from where events are heard.
+    pub fn hear_panics(&self) {
+        let Sink::Lines { to, by, .. } = self.to.clone() else { return };
+        std::panic::set_hook(Box::new(move |panic| {
+            let current = std::thread::current();
+            let thread = current.name().unwrap_or("without a name");
+            let trace = match std::backtrace::Backtrace::capture() {
+                trace if trace.status() == BacktraceStatus::Captured => format!("\n{trace}"),
+                _ => String::new(),
+            };
+            let problem = format!("the thread {thread} {panic}{trace}");
+            to.write(&Event::Trouble { room: "panic", problem }, by.get());
+        }));
     }
 
     /// Returns a journal that keeps events for [`Journal::take`], for tests.
