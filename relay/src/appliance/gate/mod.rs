@@ -23,15 +23,15 @@ mod refusals;
 mod ringing;
 mod spikes;
 pub(super) mod telling;
+mod tenure;
 mod watching;
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
@@ -42,6 +42,7 @@ use self::lists::{Left, Lists};
 use self::office::{Office, Thread};
 use self::ringing::Ring;
 use self::telling::{ruleset, told};
+use self::tenure::Tenure;
 use super::load::load;
 use super::privilege::{self, Identity};
 use super::sandbox::{self, Grounds, Role};
@@ -84,7 +85,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         );
         journal.write(Event::Trouble { room: "gate", problem });
     }
-    let _lock = lock(&config)?;
+    let mut tenure = Tenure::begin(&config.gate.state)?;
     let wanted: Vec<(SocketAddr, Guarded)> = config.listeners.iter().map(guarded).collect();
     // What can be seen to be wrong is, before an earlier gate's tables are filled with anything new.
     let kept = inherited::take();
@@ -107,6 +108,9 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     let held = sandbox::enter(Grounds::of_gate(&config, file), Role::Gate, config.sandbox)?;
     opening::say(&held, "gate", journal);
     journal.unhurried()?;
+    if let Some(problem) = tenure.serve(gate::boot_clock_ns()) {
+        journal.write(Event::Broken { room: "gate", problem });
+    }
     let bulletin = Bulletin { lists: 0, listeners: 0, service: Service::Serve };
     let bulletin = Arc::new(channel::Sender::new(bulletin));
     let mut keeper = Keeper::new(
@@ -144,6 +148,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         ended
     })?;
     thread.stop();
+    tenure.end();
     journal.write(Event::Stopped { process: "gate" });
     Ok(())
 }
@@ -184,22 +189,6 @@ fn guarded(listener: &Listener) -> (SocketAddr, Guarded) {
 /// may put a link in its place: in the folder of the control socket the relay's group may.
 fn record(config: &Config) -> PathBuf {
     config.gate.state.join("listeners.json")
-}
-
-/// Makes sure that no other gate works on the same state.
-fn lock(config: &Config) -> anyhow::Result<File> {
-    let path = config.gate.state.join("lock");
-    let file =
-        File::create(&path).with_context(|| format!("{}: cannot be made", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another gate runs on {}", config.gate.state.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{}: cannot be locked", path.display()))
-        }
-    }
 }
 
 /// Loads, fills, attaches: in this order, by the types of [`crate::gate`].
