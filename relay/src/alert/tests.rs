@@ -1,5 +1,7 @@
 //! The whole room: from an event to a receiver on a real socket, over restarts.
 
+mod lost;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -237,27 +239,6 @@ async fn a_silence_outlives_the_process_and_an_alert_of_the_gate_is_heard_once()
 }
 
 #[tokio::test]
-async fn what_the_gate_could_not_keep_for_the_relay_is_counted_as_lost() {
-    let site = Site::new("");
-    let room = site.room();
-    let series = Timestamp::now();
-    for number in [3, 4, 7] {
-        room.alerts.carry(series, number, opened("gate-detached", "x").at(series));
-    }
-    let mut told = BTreeSet::new();
-    while !told.contains("alerts-lost") {
-        let listing = timeout(SOON, room.alerts.list()).await.unwrap().unwrap();
-        for alert in listing.recent {
-            if alert.class == "alerts-lost" {
-                assert_eq!(alert.details["lost"], "4");
-            }
-            told.insert(alert.class);
-        }
-    }
-    room.alerts.end().await;
-}
-
-#[tokio::test]
 async fn a_test_says_of_each_channel_what_became_of_it() {
     let receiver = Receiver::saying(&[200]);
     let failing = Receiver::saying(&[404]);
@@ -301,30 +282,6 @@ async fn mail_goes_by_the_spool_and_never_about_mail_that_failed() {
     room.alerts.end().await;
     let page = site.spool.list(Filter::default(), Stretch::default(), 10).await.unwrap();
     assert_eq!(page.messages.len(), 1);
-}
-
-#[tokio::test]
-async fn what_finds_no_room_is_counted_and_said() {
-    let site = Site::new("");
-    let (ear, heard) = ear();
-    for number in 0..WAITING_MAX + 5 {
-        let login = number.to_string();
-        ear.hear(&Event::ShareUsed { login });
-    }
-    let room = site.room_of((ear, heard));
-    let said = async {
-        loop {
-            let listing = room.alerts.list().await.unwrap();
-            if listing.lost > 0 {
-                return listing;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let listing = timeout(SOON, said).await.expect("it is said");
-    assert!(listing.lost >= 5, "{}", listing.lost);
-    assert!(listing.recent.iter().any(|alert| alert.class == "alerts-lost"));
-    room.alerts.end().await;
 }
 
 #[tokio::test]

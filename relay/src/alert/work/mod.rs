@@ -223,9 +223,10 @@ impl Work {
         let last = match self.kept.heard {
             Some((known, last)) if known == series && number <= last => return,
             Some((known, last)) if known == series => last,
-            Some(_) | None => {
+            heard => {
                 self.kept.troubles.restarted(Origin::Gate, now);
-                0
+                // Who knows of no gate does not know what was told before: its file is new, or was lost.
+                if heard.is_some() { 0 } else { number.saturating_sub(1) }
             }
         };
         // The gate keeps so many for a relay that is away, and numbers each.
