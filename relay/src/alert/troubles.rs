@@ -140,6 +140,7 @@ impl Troubles {
         (trouble.origin, trouble.unconfirmed) = (origin, None);
         let was = &trouble.alert;
         let severity = alert.severity.max(was.severity);
+        let former = Some(was.severity).filter(|former| trouble.is_known && *former < severity);
         // Said again as at first, it stays what it grew to; its numbers are those of now.
         let stage = if is_news { alert.stage } else { was.stage };
         trouble.alert = Alert { since: was.since, severity, stage, ..alert };
@@ -147,7 +148,8 @@ impl Troubles {
             return None;
         }
         trouble.told = None;
-        self.tell_open(&key, terms, now)
+        let told = self.tell_open(&key, terms, now)?;
+        Some(Alert { former_severity: former, ..told })
     }
 
     /// Tells an open trouble if it may be told now.

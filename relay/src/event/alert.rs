@@ -63,6 +63,9 @@ pub struct Alert {
     pub stage: Stage,
     /// How bad it is.
     pub severity: Severity,
+    /// How bad people were told it was, where this tells them that it is worse; in nothing that comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_severity: Option<Severity>,
     /// When this was said.
     pub at: Timestamp,
     /// When it began.
@@ -99,6 +102,7 @@ mod tests {
             subject: subject.into(),
             stage: Stage::Grew(2),
             severity: Severity::Critical,
+            former_severity: None,
             at: Timestamp::UNIX_EPOCH,
             since: Timestamp::UNIX_EPOCH,
             summary: "the login was refused".into(),

@@ -165,6 +165,7 @@ impl Spike {
             subject: self.subject.clone(),
             stage,
             severity: self.class.severity(stage),
+            former_severity: None,
             at,
             since: self.since,
             summary: self.summary(stage),

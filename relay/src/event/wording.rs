@@ -110,6 +110,7 @@ impl Wording {
             subject: self.subject,
             stage: self.stage,
             severity: self.severity,
+            former_severity: None,
             at,
             since: at.checked_sub(self.lasted).unwrap_or(at),
             summary: self.summary,

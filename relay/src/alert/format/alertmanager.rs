@@ -26,14 +26,13 @@ pub fn open_troubles<'a>(
     Value::Array(alerts.map(alert).collect())
 }
 
-/// Returns an alert; one that has grown comes with the end of what it was as a warning. Labels name an alert, and
-/// the severity is one, since receivers are chosen by it: as another alert the warning would stand beside it, and
-/// then be told to be over.
+/// Returns an alert; one that is worse than was told comes with the end of what it was. Labels name an alert, and the
+/// severity is one, since receivers are chosen by it: as another alert the warning would stand beside it, and then be
+/// told to be over.
 pub(super) fn alerts(message: Message<'_>, now: Timestamp) -> Value {
     let mut alerts = vec![alert(message, now)];
-    if let (Stage::Grew(_), Severity::Critical) = (message.alert.stage, message.alert.severity) {
-        let before =
-            Alert { stage: Stage::Closed, severity: Severity::Warning, ..message.alert.clone() };
+    if let Some(severity) = message.alert.former_severity {
+        let before = Alert { stage: Stage::Closed, severity, ..message.alert.clone() };
         alerts.push(alert(Message { alert: &before, ..message }, now));
     }
     Value::Array(alerts)

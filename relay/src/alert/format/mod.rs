@@ -118,8 +118,11 @@ mod tests {
 
     /// Compares with a stored file, which a person compared with the receiver's manual.
     fn same(format: WebhookFormat, stage: Stage, stored: &str) {
-        let alert = sample(stage);
-        let message = Message { id: "07-1", host: "relay.example.net", alert: &alert };
+        same_of(format, &sample(stage), stored);
+    }
+
+    fn same_of(format: WebhookFormat, alert: &Alert, stored: &str) {
+        let message = Message { id: "07-1", host: "relay.example.net", alert };
         let now = "2026-01-31T13:00:00Z".parse().unwrap();
         let body = body(format, message, "0123456789abcdef0123456789abcdef", now);
         let stored: Value = serde_json::from_str(stored).unwrap();
@@ -135,7 +138,10 @@ mod tests {
         same(WebhookFormat::PagerDuty, Stage::Closed, include_str!("samples/pagerduty-over.json"));
         same(WebhookFormat::Alertmanager, Stage::Opened, include_str!("samples/alertmanager.json"));
         let grew = include_str!("samples/alertmanager-grew.json");
-        same(WebhookFormat::Alertmanager, Stage::Grew(10), grew);
+        let worse = Alert { former_severity: Some(Severity::Warning), ..sample(Stage::Grew(10)) };
+        same_of(WebhookFormat::Alertmanager, &worse, grew);
+        let opened = include_str!("samples/alertmanager.json");
+        same(WebhookFormat::Alertmanager, Stage::Grew(10), opened);
         let over = include_str!("samples/alertmanager-over.json");
         same(WebhookFormat::Alertmanager, Stage::Closed, over);
     }

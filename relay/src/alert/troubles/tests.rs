@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::alert::Severity;
 use crate::event::wording::{Wording, closed, noted, opened};
 
 const HOUR: u64 = 3600;
@@ -67,9 +68,23 @@ fn growth_and_a_worse_severity_are_news() {
     assert!(desk.hear(spike().stands(Stage::Grew(2)), 2).is_none());
     let grown = desk.hear(spike().stands(Stage::Grew(10)), 3).unwrap();
     assert_eq!((grown.stage, grown.since), (Stage::Grew(10), at(0)));
-    assert!(desk.hear(opened("spike-refused", "worse"), 4).is_some());
-    let end = desk.hear(closed("spike-refused", "over"), 5).unwrap();
+    assert_eq!(grown.former_severity, None, "a warning still");
+    let worse = desk.hear(opened("spike-refused", "worse"), 4).unwrap();
+    assert_eq!(worse.former_severity, Some(Severity::Warning));
+    let reminder = &desk.tick(4 * HOUR + 5)[0];
+    assert_eq!((reminder.severity, reminder.former_severity), (Severity::Critical, None));
+    let end = desk.hear(closed("spike-refused", "over"), 5 * HOUR).unwrap();
     assert_eq!(end.since, at(0));
+}
+
+#[test]
+fn what_grew_before_anybody_was_told_was_no_warning() {
+    let mut desk = Desk::new();
+    desk.is_silenced = true;
+    assert!(desk.hear(down(), 0).is_none());
+    desk.is_silenced = false;
+    let grown = desk.hear(opened("host-down", "for good").about("r/h"), 1).unwrap();
+    assert_eq!((grown.severity, grown.former_severity), (Severity::Critical, None));
 }
 
 #[test]
