@@ -137,12 +137,14 @@ impl Troubles {
             Stage::Grew(_) => trouble.alert.stage != alert.stage,
             Stage::Opened | Stage::Closed | Stage::Noted => alert.severity > trouble.alert.severity,
         };
-        (trouble.origin, trouble.unconfirmed) = (origin, None);
+        trouble.origin = origin;
+        let is_confirmed = trouble.unconfirmed.take().is_some();
         let was = &trouble.alert;
         let severity = alert.severity.max(was.severity);
         let former = Some(was.severity).filter(|former| trouble.is_known && *former < severity);
-        // Said again as at first, it stays what it grew to; its numbers are those of now.
-        let stage = if is_news { alert.stage } else { was.stage };
+        // Said again as at first, it stays what it grew to; its numbers are those of now. Whoever started anew counts
+        // its growth from here.
+        let stage = if is_news || is_confirmed { alert.stage } else { was.stage };
         trouble.alert = Alert { since: was.since, severity, stage, ..alert };
         if !is_news {
             return None;

@@ -198,6 +198,19 @@ fn after_a_start_a_trouble_is_over_unless_it_is_said_again() {
 }
 
 #[test]
+fn what_begins_anew_after_a_start_grows_anew() {
+    let mut desk = Desk::new();
+    let spike = |stage| opened("spike-refused", "many").warns().stands(stage);
+    assert!(desk.hear(spike(Stage::Opened), 0).is_some());
+    assert!(desk.hear(spike(Stage::Grew(10)), 1).is_some());
+    desk.troubles.restarted(Origin::Relay, at(2));
+    assert!(desk.hear(spike(Stage::Opened), 3).is_none(), "it is known");
+    assert!(desk.hear(spike(Stage::Grew(10)), 4).is_some(), "ten times what it is since the start");
+    let over = desk.hear(closed("spike-refused", "over"), 5).unwrap();
+    assert_eq!(over.since, at(0));
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_nothing_wait_for_ever() {
     let mut desk = Desk::new();
     for round in 0..10 {
