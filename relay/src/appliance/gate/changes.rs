@@ -1,6 +1,5 @@
 //! What operators change an entry at a time: the allowlist.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -9,11 +8,11 @@ use relay_common::addr::{Family, Net};
 use super::applying::word;
 use super::keeper::Keeper;
 use super::telling::told;
-use crate::config::{self, unit};
+use crate::config::unit;
 use crate::control::caller::Caller;
 use crate::control::wire::Change;
 use crate::event::Event;
-use crate::gate::allowlist::{Allowlist, Author, Did, Plan, Refusal, Step, Wish};
+use crate::gate::allowlist::{Author, Did, Plan, Refusal, Step, Wish};
 use crate::gate::audit;
 use crate::gate::bans::LONGEST;
 use crate::gate::cidr::{network, written};
@@ -245,24 +244,6 @@ pub(super) fn audited(
 ) -> audit::Change {
     let (at, verb, removed) = (now.wall, verb.to_owned(), Vec::new());
     audit::Change { at, uid, verb, networks, removed, detail }
-}
-
-/// Returns the networks that a new configuration declares and the former did not, and those that it declares no
-/// more and that have no entry any more.
-pub(super) fn redeclared(
-    former: &[config::Allow],
-    declared: &[config::Allow],
-    list: &Allowlist,
-) -> (Vec<String>, BTreeSet<IpNetwork>) {
-    let of = |all: &[config::Allow]| all.iter().map(|allow| allow.cidr).collect::<BTreeSet<_>>();
-    let (before, after) = (of(former), of(declared));
-    let mut gone: BTreeSet<IpNetwork> = before.difference(&after).copied().collect();
-    if !gone.is_empty() {
-        for entry in list.entries() {
-            gone.remove(&network(entry.net));
-        }
-    }
-    (after.difference(&before).map(ToString::to_string).collect(), gone)
 }
 
 pub(super) fn nets(networks: &[IpNetwork]) -> Result<Vec<Net>, String> {

@@ -18,9 +18,10 @@ use relay_common::state::Alone;
 use tokio::sync::watch as channel;
 
 use super::bypass::Bypasses;
-use super::changes::{audited, redeclared};
+use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
+use super::redeclared::redeclared;
 use super::telling::{guarded_ports, problem, ruleset, stands, told};
 use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
@@ -259,12 +260,9 @@ impl Keeper {
         self.save_allowlist(now);
         self.list_changed();
         self.publish();
-        let declared = &self.config.gate.allow;
-        let detail = format!("{} declared entries", declared.len());
-        let (came, gone) = redeclared(&former.gate.allow, declared, &self.lists.allow);
-        let removed = gone.iter().map(ToString::to_string).collect();
-        let change = audited(uid, "reload", came, Some(detail), now);
-        self.note_whole(audit::Change { removed, ..change });
+        let (before, after) = (&former.gate.allow, &self.config.gate.allow);
+        let change = redeclared(before, after, &self.lists.allow, uid, now);
+        self.note_whole(change);
         Ok(self.pending.restart.clone())
     }
 

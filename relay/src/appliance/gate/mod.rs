@@ -19,6 +19,7 @@ mod lists;
 mod modes;
 mod office;
 mod recorder;
+mod redeclared;
 mod refusals;
 mod ringing;
 mod spikes;

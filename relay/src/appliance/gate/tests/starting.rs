@@ -97,6 +97,33 @@ fn a_reload_takes_declared_entries_and_leaves_added_ones() {
 }
 
 #[test]
+fn the_log_tells_what_of_a_declared_entry_a_reload_changed() {
+    let mut desk = Desk::new();
+    let entry = |rest: &str| format!("[[gate.allow]]\ncidr = \"172.16.0.0/12\"\n{rest}");
+    let other = "[[gate.allow]]\ncidr = \"192.0.2.0/24\"\n";
+    for (second, text, networks, changed) in [
+        (1, entry("tag = \"billing\"\n") + other, vec!["172.16.0.0/12", "192.0.2.0/24"], ""),
+        (
+            2,
+            entry("tag = \"admin\"\nconnect-rate = \"10/s\"\n") + other,
+            vec!["172.16.0.0/12"],
+            "; 172.16.0.0/12: tag admin (was billing), connect-rate 10/s (was none)",
+        ),
+        // The other way round in the file.
+        (3, other.to_owned() + &entry("tag = \"admin\"\nconnect-rate = \"10/s\"\n"), vec![], ""),
+    ] {
+        configure(desk.folder.path(), "", &text);
+        desk.reload(second).unwrap();
+        let audit = GateRequest::Audit { since: moment(0).wall, limit: 100 };
+        let page: Page = serde_json::from_slice(&desk.ask(audit, OPERATOR, 4).unwrap()).unwrap();
+        let reload = page.changes.last().unwrap();
+        assert_eq!(reload.at, moment(second).wall);
+        assert_eq!(reload.networks, networks);
+        assert_eq!(reload.detail, Some(format!("2 declared entries{changed}")));
+    }
+}
+
+#[test]
 fn a_configuration_with_problems_leaves_the_gate_as_it_was_and_names_all_of_them() {
     let mut desk = Desk::new();
     let more = "[[gate.allow]]\ncidr = \"10.1.2.3/8\"\n[[gate.allow]]\ncidr = \"x\"\n";
