@@ -93,7 +93,7 @@ pub enum Event {
     GateHeard,
     /// Something came around the first door and was refused by the second; `attempts` counts those by this
     /// path so far.
-    GateBypass { path: String, source: IpAddr, attempts: u64 },
+    GateBypass { path: String, vlan: Option<u16>, source: IpAddr, attempts: u64 },
     /// The gate observes until a time, or enforces; `uid` asked for it, or time brought it.
     ModeChanged { mode: &'static str, until: Option<Timestamp>, uid: Option<u32> },
     /// The gate was taken away on purpose: the host is open.

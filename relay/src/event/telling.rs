@@ -43,7 +43,7 @@ impl Event {
             )
             .first("sallyport audit --since 1d")
             .with("uid", uid),
-            Self::GateBypass { path, source, attempts } => noted(
+            Self::GateBypass { path, vlan, source, attempts } => noted(
                 "gate-bypass",
                 format!("connection attempts come around the first door: by {path}"),
             )
@@ -51,6 +51,8 @@ impl Event {
             .about(path.split(',').next().unwrap_or_default())
             .first("sallyport status")
             .with("path", path)
+            // Whoever sends chooses it: in the sentence it would make each attempt something new.
+            .with_some("vlan", *vlan)
             .with("source", source)
             .with("attempts", attempts),
             Self::ModeChanged { mode: "enforce", .. } => {
@@ -229,6 +231,7 @@ fn gate_stands(interface: &str) -> super::wording::Wording {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::net::IpAddr;
     use std::time::Duration;
 
     use super::*;
@@ -298,12 +301,11 @@ mod tests {
     #[test]
     fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
         let text = || "x".to_owned();
-        let source = "192.0.2.1".parse().unwrap();
         for event in [
             Event::Broken { room: "relay", problem: text() },
             Event::GateSilent { problem: text() },
             Event::GateLost { interface: text(), problem: text() },
-            Event::GateBypass { path: "eth1, which is not guarded".into(), source, attempts: 1 },
+            bypass(0),
             Event::Detached { uid: 0 },
             Event::RouteSuspended { route: text(), reason: text() },
             Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
@@ -335,6 +337,22 @@ mod tests {
             remark: None,
             command: "sallyport status".to_owned(),
         })
+    }
+
+    fn bypass(vlan: u16) -> Event {
+        Event::GateBypass {
+            path: "eth1, which is not guarded".into(),
+            vlan: Some(vlan).filter(|vlan| *vlan > 0),
+            source: IpAddr::from([192, 0, 2, 1]),
+            attempts: 1,
+        }
+    }
+
+    #[test]
+    fn a_tag_that_a_stranger_chooses_makes_no_alert_another_one() {
+        let [plain, tagged] = [0, 7].map(|vlan| bypass(vlan).alerts(AT).remove(0));
+        assert_eq!((plain.key(), &plain.summary), (tagged.key(), &tagged.summary));
+        assert_eq!((plain.details.get("vlan"), &*tagged.details["vlan"]), (None, "7"));
     }
 
     #[test]

@@ -87,7 +87,7 @@ metrics! {
     GATE_BANS: Gauge "sallyport_gate_bans" []
         "Bans that are alive.";
     GATE_BYPASSES: Gauge "sallyport_gate_bypass_paths" []
-        "Ways around the first door that the second one has seen.";
+        "Ways around the first door that somebody used within the last hour.";
     SPIKES: Gauge "sallyport_spikes_open" ["class"]
         "Open spikes, by class.";
     ALERTS_OPEN: Gauge "sallyport_alerts_open" ["class", "severity"]

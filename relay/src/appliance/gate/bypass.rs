@@ -41,26 +41,39 @@ struct Path {
     last_ns: u64,
     told_ns: u64,
     attempts: u64,
+    /// Those of the last attempt.
+    vlan: u16,
     source: IpAddr,
+}
+
+/// One attempt by a way around the first door.
+#[derive(Clone, Copy, Debug)]
+struct Attempt<'a> {
+    /// The way's name. Nobody who sends chooses a part of it: each new one is told, as often as there are interfaces.
+    way: &'a str,
+    /// The VLAN tag that it came with; 0 is none.
+    vlan: u16,
+    source: IpAddr,
+    at_ns: u64,
 }
 
 impl Bypasses {
     /// Notes an attempt; returns how many there were by that way, if that is worth telling now.
-    fn note(&mut self, path: &str, source: IpAddr, at_ns: u64) -> Option<u64> {
+    fn note(&mut self, attempt: Attempt<'_>) -> Option<u64> {
+        let Attempt { way, vlan, source, at_ns } = attempt;
         self.attempts += 1;
         self.paths.retain(|_, path| path.is_used(at_ns));
-        if !self.paths.contains_key(path) && self.paths.len() == PATHS_MAX {
-            // A way is named by its tag, too, which whoever sends chooses: one that is in use makes no room, so
-            // that a new way at each attempt is not told at each.
+        if !self.paths.contains_key(way) && self.paths.len() == PATHS_MAX {
+            // One that is in use makes no room: else ways that come and go would be told at each attempt.
             let oldest = self.paths.iter().min_by_key(|(_, path)| path.last_ns);
             let idle = |path: &Path| at_ns.saturating_sub(path.last_ns) >= TELL_AGAIN_NS;
             let oldest = oldest.filter(|(_, path)| idle(path)).map(|(name, _)| name.clone())?;
             self.paths.remove(&oldest);
         }
-        let new = Path { first_ns: at_ns, last_ns: at_ns, told_ns: 0, attempts: 0, source };
-        let path = self.paths.entry(path.to_owned()).or_insert(new);
+        let new = Path { first_ns: at_ns, last_ns: at_ns, told_ns: 0, attempts: 0, vlan, source };
+        let path = self.paths.entry(way.to_owned()).or_insert(new);
         path.attempts += 1;
-        (path.last_ns, path.source) = (at_ns, source);
+        (path.last_ns, path.vlan, path.source) = (at_ns, vlan, source);
         let due = path.attempts == 1 || at_ns.saturating_sub(path.told_ns) >= TELL_AGAIN_NS;
         if due {
             path.told_ns = at_ns;
@@ -75,8 +88,8 @@ impl Bypasses {
 
     /// Returns the ways for people.
     pub fn list(&self, now: Moment) -> Vec<Bypass> {
-        let bypass = |(path, seen): (&String, &Path)| Bypass {
-            path: path.clone(),
+        let bypass = |(way, seen): (&String, &Path)| Bypass {
+            path: tagged(way, seen.vlan),
             since: now.wall_of(seen.first_ns),
             last: now.wall_of(seen.last_ns),
             attempts: seen.attempts,
@@ -84,6 +97,11 @@ impl Bypasses {
         };
         self.paths.iter().filter(|(_, path)| path.is_used(now.boot_ns)).map(bypass).collect()
     }
+}
+
+/// Says for people by which way an attempt came.
+fn tagged(way: &str, vlan: u16) -> String {
+    if vlan == 0 { way.to_owned() } else { format!("{way}, VLAN {vlan}") }
 }
 
 impl Path {
@@ -105,10 +123,12 @@ impl Keeper {
                 self.watching.talkers.note(source, sample.reason);
                 self.watching.note(sample);
             } else if first_stands && self.is_bypass(&sample) {
-                let path = self.path(&sample);
+                let (way, vlan, at_ns) = (self.way(sample.interface), sample.vlan, now.boot_ns);
                 let source = IpAddr::from(source);
-                if let Some(attempts) = self.bypasses.note(&path, source, now.boot_ns) {
-                    self.journal.write(Event::GateBypass { path, source, attempts });
+                let attempt = Attempt { way: &way, vlan, source, at_ns };
+                if let Some(attempts) = self.bypasses.note(attempt) {
+                    let vlan = Some(vlan).filter(|vlan| *vlan > 0);
+                    self.journal.write(Event::GateBypass { path: way, vlan, source, attempts });
                 }
             }
         }
@@ -123,11 +143,10 @@ impl Keeper {
         for_its_source && settled && enforced
     }
 
-    /// Says by which way a segment came.
-    fn path(&self, sample: &Sample) -> String {
-        let vlan = if sample.vlan == 0 { String::new() } else { format!(", VLAN {}", sample.vlan) };
-        let Ok(Some(interface)) = netlink::by_index(sample.interface) else {
-            return format!("interface number {}, which is gone{vlan}", sample.interface);
+    /// Names the way through an interface.
+    fn way(&self, number: u32) -> String {
+        let Ok(Some(interface)) = netlink::by_index(number) else {
+            return format!("interface number {number}, which is gone");
         };
         let name = match &interface.kind {
             Some(kind) => format!("{} ({kind})", interface.name),
@@ -143,7 +162,7 @@ impl Keeper {
             "on which no first door can stand, since its frames have no header of Ethernet: end it elsewhere, \
              or filter it there"
         };
-        format!("{name}, {why}{vlan}")
+        format!("{name}, {why}")
     }
 }
 
@@ -151,44 +170,60 @@ impl Keeper {
 mod tests {
     use super::*;
 
+    fn by(way: &str, at_ns: u64) -> Attempt<'_> {
+        Attempt { way, vlan: 0, source: IpAddr::from([192, 0, 2, 1]), at_ns }
+    }
+
     #[test]
     fn a_way_is_told_first_and_then_once_a_minute_and_ways_are_bounded() {
         let mut bypasses = Bypasses::default();
-        let source = IpAddr::from([192, 0, 2, 1]);
         let second = 1_000_000_000;
-        assert_eq!(bypasses.note("a", source, second), Some(1));
-        let told = (2..=61).filter_map(|n| bypasses.note("a", source, n * second)).count();
+        assert_eq!(bypasses.note(by("a", second)), Some(1));
+        let told = (2..=61).filter_map(|n| bypasses.note(by("a", n * second))).count();
         assert_eq!(told, 1, "after a minute");
         for n in 0..200 {
-            bypasses.note(&format!("path {n}"), source, second);
+            bypasses.note(by(&format!("path {n}"), second));
         }
         let at = |seconds| Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: seconds * second };
         let list = bypasses.list(at(61));
         assert_eq!(list.len(), PATHS_MAX);
         assert_eq!((list[0].path.as_str(), list[0].attempts), ("a", 61));
-        assert_eq!(bypasses.note("new", source, 62 * second), Some(1), "the oldest made way");
+        assert_eq!(bypasses.note(by("new", 62 * second)), Some(1), "the oldest made way");
         assert_eq!(bypasses.list(at(62)).len(), PATHS_MAX);
         assert_eq!(bypasses.total(), 262);
     }
 
     #[test]
-    fn whoever_takes_a_new_way_each_time_is_told_of_no_more_ways_than_are_remembered() {
+    fn ways_that_come_and_go_are_told_as_often_as_they_are_remembered() {
         let mut bypasses = Bypasses::default();
-        let source = IpAddr::from([192, 0, 2, 1]);
-        let told = (0..4096).filter_map(|n| bypasses.note(&format!("VLAN {n}"), source, n + 1));
+        let told =
+            (0..4096).filter_map(|n| bypasses.note(by(&format!("interface number {n}"), n + 1)));
         assert_eq!(told.count(), PATHS_MAX);
         assert_eq!(bypasses.total(), 4096);
     }
 
     #[test]
+    fn whoever_sends_another_tag_each_time_comes_by_one_way() {
+        let mut bypasses = Bypasses::default();
+        let attempt = |vlan| Attempt { vlan, ..by("eth1, which is not guarded", 5) };
+        let told: Vec<u64> = (0..4095).filter_map(|vlan| bypasses.note(attempt(vlan))).collect();
+        assert_eq!(told, [1]);
+        let list = bypasses.list(Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 6 });
+        let [way] = &list[..] else { panic!("{list:?}") };
+        assert_eq!(
+            (way.path.as_str(), way.attempts),
+            ("eth1, which is not guarded, VLAN 4094", 4095)
+        );
+    }
+
+    #[test]
     fn a_way_that_nobody_uses_any_more_is_over_after_an_hour_and_what_was_counted_stays() {
         let mut bypasses = Bypasses::default();
-        let source = IpAddr::from([192, 0, 2, 1]);
         let at = |boot_ns| Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns };
-        assert_eq!(bypasses.note("a", source, 5), Some(1));
+        assert_eq!(bypasses.note(by("a", 5)), Some(1));
         assert_eq!(bypasses.list(at(OVER_NS)).len(), 1);
         assert_eq!(bypasses.list(at(OVER_NS + 5)), []);
-        assert_eq!(bypasses.note("a", source, OVER_NS + 5), Some(1), "it is told anew");
+        assert_eq!(bypasses.note(by("a", OVER_NS + 5)), Some(1), "it is told anew");
         assert_eq!(bypasses.total(), 2);
     }
 }
