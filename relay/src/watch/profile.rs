@@ -151,11 +151,14 @@ impl Profiles {
         known.filter(|(_, peaks, days)| peaks.iter().any(|peak| *peak > 0.0) || !days.is_empty())
     }
 
-    /// Puts what was known of a network in place, unless numbers cannot be.
+    /// Puts what was known of a network in place, unless numbers cannot be. One whose first hour was not over has a
+    /// whole one from now.
     pub fn restore(&mut self, net: Net, peaks: Peaks, days: Days) {
         let is_sound = peaks.iter().all(|peak| peak.is_finite() && *peak >= 0.0);
         if is_sound && self.of.len() < self.most {
-            self.of.insert(net, Profile { peaks, ..Profile::default() });
+            let is_new =
+                self.newcomers == Newcomers::Learn && peaks.iter().all(|peak| *peak <= 0.0);
+            self.of.insert(net, Profile { peaks, is_new, ..Profile::default() });
             self.reached.restore(net, days);
         }
     }

@@ -122,6 +122,22 @@ fn what_was_usual_is_kept_and_the_memory_is_bounded() {
 }
 
 #[test]
+fn a_newcomer_who_was_told_of_is_still_one_after_a_restart() {
+    let mut client = Client::new();
+    // Twice as much as a newcomer may do.
+    client.ticks(100, 1, 40);
+    assert_eq!(client.stages(), [Stage::Opened]);
+    let (net, peaks, days) = client.profiles.known().next().unwrap();
+    let mut again = Client::new();
+    again.profiles.restore(net, peaks, days);
+    // Five times the floor, and half of what it may do.
+    again.ticks(600, 1, 10);
+    assert_eq!(again.stages(), []);
+    again.ticks(100, 1, 40);
+    assert_eq!(again.stages(), [Stage::Opened]);
+}
+
+#[test]
 fn strangers_are_measured_by_the_last_minute() {
     let mut profiles = Profiles::new(10, Newcomers::Stand);
     let mut stages = Vec::new();
