@@ -239,6 +239,23 @@ async fn a_silence_outlives_the_process_and_an_alert_of_the_gate_is_heard_once()
 }
 
 #[tokio::test]
+async fn what_a_gate_said_that_is_configured_no_more_ends_by_itself() {
+    for (interfaces, ends) in [(vec!["eth0".to_owned()], false), (Vec::new(), true)] {
+        let mut site = Site::new("");
+        let room = site.room();
+        let now = Timestamp::now();
+        room.alerts.carry(now, 1, opened("gate-missing", "x").about("eth0").at(now));
+        room.alerts.end().await;
+        Arc::make_mut(&mut site.config).gate.interfaces = interfaces;
+        let room = site.room();
+        let open = room.alerts.open().borrow().to_vec();
+        let [missing] = &open[..] else { panic!("{open:?}") };
+        assert_eq!(missing.unconfirmed.is_some(), ends, "{:?}", site.config.gate.interfaces);
+        room.alerts.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_test_says_of_each_channel_what_became_of_it() {
     let receiver = Receiver::saying(&[200]);
     let failing = Receiver::saying(&[404]);

@@ -109,6 +109,10 @@ impl Work {
         }
         let was_cut_off = std::mem::replace(&mut kept.is_running, true);
         kept.troubles.restarted(Origin::Relay, now);
+        if means.config.gate.interfaces.is_empty() {
+            // The configuration has no gate any more: nobody says again what one said.
+            kept.troubles.restarted(Origin::Gate, now);
+        }
         let mut work = Self {
             means,
             journal,
