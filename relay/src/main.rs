@@ -51,10 +51,19 @@ fn serve(
     journal: &Journal,
     run: impl FnOnce(&Journal) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    journal.hold();
     journal.hear_panics();
-    let ended = run(journal);
-    journal.settle();
-    ended
+    let _settled = Settled(journal);
+    run(journal)
+}
+
+/// Writes what a journal still has, also if a panic ends the process.
+struct Settled<'a>(&'a Journal);
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
 }
 
 fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -35,15 +35,17 @@ impl Unread {
 
     /// Leaves no room in it.
     fn fill(&mut self) -> Result<()> {
+        let mut written = 0;
         for size in [4096, 1] {
             loop {
                 match self.writer.write(&vec![b'\n'; size]) {
-                    Ok(_) => {}
+                    Ok(count) => written += count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
                 }
             }
         }
+        ensure!(written > 0, "it was full");
         Ok(())
     }
 }

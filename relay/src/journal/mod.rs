@@ -76,6 +76,14 @@ impl Journal {
         Self::to(Sink::Lines { to, by: Arc::default(), quietest })
     }
 
+    /// Has the lines of this journal and its clones wait for [`Journal::unhurried`], or for [`Journal::settle`], from
+    /// now on: a start must not wait for the reader of the log either.
+    pub fn hold(&self) {
+        if let Sink::Lines { by, .. } = &self.to {
+            by.get_or_init(Writer::new);
+        }
+    }
+
     /// Has a thread write the lines of this journal and its clones from now on, so that whoever says something
     /// never waits for the reader of the log: up to 1 MiB wait for it, then lines are counted, and lost. The
     /// thread has the rights that the caller has now: a process that drops rights does that before. Call
@@ -91,17 +99,17 @@ impl Journal {
             let problem = format!("{lost} lines of the log are lost: whoever reads it is too slow");
             line::render(&Event::Trouble { room: "journal", problem }, form, Timestamp::now())
         };
-        let writer = match to {
-            Lines::Json => Writer::start(std::io::stdout(), tell)?,
-            Lines::Text | Lines::Journald(_) => Writer::start(std::io::stderr(), tell)?,
-        };
-        // Who comes second leaves the first one at work.
-        let _ = by.set(writer);
-        Ok(())
+        let writer = by.get_or_init(Writer::new);
+        match to {
+            Lines::Json => writer.start(std::io::stdout(), tell),
+            Lines::Text | Lines::Journald(_) => writer.start(std::io::stderr(), tell),
+        }
     }
 
     /// Waits until every line is written, for a second at most.
     pub fn settle(&self) {
+        // A process that ended before it had a thread has said why: without one that is lost.
+        let _ = self.unhurried();
         if let Sink::Lines { by, .. } = &self.to
             && let Some(writer) = by.get()
         {

@@ -1,4 +1,5 @@
-//! A thread that writes lines, so that nobody waits for whoever reads the log.
+//! A thread that writes lines, so that nobody waits for whoever reads the log. What is said before the thread starts
+//! waits for it.
 
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ struct Waiting {
     octets: Vec<u8>,
     /// Lines that found no room and were not told of yet.
     lost: u64,
+    is_started: bool,
     is_writing: bool,
     is_over: bool,
 }
@@ -37,19 +39,29 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts a thread that writes to `out`; `tell` makes of a number of lost lines the line about them.
+    /// Returns the end of a thread that has not started.
+    pub(super) fn new() -> Self {
+        Self { shared: Arc::new(Shared { waiting: Mutex::default(), moved: Condvar::new() }) }
+    }
+
+    /// Starts the thread, which writes to `out`, unless it runs; `tell` makes of a number of lost lines the line about
+    /// them.
     ///
     /// # Errors
     ///
     /// If the system makes no thread.
     pub(super) fn start(
+        &self,
         out: impl Write + Send + 'static,
         tell: impl Fn(u64) -> String + Send + 'static,
-    ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { waiting: Mutex::default(), moved: Condvar::new() });
-        let own = Arc::clone(&shared);
-        std::thread::Builder::new().name("journal".into()).spawn(move || own.run(out, tell))?;
-        Ok(Self { shared })
+    ) -> std::io::Result<()> {
+        let mut waiting = self.shared.lock();
+        if !waiting.is_started {
+            let own = Arc::clone(&self.shared);
+            std::thread::Builder::new().name("journal".into()).spawn(move || own.run(out, tell))?;
+            waiting.is_started = true;
+        }
+        Ok(())
     }
 
     /// Has a line written, with its end. It waits for nobody.
@@ -67,7 +79,9 @@ impl Writer {
 
     /// Waits until all is written, for a second at most.
     pub(super) fn settle(&self) {
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || waiting.has_more();
+        let is_busy = |waiting: &mut Waiting| {
+            waiting.is_started && (waiting.is_writing || waiting.has_more())
+        };
         drop(self.shared.moved.wait_timeout_while(self.shared.lock(), LAST, is_busy));
     }
 }
@@ -132,7 +146,8 @@ mod tests {
     #[test]
     fn whoever_writes_never_waits_for_the_reader_who_hears_how_many_lines_are_lost() {
         let (reader, out) = pipe();
-        let writer = Writer::start(out, |lost| format!("lost {lost}")).unwrap();
+        let writer = Writer::new();
+        writer.start(out, |lost| format!("lost {lost}")).unwrap();
         let line = "x".repeat(999);
         // Nobody reads: the pipe fills, then the memory for what waits.
         let all = 4 * WAITING_MAX / 1000;
@@ -150,12 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_are_written_before_the_end() {
+    fn the_first_lines_wait_for_the_thread_and_the_last_are_written_before_the_end() {
         let (reader, out) = pipe();
-        let writer = Writer::start(out, |_| unreachable!("none is lost")).unwrap();
+        let writer = Writer::new();
         for number in 0..1000 {
+            if number == 500 {
+                let out = out.try_clone().unwrap();
+                writer.start(out, |_| unreachable!("none is lost")).unwrap();
+            }
             writer.write(&number.to_string());
         }
+        // One is enough.
+        writer.start(out, |_| unreachable!("the other one tells")).unwrap();
         drop(writer);
         let lines: Vec<String> = reader.lines().map(Result::unwrap).collect();
         assert_eq!(lines, (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
