@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::audit;
 use crate::caller::{cargo, run, status, top};
 use crate::place::Place;
 use crate::program::built;
@@ -46,6 +47,7 @@ pub fn check() -> Result<ExitCode> {
     step("advisories");
     if status(&mut deny(&["--log-level", "error", "fetch", "db"]))?.success() {
         run(&mut deny(&["check", "--disable-fetch", "advisories"]))?;
+        audit::lock_file(&place)?;
     } else {
         eprintln!("check: ADVISORIES NOT CHECKED: their database could not be fetched");
     }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod artifact;
+mod audit;
 mod bench;
 mod caller;
 mod check;
