@@ -34,7 +34,9 @@ pub fn compare(place: &Place, first: &Made, epoch: u64) -> Result<()> {
         ("bill of materials", &first.materials, &second.materials),
     ] {
         let same = fs::read(one)? == fs::read(other)?;
-        println!("package: {name:<18} {}", if same { "the same twice" } else { "DIFFERENT" });
+        let told = if same { "the same twice" } else { "DIFFERENT" };
+        let sum = answer(Command::new("sha256sum").arg("--").arg(one))?;
+        println!("package: {name:<18} {told} {}", sum.split(' ').next().unwrap_or_default());
         if !same {
             different.push(format!("{} and {}", one.display(), other.display()));
         }
