@@ -113,7 +113,7 @@ impl Alerts {
         let (sender, configs) = watch::channel(config.clone());
         let has_runner = runner.is_some();
         // Without a way to it each telling says that there is none.
-        let programs = runner.and_then(|runner| runner.attach().ok());
+        let programs = runner.and_then(|runner| runner.attach(journal.clone()).ok());
         let means = Means { config, spool, programs };
         let work = Work::open(folder, means, journal, ear.lost.clone());
         let open = work.open_now();

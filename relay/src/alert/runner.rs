@@ -27,7 +27,10 @@ use super::exec;
 use super::format::Message;
 use crate::config::Config;
 use crate::config::alerts::{ChannelKind, Exec};
+use crate::event::Event;
 use crate::event::alert::Alert;
+use crate::event::telling::OWN_ROOM;
+use crate::journal::Journal;
 
 /// The word of the command line that starts it.
 pub const VERB: &str = "programs";
@@ -40,6 +43,9 @@ const LINE_MAX: u64 = 256 << 10;
 
 /// Tellings that wait for the way at most; each channel has one at a time.
 const WAITING_MAX: usize = 64;
+
+/// Programs that run at once at most: who has taken the relay over can ask for as many as he likes.
+const RUNNING_MAX: usize = 32;
 
 /// How long after a program's time limit its outcome is waited for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -89,22 +95,24 @@ impl Runner {
         let (ours, theirs) = Socket::pair()?;
         let mut command = Command::new(SELF);
         command.arg0("sallyport").arg("--config").arg(file).arg(VERB);
-        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
-        // A signal of the terminal is for the relay, which ends this one.
-        command.process_group(0).spawn()?;
+        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn()?;
         Ok(Some(Self(ours)))
     }
 
-    /// Begins to speak to it. Must be called within a runtime.
+    /// Begins to speak to it; that it is gone is said in `journal`. Must be called within a runtime.
     ///
     /// # Errors
     ///
     /// If the runtime cannot take the socket.
-    pub(super) fn attach(self) -> io::Result<Programs> {
+    pub(super) fn attach(self, journal: Journal) -> io::Result<Programs> {
         self.0.set_nonblocking(true)?;
         let stream = UnixStream::from_std(self.0)?;
         let (orders, listen) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(speak(stream, listen));
+        tokio::spawn(async move {
+            if speak(stream, listen).await.is_err() {
+                journal.write(Event::Trouble { room: OWN_ROOM, problem: GONE.to_owned() });
+            }
+        });
         Ok(Programs { orders })
     }
 }
@@ -136,18 +144,23 @@ impl Programs {
             host: message.host.to_owned(),
             alert: message.alert.clone(),
         };
-        if self.orders.send((Word::Run(Box::new(task)), Some(answer))).await.is_err() {
-            return later(GONE);
-        }
-        match tokio::time::timeout(exec.time_limit + GRACE, answered).await {
-            Ok(outcome) => outcome.unwrap_or_else(|_| later(GONE)),
+        let told = async {
+            self.orders.send((Word::Run(Box::new(task)), Some(answer))).await.ok()?;
+            answered.await.ok()
+        };
+        match tokio::time::timeout(exec.time_limit + GRACE, told).await {
+            Ok(outcome) => outcome.unwrap_or_else(|| later(GONE)),
             Err(_) => later("the process that runs programs does not answer"),
         }
     }
 }
 
-/// Carries orders out and outcomes back, until either side is gone.
-async fn speak(stream: UnixStream, mut orders: mpsc::Receiver<Order>) {
+/// Carries orders out and outcomes back, until nobody has orders any more.
+///
+/// # Errors
+///
+/// If the other side is gone, or says what cannot be read.
+async fn speak(stream: UnixStream, mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut outcomes = BufReader::new(read);
     let mut line = Vec::new();
@@ -156,25 +169,21 @@ async fn speak(stream: UnixStream, mut orders: mpsc::Receiver<Order>) {
     loop {
         tokio::select! {
             order = orders.recv() => {
-                let Some((mut word, answer)) = order else { return };
+                let Some((mut word, answer)) = order else { return Ok(()) };
                 if let (Word::Run(task), Some(answer)) = (&mut word, answer) {
                     last += 1;
                     task.number = last;
                     waiting.insert(last, answer);
                 }
-                if say(&mut write, &word).await.is_err() {
-                    return;
-                }
+                say(&mut write, &word).await?;
             }
             // What was read of a line stays in `line` if an order comes first.
-            heard = hear::<Done>(&mut outcomes, &mut line) => match heard {
-                Ok(Some(done)) => {
-                    if let Some(answer) = waiting.remove(&done.number) {
-                        let _ = answer.send(done.outcome);
-                    }
+            heard = hear::<Done>(&mut outcomes, &mut line) => {
+                let done = heard?.ok_or(io::ErrorKind::UnexpectedEof)?;
+                if let Some(answer) = waiting.remove(&done.number) {
+                    let _ = answer.send(done.outcome);
                 }
-                Ok(None) | Err(_) => return,
-            },
+            }
         }
         // Who gave up waiting is not remembered.
         waiting.retain(|_, answer| !answer.is_closed());
@@ -233,6 +242,11 @@ pub async fn serve(socket: Socket, file: PathBuf) -> io::Result<()> {
                 None => return Ok(()),
                 // One that cannot be read leaves the former in force, as in the relay.
                 Some(Word::Reread) => config = read_config(&file).unwrap_or(config),
+                Some(Word::Run(task)) if running.len() >= RUNNING_MAX => {
+                    let why = format!("{RUNNING_MAX} programs run already");
+                    let outcome = Outcome::Later { why, after: None };
+                    say(&mut write, &Done { number: task.number, outcome }).await?;
+                }
                 Some(Word::Run(task)) => {
                     let named = programs(&config).find(|(name, _)| *name == task.channel);
                     let exec = named.map(|(_, exec)| exec.clone());
@@ -298,7 +312,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn it_runs_what_its_own_configuration_names_and_nothing_that_it_is_told() {
         let file = written("['/bin/sh', '-c', 'exit 0']");
-        let programs = within(file.path()).attach().unwrap();
+        let programs = within(file.path()).attach(Journal::memory()).unwrap();
         // What the relay believes the program to be is not asked: it may not be itself any more.
         let taken = page(&programs, "pager").await;
         assert!(matches!(&taken, Outcome::Taken(words) if words.contains("/bin/sh")), "{taken:?}");
@@ -316,10 +330,20 @@ pub(super) mod tests {
     #[tokio::test]
     async fn one_that_is_gone_is_said() {
         let (ours, theirs) = Socket::pair().unwrap();
-        let programs = Runner(ours).attach().unwrap();
+        let journal = Journal::memory();
+        let programs = Runner(ours).attach(journal.clone()).unwrap();
         drop(theirs);
         let outcome = page(&programs, "pager").await;
         assert!(matches!(&outcome, Outcome::Later { why, .. } if why == GONE), "{outcome:?}");
+        programs.orders.closed().await;
+        // The task says it after it let go of the orders.
+        let said = loop {
+            match journal.take().pop() {
+                Some(event) => break event,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert!(matches!(said, Event::Trouble { room: OWN_ROOM, .. }), "{said:?}");
     }
 
     #[tokio::test]

@@ -53,10 +53,15 @@ pub(super) struct Shut {
 ///
 /// # Errors
 ///
-/// If less can be held than the configuration requires, or the process for programs cannot be started.
+/// If less can be held than the configuration requires.
 pub(super) fn shut_in(config: &Config, file: &Path, journal: &Journal) -> anyhow::Result<Shut> {
-    let runner =
-        Runner::start(config, file).context("the process that runs the programs of alerts")?;
+    // Mail does not wait for alerts: each telling by a program says that there is none to run it.
+    let runner = Runner::start(config, file).unwrap_or_else(|error| {
+        let problem =
+            format!("the process that runs the programs of alerts cannot be started: {error}");
+        journal.write(Event::Trouble { room: "relay", problem });
+        None
+    });
     let history = (!config.history.keep.is_zero()).then_some(&config.history.path);
     for folder in history.into_iter().chain([&config.spool.path]) {
         // What cannot be made is said by its owner, who tries again.

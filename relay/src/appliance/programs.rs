@@ -18,6 +18,9 @@ use crate::alert::runner;
 /// If it was started as root, by somebody else than the relay, or the configuration cannot be read.
 pub fn run(file: PathBuf) -> anyhow::Result<()> {
     privilege::become_relay()?;
+    // Without a terminal: its signals are for the relay, which ends this process, and what runs here must not
+    // have it say what nobody typed (TIOCSTI). A leader of a group, which a shell makes, cannot leave it.
+    rustix::process::setsid().context("only the relay starts this")?;
     let socket = UnixStream::from(stdin().as_fd().try_clone_to_owned()?);
     socket.peer_addr().context("only the relay starts this: standard input must be its socket")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

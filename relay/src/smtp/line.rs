@@ -107,7 +107,9 @@ impl LineReader {
             self.after_cr = *last == b'\r';
         }
         let room = AUTH_MAX - self.line.len();
-        if awaited == Awaited::Response || Opening::of(text) == Opening::Login {
+        let mut start = [0; b"AUTH ".len()];
+        start.iter_mut().zip(self.line.iter().chain(text)).for_each(|(to, octet)| *to = *octet);
+        if awaited == Awaited::Response || Opening::of(&start) == Opening::Login {
             // One allocation: a line that grows would leave copies of a password behind.
             self.line.reserve(room);
         }

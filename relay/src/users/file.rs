@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Store, User, UsersError};
+use crate::file::END_ROOM;
 use crate::policy::credential::{Hash, Keys, is_login};
 
 /// The most logins in one file.
@@ -68,9 +69,8 @@ pub(super) fn read(path: &Path) -> Result<Store, UsersError> {
         _ => UsersError::Io { path: path.to_owned(), cause },
     };
     let file = File::open(path).map_err(failed)?;
-    // One allocation, and room to see the end: a text that grows would leave copies behind.
-    let size = file.metadata().map_err(failed)?.len().min(FILE_MAX) + 1;
-    let room = usize::try_from(size).unwrap_or_default();
+    let size = file.metadata().map_err(failed)?.len().min(FILE_MAX);
+    let room = usize::try_from(size).unwrap_or_default() + END_ROOM;
     let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
     let malformed = |problem: String| UsersError::Malformed { path: path.to_owned(), problem };

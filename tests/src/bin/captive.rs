@@ -1,13 +1,15 @@
 //! A relay that somebody has taken over: it shuts itself in as the relay does, by the same call and the same
 //! configuration, and then tries what must fail and what must work, in a thread that it starts afterwards.
 //!
-//! `captive CONFIG PIN…` prints a line for each: its name, a tab, and `done` or the number of the error.
+//! `captive CONFIG PIN…` prints a line for each: its name, a tab, and `done` or the number of the error. Where the
+//! configuration turns the sandbox off, what it alone would refuse is done.
 
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use nix::unistd::Pid;
 use relay::appliance::load::load;
 use relay::appliance::privilege;
 use relay::appliance::sandbox::{self, Grounds, Role};
-use relay::config::Config;
+use relay::config::{Config, Sandbox};
 use relay::gate::View;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{MountFlags, mount};
@@ -82,9 +84,20 @@ fn must_fail(config: &Config, file: &Path, pins: &[PathBuf], namespace: &File) {
     told("!write the configuration", write(file));
     told("!write the logins", write(&config.relay.users));
     told("!write beside", File::create(beside.join("new")));
-    told("!write where everybody may", File::create("/var/tmp/sallyport-captive"));
+    let everybodys = Path::new("/var/tmp").join(format!("sallyport-{}", std::process::id()));
+    told("!write where everybody may", File::create(&everybodys));
+    let _ = fs::remove_file(&everybodys);
+    let program = config.spool.path.join("program");
+    told("make a program", fs::write(&program, "#!/bin/sh\n"));
+    let mode = fs::Permissions::from_mode(0o4755);
+    told("!have others execute it as this user", fs::set_permissions(&program, mode));
+    let _ = fs::remove_file(&program);
     told("!write a pin's folder", File::create(config.gate.pins.join("new")));
-    told("!execute", Err::<(), _>(Command::new("/bin/true").exec()));
+    // Whoever is traced, or another program, would not go on here.
+    if config.sandbox != Sandbox::Off {
+        told("!be traced", nix::sys::ptrace::traceme().map_err(io::Error::from));
+        told("!execute", Err::<(), _>(Command::new("/bin/true").exec()));
+    }
     told("!start a process", Command::new("/bin/true").spawn());
     told("!bind another port", TcpListener::bind("127.0.0.1:0"));
     told("!bind the guarded port", TcpListener::bind(config.listeners[0].address));
@@ -93,11 +106,12 @@ fn must_fail(config: &Config, file: &Path, pins: &[PathBuf], namespace: &File) {
         "!open a raw socket",
         raw(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP)),
     );
+    let multipath = Some(rustix::net::ipproto::MPTCP);
+    told("!speak multipath TCP", raw(AddressFamily::INET, SocketType::STREAM, multipath));
     told("!open a packet socket", raw(AddressFamily::PACKET, SocketType::RAW, None));
     told("!open another family", raw(AddressFamily::VSOCK, SocketType::STREAM, None));
     let parent_pid = Pid::from_raw(parent().cast_signed());
     told("!trace the parent", nix::sys::ptrace::attach(parent_pid).map_err(io::Error::from));
-    told("!be traced", nix::sys::ptrace::traceme().map_err(io::Error::from));
     let signal = getppid().map(|parent| kill_process(parent, Signal::WINCH));
     told("!signal the parent", signal.unwrap_or(Ok(())).map_err(io::Error::from));
     let mounted = mount("none", "/mnt", "tmpfs", MountFlags::empty(), None);

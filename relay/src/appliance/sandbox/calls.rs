@@ -2,8 +2,10 @@
 //!
 //! Every call that stands in no list here is answered as by a kernel that does not have it (ENOSYS): a library
 //! that tries a newer call then falls back on an older one. What is [`REFUSED`], or has arguments that nobody here
-//! has a use for, is answered with EPERM instead, by name. Nothing is killed for a call: who finds one that the
-//! relay can be made to try would have a way to end it.
+//! has a use for, is answered with EPERM instead, by name. Nothing is killed for a call (but of another processor's
+//! kind, which none of ours makes): who finds one that the relay can be made to try would have a way to end it.
+//!
+//! `openat2` is missing on purpose: a filter cannot look at what it is asked for.
 
 use nix::libc::{self, c_long};
 
@@ -35,7 +37,6 @@ pub(super) const COMMON: &[c_long] = &[
     libc::SYS_mkdirat,
     libc::SYS_newfstatat,
     libc::SYS_openat,
-    libc::SYS_openat2,
     libc::SYS_pipe2,
     libc::SYS_pread64,
     libc::SYS_preadv,

@@ -59,8 +59,12 @@ const SYSTEM: [(&str, Right); 12] = [
     ("/dev/urandom", Right::Read),
 ];
 
-/// Where a resolver on this host leaves what `/etc/resolv.conf` leads to.
+/// What leads to where a resolver on this host leaves its file.
 const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Where resolvers leave it that are known, so that the link may come to lead there later.
+const RESOLVERS: [&str; 4] =
+    ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman"];
 
 /// What the gate reads besides: its own kernel program's types, interfaces, sockets, limits.
 const KERNEL: [(&str, Right); 2] = [("/proc", Right::List), ("/sys", Right::List)];
@@ -132,6 +136,9 @@ impl Grounds {
         for (path, right) in SYSTEM {
             grounds.permit(Path::new(path), right);
         }
+        for folder in RESOLVERS {
+            grounds.permit(Path::new(folder), Right::Read);
+        }
         grounds.file(Path::new(RESOLVER));
         grounds.file(file);
         grounds
@@ -157,11 +164,18 @@ impl Grounds {
         }
     }
 
-    /// Permits a file, and those that come to stand in its place.
+    /// Permits a file, and those that come to stand in its place. Where a link leads to nothing yet, the nearest
+    /// folder above that is there is permitted: what is missing may come.
     fn file(&mut self, file: &Path) {
         self.folder_of(file);
         if let Ok(lies) = file.canonicalize() {
-            self.folder_of(&lies);
+            return self.folder_of(&lies);
+        }
+        let Ok(leads) = file.read_link() else { return };
+        let leads = file.parent().unwrap_or(file).join(leads);
+        let mut above = leads.ancestors().skip(1).filter_map(|folder| folder.canonicalize().ok());
+        if let Some(folder) = above.find(|folder| folder != Path::new("/")) {
+            self.permit(&folder, Right::Read);
         }
     }
 
@@ -317,6 +331,21 @@ mod tests {
                 (said, wanted) => panic!("{row}: {said:?}, not {wanted:?}"),
             }
         }
+    }
+
+    #[test]
+    fn where_a_link_leads_to_nothing_yet_what_comes_there_is_permitted() {
+        let folder = laid();
+        let at = folder.path().canonicalize().unwrap();
+        symlink("../archive/late/stub.conf", at.join("etc/resolv.conf")).unwrap();
+        let mut grounds = Grounds::default();
+        grounds.file(&at.join("etc/resolv.conf"));
+        let given: Vec<_> = grounds.under(Right::Read).collect();
+        assert_eq!(given, [at.join("archive"), at.join("etc")]);
+        symlink("/missing/stub.conf", at.join("other/resolv.conf")).unwrap();
+        let mut grounds = Grounds::default();
+        grounds.file(&at.join("other/resolv.conf"));
+        assert_eq!(grounds.under(Right::Read).collect::<Vec<_>>(), [at.join("other")]);
     }
 
     #[test]
