@@ -42,7 +42,7 @@ pub mod watch;
 // What is counted, and how Prometheus reads it.
 pub mod meter;
 // --- rooms below may touch the world: files, sockets, clocks, the kernel ---
-// Hosts made of network namespaces, for the demo and for tests.
+// Hosts made of network namespaces, for the demo and for tests; and the relay's own one.
 pub mod hosts;
 // Files that are read whole, with a limit.
 pub mod file;

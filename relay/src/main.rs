@@ -107,7 +107,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(status::status(&load()?, check, output.form()));
         }
         Verb::Doctor { from, to, output } => {
-            return Ok(doctor::doctor(&file, Asked { from, to }, output.form()));
+            return doctor::doctor(&file, Asked { from, to }, output.form());
         }
         #[cfg(feature = "tui")]
         Verb::Top => relay::cli::top::top(load()?)?,

@@ -2,7 +2,7 @@
 //! no unit but ours. What it mounts, starts and keeps ends with it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +11,42 @@ use relay::hosts::Host;
 
 use crate::need;
 
+/// The unit of the gate.
+pub const GATE: &str = "sallyport-gate.service";
+/// The unit of the relay.
+pub const RELAY: &str = "sallyport-relay.service";
+
+/// Returns the text of a file of `config/`.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn shipped(name: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// Returns a unit as it is shipped, with what makes it one of a stage: program, configuration and user, and the
+/// stage's `folder`, which lies where the unit's own /tmp hides it.
+///
+/// # Errors
+///
+/// If there is no such unit.
+pub fn unit<'a>(name: &'a str, role: &str, folder: &Path) -> Result<(&'a str, String, String)> {
+    let at = folder.display();
+    let program = folder.join("sallyport");
+    let mut more = format!(
+        "[Unit]\nConditionPathExists=\nConditionPathExists={at}/sallyport.toml\n\
+         [Service]\nExecStart=\nExecStart={} --config {at}/sallyport.toml {role}\nBindPaths={at}\n\
+         StandardError=append:{at}/log\n",
+        program.display()
+    );
+    if role == "relay" {
+        more.push_str("User=65534\nGroup=65534\nReadWritePaths=\n");
+    }
+    Ok((name, shipped(name)?, more))
+}
+
 /// Mounts what systemd wants to have for itself, and becomes it. `$1` is the folder of units.
 const BOOT: &str = "\
 set -e
@@ -18,6 +54,7 @@ mount --make-rprivate /
 mount -t tmpfs none /run
 mkdir -p /run/systemd/system
 mount -t cgroup2 none /sys/fs/cgroup
+mount -t bpf none /sys/fs/bpf
 mount -t tmpfs none /etc/systemd
 mount --bind \"$1\" /lib/systemd/system
 export container=sallyport-tests
@@ -88,14 +125,27 @@ impl Systemd {
         Ok(Some(systemd))
     }
 
+    /// Returns where a path of systemd's own mounts is found from outside of them.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+    }
+
+    /// Returns a command that runs `program` beside what systemd started, in the network of the caller.
+    #[must_use]
+    pub fn beside(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init, "--mount", "--pid", "--cgroup"]).arg(program);
+        command
+    }
+
     /// Calls systemctl and returns what it printed.
     ///
     /// # Errors
     ///
     /// If it fails, with what it said.
     pub fn control(&self, words: &[&str]) -> Result<String> {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init, "--mount", "--pid", "--cgroup", "systemctl"]);
+        let mut command = self.beside(Path::new("systemctl"));
         let Output { status, stdout, stderr } = command.args(words).output()?;
         let said = String::from_utf8_lossy(&stderr);
         ensure!(status.success(), "systemctl {}: {status}: {said}", words.join(" "));

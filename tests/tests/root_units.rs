@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
@@ -13,30 +12,8 @@ use relay::demo::steps::pid_of;
 use tests::load::{Fault, Load, arrived, only};
 use tests::need;
 use tests::stranger::Stranger;
-use tests::systemd::Systemd;
+use tests::systemd::{GATE, RELAY, Systemd, unit};
 use tests::world::{World, program};
-
-const GATE: &str = "sallyport-gate.service";
-const RELAY: &str = "sallyport-relay.service";
-
-/// Returns a unit as it is shipped, with what makes it one of the stage: program, configuration and user, and the
-/// stage's folder, which lies where the unit's own /tmp hides it.
-fn unit<'a>(name: &'a str, role: &str, folder: &Path) -> Result<(&'a str, String, String)> {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name);
-    let text = fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
-    let at = folder.display();
-    let program = folder.join("sallyport");
-    let mut more = format!(
-        "[Unit]\nConditionPathExists=\nConditionPathExists={at}/sallyport.toml\n\
-         [Service]\nExecStart=\nExecStart={} --config {at}/sallyport.toml {role}\nBindPaths={at}\n\
-         StandardError=append:{at}/log\n",
-        program.display()
-    );
-    if role == "relay" {
-        more.push_str("User=65534\nGroup=65534\nReadWritePaths=\n");
-    }
-    Ok((name, text, more))
-}
 
 /// Waits until both serve by other processes than those of `before`, where these are named to change.
 fn serve(stage: &Stage, before: &[(&str, u32)]) -> Result<()> {

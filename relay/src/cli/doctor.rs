@@ -3,28 +3,46 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::print::{self, Output};
 use crate::appliance::load::load;
 use crate::doctor::{Asked, Finding, Place, Report, Severity, Stops, UNSEEN, Walked, examine};
+use crate::hosts::own;
 
 /// The widest name of a place.
 const PLACE: usize = 9;
 
-/// Looks at everything and prints what it found, the most likely cause on top. The exit code tells: 0 no
-/// fault, 1 faults.
-#[must_use]
-pub fn doctor(file: &Path, asked: Asked, output: Output) -> ExitCode {
-    let report = match load(file) {
+/// What is left out where the relay has a network namespace of its own.
+const AROUND: &str = "the host around the relay's own network namespace, from inside of which this looked: its \
+     firewall, and what sends clients in (systemctl status sallyport-netns-rules; nft list ruleset)";
+
+/// Looks at everything and prints what it found, the most likely cause on top. Where the relay has a network
+/// namespace of its own, it looks from inside. The exit code tells: 0 no fault, 1 faults.
+///
+/// # Errors
+///
+/// If that namespace cannot be entered.
+pub fn doctor(file: &Path, asked: Asked, output: Output) -> anyhow::Result<ExitCode> {
+    let is_inside = own::enter().with_context(|| {
+        format!(
+            "the relay has a network namespace of its own, {}: run this as root",
+            own::NAMESPACE
+        )
+    })?;
+    let mut report = match load(file) {
         Ok(config) => examine(config, asked),
         Err(problem) => Report::of_unreadable(&format!("{problem:#}")),
     };
+    if is_inside {
+        report.left_out.push(AROUND.to_owned());
+    }
     match output {
         Output::Json => print::json(&Written::of(&report)),
         Output::Text => print::say(text(&report)),
     }
-    if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if report.faults() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The report as programs read it.

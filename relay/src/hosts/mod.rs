@@ -1,10 +1,11 @@
-//! Test hosts made of network namespaces, for `sallyport demo` and for tests.
+//! Hosts made of network namespaces, for `sallyport demo` and for tests; and the relay's own one, where it has one.
 //!
 //! A [`Host`] is a network namespace without a name: it lives as long as a descriptor or a process
 //! in it does, so that nothing is left behind, whatever ends the process that made it. Needs
 //! `CAP_SYS_ADMIN` (network_namespaces(7)).
 
 pub mod dial;
+pub mod own;
 pub mod process;
 mod wire;
 
@@ -49,6 +50,20 @@ impl Host {
         Ok(host)
     }
 
+    /// Returns the host whose namespace has this path, with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn named(path: &Path) -> io::Result<Self> {
+        Ok(Self { namespace: File::open(path)? })
+    }
+
+    /// Takes the calling thread into the host for good.
+    fn enter(&self) -> io::Result<()> {
+        Ok(setns(self.namespace.as_fd(), CloneFlags::CLONE_NEWNET)?)
+    }
+
     /// Returns this host once more: it lives as long as any of them.
     ///
     /// # Errors
@@ -66,7 +81,7 @@ impl Host {
     /// If the namespace cannot be entered or `work` panics.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_a_thread(|| {
-            setns(self.namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            self.enter()?;
             Ok(work())
         })?
     }

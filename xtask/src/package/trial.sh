@@ -42,7 +42,9 @@ for file in usr/share/man/man1/sallyport.1.gz usr/share/man/man5/sallyport.toml.
     usr/share/fish/vendor_completions.d/sallyport.fish usr/share/sallyport/prometheus/alerts.yml \
     usr/share/sallyport/grafana/sallyport.json usr/share/doc/sallyport/config/prometheus/alerts.yml \
     usr/lib/systemd/system/sallyport-gate.service usr/lib/systemd/system/sallyport-relay.service \
-    usr/lib/systemd/system/sallyport-certificate.service usr/lib/systemd/system/sallyport-certificate.timer; do
+    usr/lib/systemd/system/sallyport-certificate.service usr/lib/systemd/system/sallyport-certificate.timer \
+    usr/lib/systemd/system/sallyport-netns.service usr/lib/systemd/system/sallyport-netns-rules.service \
+    usr/lib/sallyport/netns.sh usr/share/doc/sallyport/config/netns/netns.conf; do
     is test -s "$root/$file"
 done
 inside 'getent passwd sallyport | grep -q :/var/lib/sallyport:/usr/sbin/nologin$' || fail 'the user'
@@ -155,6 +157,7 @@ remove
 stop sallyport-certificate.timer
 stop sallyport-relay.service
 stop sallyport-gate.service
+stop sallyport-netns-rules.service sallyport-netns.service
 CALLS
 diff "$root/expected" "$root/calls" >&2 || fail 'the order of the services'
 rm -rf "$root/run/systemd" "$root/recorder"

@@ -1,0 +1,341 @@
+//! The relay in a network namespace of its own, on a host that carries more: the shipped units and the script that
+//! makes that network, under a real systemd.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use relay::demo::next_hop::wait_for;
+use relay::demo::stage::{CLIENT, GUARDED, HOP, OTHER, RELAY as HOST, STRANGER, Stage};
+use relay::demo::steps::{attempt, pid_of, session};
+use relay::hosts::Host;
+use relay::hosts::dial::{Answer, dial};
+use relay::hosts::own::NAMESPACE;
+use serde_json::Value;
+use tests::load::{Fault, Load, arrived, only};
+use tests::need;
+use tests::stranger::Stranger;
+use tests::systemd::{GATE, RELAY, Systemd, shipped, unit};
+use tests::world::{World, program};
+
+const NETNS: &str = "sallyport-netns.service";
+const RULES: &str = "sallyport-netns-rules.service";
+/// The host's own firewall, which flushes everything whenever it is loaded, as Debian's does.
+const FIREWALL: &str = "nftables.service";
+/// Both ends of the wire, as shipped.
+const OUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 25, 25, 1));
+const INNER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 25, 25, 2));
+
+/// How long silence is waited for: one retransmission of a SYN.
+const SILENCE: Duration = Duration::from_millis(1_200);
+/// How long a connection is waited for that must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most connections that the host may keep account of: those of delivery, not one for each SYN of a stranger.
+const KEPT: usize = 100;
+
+/// A host with the mode at work. Systemd ends first.
+struct House {
+    systemd: Systemd,
+    world: World,
+}
+
+/// Returns a unit of the network as it is shipped, with script and settings where the stage has them.
+fn of_network<'a>(name: &'a str, folder: &Path) -> Result<(&'a str, String, String)> {
+    let at = folder.display();
+    let text = shipped(name)?.replace("/usr/lib/sallyport/", &format!("{at}/"));
+    let text = text.replace("/etc/sallyport/", &format!("{at}/"));
+    let more = format!(
+        "[Service]\nEnvironment=SALLYPORT_NETNS_CONF={at}/netns.conf\nBindPaths={at}\n\
+         StandardError=append:{at}/log\n"
+    );
+    // This one has no mounts of its own.
+    let more = if name == NETNS { more.replace(&format!("BindPaths={at}\n"), "") } else { more };
+    Ok((name, text, more))
+}
+
+impl House {
+    /// Makes the host, with other settings than those that are shipped where `change` says so, and starts nothing.
+    /// None if a tool is missing.
+    fn build(change: &[(&str, &str)]) -> Result<Option<Self>> {
+        let (Some(_), Some(nft)) = (need::tool("ip"), need::tool("nft")) else { return Ok(None) };
+        let world = World::set()?;
+        let stage = &world.stage;
+        let folder = world.folder.path().to_owned();
+        for (host, interface, address) in
+            [(&stage.relay, "guard0", "2001:db8::1/64"), (&stage.world, "wire0", "2001:db8::a/64")]
+        {
+            host.address(interface, address.parse()?)?;
+        }
+
+        let mut settings = shipped("netns/netns.conf")?;
+        for (from, to) in [&[("HOST6=", "HOST6=2001:db8::1")], change].concat() {
+            ensure!(settings.contains(from), "the shipped settings have no {from}");
+            settings = settings.replacen(from, to, 1);
+        }
+        fs::write(folder.join("netns.conf"), settings)?;
+        fs::write(folder.join("netns.sh"), shipped("netns/netns.sh")?)?;
+        let config = folder.join("sallyport.toml");
+        let text = fs::read_to_string(&config)?
+            .replace("[\"guard0\"]", "[\"gate0\"]")
+            .replace(&format!("address = \"{GUARDED}\""), "address = \"[::]:2525\"")
+            .replace(&format!("{}/bpf/", folder.display()), "/sys/fs/bpf/");
+        fs::write(config, text)?;
+        fs::copy(program()?, folder.join("sallyport"))?;
+
+        let mut units = vec![of_network(NETNS, &folder)?, of_network(RULES, &folder)?];
+        for (name, role) in [(GATE, "gate"), (RELAY, "relay")] {
+            let (name, text, more) = unit(name, role, &folder)?;
+            units.push((name, text, format!("{}{more}", shipped("netns/unit.conf")?)));
+        }
+        let flush = format!("={} flush ruleset\n", nft.display());
+        let firewall = format!(
+            "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart{flush}ExecReload{flush}ExecStop{flush}"
+        );
+        units.push((FIREWALL, firewall, String::new()));
+        let Some(systemd) = Systemd::start(&stage.relay, &folder, &units)? else { return Ok(None) };
+        Ok(Some(Self { systemd, world }))
+    }
+
+    /// Makes the host, starts gate and relay, and waits until they serve.
+    fn open() -> Result<Option<Self>> {
+        let Some(house) = Self::build(&[])? else { return Ok(None) };
+        house.control(&["start", FIREWALL])?;
+        house.control(&["start", GATE, RELAY])?;
+        house.serves()?;
+        Ok(Some(house))
+    }
+
+    fn stage(&self) -> &Stage {
+        &self.world.stage
+    }
+
+    fn control(&self, words: &[&str]) -> Result<String> {
+        let log = self.world.folder.path().join("systemd.log");
+        let told = || fs::read_to_string(log).unwrap_or_default();
+        self.systemd.control(words).with_context(|| format!("{}\n{}", told(), self.stage().log()))
+    }
+
+    fn serves(&self) -> Result<()> {
+        wait_for("both to serve", || {
+            let status = self.stage().listing(&["status"]).ok()?;
+            let serves = |half: &str| status[half]["serving"] == true;
+            (serves("gate") && serves("relay")).then_some(())
+        })
+        .with_context(|| self.stage().log())
+    }
+
+    /// The number of the relay's process.
+    fn relay(&self) -> Result<u32> {
+        pid_of(&self.stage().listing(&["status"])?["relay"])
+    }
+
+    /// The relay's own network.
+    fn inside(&self) -> Result<Host> {
+        Host::named(&self.systemd.path(NAMESPACE)).context("the namespace of the relay")
+    }
+
+    /// Reads a number that the kernel has of the host's network.
+    fn number(&self, path: &str) -> Result<usize> {
+        let text = self.stage().relay.within(|| fs::read_to_string(path))?;
+        Ok(text.with_context(|| path.to_owned())?.trim().parse()?)
+    }
+}
+
+#[test]
+fn clients_are_judged_by_their_own_address_and_strangers_leave_nothing_behind() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(house) = House::open()? else { return Ok(()) };
+    let stage = house.stage();
+    let stranger = Stranger::start(stage)?;
+
+    let mut client = session(stage, CLIENT).with_context(|| stage.log())?;
+    let text = b"From: <billing@example.net>\r\n\r\nacross the wire\r\n";
+    client.send("billing@example.net", "customer@example.com", text)?;
+    let arrived = String::from_utf8(stage.hop.next_message()?)?;
+    ensure!(arrived.contains(&CLIENT.to_string()), "whose mail is it? {arrived}");
+    ensure!(attempt(stage, STRANGER, OTHER, PATIENCE)? == Answer::Connected, "another service");
+    let explained = stage.listing(&["explain", &STRANGER.to_string()])?;
+    ensure!(explained["reason"] == "unlisted_syn", "{explained}");
+
+    // The other family, from an address that is let in at run time.
+    let (from, to) = ("2001:db8::a".parse()?, "[2001:db8::1]:2525".parse()?);
+    ensure!(attempt(stage, from, to, SILENCE)? == Answer::Silence);
+    stage.command(&["allow", "add", "2001:db8::a"])?;
+    ensure!(attempt(stage, from, to, PATIENCE)? == Answer::Connected);
+
+    // Who says that he is the host's end of the wire is not believed; who is, may be let in.
+    stage.command(&["allow", "add", &OUTER.to_string()])?;
+    let own = SocketAddr::new(INNER, GUARDED.port());
+    let seen = stage.relay.within(|| dial(OUTER, own, PATIENCE))??;
+    ensure!(seen == Answer::Connected, "a program of the host itself: {seen:?}");
+
+    let tried = stranger.stop()?;
+    tried.met_silence()?;
+    ensure!(tried.sent > 10 * KEPT, "the run is void: {} SYNs", tried.sent);
+    let kept = house.number("/proc/sys/net/netfilter/nf_conntrack_count")?;
+    ensure!(kept < KEPT, "the host keeps account of {kept} connections");
+    Ok(())
+}
+
+/// Returns the local addresses of the listening sockets of the calling thread's network, as proc(5) writes them.
+fn listening() -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(Path::new("/proc/thread-self/net").join(table))?;
+        for line in text.lines().skip(1) {
+            let mut words = line.split_whitespace().skip(1);
+            let (Some(local), _, Some(state)) = (words.next(), words.next(), words.next()) else {
+                continue;
+            };
+            if state == "0A" {
+                found.insert(local.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_relay_reaches_next_hops_and_nothing_of_the_host_and_nobody_else_listens_there() -> Result<()>
+{
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(house) = House::open()? else { return Ok(()) };
+    let stage = house.stage();
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let on_loopback = stage.relay.within(|| TcpListener::bind((loopback, 0)))??;
+    let everywhere = stage.relay.within(|| TcpListener::bind(("0.0.0.0", 0)))??;
+    let (port, any) = (on_loopback.local_addr()?, everywhere.local_addr()?.port());
+    ensure!(stage.relay.within(|| dial(loopback, port, PATIENCE))?? == Answer::Connected);
+
+    let inside = house.inside()?;
+    let seen = |from, to| -> Result<Answer> { Ok(inside.within(|| dial(from, to, SILENCE))??) };
+    ensure!(seen(INNER, HOP)? == Answer::Connected, "the next hop");
+    ensure!(seen(loopback, port)? == Answer::Refused, "the relay's own loopback, where nobody is");
+    for to in [SocketAddr::new(OUTER, any), SocketAddr::new(HOST, any), OTHER] {
+        ensure!(seen(INNER, to)? == Answer::Silence, "the host at {to}");
+    }
+
+    let listening = inside.within(listening)??;
+    let guarded = BTreeSet::from([format!("{:032X}:{:04X}", 0, GUARDED.port())]);
+    ensure!(listening == guarded, "who listens in there? {listening:?}");
+    Ok(())
+}
+
+#[test]
+fn doctor_looks_from_inside_and_calls_the_mode_no_fault() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(house) = House::open()? else { return Ok(()) };
+    let folder = house.world.folder.path();
+    let mut doctor = house.systemd.beside(&folder.join("sallyport"));
+    doctor.arg("--config").arg(folder.join("sallyport.toml")).args(["doctor", "--json"]);
+    let found = house.stage().relay.within(|| doctor.output())??;
+    let said = String::from_utf8_lossy(&found.stderr).into_owned();
+    let found: Value = serde_json::from_slice(&found.stdout).with_context(|| said)?;
+    let none = Vec::new();
+    for finding in found["findings"].as_array().unwrap_or(&none) {
+        let about = finding["place"].as_str().unwrap_or_default();
+        let is_of_the_network = ["interface", "gate", "firewall", "listener"].contains(&about);
+        ensure!(!is_of_the_network || finding["severity"] != "fault", "{finding}");
+    }
+    let left_out = found["left_out"].to_string();
+    ensure!(left_out.contains("own network namespace"), "{left_out}");
+    Ok(())
+}
+
+#[test]
+fn a_firewall_that_is_loaded_anew_ends_sessions_and_loses_no_mail_and_what_is_stopped_leaves_nothing()
+-> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(house) = House::open()? else { return Ok(()) };
+    let stage = house.stage();
+    let mut load = Load::start(stage, "netns")?;
+    only(&[], &load.goes_on("at the beginning")?, "at the beginning")?;
+    let none: &[Fault] = &[];
+    let refused = Fault::Connect(ErrorKind::ConnectionRefused);
+    for (words, may) in [
+        (&["restart", GATE][..], none),
+        (&["restart", RELAY], &[Fault::Ended]),
+        // While nothing is translated the host answers for itself.
+        (&["reload", FIREWALL], &[Fault::Reset, refused.clone()]),
+        (&["restart", FIREWALL], &[Fault::Reset, refused]),
+    ] {
+        let what = words.join(" ");
+        house.control(words)?;
+        house.serves().with_context(|| what.clone())?;
+        only(may, &load.goes_on(&what)?, &what)?;
+    }
+    let acknowledged = load.stop()?;
+    // What was on its way out was cut off too, and waits for an answer or for its next try: another relay does not.
+    let before = house.relay()?;
+    house.control(&["kill", "--kill-who=main", "--signal=KILL", RELAY])?;
+    wait_for("another relay", || (house.relay().ok()? != before).then_some(()))?;
+    house.serves()?;
+    stage.command(&["route", "resume", "next-hop"])?;
+    stage.command(&["queue", "retry", "--all"])?;
+    arrived(&stage.hop, &acknowledged).with_context(|| stage.log())?;
+    ensure!(attempt(stage, STRANGER, GUARDED, SILENCE)? == Answer::Silence);
+
+    house.control(&["stop", NETNS])?;
+    ensure!(!house.systemd.path(NAMESPACE).exists(), "the namespace is still there");
+    let interfaces = stage.relay.within(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+    ensure!(!interfaces.contains("sallyport0"), "{interfaces}");
+    for family in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        ensure!(house.number(&format!("/proc/sys/net/{family}"))? == 0, "{family}");
+    }
+    let nft = need::tool("nft").context("it was there")?;
+    let mut list = Command::new(nft);
+    let left = stage.relay.within(|| list.args(["list", "ruleset"]).output())??;
+    ensure!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
+    for active in [GATE, RELAY, RULES] {
+        ensure!(
+            house.control(&["is-active", active]).is_err(),
+            "{active} runs without its network"
+        );
+    }
+    // And all of it comes again.
+    house.control(&["start", GATE, RELAY])?;
+    house.serves()?;
+    session(stage, CLIENT).map(drop)
+}
+
+#[test]
+fn a_host_that_forwards_already_is_asked_whether_it_is_meant_to() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let forward = |house: &House| {
+        let path = PathBuf::from("/proc/sys/net/ipv4/ip_forward");
+        house.stage().relay.within(|| fs::write(path, "1"))
+    };
+    let Some(house) = House::build(&[])? else { return Ok(()) };
+    forward(&house)??;
+    ensure!(house.control(&["start", RULES]).is_err(), "the host was a router before");
+    let log = house.stage().log();
+    ensure!(log.contains("ROUTER=yes"), "{log}");
+    drop(house);
+
+    let Some(house) = House::build(&[("ROUTER=no", "ROUTER=yes")])? else { return Ok(()) };
+    forward(&house)??;
+    house.control(&["start", GATE, RELAY])?;
+    house.serves()?;
+    session(house.stage(), CLIENT)?;
+    house.control(&["stop", NETNS])?;
+    ensure!(house.number("/proc/sys/net/ipv4/ip_forward")? == 1, "it is no router any more");
+    Ok(())
+}
