@@ -37,6 +37,7 @@ pub const TOOLS: &[Tool] = &[
     program("ethtool", "ethtool", "VLAN offloads and channels of veth pairs"),
     program("bpftool", "bpftool", "a second opinion on maps, links and programs"),
     program("nft", "nftables", "the state of a host with a firewall of its own"),
+    program("crun", "crun", "runs the containers of config/container"),
     program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),
     program("systemd-analyze", "systemd", "reads our units"),
     program("systemctl", "systemd", "starts the units as a host does"),

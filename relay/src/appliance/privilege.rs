@@ -30,6 +30,12 @@ pub enum PrivilegeError {
     /// A configured user does not exist.
     #[error("relay.user: there is no user \"{0}\": make it with `useradd --system {0}`")]
     NoUser(String),
+    /// The gate was started without a right that it keeps.
+    #[error(
+        "the gate needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and was started without {0}: add it to \
+         CapabilityBoundingSet= of its unit, or to the capabilities of its container"
+    )]
+    Lacking(String),
     /// The parent ended before its child began.
     #[error("the parent process is gone")]
     Orphan,
@@ -105,6 +111,27 @@ pub fn keep_only(kept: CapabilitySet) -> Result<(), PrivilegeError> {
     rustix::thread::set_capabilities(None, sets).map_err(refused)
 }
 
+/// Checks that the calling process has every right that the gate keeps.
+///
+/// # Errors
+///
+/// [`PrivilegeError::Lacking`] with the names of those that it has not.
+pub fn has_those_of_the_gate() -> Result<(), PrivilegeError> {
+    let refused =
+        |source| PrivilegeError::Refused { what: "capabilities could not be read", source };
+    let has = rustix::thread::capabilities(None).map_err(refused)?.permitted;
+    match named(GATE - has) {
+        lacking if lacking.is_empty() => Ok(()),
+        lacking => Err(PrivilegeError::Lacking(lacking)),
+    }
+}
+
+/// Names rights as capabilities(7) does.
+fn named(rights: CapabilitySet) -> String {
+    let names: Vec<String> = rights.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+    names.join(" and ")
+}
+
 /// Makes the calling process the relay: not root, no capabilities, no way to regain any, and no
 /// core dump that would hold keys and mail.
 ///
@@ -162,6 +189,12 @@ pub fn follow_parent() -> Result<(), PrivilegeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rights_are_named_as_the_manual_has_them() {
+        assert_eq!(named(GATE), "CAP_NET_ADMIN and CAP_PERFMON and CAP_BPF");
+        assert_eq!(named(CapabilitySet::empty()), "");
+    }
 
     #[test]
     fn a_user_is_a_name_or_a_number() {

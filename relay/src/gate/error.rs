@@ -18,6 +18,16 @@ pub enum GateError {
         /// What was tried.
         what: String,
     },
+    /// The relay could not read what is pinned.
+    #[error(
+        "gate.pins: {}: cannot be given to the relay's group for good; until it stands the gate needs CAP_CHOWN and \
+         CAP_FSETID, too: add them to CapabilityBoundingSet= of its unit, or to the capabilities of its container",
+        path.display()
+    )]
+    NotGiven {
+        /// The folder or pin.
+        path: PathBuf,
+    },
     /// The pins' folder is on another file system.
     #[error(
         "gate.pins: {}: not on a BPF file system; run `mount -t bpf bpf /sys/fs/bpf` and put it below, or mount one \

@@ -71,6 +71,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
             "`sallyport gate` must be started as root: it keeps CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON of that"
         );
     }
+    privilege::has_those_of_the_gate()?;
     privilege::follow_parent()?;
     privilege::no_core_dumps()?;
     let ring = Arc::new(Ring::new(Timestamp::now()));

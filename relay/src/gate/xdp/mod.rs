@@ -63,8 +63,8 @@ fn kernel_said(what: String, source: io::Error) -> GateError {
 ///
 /// # Errors
 ///
-/// [`GateError::NoBpffs`], [`GateError::NoBtf`], [`GateError::NotPermitted`], [`GateError::Layout`],
-/// [`GateError::Refused`].
+/// [`GateError::NoBpffs`], [`GateError::NotGiven`], [`GateError::NoBtf`], [`GateError::NotPermitted`],
+/// [`GateError::Layout`], [`GateError::Refused`].
 pub fn load(place: &Place) -> Result<Loaded, GateError> {
     let pins = Pins::prepare(place)?;
     let object = Object::load(&pins)?;

@@ -109,11 +109,22 @@ impl Pins {
     }
 
     fn permit(&self, path: &Path, mode: u32) -> Result<(), GateError> {
-        let set = || {
+        let set = || -> io::Result<u32> {
             chown(path, None, self.group)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+            Ok(fs::metadata(path)?.permissions().mode() & 0o7777)
         };
-        set().map_err(|error| kernel_said(format!("{}: set group and mode", path.display()), error))
+        match set() {
+            Ok(now) if now == mode => Ok(()),
+            // The kernel takes the group's bit away from who may not set it, and calls that no error.
+            Ok(_) => Err(GateError::NotGiven { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(GateError::NotGiven { path: path.to_owned() })
+            }
+            Err(error) => {
+                Err(kernel_said(format!("{}: set group and mode", path.display()), error))
+            }
+        }
     }
 
     /// Returns the pin of a table.
