@@ -287,15 +287,15 @@ pub enum TlsVerb {
     /// It listens on port 80 for as long. What it replaces stays beside it; if it fails, the old files stay.
     #[command(after_help = "Example:\n  sudo sallyport tls obtain --agree-terms")]
     Obtain {
-        /// Agree to the authority's terms, which an account takes.
+        /// Agree to the authority's terms: there is no account without.
         #[arg(long)]
         agree_terms: bool,
         /// Make a new key, too. Without it the one that is there is used.
         #[arg(long)]
         new_key: bool,
     },
-    /// Do that if less than a third of the certificate's time is left, or if it cannot be used; else nothing. The
-    /// timer sallyport-certificate.timer runs it daily.
+    /// Have the certificate signed anew by the authority of [tls.acme], if less than a third of its time is left or it
+    /// cannot be used; else do nothing. The timer sallyport-certificate.timer runs it daily.
     #[command(after_help = "Example:\n  sudo sallyport tls renew")]
     Renew {
         /// Make a new key, too. Without it the one that is there is used.

@@ -48,7 +48,7 @@ pub struct InitFlags {
     /// Where that authority may write to, or none.
     #[arg(long, value_name = "ADDRESS", requires = "acme")]
     pub acme_contact: Option<String>,
-    /// Agree to the terms of that authority, which it takes.
+    /// Agree to the terms of that authority: there is no account without.
     #[arg(long, requires = "acme")]
     pub acme_agree_terms: bool,
     /// Where its proofs are answered; it connects to port 80 of every name. Without it port 80 of all addresses.
