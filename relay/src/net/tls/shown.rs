@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
@@ -18,6 +18,10 @@ use x509_parser::time::ASN1Time;
 use super::files::{self, Origin, TlsError};
 use crate::config;
 use crate::net::certified::certified;
+
+/// How long before its end a certificate is a trouble; one of a short life, in its last tenth. Whoever renews should
+/// have done so long before.
+const OVERDUE: SignedDuration = SignedDuration::from_hours(72);
 
 /// The certificates of the listeners. Of two that are for one name the first is shown, the default
 /// before all others.
@@ -77,7 +81,7 @@ impl Shown {
         }
     }
 
-    /// Says of every certificate that is not valid at `now` why clients will not believe it.
+    /// Says of every certificate that is not valid at `now`, or soon will not be, why clients will not believe it.
     pub(super) fn out_of_time(&self, now: Timestamp) -> impl Iterator<Item = String> + '_ {
         self.validities.iter().filter_map(move |validity| validity.out_of_time(now))
     }
@@ -134,7 +138,7 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
 }
 
 impl Validity {
-    /// Says that the certificate is not valid at `now`. It is shown all the same: a client that pins its
+    /// Says that the certificate is not valid at `now`, or that nobody has renewed it in time. It is shown all the same: a client that pins its
     /// key does not mind, and one that does says more clearly what is wrong than no TLS at all could.
     fn out_of_time(&self, now: Timestamp) -> Option<String> {
         let Self { path, not_before, not_after } = self;
@@ -146,6 +150,13 @@ impl Validity {
         } else if now < *not_before {
             Some(format!(
                 "{path}: the certificate is not valid before {not_before}: look at the clock"
+            ))
+        } else if not_after.duration_since(now)
+            < OVERDUE.min(not_after.duration_since(*not_before) / 10)
+        {
+            Some(format!(
+                "{path}: the certificate ends at {not_after}, when clients begin to refuse it, and nothing has renewed \
+                 it: renew it (by ACME: sallyport tls renew)"
             ))
         } else {
             None

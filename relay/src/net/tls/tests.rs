@@ -303,8 +303,9 @@ fn what_is_wrong_now_is_known_for_as_long_as_it_is() {
     files.show(&last);
     let server = files.load().unwrap();
     let at = |time: &str| server.troubles(time.parse().unwrap());
-    assert_eq!(at("2099-12-31T23:59:59Z"), [""; 0]);
+    assert_eq!(at("2099-12-29T00:00:00Z"), [""; 0]);
     for (time, words) in [
+        ("2099-12-29T00:00:01Z", "the certificate ends at 2100-01-01T00:00:00Z"),
         ("2100-01-01T00:00:01Z", "the certificate expired at 2100-01-01T00:00:00Z"),
         ("2019-12-31T00:00:00Z", "the certificate is not valid before 2020-01-01T00:00:00Z"),
     ] {
