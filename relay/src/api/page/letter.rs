@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use mail_parser::{Address, Message, MessageParser, MimeHeaders as _, PartType};
 use serde::Serialize;
 
-use super::nesting::is_tame;
+use super::structure;
 
 /// The rules for a browser that shows the HTML of a message: no script, no form, no frame, nothing from
 /// elsewhere (Content Security Policy Level 3).
@@ -134,7 +134,7 @@ pub(super) fn part(raw: &[u8], number: usize) -> Option<(String, Vec<u8>)> {
 }
 
 fn parse(raw: &[u8]) -> Option<Message<'_>> {
-    (raw.len() <= LETTER_MAX && is_tame(raw)).then(|| MessageParser::default().parse(raw)).flatten()
+    (raw.len() <= LETTER_MAX).then(|| structure::read(raw).ok()).flatten()
 }
 
 fn subject(message: &Message<'_>) -> String {

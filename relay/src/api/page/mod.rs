@@ -10,10 +10,10 @@ mod captured;
 mod entrance;
 mod letter;
 mod lists;
-mod nesting;
 mod pulse;
 mod refusal;
 mod series;
+mod structure;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Letters as people send them, and as nobody should.
 
 use super::*;
-use crate::api::page::nesting;
+use crate::api::page::structure;
 
 const PICTURE: &str = "iVBORw0KGgo=";
 
@@ -135,9 +135,10 @@ fn text_is_made_of_html_where_there_is_no_other() {
 #[test]
 fn what_is_too_large_is_not_taken_apart_and_long_things_are_cut() {
     assert_eq!(letter(&vec![b'x'; LETTER_MAX + 1]), None);
+    assert!(letter(b"").unwrap().fields.is_empty());
     let parts = format!(
         "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}",
-        "--b\r\n\r\n".repeat(nesting::BOUNDARIES_MAX + 2)
+        "--b\r\n\r\n".repeat(structure::PARTS_MAX + 2)
     );
     assert_eq!(letter(parts.as_bytes()), None);
     let many = format!("{}\r\n{}", "X: y\r\n".repeat(600), "ä".repeat(TEXT_MAX));
