@@ -248,6 +248,11 @@ async fn only_viewers_look_and_a_failed_login_tells_nothing_and_counts() {
         assert_eq!(late.status(), 429, "{login}: also with the right password");
         assert!(late.head.contains("retry-after: 60"), "{late:?}");
     }
+    let source = "127.0.0.1".parse().unwrap();
+    for (login, waits) in [("ops", true), ("app", false)] {
+        let logins = home.page.logins();
+        assert_eq!(logins.has_to_wait(source, login), waits, "{login}, as a client");
+    }
 }
 
 #[tokio::test]
