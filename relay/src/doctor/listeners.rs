@@ -167,7 +167,9 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             "write an address of this host in [[listener]], or [::] for all, and restart gate and relay",
         ));
     }
-    let foreign = seen.holders.iter().filter(|holder| holder.name != OURS);
+    // While the gate is started again systemd alone has its sockets, in the store of its unit.
+    let is_kept = |holder: &Holder| holder.pid == 1 && *relay == Relay::Dead;
+    let foreign = seen.holders.iter().filter(|holder| holder.name != OURS && !is_kept(holder));
     let foreign: Vec<String> = foreign.map(ToString::to_string).collect();
     match ours {
         Some(_) if !seen.holders.is_empty() && foreign.len() == seen.holders.len() => {
@@ -250,7 +252,8 @@ mod tests {
     }
 
     fn held(names: &[&str]) -> Vec<Holder> {
-        names.iter().map(|name| Holder { pid: 7, name: (*name).into() }).collect()
+        let pid = |name: &str| if name == "systemd" { 1 } else { 7 };
+        names.iter().map(|name| Holder { pid: pid(name), name: (*name).into() }).collect()
     }
 
     fn healthy() -> Seen {
@@ -296,7 +299,8 @@ mod tests {
         let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
         let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
         let said = |line: &str| Greeting::Said(line.into());
-        let rows: [(&str, Seen, Relay, &[&str]); 17] = [
+        let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
+        let rows: [(&str, Seen, Relay, &[&str]); 19] = [
             ("healthy", healthy(), Relay::Serves, &[]),
             ("the relay is not known", healthy(), Relay::Unknown, &[]),
             (
@@ -323,13 +327,10 @@ mod tests {
                 Relay::Serves,
                 &["listens-elsewhere"],
             ),
-            (
-                "by another",
-                Seen { holders: held(&["master"]), ..healthy() },
-                Relay::Serves,
-                &["port-taken"],
-            ),
-            ("by both", Seen { holders: held(&["master", OURS]), ..healthy() }, Relay::Serves, &[]),
+            ("by another", by(&["master"]), Relay::Serves, &["port-taken"]),
+            ("by both", by(&["master", OURS]), Relay::Serves, &[]),
+            ("kept for the gate", by(&["systemd"]), Relay::Dead, &["relay-not-running"]),
+            ("by systemd's own", by(&["systemd"]), Relay::Serves, &["port-taken"]),
             (
                 "no such address",
                 Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },
