@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cli::print::{self, Output};
@@ -17,6 +18,9 @@ use crate::watch::{Sample, Stage, Watch};
 
 /// The alerts that are shown; a series that gives more is not one to be read.
 const SHOWN_MAX: usize = 100_000;
+
+/// How far the clock on the wall may be set: by more, and it is taken for another boot.
+const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why a series cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +63,7 @@ pub struct Replayed {
 
 /// Gives every sample of the files to a watch that knows what `usual` says, or nothing yet.
 ///
-/// Where the clock of the samples goes back the host was booted anew: as the gate does then, the watch goes on with
+/// Where the clock of the samples goes back, or both clocks differ by [`STEP`] from before, the host was booted anew: as the gate does then, the watch goes on with
 /// what it learned, and with nothing else.
 ///
 /// # Errors
@@ -80,10 +84,14 @@ pub fn replay(
         watch.recall(store.load::<Record>()?.ok_or_else(missing)?);
     }
     let mut replayed = Replayed::default();
-    let mut last = None;
+    let mut last: Option<(Duration, SignedDuration)> = None;
     for path in files {
         read(path, |sample| {
-            if last.replace(sample.at).is_some_and(|last| sample.at < last) {
+            let began = began(&sample);
+            let is_anew = |(at, before): (Duration, SignedDuration)| {
+                sample.at < at || (began - before).abs() > STEP
+            };
+            if last.replace((sample.at, began)).is_some_and(is_anew) {
                 let learned = watch.usual();
                 watch = Watch::new(spikes.clone());
                 watch.recall(learned);
@@ -99,6 +107,12 @@ pub fn replay(
         })?;
     }
     Ok(replayed)
+}
+
+/// Returns when the clock of a sample began, since 1970: when the host was booted.
+fn began(sample: &Sample) -> SignedDuration {
+    let at = SignedDuration::try_from(sample.at).unwrap_or(SignedDuration::MAX);
+    sample.wall.as_duration().saturating_sub(at)
 }
 
 fn read(path: &Path, mut take: impl FnMut(Sample)) -> Result<(), ReplayError> {
@@ -169,7 +183,6 @@ fn line(alert: &Alert) -> String {
 mod tests {
     use std::fmt::Write as _;
     use std::slice::from_ref;
-    use std::time::Duration;
 
     use super::*;
     use crate::watch::samples::world::{Extra, World};
@@ -223,6 +236,21 @@ mod tests {
         let alone = stages(&files[1..]).1;
         assert_eq!(alone[..1], flood[..1], "to who knows nothing they are");
         assert_ne!(alone, flood);
+    }
+
+    /// Up for longer than before when it is recorded again: the clock of the samples does not go back.
+    #[test]
+    fn a_boot_shows_by_both_clocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["samples.before.txt", "samples.txt"].map(|name| folder.path().join(name));
+        let mut before = format!("{HEAD}\n@1000 1800000000000 r5 a0 b0 m0 n\n");
+        (0..100).for_each(|_| before.push_str("1000 r1 n\n"));
+        let mut newest = format!("{HEAD}\n@120000 1800003600000 r700000 a0 b0 m0 n\n");
+        (0..100).for_each(|_| newest.push_str("1000 r1 n\n"));
+        std::fs::write(&files[0], &before).unwrap();
+        std::fs::write(&files[1], &newest).unwrap();
+        let replayed = replay(&files, None, settings()).unwrap();
+        assert_eq!((replayed.samples, replayed.alerts), (202, vec![]));
     }
 
     #[test]
