@@ -27,8 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::passing::Lines;
+use super::pulse::{self, Silence};
 use super::wire::{Answer, GateRequest, Notice, Passed, Word};
-use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::tally::{Tallies, Tally};
 
@@ -113,7 +113,8 @@ impl Attachment {
     #[must_use]
     pub fn open(socket: PathBuf, tallies: Tallies, journal: Journal) -> Self {
         let (tell, told) = mpsc::channel(UNHEARD);
-        let link = Link { socket, tallies, tell, held: Vec::new(), journal, is_silent: false };
+        let silence = Silence::new(socket.clone(), journal);
+        let link = Link { socket, tallies, tell, held: Vec::new(), silence };
         Self { told, task: tokio::spawn(link.keep()) }
     }
 
@@ -138,7 +139,7 @@ impl Drop for Attachment {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(super) enum LinkError {
     #[error("{0}")]
     Socket(#[from] io::Error),
     #[error("no answer in time")]
@@ -158,9 +159,7 @@ struct Link {
     tallies: Tallies,
     tell: mpsc::Sender<Told>,
     held: Vec<(SocketAddr, OwnedFd)>,
-    journal: Journal,
-    /// Whether it was said that nothing is heard.
-    is_silent: bool,
+    silence: Silence,
 }
 
 impl Link {
@@ -173,10 +172,9 @@ impl Link {
             if attached {
                 (wait, quiet_until) = (RETRY.0, Instant::now() + AWAY);
             }
-            // One line an outage, not one an attempt, and none for a gate that is started anew.
-            if Instant::now() >= quiet_until && !std::mem::replace(&mut self.is_silent, true) {
-                let problem = format!("{}: {problem}", self.socket.display());
-                self.journal.write(Event::GateSilent { problem });
+            // Nothing is said of a gate that is started anew.
+            if Instant::now() >= quiet_until {
+                self.silence.begin(problem);
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
@@ -193,9 +191,15 @@ impl Link {
             return Ok(());
         }
         *attached = true;
-        if std::mem::take(&mut self.is_silent) {
-            self.journal.write(Event::GateHeard);
+        self.silence.end();
+        tokio::select! {
+            ended = self.pass_on(lines, handover.hears) => ended,
+            never = pulse::watch(&self.silence) => match never {},
         }
+    }
+
+    /// Passes notices on, and tells what clients do to a gate that hears it.
+    async fn pass_on(&self, mut lines: Lines, hears: bool) -> Result<(), LinkError> {
         // What was counted while nobody heard is not what happens now.
         let _ = self.tallies.take();
         let mut tick = interval(TELL_EVERY.0);
@@ -213,7 +217,7 @@ impl Link {
                         };
                     }
                     () = self.tell.closed() => return Ok(()),
-                    _ = tick.tick(), if handover.hears => {}
+                    _ = tick.tick(), if hears => {}
                 }
                 let tally = self.tallies.take();
                 if tally != Tally::default() || said.elapsed() >= TELL_EVERY.1 {

@@ -8,5 +8,6 @@ pub mod caller;
 pub mod client;
 pub mod health;
 pub mod passing;
+mod pulse;
 pub mod server;
 pub mod wire;

@@ -86,8 +86,8 @@ pub enum Event {
     GateAttached { interface: String, mode: &'static str, adopted: bool },
     /// The gate's program is missing on an interface, or another one is in its place.
     GateLost { interface: String, problem: String },
-    /// The relay has heard nothing of the gate's process for some seconds: nobody watches, and nothing can be
-    /// changed. Its programs in the kernel go on.
+    /// The gate's process has been gone, or has answered nothing, for some seconds: nobody watches, and nothing
+    /// can be changed. Its programs in the kernel go on.
     GateSilent { problem: String },
     /// The relay hears the gate's process again.
     GateHeard,
