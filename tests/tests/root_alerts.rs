@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use relay::demo::next_hop::wait_for;
 use relay::demo::stage::CLIENT;
-use relay::demo::steps::{pid_of, session};
+use relay::demo::steps::{gate, pid_of, session};
 use relay::hosts::process::{Signal, signal};
 use serde_json::Value;
 use tests::need;
@@ -47,6 +48,15 @@ impl Receiver {
         });
         let port = port.trim().parse().context("its port")?;
         Ok(Self { process, port, lines, told: BTreeMap::new() })
+    }
+
+    /// Returns what a configuration says so that everything is told here.
+    fn channel(&self, world: &World) -> String {
+        format!(
+            "[[alerts.webhook]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{}/\"\nsecret-file = \"{}\"\n",
+            self.port,
+            world.folder.path().join("hook-secret").display()
+        )
     }
 
     /// Waits until each of these was told: keys and stages.
@@ -99,13 +109,7 @@ fn want_of_room_is_told_though_no_client_comes() -> Result<()> {
     let text = fs::read_to_string(&file)?;
     let small = text.replacen("[spool]\n", "[spool]\nmessages = 1\n", 1);
     ensure!(small != text, "the stage has a spool: {text}");
-    let secret = world.folder.path().join("hook-secret");
-    let channel = format!(
-        "[[alerts.webhook]]\nurl = \"http://127.0.0.1:{}/\"\nsecret-file = \"{}\"\n",
-        receiver.port,
-        secret.display()
-    );
-    fs::write(&file, format!("{small}{channel}"))?;
+    fs::write(&file, small + &receiver.channel(&world))?;
     world.stage.start()?;
     world.stage.command(&["route", "suspend", "next-hop"])?;
     // It is taken, and stays.
@@ -123,15 +127,9 @@ fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> 
     let mut receiver = Receiver::start(&world)?;
     let file = world.folder.path().join("sallyport.toml");
     let text = fs::read_to_string(&file)?;
-    let secret = world.folder.path().join("hook-secret");
-    let channels = format!(
-        "[[alerts.webhook]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{}/\"\nsecret-file = \"{}\"\n\
-         [[alerts.mail]]\nto = [\"ops@example.net\"]\nclasses = [\"test\"]\n\
-         [[alerts.exec]]\ncommand = [\"/bin/cat\"]\nclasses = []\n",
-        receiver.port,
-        secret.display()
-    );
-    fs::write(&file, format!("{text}{channels}"))?;
+    let others = "[[alerts.mail]]\nto = [\"ops@example.net\"]\nclasses = [\"test\"]\n\
+                  [[alerts.exec]]\ncommand = [\"/bin/cat\"]\nclasses = []\n";
+    fs::write(&file, text + &receiver.channel(&world) + others)?;
     world.stage.start()?;
 
     world.stage.command(&["mode", "observe", "--for", "1h"])?;
@@ -165,5 +163,39 @@ fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> 
     for stage in ["opened", "closed"] {
         assert_eq!(receiver.count("mode-observe", stage), 1, "{:#?}", receiver.told);
     }
+    Ok(())
+}
+
+#[test]
+fn a_gate_that_hangs_is_told_of_until_it_answers_and_one_that_is_back_at_once_is_not() -> Result<()>
+{
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    let mut receiver = Receiver::start(&world)?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, text + &receiver.channel(&world))?;
+    world.stage.start()?;
+    let hangs = pid_of(&gate(&world.stage)?)?;
+    signal(hangs, Signal::STOP)?;
+    let told = receiver.wait_for(&[("gate-silent", "opened")]);
+    signal(hangs, Signal::CONT)?;
+    told?;
+    receiver.wait_for(&[("gate-silent", "closed")])?;
+
+    signal(hangs, Signal::KILL)?;
+    wait_for("the gate to be back", || {
+        let pid = pid_of(&gate(&world.stage).ok()?).ok()?;
+        (pid != hangs).then_some(())
+    })?;
+    // The gate's alerts come in their order: this one after what it said at its start.
+    world.stage.command(&["mode", "observe", "--for", "1h"])?;
+    receiver.wait_for(&[("mode-observe", "opened")])?;
+    let told: Vec<&Value> = receiver.told.values().map(|alert| &alert["summary"]).collect();
+    let of_sockets = told.iter().filter(|said| said.to_string().contains("listener "));
+    assert_eq!(of_sockets.count(), 0, "{told:?}");
+    assert_eq!(receiver.count("gate-silent", "opened"), 1, "{told:?}");
     Ok(())
 }

@@ -21,6 +21,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -31,8 +33,14 @@ use self::store::Store;
 use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
 use crate::control::attach::{Found, Handed, Handover};
+use crate::event::Event;
 use crate::gate::Door;
 use crate::gate::record::this_boot;
+use crate::journal::Journal;
+
+/// How long a relay that serves may take to show its sockets to a gate that comes back: it tries four times a
+/// second.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A listener cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -350,6 +358,16 @@ fn is_taken_by_us(address: SocketAddr, known: &[Noted], kept: &[Inherited]) -> b
     kept.chain(known.iter().map(|noted| noted.address)).any(|ours| is_in_the_way(address, ours))
 }
 
+/// Says what is wrong with the sockets, once a relay had its time to show them: `status` has it at once, and nobody
+/// is called for what is over before he could look.
+pub async fn tell_lasting(listeners: Arc<Mutex<Listeners>>, journal: Journal) {
+    tokio::time::sleep(SHOWN_WITHIN).await;
+    let problems: Vec<String> =
+        listeners.lock().unwrap_or_else(PoisonError::into_inner).problems().collect();
+    for problem in problems {
+        journal.write(Event::Trouble { room: "gate", problem });
+    }
+}
 /// Returns what an earlier gate noted. A cookie of another boot means nothing.
 fn known(record: &Path) -> Vec<Noted> {
     let read = fs::read(record).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());

@@ -94,9 +94,6 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     Listeners::examine(&wanted, &kept, &record(&config))?;
     let (gate, lists) = stand(&config, relay, journal)?;
     let listeners = Listeners::open(&wanted, gate.door(), kept, record(&config))?;
-    for problem in listeners.problems() {
-        journal.write(Event::Trouble { room: "gate", problem });
-    }
     let places: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     let listeners = Arc::new(Mutex::new(listeners));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -139,6 +136,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     };
     runtime.block_on(async {
         let serving = tokio::spawn(server::serve(socket, trust, office));
+        tokio::spawn(listeners::tell_lasting(listeners.clone(), journal.clone()));
         journal.write(Event::Started {
             process: "gate",
             detail: format!("listening on {}; sandbox: {held}", places.join(", ")),

@@ -72,6 +72,32 @@ fn a_gate_that_comes_back_knows_the_relays_socket_again() {
     assert_eq!(cookie(&sent[0]), before, "a relay that is restarted gets the same socket");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_waited_for_is_told_of_only_if_nobody_shows_it_in_time() {
+    for (row, is_shown) in [("shown", true), ("not shown", false)] {
+        let desk = desk();
+        let (mut gate, address) = first(&desk);
+        let (_, relay) = gate.hand_over(Vec::new()).unwrap();
+        drop(gate);
+        let listeners = open(&[address], desk.record.clone()).unwrap();
+        assert_eq!(listeners.problems().count(), 1, "{row}: status has it at once");
+        let (listeners, journal) = (Arc::new(Mutex::new(listeners)), Journal::memory());
+        let telling = tokio::spawn(tell_lasting(listeners.clone(), journal.clone()));
+        tokio::time::sleep(SHOWN_WITHIN / 2).await;
+        assert_eq!(journal.take(), [], "{row}");
+        let held = relay[0].try_clone().unwrap();
+        if is_shown {
+            listeners.lock().unwrap().hand_over(relay).unwrap();
+        }
+        telling.await.unwrap();
+        let told = journal.take();
+        let is_told = matches!(&told[..], [Event::Trouble { room: "gate", problem }]
+            if problem.starts_with(&format!("listener {address}: ")));
+        assert_eq!((is_told, told.is_empty()), (!is_shown, is_shown), "{row}: {told:?}");
+        drop(held);
+    }
+}
+
 #[test]
 fn a_socket_that_is_not_the_one_noted_is_not_taken() {
     let desk = desk();
@@ -312,7 +338,7 @@ fn a_service_manager_is_told_each_socket_once_and_nobody_waits_for_one_that_is_b
     }
     let began = std::time::Instant::now();
     let socket = kept_of(&mut gate);
-    assert!(began.elapsed() < std::time::Duration::from_millis(900), "it was waited for");
+    assert!(began.elapsed() < Duration::from_millis(900), "it was waited for");
     for _ in 0..waiting {
         assert_eq!(heard(&manager).as_deref(), Some("other"));
     }
