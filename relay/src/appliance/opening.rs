@@ -4,17 +4,22 @@ use std::fs::{DirBuilder, File};
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use super::privilege;
 use super::sandbox::{self, Grounds, Held, Role};
 use crate::alert::runner::Runner;
+use crate::alert::troubles::Trouble;
 use crate::config::{Config, Listener};
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::event::Event;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::net::register::Register;
+use crate::net::routes::Routes;
 use crate::net::sessions::Entrance;
 use crate::traces::Traces;
 
@@ -131,6 +136,33 @@ fn told(history: History, journal: &Journal, config: &Config) -> History {
     }
 }
 
+/// Puts the routes to work. What of their hosts was down as people were told, and not told to be over, still is:
+/// else they would be told of a host that `status` calls well.
+///
+/// # Errors
+///
+/// If what routes are suspended cannot be read, or a key that signs mail cannot be used.
+pub(super) fn routes(
+    config: &Config,
+    journal: &Journal,
+    open: &[Trouble],
+) -> anyhow::Result<Arc<Routes>> {
+    let register = Register::open(&config.spool.path).context("what routes are suspended")?;
+    let routes = Routes::new(config, journal, &Arc::new(register));
+    if let Some(problem) = routes.keys().problems().next() {
+        anyhow::bail!("{problem}");
+    }
+    for alert in open.iter().map(|trouble| &trouble.alert) {
+        if let ("host-down", Some((route, host))) = (&*alert.class, alert.subject.rsplit_once('/'))
+        {
+            let down_for = Timestamp::now().duration_since(alert.since);
+            let reason = alert.details.get("reason").unwrap_or(&alert.summary);
+            routes.was_down(route, host, down_for.try_into().unwrap_or_default(), reason);
+        }
+    }
+    Ok(routes)
+}
+
 /// Says what the configuration permits and should mean.
 pub(super) fn caution(config: &Config, journal: &Journal) {
     for problem in config.cautions() {
@@ -147,4 +179,44 @@ pub(super) fn bind(listeners: &[Listener]) -> anyhow::Result<Vec<Listening>> {
         Ok(Listening { address, socket })
     });
     bound.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::troubles::Origin;
+    use crate::net::routes::Standing;
+
+    #[test]
+    fn a_host_that_people_know_to_be_down_is_down_after_a_start_until_a_message_got_through() {
+        let text = "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
+            [gate]\nrequired = false\ninterfaces = []\n[[listener]]\naddress = '[::]:2525'\n\
+            [[route]]\nname = 'a'\ndefault = true\nhosts = ['mx1.example.net:25', 'mx2.example.net:25']\n";
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        config.spool.path = folder.path().into();
+        let down = |route: &str, host: &str| Event::HostDown {
+            route: route.into(),
+            host: host.into(),
+            reason: "refused".into(),
+        };
+        let since: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let told = [down("a", "mx2.example.net:25"), down("a", "gone:25"), down("gone", "mx:25")];
+        let open = told.map(|event| Trouble {
+            alert: event.alerts(since).remove(0),
+            origin: Origin::Relay,
+            told: Some(since),
+            is_known: true,
+            reminders: 0,
+            unconfirmed: Some(Timestamp::now()),
+        });
+        let journal = Journal::memory();
+        let routes = routes(&config, &journal, &open).unwrap();
+        let state = routes.list().remove(0);
+        let health = [0, 1].map(|host| state.hosts[host].health.clone());
+        assert_eq!((state.standing, health), (Standing::Degraded, ["up", "down"].map(Into::into)));
+        assert_eq!(state.hosts[1].reason.as_deref(), Some("refused"));
+        // Said again, so that the alert stays open as long as the host is down.
+        assert_eq!(journal.take(), [down("a", "mx2.example.net:25")]);
+    }
 }

@@ -24,7 +24,7 @@ use super::guard::Watched;
 use super::load;
 use super::notify::{self, State};
 use super::opening::{
-    Shut, bind, caution, entrance_of, heard, provide_descriptors, remembering, shut_in,
+    Shut, bind, caution, entrance_of, heard, provide_descriptors, remembering, routes, shut_in,
 };
 use super::privilege;
 use super::sandbox::Held;
@@ -42,7 +42,6 @@ use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
-use crate::net::register::Register;
 use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
 use crate::net::tls::ServerTls;
@@ -131,12 +130,7 @@ impl Relay {
         let logins = Logins::start(&config.relay.users, journal.clone(), conduct.clone())?;
         logins.trust(config.oauth.as_ref()).context("the keys that [oauth] names")?;
         let tls = watch::Sender::new(Arc::new(ServerTls::load(&config, journal.clone())?));
-        let register = Register::open(&config.spool.path).context("what routes are suspended")?;
-        let register = Arc::new(register);
-        let routes = Routes::new(&config, journal, &register);
-        if let Some(problem) = routes.keys().problems().next() {
-            anyhow::bail!("{problem}");
-        }
+        let routes = routes(&config, journal, &alerts.open().borrow())?;
         let delivering = Delivering::start(&spool, &config, &routes, journal);
         Ok(Self {
             file: file.into(),

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::print::{self, Colour, Output, Paint};
 use super::queue::at;
 use crate::alert::listing::Listing;
+use crate::alert::troubles::Trouble;
 use crate::config::Config;
 use crate::control::client::{AskError, ask_soon};
 use crate::control::health::{Health, Judgement, judge};
@@ -25,6 +26,9 @@ use crate::spool;
 const WIDTH: usize = 79;
 /// How long a process may take for each answer, as at `/health`: whoever checks waits for no process that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The detail that names the start since which nothing was heard of a trouble.
+const UNHEARD: &str = "unheard-since";
 
 /// What both processes say.
 #[derive(Debug, Serialize)]
@@ -96,11 +100,21 @@ pub(super) fn look(config: &Config) -> Whole {
                 || ask_relay::<Listing>(socket, &RelayRequest::AlertList),
             );
             let open = listing.map_or_else(|_| Vec::new(), |listing| listing.open);
-            (routes.unwrap_or_default(), open.into_iter().map(|trouble| trouble.alert).collect())
+            (routes.unwrap_or_default(), open.into_iter().map(told).collect())
         }
         None => (Vec::new(), Vec::new()),
     };
     Whole { judgement, gate, relay, routes, alerts }
+}
+
+/// Returns what was said of a trouble last; of one that nobody has heard of since a process started anew, with
+/// the time of that among its details: it may be over.
+fn told(trouble: Trouble) -> Alert {
+    let Trouble { mut alert, unconfirmed, .. } = trouble;
+    if let Some(since) = unconfirmed {
+        alert.details.insert(UNHEARD.to_owned(), at(since));
+    }
+    alert
 }
 
 fn ask_relay<A: DeserializeOwned>(socket: &Path, question: &RelayRequest) -> Result<A, AskError> {
@@ -248,7 +262,10 @@ fn route_line(route: &RouteState) -> String {
 fn alert_line(alert: &Alert) -> String {
     let first =
         alert.command.as_ref().map_or_else(String::new, |first| format!("; first: {first}"));
-    format!("{} since {}: {}{first}", alert.key(), at(alert.since), alert.summary)
+    let unheard = alert.details.get(UNHEARD).map_or_else(String::new, |start| {
+        format!("; not heard of since the start at {start}, so it may be over")
+    });
+    format!("{} since {}: {}{unheard}{first}", alert.key(), at(alert.since), alert.summary)
 }
 
 /// Tells of messages that wait for somebody, or for the end of their retention.

@@ -230,6 +230,21 @@ impl Pool {
         }
     }
 
+    /// Learns that a host was down when an earlier process ended, `since` then: the next message tries it. What is
+    /// known already stays.
+    pub fn was_down(&mut self, place: usize, now: Instant, since: Instant, reason: &str) {
+        let condition = &mut self.members[place].condition;
+        match condition {
+            Condition::Up { since: None, .. } => {
+                let reason = reason.to_owned();
+                *condition = Condition::Down { since, until: now, wait: DOWN, reason };
+            }
+            Condition::Up { since: Some(_), .. }
+            | Condition::Down { .. }
+            | Condition::Probed { .. } => {}
+        }
+    }
+
     /// Learns that a try came to nothing: the next message may make one.
     pub fn abandoned(&mut self, place: usize, now: Instant) {
         let condition = &mut self.members[place].condition;

@@ -298,6 +298,11 @@ impl Traffic {
         self.in_use = self.in_use.saturating_sub(1);
     }
 
+    /// Learns that a host was down before the process began, as [`Pool::was_down`].
+    pub fn was_down(&mut self, host: usize, now: Instant, since: Instant, reason: &str) {
+        self.pool.was_down(host, now, since, reason);
+    }
+
     /// Has every host tried again that is down or has a pause.
     pub fn hurry(&mut self, now: Instant) {
         self.pool.hurry(now);

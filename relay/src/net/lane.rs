@@ -28,7 +28,8 @@ use crate::delivery::parcel::Parcel;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
 use crate::delivery::traffic::{Choice, Errand, Kept, Traffic};
-use crate::delivery::trip::Trip;
+use crate::delivery::trip::{Trip, name};
+use crate::event::Event;
 use crate::journal::Journal;
 use crate::smtp::address::Address;
 use crate::spool::{Claim, Way};
@@ -174,6 +175,21 @@ impl Lane {
         *lock(&self.health) = Health::Up;
         lock(&self.traffic).hurry(Instant::now());
         self.wake();
+    }
+
+    /// Takes it that a host has been down for so long, for this reason, and says so; nothing if it is none of
+    /// this route's.
+    pub(super) fn was_down(&self, host: &str, down_for: Duration, reason: &str) {
+        let hosts = self.route.hosts.iter();
+        let Some(place) = hosts.map(|one| name(&one.hop)).position(|one| one == host) else {
+            return;
+        };
+        let now = Instant::now();
+        // A clock that starts with the host reaches no further back.
+        let since = now.checked_sub(down_for).unwrap_or(now);
+        lock(&self.traffic).was_down(place, now, since, reason);
+        let (route, host, reason) = (self.route.name.clone(), host.to_owned(), reason.to_owned());
+        self.journal.write(Event::HostDown { route, host, reason });
     }
 
     /// Ends connections that have been idle for too long.

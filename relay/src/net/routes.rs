@@ -1,6 +1,7 @@
 //! The routes of one configuration at work, as operators see and stop them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
@@ -114,6 +115,14 @@ impl Routes {
             RouteState { waiting, ..state }
         };
         self.list().into_iter().map(count).collect()
+    }
+
+    /// Takes it that a host of a route has been down for so long, for this reason, since before the process began:
+    /// it is tried by the next message. What is no host of these routes is passed by.
+    pub fn was_down(&self, route: &str, host: &str, down_for: Duration, reason: &str) {
+        if let Some(lane) = self.lane(route) {
+            lane.was_down(host, down_for, reason);
+        }
     }
 
     /// Looks whether there is a route of this name.

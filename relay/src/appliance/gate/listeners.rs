@@ -368,6 +368,7 @@ pub async fn tell_lasting(listeners: Arc<Mutex<Listeners>>, journal: Journal) {
         journal.write(Event::Trouble { room: "gate", problem });
     }
 }
+
 /// Returns what an earlier gate noted. A cookie of another boot means nothing.
 fn known(record: &Path) -> Vec<Noted> {
     let read = fs::read(record).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());

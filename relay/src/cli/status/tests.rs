@@ -94,3 +94,19 @@ fn processes_that_hang_are_waited_for_side_by_side_and_named() {
     assert_eq!(judgement.problems, wanted);
     drop(silent);
 }
+
+#[test]
+fn a_trouble_that_nobody_heard_of_since_a_start_is_said_to_be_perhaps_over() {
+    let start = jiff::Timestamp::UNIX_EPOCH;
+    let trouble = |unconfirmed| Trouble {
+        alert: opened("route-suspended", "its mail waits").about("smarthost").at(start),
+        origin: crate::alert::troubles::Origin::Relay,
+        told: None,
+        is_known: true,
+        reminders: 0,
+        unconfirmed,
+    };
+    let words = "not heard of since the start at 1970-01-01T00:00:00Z, so it may be over";
+    assert!(alert_line(&told(trouble(Some(start)))).contains(words));
+    assert!(!alert_line(&told(trouble(None))).contains("not heard of"));
+}

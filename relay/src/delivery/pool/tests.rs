@@ -98,6 +98,20 @@ fn a_try_that_comes_to_nothing_is_made_again() {
 }
 
 #[test]
+fn a_host_that_was_down_before_the_process_began_is_down_until_a_message_got_through() {
+    let start = Instant::now();
+    let now = start + 100 * SECOND;
+    let mut pool = Pool::new([(1, 1), (2, 1)]);
+    pool.was_down(0, now, start, "refused");
+    assert_eq!(pool.choose(now, 0), [0, 1], "it is tried at once");
+    assert_eq!((pool.enter(0, now), pool.enter(0, now)), (Entry::Probe, Entry::Shut));
+    pool.was_down(0, now, now, "another word");
+    assert_eq!(pool.worked(0, now), Some(Change::Up(100 * SECOND)));
+    pool.was_down(0, now, start, "refused");
+    assert_eq!(pool.enter(0, now), Entry::Open, "what was seen since counts");
+}
+
+#[test]
 fn an_operator_need_not_wait_for_a_host() {
     let start = Instant::now();
     let mut pool = Pool::new([(1, 1)]);
