@@ -39,7 +39,9 @@ pub(super) enum Process<T> {
     Says(Box<T>),
     /// Nobody serves its socket.
     Dead,
-    /// It may run, and does not answer us: why.
+    /// It serves its socket and does not answer in time, as it says.
+    Silent(String),
+    /// It may run, and cannot be asked: why.
     Unasked(String),
 }
 
@@ -47,7 +49,7 @@ impl<T> Process<T> {
     pub(super) const fn says(&self) -> Option<&T> {
         match self {
             Self::Says(status) => Some(status),
-            Self::Dead | Self::Unasked(_) => None,
+            Self::Dead | Self::Silent(_) | Self::Unasked(_) => None,
         }
     }
 }
@@ -57,6 +59,7 @@ impl<T> From<Result<T, AskError>> for Process<T> {
         match answer {
             Ok(status) => Self::Says(Box::new(status)),
             Err(AskError::NotRunning { .. }) => Self::Dead,
+            Err(error @ AskError::Silent { .. }) => Self::Silent(error.to_string()),
             Err(error) => Self::Unasked(error.to_string()),
         }
     }

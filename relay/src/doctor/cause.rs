@@ -103,6 +103,7 @@ pub enum Cause {
     GateForeign,
     TablesMissing,
     GateOpen,
+    GateHangs,
     GateTroubled,
     Unguarded,
     GateGeneric,
@@ -112,6 +113,7 @@ pub enum Cause {
     ListEmpty,
     Banned,
     EntryExpired,
+    EntryRemoved,
     NotListed,
     OverRate,
     Firewall,
@@ -199,7 +201,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 97] = {
+const TABLE: [Row; 99] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -225,6 +227,7 @@ const TABLE: [Row; 97] = {
         fault(C::GateForeign, "gate-foreign", P::Gate, Clients),
         fault(C::TablesMissing, "tables-missing", P::Gate, Clients),
         fault(C::GateOpen, "gate-open", P::Gate, Clients),
+        fault(C::GateHangs, "gate-hangs", P::Gate, Nothing),
         fault(C::GateTroubled, "gate-troubled", P::Gate, Nothing),
         known(C::Unguarded, "unguarded", P::Gate),
         known(C::GateGeneric, "gate-generic", P::Gate),
@@ -234,6 +237,7 @@ const TABLE: [Row; 97] = {
         fault(C::ListEmpty, "list-empty", P::Allowlist, Clients),
         fault(C::Banned, "banned", P::Allowlist, Clients),
         fault(C::EntryExpired, "entry-expired", P::Allowlist, Clients),
+        fault(C::EntryRemoved, "entry-removed", P::Allowlist, Clients),
         fault(C::NotListed, "not-listed", P::Allowlist, Clients),
         fault(C::OverRate, "over-rate", P::Allowlist, Clients),
         fault(C::Firewall, "firewall", P::Firewall, Clients),

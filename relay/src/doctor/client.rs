@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use relay_common::verdict::Verdict;
 
-use super::ended::{Ended, ended};
+use super::ended::{Ended, ended, gone};
 use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::config::{Config, Who};
@@ -31,7 +31,7 @@ pub(super) fn look_at_list(case: &Case) -> Looked {
                  add` are not listed",
             )
         }
-        Process::Unasked(_) => {
+        Process::Silent(_) | Process::Unasked(_) => {
             Looked::left_out("allowlist: how long it is says the gate's process only")
         }
         Process::Says(_) | Process::Dead => Looked::default(),
@@ -129,7 +129,7 @@ fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
             asked.map_err(|error| error.to_string())
         }
         Process::Dead => Err("the gate does not run".to_owned()),
-        Process::Unasked(why) => Err(why.clone()),
+        Process::Silent(why) | Process::Unasked(why) => Err(why.clone()),
     };
     let asked = match asked {
         Ok(said) => {
@@ -246,16 +246,7 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
             format!("{client} made more connection attempts than {entry} gives it"),
             "raise connect-rate or source-rate of the entry, or have the client keep its connections",
         ),
-        (_, Some(Ended { network, at, is_expired })) if judged.entry.is_none() => {
-            let how = if *is_expired { "ended by itself" } else { "was removed" };
-            let says = format!(
-                "{client} is not on the allowlist any more: its entry {network} {how} at {at:.0}"
-            );
-            let remedy = format!(
-                "{admit}, with a longer --ttl or without one; sallyport audit says who had it added"
-            );
-            Finding::new(Cause::EntryExpired, says, remedy)
-        }
+        (_, Some(ended)) if judged.entry.is_none() => gone(client, ended, &admit),
         (reason, _) if judged.entry.is_none() && reason != "shut" => Finding::new(
             Cause::NotListed,
             format!("{client} is not on the allowlist ({reason})"),
@@ -269,6 +260,7 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::ended::How;
 
     fn admitted() -> Seen {
         let entry = Some("192.0.2.0/24".parse().unwrap());
@@ -296,16 +288,21 @@ mod tests {
     #[test]
     fn each_thing_that_keeps_a_client_out_has_its_cause() {
         let network = "192.0.2.0/24".parse().unwrap();
-        let ended = Some(Ended { network, at: Timestamp::UNIX_EPOCH, is_expired: true });
+        let ended = |how| Some(Ended { network, at: Timestamp::UNIX_EPOCH, how });
         let by = |name: &str| Some(Way::By(name.to_owned()));
         let strict = || vec!["eth0".to_owned()];
-        let rows: [(&str, Seen, &[&str]); 14] = [
+        let rows: [(&str, Seen, &[&str]); 15] = [
             ("admitted", admitted(), &[]),
             ("a stranger", barred("unlisted_syn", None), &["not-listed"]),
             (
                 "one whose entry ended",
-                Seen { ended, ..barred("unlisted_syn", None) },
+                Seen { ended: ended(How::Expired), ..barred("unlisted_syn", None) },
                 &["entry-expired"],
+            ),
+            (
+                "one whose entry was taken away",
+                Seen { ended: ended(How::Removed), ..barred("unlisted_syn", None) },
+                &["entry-removed"],
             ),
             ("banned", barred("banned", Some("192.0.2.0/24")), &["banned"]),
             ("over its rate", barred("source_over_rate", Some("192.0.2.0/24")), &["over-rate"]),
@@ -358,7 +355,7 @@ mod tests {
         let from = Some("2001:db8::7".parse().unwrap());
         let case = Case {
             asked: crate::doctor::Asked { from, to: None },
-            gate: Process::Unasked("it hangs".into()),
+            gate: Process::Silent("it hangs".into()),
             ..Case::of_the_dead(config)
         };
         let Looked { findings, left_out } = look(&case);

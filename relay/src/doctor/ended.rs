@@ -1,4 +1,4 @@
-//! An entry that admitted a client and is gone, found in the audit log.
+//! An entry that admitted a client and is gone, found in the audit log, and its way back.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Case, Process, aside};
+use super::{Case, Cause, Finding, Process, aside};
 use crate::control::client::ask_soon;
 use crate::control::wire::GateRequest;
 use crate::gate::audit::{Audit, Change, Page};
@@ -23,8 +23,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Ended {
     pub network: IpNetwork,
     pub at: Timestamp,
-    /// By its own end, or by an operator.
-    pub is_expired: bool,
+    pub how: How,
+}
+
+/// By what an entry went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// By its own end.
+    Expired,
+    /// An operator removed it.
+    Removed,
+    /// A list that was applied did not have it.
+    Replaced,
+    /// A configuration declares it no more.
+    Undeclared,
 }
 
 /// Looks in the audit log for an entry that admitted the client and is gone.
@@ -39,7 +51,7 @@ pub(super) fn ended(case: &Case, client: IpAddr) -> Result<Option<Ended>, String
             let question = GateRequest::Audit { since, limit: CHANGES_MAX };
             ask_soon::<_, Page>(PATIENCE, &case.config.gate.socket, "gate", &question).ok()
         }
-        Process::Dead | Process::Unasked(_) => None,
+        Process::Dead | Process::Silent(_) | Process::Unasked(_) => None,
     };
     let page = if let Some(page) = asked {
         page
@@ -54,17 +66,52 @@ pub(super) fn ended(case: &Case, client: IpAddr) -> Result<Option<Ended>, String
 
 fn last_ended(changes: &[Change], client: IpAddr) -> Option<Ended> {
     changes.iter().rev().find_map(|change| {
-        let is_expired = change.verb == "allow expired";
         // A change of many names those that went by themselves.
-        let gone = if is_expired || change.verb == "allow remove" {
-            &change.networks
-        } else {
-            &change.removed
+        let (how, gone) = match change.verb.as_str() {
+            "allow expired" => (How::Expired, &change.networks),
+            "allow remove" => (How::Removed, &change.networks),
+            "reload" => (How::Undeclared, &change.removed),
+            _ => (How::Replaced, &change.removed),
         };
         let mut networks = gone.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
         let network = networks.find(|network| network.contains(client))?;
-        Some(Ended { network, at: change.at, is_expired })
+        Some(Ended { network, at: change.at, how })
     })
+}
+
+/// Says how the client's entry went, and how it comes back: each way has its own.
+pub(super) fn gone(client: IpAddr, ended: &Ended, admit: &str) -> Finding {
+    let Ended { network, at, how } = ended;
+    let since = format!("{client} is not on the allowlist any more: its entry {network}");
+    let (cause, went, remedy) = match how {
+        How::Expired => (
+            Cause::EntryExpired,
+            "ended by itself",
+            format!(
+                "{admit}, with a longer --ttl or without one; sallyport audit says who had it added"
+            ),
+        ),
+        How::Removed => (
+            Cause::EntryRemoved,
+            "was removed by an operator",
+            format!("sallyport audit says by whom; if it was not meant: {admit}"),
+        ),
+        How::Replaced => (
+            Cause::EntryRemoved,
+            "is not in the list that was applied",
+            format!(
+                "put it into that list's file and apply it again (sallyport audit says who did); until then: {admit}"
+            ),
+        ),
+        How::Undeclared => (
+            Cause::EntryRemoved,
+            "is declared no more by the configuration that was loaded",
+            format!(
+                "put it back under [[gate.allow]] and run sallyport reload; until then: {admit}"
+            ),
+        ),
+    };
+    Finding::new(cause, format!("{since} {went}, since {at:.0}"), remedy)
 }
 
 #[cfg(test)]
@@ -88,19 +135,38 @@ mod tests {
         ];
         let client = "192.0.2.7".parse().unwrap();
         let ended = last_ended(&log, client).unwrap();
-        assert_eq!((ended.at.as_second(), ended.is_expired), (1, true));
+        assert_eq!((ended.at.as_second(), ended.how), (1, How::Expired));
         let removed = [log.as_slice(), &[change(4, "allow remove", "192.0.2.7/32")]].concat();
-        assert!(!last_ended(&removed, client).unwrap().is_expired);
+        assert_eq!(last_ended(&removed, client).unwrap().how, How::Removed);
         assert_eq!(last_ended(&log, "203.0.113.1".parse().unwrap()), None);
         let applied = Change {
             networks: vec!["203.0.113.0/24".into()],
             removed: vec!["192.0.2.0/28".into()],
             ..change(5, "allow apply", "")
         };
-        let log = [removed.as_slice(), &[applied]].concat();
+        let log = [removed.as_slice(), std::slice::from_ref(&applied)].concat();
         let ended = last_ended(&log, client).unwrap();
-        assert_eq!((ended.at.as_second(), ended.is_expired), (5, false));
+        assert_eq!((ended.at.as_second(), ended.how), (5, How::Replaced));
         assert_eq!(ended.network.to_string(), "192.0.2.0/28");
         assert_eq!(last_ended(&log, "203.0.113.1".parse().unwrap()), None, "it was added");
+        let log = [Change { verb: "reload".into(), ..applied }];
+        assert_eq!(last_ended(&log, client).unwrap().how, How::Undeclared);
+    }
+
+    #[test]
+    fn each_way_in_which_an_entry_went_has_its_own_way_back() {
+        let network = "192.0.2.0/24".parse().unwrap();
+        let client = "192.0.2.7".parse().unwrap();
+        for (how, has, has_not) in [
+            (How::Expired, "--ttl", "[[gate.allow]]"),
+            (How::Removed, "by whom", "--ttl"),
+            (How::Replaced, "that list's file", "--ttl"),
+            (How::Undeclared, "[[gate.allow]] and run sallyport reload", "--ttl"),
+        ] {
+            let ended = Ended { network, at: Timestamp::UNIX_EPOCH, how };
+            let remedy = gone(client, &ended, "sallyport allow add 192.0.2.7/32").remedy;
+            assert!(remedy.contains(has) && !remedy.contains(has_not), "{how:?}: {remedy}");
+            assert!(remedy.contains("sallyport allow add"), "{how:?}: {remedy}");
+        }
     }
 }

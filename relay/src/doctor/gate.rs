@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
+use super::life::Life;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::appliance::folders::BPF_FS_MAGIC;
 use crate::config::OnLoss;
@@ -32,14 +33,6 @@ struct Seen {
     says: Option<Says>,
     /// Which guarded ports the system gives to connections of its own.
     local_ports: Option<String>,
-}
-
-/// Whether the process of the gate runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Runs,
-    Dead,
-    Unknown,
 }
 
 /// Whether the pinned tables can be read.
@@ -92,11 +85,7 @@ pub(super) fn look(case: &Case) -> Looked {
         is_on_bpf: is_on_bpf(&gate.pins),
         has_btf: Path::new(BTF).exists(),
         lacking: if is_missing && is_root { lacking() } else { Vec::new() },
-        process: match case.gate {
-            Process::Says(_) => Life::Runs,
-            Process::Dead => Life::Dead,
-            Process::Unasked(_) => Life::Unknown,
-        },
+        process: Life::of(&case.gate),
         tables,
         interfaces,
         says: case.gate.says().map(says),
@@ -184,10 +173,10 @@ fn judge(seen: &Seen, pins: &Path) -> Vec<Finding> {
             "mount -t bpf bpf /sys/fs/bpf, and name a folder below it in gate.pins",
         ));
         // Without it neither tables nor programs can be where they are looked for.
-        found.extend(process(seen));
+        found.extend(seen.process.finding(seen.is_required));
         return found;
     }
-    found.extend(process(seen));
+    found.extend(seen.process.finding(seen.is_required));
     let is_open = seen.says.as_ref().is_some_and(|says| says.mode == "open");
     if !is_open {
         found.extend(seen.interfaces.iter().filter_map(|one| program(one, seen)));
@@ -208,20 +197,6 @@ fn judge(seen: &Seen, pins: &Path) -> Vec<Finding> {
         Finding::new(Cause::LocalPorts, says, remedy)
     }));
     found
-}
-
-fn process(seen: &Seen) -> Option<Finding> {
-    let then = if seen.is_required { "takes nobody" } else { "serves on unguarded" };
-    (seen.process == Life::Dead).then(|| {
-        Finding::new(
-            Cause::GateNotRunning,
-            format!(
-                "the gate's process does not run: what stands in the kernel goes on judging, and the relay {then} \
-                 without it"
-            ),
-            "systemctl start sallyport-gate, or sallyport run; journalctl -u sallyport-gate says why it ended",
-        )
-    })
 }
 
 fn program(one: &Health, seen: &Seen) -> Option<Finding> {
@@ -331,7 +306,7 @@ mod tests {
         let gone = || Tables::Missing("no".into());
         let trouble = Says { problems: vec!["x".into()], ..mode("enforce") };
         let bypass = Says { bypasses: vec!["x".into()], ..mode("enforce") };
-        let rows: [(&str, Seen, &[&str]); 16] = [
+        let rows: [(&str, Seen, &[&str]); 17] = [
             ("healthy", healthy(), &[]),
             ("an old kernel", Seen { lacking: vec!["x".into()], ..healthy() }, &["kernel-lacks"]),
             ("no BTF", Seen { has_btf: false, ..healthy() }, &["no-btf"]),
@@ -342,6 +317,7 @@ mod tests {
             ),
             ("unknown whether", Seen { is_on_bpf: None, ..healthy() }, &[]),
             ("dead", Seen { process: Life::Dead, says: None, ..healthy() }, &["gate-not-running"]),
+            ("hangs", Seen { process: Life::Hangs, says: None, ..healthy() }, &["gate-hangs"]),
             ("not asked", Seen { process: Life::Unknown, says: None, ..healthy() }, &[]),
             (
                 "missing",

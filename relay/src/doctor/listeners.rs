@@ -37,7 +37,7 @@ enum Relay {
 
 pub(super) fn look(case: &Case) -> Looked {
     let mut left_out = Vec::new();
-    if let Process::Unasked(why) = &case.relay {
+    if let Process::Silent(why) | Process::Unasked(why) = &case.relay {
         left_out.push(format!("listeners: the relay's process was not asked: {why}"));
     }
     let sockets = match listening() {
@@ -51,7 +51,7 @@ pub(super) fn look(case: &Case) -> Looked {
         Process::Says(status) if status.serving => Relay::Serves,
         Process::Says(status) => Relay::Waits(status.guard.clone()),
         Process::Dead => Relay::Dead,
-        Process::Unasked(_) => Relay::Unknown,
+        Process::Silent(_) | Process::Unasked(_) => Relay::Unknown,
     };
     let seen = observe(case, &sockets);
     left_out.extend(seen.iter().filter_map(|one| match &one.greeting {

@@ -1,34 +1,23 @@
 //! The next hops: their names, the way to them, their certificates, our login there.
 
-use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
-use super::firewall::{Reading, stops_out};
+use super::reaching::{Missed, addresses, connect, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
 use crate::config::{NextHop, Route};
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
-/// How long a name may take to be looked up.
-const LOOK_UP: Duration = Duration::from_secs(4);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long a hop may take from its name to the end of the conversation: all that the check has, but for a second.
 /// Pauses of five seconds before the greeting are usual, and more is allowed (RFC 5321, section 4.5.3.2.1).
 const WALK: Duration = Duration::from_secs(13);
-/// The most hosts that are looked at, and the most addresses of each.
+/// The most hosts that are looked at.
 const HOPS_MAX: usize = 32;
-const ADDRESSES_MAX: usize = 4;
-/// The port that providers close, and those where the same servers take mail with a login.
-const RELAYING: u16 = 25;
-const SUBMISSION: [u16; 2] = [587, 465];
 
 /// What was seen of one next hop.
 #[derive(Clone, Debug)]
@@ -50,19 +39,6 @@ enum Reached {
     Spoke(Result<(), Refused>, Duration),
     /// A file that the route names may not be read by whoever runs this.
     NotOurs(PathBuf),
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Missed {
-    Refused,
-    Unreachable(String),
-    Silent {
-        /// The rule of this host that drops what we send.
-        rule: Option<String>,
-        /// Another port of it that answers.
-        other: Option<u16>,
-    },
 }
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -122,7 +98,7 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
     let reached = match addresses(hop, hop.port).await {
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
-            Err(missed) => Reached::Not(why_silent(missed, hop, &addresses, &case.rules).await),
+            Err(missed) => Reached::Not(why_missed(missed, hop, &addresses, &case.rules).await),
             Ok(stream) => {
                 let left = until.saturating_duration_since(Instant::now());
                 let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;
@@ -140,70 +116,6 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
     Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, reached }
 }
 
-async fn addresses(hop: &NextHop, port: u16) -> Result<Vec<SocketAddr>, String> {
-    match timeout(LOOK_UP, lookup_host((hop.host.as_str(), port))).await {
-        Ok(Ok(found)) => {
-            let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
-            if found.is_empty() { Err("it has no address".to_owned()) } else { Ok(found) }
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no name server answers in time".to_owned()),
-    }
-}
-
-/// Connects to the first of these addresses that takes us; they are tried side by side.
-async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Missed> {
-    let tried = addresses.iter().map(|address| timeout(patience, TcpStream::connect(address)));
-    let mut missed = Missed::Silent { rule: None, other: None };
-    for tried in join_all(tried).await {
-        match tried {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                missed = Missed::Refused;
-            }
-            Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
-                missed = Missed::Unreachable(error.to_string());
-            }
-            Ok(Err(_)) | Err(_) => {}
-        }
-    }
-    Err(missed)
-}
-
-/// Looks why nothing answers: our own rules, or a provider that closes one port.
-async fn why_silent(
-    missed: Missed,
-    hop: &NextHop,
-    addresses: &[SocketAddr],
-    rules: &Reading,
-) -> Missed {
-    // What a rule of ours rejects looks like a refusal, or like no route.
-    let rule = match addresses.first().copied() {
-        Some(address) => {
-            let rules = rules.clone();
-            spawn_blocking(move || stops_out(&rules, address)).await.ok().flatten()
-        }
-        None => None,
-    };
-    match missed {
-        Missed::Silent { .. } => {}
-        Missed::Refused | Missed::Unreachable(_) if rule.is_some() => {}
-        Missed::Refused | Missed::Unreachable(_) => return missed,
-    }
-    let mut other = None;
-    if rule.is_none() && hop.port == RELAYING {
-        for port in SUBMISSION {
-            let at: Vec<_> = addresses.iter().map(|one| SocketAddr::new(one.ip(), port)).collect();
-            // One that is refused there shows as well that its host is reached.
-            if matches!(connect(&at, Duration::from_secs(1)).await, Ok(_) | Err(Missed::Refused)) {
-                other = Some(port);
-                break;
-            }
-        }
-    }
-    Missed::Silent { rule, other }
-}
-
 fn judge(seen: &Seen) -> Option<Finding> {
     let Seen { route, host, port, reached } = seen;
     let hop = format!("{host}:{port} of route {route}");
@@ -217,11 +129,7 @@ fn judge(seen: &Seen) -> Option<Finding> {
                 "getent hosts {host}; /etc/resolv.conf names the name servers; or mend hosts of the route"
             ),
         ),
-        Reached::Not(Missed::Refused) => Finding::new(
-            Cause::HopRefuses,
-            format!("{hop} refuses connections: nobody listens there, or a firewall rejects us"),
-            "is the port right? 587 is usual with a login, 25 without one",
-        ),
+        Reached::Not(Missed::Refused { other }) => refuses(&hop, seen, *other),
         Reached::Not(Missed::Unreachable(why)) => Finding::new(
             Cause::HopUnreachable,
             format!("{hop} cannot be reached: {why}"),
@@ -251,6 +159,30 @@ fn judge(seen: &Seen) -> Option<Finding> {
         Reached::Spoke(Err(Refused::Surely { step, words }), _) => spoke(&hop, route, *step, words),
         Reached::Spoke(Err(Refused::Late { step }), after) => late(&hop, *step, *after),
     })
+}
+
+/// Nobody listens there: whether the service runs at all comes before what it might say.
+fn refuses(hop: &str, seen: &Seen, other: Option<u16>) -> Finding {
+    let Seen { route, host, port, .. } = seen;
+    let says =
+        "its host answers, and nobody listens on that port (or a firewall before it says so)";
+    let look = format!(
+        "on {host} `ss -ltn 'sport = :{port}'` shows whether anybody listens, and `systemctl status` of its mail \
+         server (postfix, exim4 …) why not"
+    );
+    let (says, remedy) = match other {
+        Some(other) => (
+            format!("{hop} refuses connections: {says}; its port {other} takes them"),
+            format!("is {host}:{other} meant? Then name it in hosts of route {route}; else {look}"),
+        ),
+        None => (
+            format!("{hop} refuses connections: {says}, nor on another port for mail"),
+            format!(
+                "does its service run? {look}; start it there, or name the right port in hosts of route {route}"
+            ),
+        ),
+    };
+    Finding::new(Cause::HopRefuses, says, remedy)
 }
 
 fn late(hop: &str, step: Step, after: Duration) -> Finding {
@@ -324,7 +256,8 @@ mod tests {
             (late(Step::Greeting), Some("hop-slow")),
             (late(Step::Login), Some("hop-slow")),
             (Reached::NoName("x".into()), Some("hop-name")),
-            (Reached::Not(Missed::Refused), Some("hop-refuses")),
+            (Reached::Not(Missed::Refused { other: None }), Some("hop-refuses")),
+            (Reached::Not(Missed::Refused { other: Some(587) }), Some("hop-refuses")),
             (Reached::Not(Missed::Unreachable("x".into())), Some("hop-unreachable")),
             (silent(Some("rule 7"), None), Some("firewall-out")),
             (silent(None, Some(587)), Some("port-25-closed")),
@@ -341,5 +274,17 @@ mod tests {
             let seen = Seen { route: "r".into(), host: "mx.example.net".into(), port: 25, reached };
             assert_eq!(judge(&seen).map(|found| found.cause.id()), wanted, "{:?}", seen.reached);
         }
+    }
+
+    #[test]
+    fn where_nobody_listens_it_is_asked_whether_the_service_runs_and_how_to_look() {
+        let reached = Reached::Not(Missed::Refused { other: None });
+        let seen = Seen { route: "r".into(), host: "mx.example.net".into(), port: 25, reached };
+        let told = judge(&seen).unwrap();
+        assert!(told.says.contains("nobody listens on that port"), "{}", told.says);
+        assert!(told.remedy.starts_with("does its service run? on mx.example.net `ss -ltn"));
+        let reached = Reached::Not(Missed::Refused { other: Some(587) });
+        let told = judge(&Seen { reached, ..seen }).unwrap();
+        assert!(told.remedy.starts_with("is mx.example.net:587 meant?"), "{}", told.remedy);
     }
 }

@@ -115,7 +115,7 @@ pub const ROWS: &[Row] = &[
         s.sallyport(&["allow", "remove", "2001:db8::7"]).map(drop)
     }),
     row("the client is not listed", "not-listed", |_| Ok(())).words(UNLISTED),
-    row("the client's entry went with a list that was applied", "entry-expired", |s| {
+    row("the client's entry went with a list that was applied", "entry-removed", |s| {
         s.sallyport(&["allow", "add", "192.0.2.97"])?;
         std::fs::write(s.path("list"), "198.51.100.0/24\n")?;
         let list = s.path("list").display().to_string();
@@ -123,6 +123,11 @@ pub const ROWS: &[Row] = &[
     })
     .words(&["--from", "192.0.2.97"])
     .undo(|s| s.sallyport(&["allow", "remove", "198.51.100.0/24"]).map(drop)),
+    row("an operator removed the client's entry", "entry-removed", |s| {
+        s.sallyport(&["allow", "add", "192.0.2.96"])?;
+        s.sallyport(&["allow", "remove", "192.0.2.96"]).map(drop)
+    })
+    .words(&["--from", "192.0.2.96"]),
     row("the client's entry ended", "entry-expired", |s| {
         s.sallyport(&["allow", "add", "192.0.2.98", "--ttl", "1s"])?;
         let entries = |s: &Scene| Some(s.world.stage.listing(&["allow", "list"]).ok()?.as_array()?.len());

@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
     })
     .undo(|s| s.shell("umount /sys/kernel/btf")),
     row("the gate's program is gone", "gate-missing", take_away)
-        .also(&["relay-not-serving", "no-greeting"])
+        .also(&["gate-hangs", "relay-not-serving", "no-greeting"])
         .undo(GO_ON),
     row("another program stands in its place", "gate-foreign", |s| {
         take_away(s)?;
@@ -74,18 +74,22 @@ pub const ROWS: &[Row] = &[
         s.kept.push(Box::new(others));
         Ok(())
     })
-    .also(&["relay-not-serving", "no-greeting"])
+    .also(&["gate-hangs", "relay-not-serving", "no-greeting"])
     .undo(|s| {
         s.ip("link set dev guard0 xdp off")?;
         GO_ON(s)
     }),
     row("the relay hangs", "no-greeting", |s| hold(s, &["relay"])).undo(LET_GO),
-    row("both hang", "no-greeting", |s| hold(s, &["gate", "relay"])).undo(LET_GO),
+    row("the gate hangs", "gate-hangs", |s| hold(s, &["gate"])).undo(LET_GO),
+    row("both hang", "no-greeting", |s| hold(s, &["gate", "relay"]))
+        .also(&["gate-hangs"])
+        .undo(LET_GO),
     row("the gate hangs, and no route leads back to the client", "no-route-back", |s| {
         s.sallyport(&["allow", "add", "203.0.113.9"])?;
         hold(s, &["gate"])
     })
     .words(&["--from", "203.0.113.9"])
+    .also(&["gate-hangs"])
     .undo(|s| {
         LET_GO(s)?;
         s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)

@@ -1,0 +1,48 @@
+//! Whether the gate's process runs, and answers.
+
+use super::{Cause, Finding, Process};
+use crate::control::wire::GateStatus;
+
+/// Whether the process of the gate runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Runs,
+    Dead,
+    /// It serves its socket, and answers nothing.
+    Hangs,
+    Unknown,
+}
+
+impl Life {
+    pub(super) const fn of(gate: &Process<GateStatus>) -> Self {
+        match gate {
+            Process::Says(_) => Self::Runs,
+            Process::Dead => Self::Dead,
+            Process::Silent(_) => Self::Hangs,
+            Process::Unasked(_) => Self::Unknown,
+        }
+    }
+
+    /// Returns what is wrong with the process, for a gate that is required or not.
+    pub(super) fn finding(self, is_required: bool) -> Option<Finding> {
+        let then = if is_required { "takes nobody" } else { "serves on unguarded" };
+        match self {
+            Self::Runs | Self::Unknown => None,
+            Self::Dead => Some(Finding::new(
+                Cause::GateNotRunning,
+                format!(
+                    "the gate's process does not run: what stands in the kernel goes on judging, and the relay {then} \
+                     without it"
+                ),
+                "systemctl start sallyport-gate, or sallyport run; journalctl -u sallyport-gate says why it ended",
+            )),
+            Self::Hangs => Some(Finding::new(
+                Cause::GateHangs,
+                "the gate's process hangs: it takes questions and answers none. What stands in the kernel goes on \
+                 judging; nobody watches for spikes, and lists cannot be changed",
+                "ps -C sallyport -o pid,stat,wchan:20,args shows it: with T in STAT it was stopped, and kill -CONT PID lets \
+                 it go on; else systemctl restart sallyport-gate, or kill -9 PID under sallyport run, which starts it anew",
+            )),
+        }
+    }
+}
