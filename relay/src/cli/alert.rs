@@ -1,22 +1,16 @@
 //! `sallyport alert …`: what is wrong, and who is told.
 
+mod listed;
 mod replay;
 
 use std::process::ExitCode;
 
 use super::args::AlertVerb;
 use super::print::{self, Output};
-use super::queue::at;
-use crate::alert::listing::{ChannelState, Listing, Tested};
-use crate::alert::silences::Silence;
-use crate::alert::troubles::Trouble;
+use crate::alert::listing::{Listing, Tested};
 use crate::config::Config;
 use crate::control::client::ask;
 use crate::control::wire::RelayRequest;
-use crate::event::alert::{Alert, Severity};
-
-/// The alerts of the past that the text shows; `--json` has more.
-const RECENT_SHOWN: usize = 10;
 
 /// Does what a verb says, through the relay's socket. A test that a channel did not take is exit code 1.
 ///
@@ -34,7 +28,7 @@ pub fn alert(config: &Config, verb: AlertVerb) -> anyhow::Result<ExitCode> {
             let listing: Listing = ask(socket, "relay", &RelayRequest::AlertList)?;
             match output.form() {
                 Output::Json => print::json(&listing),
-                Output::Text => list(&listing),
+                Output::Text => print::say(listed::text(&listing, print::width())),
             }
         }
         AlertVerb::Test { channel, output } => {
@@ -70,80 +64,6 @@ pub fn alert(config: &Config, verb: AlertVerb) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn list(listing: &Listing) {
-    if listing.open.is_empty() {
-        print::say("no open troubles");
-    } else {
-        let rows: Vec<_> = listing.open.iter().map(open_row).collect();
-        print::table(["OPEN", "SEVERITY", "SINCE", "TOLD", "WHAT", "FIRST"], &rows);
-    }
-    if !listing.recent.is_empty() {
-        print::say("");
-        let rows: Vec<_> = listing.recent.iter().take(RECENT_SHOWN).map(recent_row).collect();
-        print::table(["TOLD LAST", "STAGE", "ALERT", "WHAT"], &rows);
-    }
-    if !listing.silences.is_empty() {
-        print::say("");
-        let rows: Vec<_> = listing.silences.iter().map(silence_row).collect();
-        print::table(["SILENCED", "UNTIL", "BY", "NOTE"], &rows);
-    }
-    print::say("");
-    let rows: Vec<_> = listing.channels.iter().map(channel_row).collect();
-    print::table(["CHANNEL", "KIND", "WAITING", "LAST TAKEN", "LAST FAULT"], &rows);
-    if listing.lost > 0 {
-        let lost = print::count(usize::try_from(listing.lost).unwrap_or(usize::MAX), "alert");
-        print::say(format!("WARNING: {lost} found no room since the relay's start"));
-    }
-}
-
-fn none() -> String {
-    "-".to_owned()
-}
-
-const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
-}
-
-fn open_row(trouble: &Trouble) -> [String; 6] {
-    let alert = &trouble.alert;
-    [
-        alert.key(),
-        severity(alert.severity).to_owned(),
-        at(alert.since),
-        trouble.told.map_or_else(|| "no".to_owned(), at),
-        alert.summary.clone(),
-        alert.command.clone().unwrap_or_else(none),
-    ]
-}
-
-fn recent_row(alert: &Alert) -> [String; 4] {
-    [at(alert.at), alert.stage.name().to_owned(), alert.key(), alert.summary.clone()]
-}
-
-fn silence_row(silence: &Silence) -> [String; 4] {
-    let Silence { pattern, until, note, uid } = silence;
-    [pattern.to_string(), at(*until), format!("uid {uid}"), note.clone().unwrap_or_else(none)]
-}
-
-fn channel_row(channel: &ChannelState) -> [String; 5] {
-    let fault = match (&channel.fault, channel.last_fault) {
-        (Some(why), Some(last)) => format!("{}: {why}", at(last)),
-        (Some(why), None) => why.clone(),
-        (None, Some(last)) => format!("{}, and it took another after that", at(last)),
-        (None, None) => none(),
-    };
-    [
-        channel.name.clone(),
-        channel.kind.clone(),
-        channel.waiting.to_string(),
-        channel.last_taken.map_or_else(none, at),
-        fault,
-    ]
 }
 
 fn tested_row(tested: &Tested) -> [String; 4] {

@@ -4,6 +4,11 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+/// The fewest and the most columns that a listing is laid out for.
+const WIDTHS: (usize, usize) = (80, 120);
+/// Before a detail.
+const INDENT: &str = "    ";
+
 /// The form of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -97,6 +102,61 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     text
 }
 
+/// How many columns a listing may take: those of the terminal, of what suits reading; else as many as most have.
+#[must_use]
+pub fn width() -> usize {
+    let of_terminal = rustix::termios::tcgetwinsize(std::io::stdout()).map(|size| size.ws_col);
+    of_terminal.map_or(WIDTHS.1, usize::from).clamp(WIDTHS.0, WIDTHS.1)
+}
+
+/// Returns rows under their heads as [`table`] prints them, each with its details below it, indented. A detail is
+/// broken at spaces to fit `width` columns, unless it is one to copy.
+#[must_use]
+pub fn detailed<const N: usize>(
+    heads: [&str; N],
+    rows: Vec<([String; N], Vec<Detail>)>,
+    width: usize,
+) -> String {
+    let (cells, details): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let table = aligned(heads, &cells);
+    let mut lines = table.lines();
+    let mut text: Vec<String> = lines.next().map(str::to_owned).into_iter().collect();
+    for (line, details) in lines.zip(details) {
+        text.push(line.to_owned());
+        for detail in details {
+            match detail {
+                Detail::Prose(words) => text.extend(wrapped(&shown(&words), width)),
+                Detail::Copy(words) => text.push(format!("{INDENT}{}", shown(&words))),
+            }
+        }
+    }
+    text.join("\n")
+}
+
+/// What stands below a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Words to read.
+    Prose(String),
+    /// Words to copy: never broken.
+    Copy(String),
+}
+
+/// Breaks text at its spaces into indented lines of so many columns; a word that is longer stays whole.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("{INDENT}{word}")),
+        }
+    }
+    lines
+}
+
 /// Returns text that may come from strangers with `?` for every control character: none moves the cursor.
 #[must_use]
 pub fn shown(text: &str) -> String {
@@ -128,5 +188,14 @@ mod tests {
     fn columns_are_aligned_and_control_characters_shown() {
         let rows = [["a".to_owned(), "long\u{1b}[0m".into()], ["bcd".into(), String::new()]];
         assert_eq!(aligned(["N", "TEXT"], &rows), "N    TEXT\na    long?[0m\nbcd\n");
+    }
+
+    #[test]
+    fn details_stand_below_their_row_and_only_those_to_read_are_broken() {
+        let details =
+            vec![Detail::Prose("one two\u{1b} three".into()), Detail::Copy("four five six".into())];
+        let rows = vec![(["a".to_owned()], details), (["b".to_owned()], Vec::new())];
+        let text = "HEAD\na\n    one two?\n    three\n    four five six\nb";
+        assert_eq!(detailed(["HEAD"], rows, 13), text);
     }
 }
