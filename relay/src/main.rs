@@ -79,7 +79,9 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Gate => serve(&journal(), |journal| appliance::gate::run(&file, journal))?,
         Verb::Relay => serve(&journal(), |journal| appliance::relay::run(&file, journal))?,
         Verb::Programs => appliance::programs::run(file)?,
-        Verb::Config(ConfigVerb::Check { file }) => config::check(&file)?,
+        Verb::Config(ConfigVerb::Check { file: named }) => {
+            config::check(named.as_deref(), &file)?;
+        }
         Verb::Allow(verb) => {
             let config = load()?;
             gate::asked(&config, gate::allow(&config.gate.socket, verb))?;

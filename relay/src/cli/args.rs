@@ -226,8 +226,8 @@ pub enum ConfigVerb {
     /// Name every problem of a file, with line and column.
     #[command(after_help = "Example:\n  sallyport config check /etc/sallyport/sallyport.toml")]
     Check {
-        /// The file.
-        file: PathBuf,
+        /// The file; without it the one of --config.
+        file: Option<PathBuf>,
     },
 }
 
@@ -330,6 +330,21 @@ mod tests {
             command.get_subcommands().for_each(|inner| visit(inner, &path));
         }
         Arguments::command().get_subcommands().for_each(|verb| visit(verb, "sallyport"));
+    }
+
+    #[test]
+    fn the_file_to_check_need_not_be_named_beside_the_flag_for_it() {
+        for (line, wanted) in [
+            ("sallyport --config a.toml config check", (None, "a.toml")),
+            ("sallyport config check --config a.toml", (None, "a.toml")),
+            ("sallyport config check", (None, config::DEFAULT_PATH)),
+            ("sallyport config check b.toml", (Some("b.toml"), config::DEFAULT_PATH)),
+        ] {
+            let read = Arguments::try_parse_from(line.split(' ')).unwrap();
+            let Verb::Config(ConfigVerb::Check { file }) = read.verb else { panic!("{line}") };
+            let (named, by_flag) = wanted;
+            assert_eq!((file, read.config), (named.map(PathBuf::from), by_flag.into()), "{line}");
+        }
     }
 
     #[test]

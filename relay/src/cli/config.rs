@@ -9,12 +9,14 @@ use crate::appliance::load::load;
 use crate::doctor::files;
 use crate::net::signing::Keys;
 
-/// `sallyport config check FILE`: names every problem of a file, and the files that the relay reads.
+/// `sallyport config check [FILE]`: names every problem of a file, and the files that the relay reads. If none is
+/// `named` it is that of `--config`.
 ///
 /// # Errors
 ///
 /// As [`load`], or with every key for DKIM that cannot be used.
-pub fn check(file: &Path) -> anyhow::Result<()> {
+pub fn check(named: Option<&Path>, by_flag: &Path) -> anyhow::Result<()> {
+    let file = named.unwrap_or(by_flag);
     let config = load(file)?;
     let keys = Keys::load(&config);
     let problems: Vec<&str> = keys.problems().collect();
@@ -46,9 +48,11 @@ mod tests {
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, text).unwrap();
-        check(file.path()).unwrap();
+        check(None, file.path()).unwrap();
+        check(Some(file.path()), Path::new("/nowhere")).unwrap();
+        check(Some(Path::new("/nowhere")), file.path()).unwrap_err();
         std::fs::write(&file, format!("{text}{}{}", key("a.example"), key("b.example"))).unwrap();
-        let problems = check(file.path()).unwrap_err().to_string();
+        let problems = check(None, file.path()).unwrap_err().to_string();
         for domain in ["a.example", "b.example"] {
             let named = format!("the DKIM key of {domain}, /nowhere/{domain}: ");
             assert!(problems.lines().any(|line| line.starts_with(&named)), "{problems}");

@@ -271,7 +271,8 @@ b           ban it for an hour; asks first
 a           admit it for eight hours; asks first
 e, enter    explain: what the gate does with it, and why
 p           pause the view; rates are still kept
-q           quit
+?           this box; any key closes it, q too
+q, Ctrl-C   quit
 
 Changes need root or the group that the configuration names.";
 

@@ -35,6 +35,19 @@ fn the_view_is_as_stored() {
 }
 
 #[test]
+fn the_help_says_how_it_is_closed_and_how_to_quit() {
+    let mut model = flood();
+    model.press(Key::Char('?'));
+    let shown = text(&model, 80, 24);
+    assert!(
+        shown.contains("any key closes it, q too") && shown.contains("q, Ctrl-C   quit"),
+        "{shown}"
+    );
+    assert_eq!(model.press(Key::Char('q')), None);
+    assert!(!text(&model, 80, 24).contains("any key closes it"));
+}
+
+#[test]
 fn a_question_shows_the_command_that_it_is_about() {
     let mut model = flood();
     model.press(Key::Char('b'));
