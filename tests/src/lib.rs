@@ -19,6 +19,7 @@ pub mod named;
 pub mod need;
 pub mod pebble;
 pub mod peer;
+pub mod scrape;
 pub mod sender;
 pub mod setup;
 pub mod state;

@@ -14,6 +14,7 @@ use relay::hosts::dial::Answer;
 use relay_common::addr::{Family, Net};
 use serde::Serialize;
 use tests::measure::Measure;
+use tests::scrape;
 use tests::world::World;
 
 use super::lists::{List, rules};
@@ -25,6 +26,9 @@ const ADDED: usize = 100;
 const BANS: u32 = 100_000;
 /// How often the product starts, with bans and without.
 const STARTS: usize = 3;
+/// How often the metrics are scraped, and with how many entries in the list.
+const SCRAPES: usize = 20;
+const LISTED: u32 = 100_000;
 /// How long a connection is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -95,6 +99,10 @@ pub struct Operating {
     pub start_ms: f64,
     /// The same with 100,000 bans to restore.
     pub start_with_bans_ms: f64,
+    /// A scrape of the metrics with 100,000 entries in the list, milliseconds, the median of 20.
+    pub scrape_ms: f64,
+    /// The slowest of them.
+    pub scrape_max_ms: f64,
 }
 
 /// Measures what operators wait for.
@@ -141,13 +149,32 @@ pub fn of_operators() -> Result<Operating> {
     let kept = world.stage.listing(&["ban", "list"])?;
     let kept = kept["bans"].as_array().or(kept.as_array()).map_or(0, Vec::len);
     ensure!(kept == BANS as usize, "{kept} bans of {BANS} came back");
+    let scrapes = scrapes()?;
     Ok(Operating {
         add_to_connect_ms: median(added.iter().copied()),
         add_to_connect_p99_ms: added[added.len() - 2],
         start_of_command_ms: median(begun.into_iter()),
         start_ms,
         start_with_bans_ms,
+        scrape_ms: median(scrapes.iter().copied()),
+        scrape_max_ms: scrapes.into_iter().fold(0.0, f64::max),
     })
+}
+
+/// Measures scrapes of a large list, milliseconds each.
+fn scrapes() -> Result<Vec<f64>> {
+    let world = scrape::telling()?;
+    scrape::list(&world, LISTED)?;
+    let scrape = |_| -> Result<f64> {
+        let begin = Instant::now();
+        let (head, text) = scrape::page(&world.stage, "/metrics")?;
+        let took = ms(begin.elapsed());
+        ensure!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let told = format!("\nsallyport_gate_entries{{tag=\"\"}} {LISTED}\n");
+        ensure!(text.contains(&told), "{text}");
+        Ok(took)
+    };
+    (0..SCRAPES).map(scrape).collect()
 }
 
 fn ms(duration: Duration) -> f64 {

@@ -1,0 +1,61 @@
+//! A product that tells its metrics, and a scraper.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use anyhow::{Context as _, Result};
+use relay::demo::stage::Stage;
+
+use crate::world::World;
+
+/// How many entries have series of their own.
+pub const ENTRIES: usize = 3;
+
+/// Sets a world whose relay tells its metrics, and starts it.
+///
+/// # Errors
+///
+/// If it cannot be set, or does not start.
+pub fn telling() -> Result<World> {
+    let mut world = World::set()?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = fs::read_to_string(&file)?;
+    // The host of the world is its own: nobody else has the port.
+    let metrics = format!("[metrics]\naddress = \"127.0.0.1:9525\"\nentries = {ENTRIES}\n");
+    fs::write(&file, text + &metrics)?;
+    world.stage.start()?;
+    Ok(world)
+}
+
+/// Asks the relay for a page; returns its head and its text.
+///
+/// # Errors
+///
+/// If it does not answer.
+pub fn page(stage: &Stage, path: &str) -> Result<(String, String)> {
+    let mut stream = stage.relay.within(|| TcpStream::connect("127.0.0.1:9525"))??;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, text) = answer.split_once("\r\n\r\n").context("no answer")?;
+    Ok((head.to_owned(), text.to_owned()))
+}
+
+/// Makes so many single addresses, at most 2^24, the allowlist.
+///
+/// # Errors
+///
+/// If the list is refused.
+pub fn list(world: &World, networks: u32) -> Result<()> {
+    let mut list = String::new();
+    for number in 0..networks {
+        let [_, a, b, c] = number.to_be_bytes();
+        writeln!(list, "10.{a}.{b}.{c}")?;
+    }
+    let file = world.folder.path().join("list");
+    fs::write(&file, list)?;
+    world.stage.command(&["allow", "apply", &file.display().to_string(), "--force"])?;
+    Ok(())
+}
