@@ -18,7 +18,7 @@ use crate::spool::order::{self, Command, Order, What};
 const TRIES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
-/// Writes down what an attempt came to; see [`Spool::settle`](super::Spool::settle).
+/// Writes down what an attempt came to; see [`Spool::settle`](crate::spool::Spool::settle).
 pub(in crate::spool) async fn settle(
     orders: &mpsc::Sender<Command>,
     mut claim: Claim,
