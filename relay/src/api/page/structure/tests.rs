@@ -1,7 +1,5 @@
 //! Messages that are made to be deep, messages that only look so, and the library's own reading beside ours.
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::{MessageParser, MimeHeaders as _};
@@ -85,6 +83,7 @@ fn words_that_name_types_and_lines_of_dashes_keep_no_message_from_being_shown() 
     }
 }
 
+/// Without the limits of time this test would not end today.
 #[test]
 fn what_costs_memory_or_time_has_a_limit() {
     let multipart = "Content-Type: multipart/mixed; boundary=b\n\n";
@@ -120,11 +119,7 @@ fn what_costs_memory_or_time_has_a_limit() {
         ),
         ("a subject of words", format!("Subject: {}\n\n", "=?ab?q?".repeat(9000)), true),
     ] {
-        let start = Instant::now();
         assert_eq!(read(raw.as_bytes()).is_ok(), fits, "{row}");
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(20), "{row}: {took:?}");
-        println!("{row}: {took:?}");
     }
 }
 
