@@ -98,7 +98,7 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
     let reached = match addresses(hop, hop.port).await {
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
-            Err(missed) => Reached::Not(why_missed(missed, hop, &addresses, &case.rules).await),
+            Err(failed) => Reached::Not(why_missed(failed, hop, &case.rules).await),
             Ok(stream) => {
                 let left = until.saturating_duration_since(Instant::now());
                 let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;

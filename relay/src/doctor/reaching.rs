@@ -50,43 +50,59 @@ pub(super) async fn addresses(hop: &NextHop, port: u16) -> Result<Vec<SocketAddr
     }
 }
 
-/// Connects to the first of these addresses that takes us; they are tried side by side.
+/// Connects to the first of these addresses that takes us; they are tried side by side. Where none does, says what
+/// [weighs](weigh) most.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     patience: Duration,
-) -> Result<TcpStream, Missed> {
+) -> Result<TcpStream, Failed> {
     let tried = addresses.iter().map(|address| timeout(patience, TcpStream::connect(address)));
-    let mut missed = Missed::Silent { rule: None, other: None };
-    for tried in join_all(tried).await {
+    let mut failed = Vec::new();
+    for (address, tried) in addresses.iter().zip(join_all(tried).await) {
         match tried {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                missed = Missed::Refused { other: None };
-            }
-            Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
-                missed = Missed::Unreachable(error.to_string());
-            }
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err(error)) => failed.push((*address, Some(error))),
+            Err(_) => failed.push((*address, None)),
         }
     }
-    Err(missed)
+    Err(weigh(&failed))
+}
+
+/// Why no address of a host took us, and which of them say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) missed: Missed,
+    pub(super) at: Vec<SocketAddr>,
+}
+
+/// Returns what counts where every address failed, none by an error but by time. No way to one says nothing while
+/// another is silent, or refuses: a host without IPv6 has none to any address of that kind.
+fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
+    let weight = |error: Option<&io::Error>| match error.map(io::Error::kind) {
+        None | Some(io::ErrorKind::TimedOut) => 2,
+        Some(io::ErrorKind::ConnectionRefused) => 1,
+        Some(_) => 0,
+    };
+    let most = failed.iter().map(|(_, error)| weight(error.as_ref())).max().unwrap_or(2);
+    let those = || failed.iter().filter(|(_, error)| weight(error.as_ref()) == most);
+    let missed = match most {
+        2 => Missed::Silent { rule: None, other: None },
+        1 => Missed::Refused { other: None },
+        _ => {
+            let words = those().find_map(|(_, error)| error.as_ref()).map(ToString::to_string);
+            Missed::Unreachable(words.unwrap_or_default())
+        }
+    };
+    Failed { missed, at: those().map(|(address, _)| *address).collect() }
 }
 
 /// Looks why there is no connection: our own rules, a service that does not run, or a provider that closes one port.
-pub(super) async fn why_missed(
-    missed: Missed,
-    hop: &NextHop,
-    addresses: &[SocketAddr],
-    rules: &Reading,
-) -> Missed {
-    // What a rule of ours rejects looks like a refusal, or like no route.
-    let rule = match addresses.first().copied() {
-        Some(address) => {
-            let rules = rules.clone();
-            spawn_blocking(move || stops_out(&rules, address)).await.ok().flatten()
-        }
-        None => None,
-    };
+pub(super) async fn why_missed(failed: Failed, hop: &NextHop, rules: &Reading) -> Missed {
+    let Failed { missed, at } = failed;
+    // What a rule of ours rejects looks like a refusal, or like no route. Each family has rules of its own.
+    let (rules, asked) = (rules.clone(), at.clone());
+    let stops = move || asked.into_iter().find_map(|address| stops_out(&rules, address));
+    let rule = spawn_blocking(stops).await.ok().flatten();
     match missed {
         Missed::Silent { .. } => {}
         Missed::Refused { .. } | Missed::Unreachable(_) if rule.is_some() => {}
@@ -94,11 +110,11 @@ pub(super) async fn why_missed(
         Missed::Refused { .. } => {
             let ports = [SUBMISSION[0], SUBMISSION[1], RELAYING];
             let ports = ports.into_iter().filter(|port| *port != hop.port);
-            return Missed::Refused { other: answering(ports, addresses, Shows::Service).await };
+            return Missed::Refused { other: answering(ports, &at, Shows::Service).await };
         }
     }
     let other = if rule.is_none() && hop.port == RELAYING {
-        answering(SUBMISSION.into_iter(), addresses, Shows::Host).await
+        answering(SUBMISSION.into_iter(), &at, Shows::Host).await
     } else {
         None
     };
@@ -122,7 +138,7 @@ async fn answering(
 ) -> Option<u16> {
     for port in ports {
         let at: Vec<_> = addresses.iter().map(|one| SocketAddr::new(one.ip(), port)).collect();
-        match (connect(&at, OTHER).await, shows) {
+        match (connect(&at, OTHER).await.map_err(|failed| failed.missed), shows) {
             (Ok(_), _) | (Err(Missed::Refused { .. }), Shows::Host) => return Some(port),
             (Err(Missed::Refused { .. }), Shows::Service)
             | (Err(Missed::Unreachable(_) | Missed::Silent { .. }), _) => {}
@@ -139,11 +155,35 @@ mod tests {
     async fn a_port_that_answers_shows_a_service_only_if_it_takes_connections() {
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let missed = connect(&[closed], OTHER).await.unwrap_err();
-        assert_eq!(missed, Missed::Refused { other: None });
+        let failed = connect(&[closed], OTHER).await.unwrap_err();
+        assert_eq!(failed, Failed { missed: Missed::Refused { other: None }, at: vec![closed] });
         let ports = [closed.port(), open.local_addr().unwrap().port()];
         let found = async |shows| answering(ports.into_iter(), &[closed], shows).await;
         assert_eq!(found(Shows::Service).await, Some(ports[1]));
         assert_eq!(found(Shows::Host).await, Some(ports[0]));
+    }
+
+    #[test]
+    fn no_way_to_one_address_hides_nothing_of_another() {
+        let [v4, v6]: [SocketAddr; 2] =
+            ["192.0.2.1:25", "[2001:db8::1]:25"].map(|text| text.parse().unwrap());
+        let silent = || Missed::Silent { rule: None, other: None };
+        let refused = || Missed::Refused { other: None };
+        let no_way = || Some(io::ErrorKind::NetworkUnreachable);
+        let no = || Some(io::ErrorKind::ConnectionRefused);
+        let words = io::Error::from(io::ErrorKind::NetworkUnreachable).to_string();
+        for (of_v4, of_v6, missed, at) in [
+            (None, no_way(), silent(), vec![v4]),
+            (no_way(), None, silent(), vec![v6]),
+            (None, no(), silent(), vec![v4]),
+            (None, Some(io::ErrorKind::TimedOut), silent(), vec![v4, v6]),
+            (no(), no_way(), refused(), vec![v4]),
+            (no(), no(), refused(), vec![v4, v6]),
+            (no_way(), no_way(), Missed::Unreachable(words), vec![v4, v6]),
+        ] {
+            let failed = [(v4, of_v4), (v6, of_v6)];
+            let failed = failed.map(|(address, kind)| (address, kind.map(io::Error::from)));
+            assert_eq!(weigh(&failed), Failed { missed, at }, "{failed:?}");
+        }
     }
 }
