@@ -119,6 +119,31 @@ fn want_of_room_is_told_though_no_client_comes() -> Result<()> {
 }
 
 #[test]
+fn a_gate_that_dies_again_and_again_is_told_of() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    for _ in 0..3 {
+        let before = pid_of(&gate(&world.stage)?)?;
+        signal(before, Signal::KILL)?;
+        wait_for("another gate", || {
+            let pid = pid_of(&gate(&world.stage).ok()?).ok()?;
+            (pid != before).then_some(())
+        })?;
+    }
+    let told = wait_for("the alert", || {
+        let listing = world.stage.listing(&["alert", "list"]).ok()?;
+        let recent = listing["recent"].as_array()?;
+        let is_it =
+            |alert: &&Value| alert["class"] == "process-broken" && alert["subject"] == "gate";
+        recent.iter().find(is_it).cloned()
+    })?;
+    ensure!(told["severity"] == "critical", "{told}");
+    Ok(())
+}
+
+#[test]
 fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> Result<()> {
     if !need::root() || need::tool("python3").is_none() {
         return Ok(());
