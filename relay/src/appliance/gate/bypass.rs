@@ -206,8 +206,7 @@ mod tests {
     fn whoever_sends_another_tag_each_time_comes_by_one_way() {
         let mut bypasses = Bypasses::default();
         let attempt = |vlan| Attempt { vlan, ..by("eth1, which is not guarded", 5) };
-        let told: Vec<u64> = (0..4095).filter_map(|vlan| bypasses.note(attempt(vlan))).collect();
-        assert_eq!(told, [1]);
+        assert_eq!((0..4095).filter_map(|vlan| bypasses.note(attempt(vlan))).count(), 1);
         let list = bypasses.list(Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 6 });
         let [way] = &list[..] else { panic!("{list:?}") };
         assert_eq!(
