@@ -256,6 +256,28 @@ async fn what_a_gate_said_that_is_configured_no_more_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn a_gate_that_rings_ends_the_silence_that_a_relay_before_told_of() {
+    let site = Site::new("");
+    let now = Timestamp::now();
+    let stands = || opened("mode-observe", "x").at(now);
+    let is_silent = async |room: &Room| {
+        let listing = room.alerts.list().await.unwrap();
+        listing.open.iter().any(|open| open.alert.key() == "gate-silent")
+    };
+    let room = site.room();
+    room.ear.hear(&Event::GateSilent { problem: "x".into() });
+    room.alerts.carry(now, 1, stands());
+    assert!(is_silent(&room).await, "whoever told of it tells of its end");
+    room.alerts.end().await;
+    let room = site.room();
+    assert!(is_silent(&room).await);
+    // One that was heard before, as after each attachment.
+    room.alerts.carry(now, 1, stands());
+    assert!(!is_silent(&room).await);
+    room.alerts.end().await;
+}
+
+#[tokio::test]
 async fn a_test_says_of_each_channel_what_became_of_it() {
     let receiver = Receiver::saying(&[200]);
     let failing = Receiver::saying(&[404]);

@@ -224,6 +224,7 @@ impl Work {
     }
 
     fn carry(&mut self, series: Timestamp, number: u64, alert: Alert, now: Timestamp) {
+        self.end_silence(now);
         let last = match self.kept.heard {
             Some((known, last)) if known == series && number <= last => return,
             Some((known, last)) if known == series => last,
@@ -238,6 +239,19 @@ impl Work {
         self.kept.heard = Some((series, number));
         self.is_written = false;
         self.hear(alert, Origin::Gate, now);
+    }
+
+    /// Ends the gate's silence if a process before this one told of it, which nobody says to be over now: a gate that
+    /// rings its alerts, as it does for each relay that comes, is there.
+    fn end_silence(&mut self, now: Timestamp) {
+        for over in Event::GateHeard.alerts(now) {
+            let key = over.key();
+            let is_left =
+                |trouble: &Trouble| trouble.unconfirmed.is_some() && trouble.alert.key() == key;
+            if self.kept.troubles.open().any(is_left) {
+                self.hear(over, Origin::Relay, now);
+            }
+        }
     }
 
     fn hear(&mut self, alert: Alert, origin: Origin, now: Timestamp) {
