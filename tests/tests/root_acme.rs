@@ -212,6 +212,14 @@ fn an_order_that_fails_leaves_what_was_there_and_says_why() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn proofs_are_answered_over_ipv4_where_ipv6_sockets_take_ipv6_only() -> Result<()> {
+    let Some(mut town) = Town::new()? else { return Ok(()) };
+    let only = || fs::write("/proc/sys/net/ipv6/bindv6only", "1");
+    town.world.stage.relay.within(only)??;
+    town.serve()
+}
+
 /// Returns what doctor prints, whatever it finds.
 fn doctored(world: &World, mut command: Command) -> Result<String> {
     let output = world.stage.relay.within(|| command.output())??;

@@ -25,7 +25,7 @@ pub(super) async fn order(
     request: &[u8],
 ) -> Result<String, AcmeError> {
     let address = wanted.listen;
-    let listener = responder::listen(address).await;
+    let listener = responder::listen(address);
     let listener = listener.map_err(|cause| AcmeError::Port { address, cause })?;
     let proofs = Proofs::default();
     tokio::select! {

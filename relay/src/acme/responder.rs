@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,6 +26,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// The most connections at a time. Others wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
+/// Connections that wait for a place.
+const BACKLOG: i32 = 1024;
 /// What is said to whoever asks for anything else.
 const NOTHING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -63,9 +66,19 @@ fn token(head: &[u8]) -> Option<&str> {
     token.bytes().all(is_of_it).then_some(token)
 }
 
-/// Listens at an address.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Listens at an address, as the gate does: `[::]` takes IPv4 too, whatever net.ipv6.bindv6only says.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    // Connections of an earlier order that have not timed out yet must not hold the port.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
+    bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Answers until it is dropped; its connections end with it.
@@ -176,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_sent_gets_one_reply_and_the_end() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, proofs()));
         let right = b"GET /.well-known/acme-challenge/tok-en_1 HTTP/1.1\r\n\r\n";
@@ -197,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_connections_than_there_is_room_for_wait_and_are_answered() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, proofs()));
         let mut silent = Vec::new();
