@@ -144,6 +144,8 @@ chmod 755 "$root/recorder/deb-systemd-invoke" "$root/recorder/systemctl"
 cp "$package" "$root/first.deb"
 cp "$later" "$root/later.deb"
 is inside 'export PATH=/recorder:$PATH; dpkg -i first.deb; echo upgrade >> /calls; dpkg -i later.deb
+    echo from one without the timer >> /calls
+    rm /var/lib/systemd/deb-systemd-helper-enabled/sallyport-certificate.timer.dsh-also; dpkg -i later.deb
     echo remove >> /calls; dpkg -r sallyport; dpkg -P sallyport'
 cat > "$root/expected" << 'CALLS'
 start sallyport-gate.service
@@ -153,8 +155,12 @@ upgrade
 try-restart sallyport-gate.service
 try-restart sallyport-relay.service
 try-restart sallyport-certificate.timer
+from one without the timer
+try-restart sallyport-gate.service
+try-restart sallyport-relay.service
+start sallyport-certificate.timer
 remove
-stop sallyport-certificate.timer
+stop sallyport-certificate.timer sallyport-certificate.service
 stop sallyport-relay.service
 stop sallyport-gate.service
 stop sallyport-netns-rules.service sallyport-netns.service
