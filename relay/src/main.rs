@@ -12,6 +12,7 @@ use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
 use relay::cli::status::Check;
+use relay::cli::tls::again::Caller;
 use relay::cli::tls::obtain::{self, Key, Terms};
 use relay::cli::{
     alert, config, doctor, explain, gate, init, manual, operate, queue, route, spool, status, tls,
@@ -125,7 +126,9 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let terms = if agree_terms { Terms::Agreed } else { Terms::Unsaid };
             obtain::obtain(&load()?, terms, Key::of(new_key))?;
         }
-        Verb::Tls(TlsVerb::Renew { new_key }) => obtain::renew(&load()?, Key::of(new_key))?,
+        Verb::Tls(TlsVerb::Renew { new_key, by_timer }) => {
+            obtain::renew(&load()?, Key::of(new_key), Caller::of(by_timer))?;
+        }
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { folder } => manual::manual(&folder)?,
         Verb::Demo => return relay::demo::run(),

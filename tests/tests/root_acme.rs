@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -75,6 +75,12 @@ impl Town {
         let message = self.at("message");
         fs::write(&message, "From: app@example.net\r\nTo: customer@example.com\r\n\r\nx\r\n")?;
         self.world.run(&mut self.world.curl(curl, &message)).map(drop)
+    }
+
+    /// Returns how many orders and accounts the authority was asked for.
+    fn asked(&self) -> usize {
+        let log = self.pebble.log();
+        ["order-plz", "sign-me-up"].iter().map(|path| log.matches(path).count()).sum()
     }
 
     /// Puts a certificate for the key that is there in place, of which a day of 90 is left.
@@ -213,6 +219,56 @@ fn an_order_that_fails_leaves_what_was_there_and_says_why() -> Result<()> {
 }
 
 #[test]
+fn nothing_is_ordered_that_could_not_be_written() -> Result<()> {
+    let Some(mut town) = Town::new()? else { return Ok(()) };
+    let flags = town.flags(&["--acme-agree-terms"]);
+    // Of what is not the certificate's one thing cannot be made: the folder of messages is a file.
+    let spool = town.at("state/spool");
+    fs::create_dir(town.at("state"))?;
+    fs::write(&spool, "")?;
+    let said = refused(&town.world, init(&town.world.stage, &flags))?;
+    ensure!(said.contains("spool") && town.asked() == 0, "{said}\n{}", town.pebble.log());
+    fs::remove_file(&spool)?;
+    town.serve()?;
+    let asked = town.asked();
+    ensure!(asked > 0, "{}", town.pebble.log());
+
+    town.age()?;
+    let before = town.at("tls/fullchain.pem.before");
+    fs::create_dir(&before)?;
+    let said = town.refused(&["tls", "renew"])?;
+    ensure!(said.contains("nothing was ordered: ") && said.contains("is a folder"), "{said}");
+    ensure!(town.asked() == asked, "{said}\n{}", town.pebble.log());
+    fs::remove_dir(&before)?;
+    town.world.stage.command(&["tls", "renew"])?;
+    ensure!(town.asked() > asked, "{}", town.pebble.log());
+    Ok(())
+}
+
+#[test]
+fn the_timer_waits_after_a_failure_and_whoever_renews_by_hand_does_not() -> Result<()> {
+    let Some(mut town) = Town::new()? else { return Ok(()) };
+    town.serve()?;
+    town.age()?;
+    town.pebble.lead(NAME, Some(HOP.ip()))?;
+    let by_timer = ["tls", "renew", "--by-timer"];
+    let said = town.refused(&by_timer)?;
+    ensure!(said.contains("(connection)"), "{said}");
+    let asked = town.asked();
+    let said = town.refused(&by_timer)?;
+    ensure!(said.contains("the timer waits until") && said.contains("(connection)"), "{said}");
+    ensure!(town.asked() == asked, "{said}\n{}", town.pebble.log());
+    town.refused(&["tls", "renew"])?;
+    ensure!(town.asked() > asked, "{}", town.pebble.log());
+    town.pebble.lead(NAME, None)?;
+    town.world.stage.command(&["tls", "renew"])?;
+    // What is over is forgotten.
+    town.age()?;
+    town.world.stage.command(&by_timer)?;
+    Ok(())
+}
+
+#[test]
 fn proofs_are_answered_over_ipv4_where_ipv6_sockets_take_ipv6_only() -> Result<()> {
     let Some(mut town) = Town::new()? else { return Ok(()) };
     let only = || fs::write("/proc/sys/net/ipv6/bindv6only", "1");
@@ -262,6 +318,16 @@ fn the_shipped_unit_renews_with_the_few_rights_that_it_has() -> Result<()> {
     ensure!(town.read("tls/key.pem")? != key, "the key is the same");
     let about = fs::metadata(town.at("tls/key.pem"))?;
     ensure!((about.permissions().mode() & 0o7777, about.gid()) == (0o640, 65534));
+
+    // All of it the relay's and nobody else's, as others set it up.
+    town.age()?;
+    let key = town.read("tls/key.pem")?;
+    for (name, mode) in [("tls/key.pem", 0o600), ("tls/fullchain.pem", 0o600), ("tls", 0o700)] {
+        chown(town.at(name), Some(65534), Some(65534))?;
+        fs::set_permissions(town.at(name), fs::Permissions::from_mode(mode))?;
+    }
+    systemd.control(&["start", UNIT]).with_context(log)?;
+    ensure!(town.read("tls/key.pem")? != key, "{}", log());
     Ok(())
 }
 

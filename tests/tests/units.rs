@@ -55,12 +55,13 @@ fn systemd_finds_nothing_wrong_with_the_units_and_would_say_so() {
 ///
 /// The gate must be root at its start, load programs and set interfaces. Of the relay's 14 ten come from being a
 /// server on the network, two from bpf(2), by which it reads the gate's tables, and two from seeing who asks on
-/// its control socket. The renewal is root, for files of root and port 80. The two of the network end before any
+/// its control socket. The renewal is root, for files of root and of the relay's user,
+/// and for port 80. The two of the network end before any
 /// traffic comes; the first must mount where the host sees it.
 const EXPOSURES: [(&str, u8); 5] = [
     ("sallyport-gate.service", 30),
     ("sallyport-relay.service", 14),
-    ("sallyport-certificate.service", 20),
+    ("sallyport-certificate.service", 22),
     ("sallyport-netns.service", 41),
     ("sallyport-netns-rules.service", 21),
 ];

@@ -295,12 +295,15 @@ pub enum TlsVerb {
         new_key: bool,
     },
     /// Have the certificate signed anew by the authority of [tls.acme], if less than a third of its time is left or it
-    /// cannot be used; else do nothing. The timer sallyport-certificate.timer runs it daily.
+    /// cannot be used; else do nothing. The timer sallyport-certificate.timer runs it hourly.
     #[command(after_help = "Example:\n  sudo sallyport tls renew")]
     Renew {
         /// Make a new key, too. Without it the one that is there is used.
         #[arg(long)]
         new_key: bool,
+        /// After a try that failed wait before the next: an eighth of the time that is left, at most a day.
+        #[arg(long)]
+        by_timer: bool,
     },
 }
 

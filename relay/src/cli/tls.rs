@@ -4,6 +4,8 @@
 //! never written, so nobody can sign a second with it: a renewal is a new CA and a new file for
 //! the clients.
 
+/// When the timer tries again.
+pub mod again;
 mod due;
 /// Certificates by ACME.
 pub mod obtain;

@@ -186,7 +186,7 @@ impl Draft {
         add(
             text,
             format_args!(
-                "# Who signs the certificate by ACME: `sallyport tls renew` has it renewed, daily run by\n\
+                "# Who signs the certificate by ACME: `sallyport tls renew` has it renewed, hourly run by\n\
                  # sallyport-certificate.timer. It listens on port 80 while an order runs, and then only.\n\
                  [tls.acme]\ndirectory = {}\n",
                 quoted(&acme.directory)

@@ -30,13 +30,14 @@ use super::{print, tls};
 use crate::appliance::folders;
 use crate::appliance::load::load;
 use crate::appliance::privilege::Identity;
-use crate::config;
+use crate::config::acme::Acme;
+use crate::config::{self, Config};
 use certificate::Certificate;
 use client::Client;
 use plan::{Need, Plan};
 use question::{Answers, Consent, Interview};
 use refusal::Before;
-use steps::{Existing, Readers, Steps};
+use steps::{Existing, Readers, Steps, rehearse};
 
 /// The units that `--start` starts.
 const UNITS: [&str; 2] = ["sallyport-gate", "sallyport-relay"];
@@ -124,16 +125,6 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
         steps.file(&files.ca, &made.ca, Readers::All, Existing::Refuse)?;
     }
     let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
-    if let (Certificate::Acme, Need::Make, Some(acme)) =
-        (&plan.wish.certificate, plan.certificate, &meant.tls.acme)
-    {
-        print::say("the authority is asked; this may take some minutes");
-        if !acme.account.exists() {
-            obtain::account(&mut steps, acme, Terms::Agreed)?;
-        }
-        let signed = obtain::order(&meant, acme, Key::Same).context("nothing was written")?;
-        obtain::place(&mut steps, &meant, relay, &signed, &ending)?;
-    }
     let password = match plan.login {
         Need::Make => Some(steps.login(&places.users(), &draft.login, Readers::Relay(relay))?),
         Need::Keep => None,
@@ -142,10 +133,40 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
         steps.foresee(folder);
     }
     folders::prepare(&meant, relay)?;
+    let kept = if let (Certificate::Acme, Need::Make, Some(acme)) =
+        (&plan.wish.certificate, plan.certificate, &meant.tls.acme)
+    {
+        rehearse(config, Readers::All, Existing::Keep(&ending)).context("nothing was ordered")?;
+        let kept = signed(&meant, acme, relay, &ending)?;
+        steps.keep_accounts();
+        kept
+    } else {
+        "nothing was written".to_owned()
+    };
     // The configuration comes last: with it the set-up is whole.
-    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending))?;
+    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending)).context(kept)?;
     steps.keep();
     Ok(password)
+}
+
+/// Has a certificate signed and puts it in place, with its account. An authority signs few for the same names, so these
+/// stay whatever comes after; all that can fail is done before. Returns which they are.
+fn signed(config: &Config, acme: &Acme, relay: Identity, ending: &str) -> anyhow::Result<String> {
+    obtain::writable(config, acme, Key::Same, ending)?;
+    print::say("the authority is asked; this may take some minutes");
+    let mut steps = Steps::default();
+    if !acme.account.exists() {
+        obtain::account(&mut steps, acme, Terms::Agreed)?;
+    }
+    let signed = obtain::order(config, acme, Key::Same).context("nothing was written")?;
+    obtain::place(&mut steps, config, relay, &signed, ending)?;
+    steps.keep();
+    Ok(format!(
+        "the account at the authority and what it signed stay, and `sallyport init` takes them: {}, {}, {}",
+        acme.account.display(),
+        config.tls.certificate.display(),
+        config.tls.key.display()
+    ))
 }
 
 /// Prints what clients need, and what comes next; starts the processes if that is wanted.
@@ -195,7 +216,7 @@ fn tell(
         print::say(format!("start it:   sudo sallyport run{named}"));
     }
     if timer.is_some() {
-        let how = format!("`sallyport{named} tls renew`, run daily");
+        let how = format!("`sallyport{named} tls renew --by-timer`, run hourly");
         print::say(if named.is_empty() {
             format!("renewal:    {TIMER} does it; without systemd {how}")
         } else {

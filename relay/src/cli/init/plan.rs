@@ -178,8 +178,8 @@ fn certificate(wish: &Wish) -> Result<Need, Vec<String>> {
             )]);
         }
         Certificate::Acme if !certificate.exists() && !key.exists() => {
-            let port = wish.draft.acme.as_ref().map_or(80, |acme| acme.address.port());
-            return obtain::port_trouble(port).map_or(Ok(Need::Make), |trouble| {
+            let address = wish.draft.acme.as_ref().map(|acme| acme.address);
+            return address.and_then(obtain::port_trouble).map_or(Ok(Need::Make), |trouble| {
                 Err(vec![format!("--acme: {trouble} (--acme-address)")])
             });
         }

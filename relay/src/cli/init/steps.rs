@@ -1,11 +1,11 @@
 //! Changes of the host that come together or not at all: whatever is not kept is undone in reverse.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustix::fs::{CWD, Gid, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
@@ -56,6 +56,42 @@ pub enum Existing<'a> {
     Refuse,
     /// It stays beside the new one, with this behind its name.
     Keep(&'a str),
+}
+
+/// What a rehearsal writes, octets: more than a key or a chain has.
+const REHEARSAL_BYTES: usize = 16 << 10;
+
+/// Tries whether a file could be written by [`Steps::file`], and leaves nothing: before what cannot be undone.
+///
+/// # Errors
+///
+/// If it could not, or if its predecessor could not be put aside.
+pub fn rehearse(file: &Path, readers: Readers, existing: Existing<'_>) -> anyhow::Result<()> {
+    let name = || format!("{} cannot be written", file.display());
+    let mut folder = file.parent().unwrap_or(Path::new("/"));
+    while let (false, Some(above)) = (folder.try_exists().with_context(name)?, folder.parent()) {
+        folder = above;
+    }
+    let trial = folder.join(format!(".sallyport.new.{}", std::process::id()));
+    let written = write(&trial, &" ".repeat(REHEARSAL_BYTES), readers);
+    // One that was never made needs no removal.
+    let removed = fs::remove_file(&trial);
+    written.with_context(name)?;
+    removed.with_context(name)?;
+    let Existing::Keep(ending) = existing else { return Ok(()) };
+    let former = beside(file, ending);
+    ensure!(
+        !former.is_dir(),
+        "{} is a folder, and the file before {} is to be called so",
+        former.display(),
+        file.display()
+    );
+    if file.exists() {
+        // A second name is refused for a file of somebody else's, or one that may not be changed.
+        let second = beside(file, &format!(".new.{}", std::process::id()));
+        fs::hard_link(file, &second).and_then(|()| fs::remove_file(&second)).with_context(name)?;
+    }
+    Ok(())
 }
 
 /// Something that was done.
@@ -175,6 +211,11 @@ impl Steps {
         made.context("invariant: a password that nobody chose is made")
     }
 
+    /// Keeps the accounts that were made, whatever comes: files that stay belong to them.
+    pub fn keep_accounts(&mut self) {
+        self.done.retain(|done| !matches!(done, Done::Account(_)));
+    }
+
     /// Keeps all that was done.
     pub fn keep(mut self) {
         self.done.clear();
@@ -199,7 +240,11 @@ fn undo(done: &Done) -> anyhow::Result<()> {
         Done::Login { file, login } => users::remove(file, login)?,
         // Foreseen and never made.
         Done::Folder(folder) if !folder.exists() => {}
-        Done::Folder(folder) => fs::remove_dir(folder)?,
+        Done::Folder(folder) => match fs::remove_dir(folder) {
+            // What was kept is in it.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            removed => removed?,
+        },
     }
     Ok(())
 }
@@ -283,6 +328,44 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("there")).unwrap(), "new");
         let store = users::Store::load(&folder.path().join("users")).unwrap();
         assert_eq!(store.check("second", password.as_bytes()), users::Check::Right);
+    }
+
+    #[test]
+    fn a_rehearsal_fails_where_the_writing_would_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("there"), "old").unwrap();
+        for name in ["kept", "kept.before"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("put"), "old").unwrap();
+        fs::create_dir(at("put.before")).unwrap();
+        let before = all(folder.path());
+        for (name, is_good) in [
+            ("there", true),
+            ("new", true),
+            ("folder/that/is/missing", true),
+            ("there/below/a/file", false),
+            ("kept", false),
+            ("put", false),
+        ] {
+            let tried = rehearse(&at(name), Readers::Root, Existing::Keep(".before"));
+            assert_eq!(tried.is_ok(), is_good, "{name}: {tried:?}");
+            assert_eq!(all(folder.path()), before, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_something_that_was_kept_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/kept");
+        let mut steps = Steps::default();
+        steps.folder(&folder.path().join("new"), Readers::All).unwrap();
+        let mut kept = Steps::default();
+        kept.file(&file, "x", Readers::Root, Existing::Refuse).unwrap();
+        kept.keep();
+        drop(steps);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
     }
 
     #[test]

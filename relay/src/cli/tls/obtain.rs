@@ -3,19 +3,22 @@
 //! The key stays unless a new one is wanted, so a renewal exchanges one file at one moment, and clients that pin the
 //! key never notice. The relay reads the files again by itself.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::KeyPair;
+use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
+use super::again::{self, Caller, Failed};
 use super::due::{Due, due};
 use crate::acme::{AcmeError, Authority, Wanted};
 use crate::appliance::privilege::Identity;
-use crate::cli::init::steps::{Existing, Readers, Steps};
+use crate::cli::init::steps::{Existing, Readers, Steps, rehearse};
 use crate::cli::print;
 use crate::config::Config;
 use crate::config::acme::Acme;
@@ -68,23 +71,26 @@ pub fn obtain(config: &Config, terms: Terms, key: Key) -> anyhow::Result<()> {
          explains its keys",
     )?;
     root()?;
-    if !acme.account.exists() {
+    let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%SZ").to_string();
+    writable(config, acme, key, &ending)?;
+    if !is_there(&acme.account)? {
         let mut steps = Steps::default();
         account(&mut steps, acme, terms)?;
         steps.keep();
         print::say(format!("made an account at {}: {}", acme.directory, acme.account.display()));
     }
-    let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%SZ").to_string();
+    let _alone = alone(acme)?;
     exchange(config, acme, key, &ending)
 }
 
 /// `sallyport tls renew`: has the certificate signed anew if less than a third of its time is left, or if it cannot be
-/// used; the timer runs it daily. The file before it stays beside it.
+/// used; the timer runs it hourly. The file before it stays beside it. After a try that failed the timer waits, longer
+/// where more time is left.
 ///
 /// # Errors
 ///
 /// If it is due and there is no new one in the end; then the old files are as they were.
-pub fn renew(config: &Config, key: Key) -> anyhow::Result<()> {
+pub fn renew(config: &Config, key: Key, caller: Caller) -> anyhow::Result<()> {
     let Some(acme) = &config.tls.acme else {
         print::say("nothing to renew: the configuration has no [tls.acme]");
         return Ok(());
@@ -93,15 +99,21 @@ pub fn renew(config: &Config, key: Key) -> anyhow::Result<()> {
     let tls = &config.tls;
     let file = tls.certificate.display();
     ensure!(
-        acme.account.exists(),
+        is_there(&acme.account)?,
         "{}: there is no account at {} yet: `sallyport tls obtain --agree-terms` makes it",
         acme.account.display(),
         acme.directory
     );
+    let _alone = alone(acme)?;
     let read = certificates::read(&tls.certificate, &tls.key);
+    if read == Ok(None) {
+        let key = tls.key.display();
+        bail!("{file} or {key} may not be read, and nothing was ordered: {RIGHTS}");
+    }
     let read = read.and_then(|seen| seen.ok_or_else(|| "it may not be read".to_owned()));
     let names = acme.names(&config.hostname);
-    match due(read.as_ref().map_err(String::as_str), &names, Timestamp::now()) {
+    let now = Timestamp::now();
+    match due(read.as_ref().map_err(String::as_str), &names, now) {
         Due::From(from) => {
             let until = read.map(|seen| format!("{:.0}", seen.until)).unwrap_or_default();
             print::say(format!("{file} is good until {until}: it is renewed from {from:.0} on"));
@@ -109,8 +121,39 @@ pub fn renew(config: &Config, key: Key) -> anyhow::Result<()> {
         }
         Due::Now(why) => print::say(format!("{file} is renewed: {why}")),
     }
-    exchange(config, acme, key, BEFORE)
+    let waits = caller == Caller::Timer;
+    if let Some(failed) = Failed::read(&acme.account, now).filter(|_| waits) {
+        bail!(
+            "the try before failed, and the timer waits until {:.0} (`sallyport tls renew` does not): {}",
+            failed.until,
+            failed.why
+        );
+    }
+    writable(config, acme, key, BEFORE)?;
+    exchange(config, acme, key, BEFORE).map_err(|error| {
+        let left = read.map_or(SignedDuration::ZERO, |seen| seen.until.duration_since(now));
+        let wait = if error.is::<InVain>() { again::LONGEST } else { again::wait(left) };
+        let failed = Failed { until: Timestamp::now() + wait, why: format!("{error:#}") };
+        match if waits { failed.note(&acme.account) } else { Ok(()) } {
+            Ok(()) => error,
+            Err(problem) => error.context(format!("{}.failed: {problem}", acme.account.display())),
+        }
+    })
 }
+
+/// Waits until no other verb exchanges files by this account: what it reads of a key would be old when it writes the
+/// certificate for it.
+fn alone(acme: &Acme) -> anyhow::Result<File> {
+    let name = || format!("{}", acme.account.display());
+    let file = File::open(&acme.account).with_context(name)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).with_context(name)?;
+    Ok(file)
+}
+
+/// Something was signed, and is lost.
+#[derive(Debug, thiserror::Error)]
+#[error("what {0} signed is of no use")]
+struct InVain(String);
 
 /// Takes away what an earlier renewal put aside, so that there is one predecessor and no more.
 fn forget(file: &Path) -> anyhow::Result<()> {
@@ -136,15 +179,15 @@ fn exchange(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Res
     let relay = Identity::of(&config.relay.user)?;
     let tls = &config.tls;
     let placed = order(config, acme, key).and_then(|signed| {
-        for file in [&tls.certificate, &tls.key] {
-            forget(file)?;
-        }
         let mut steps = Steps::default();
-        place(&mut steps, config, relay, &signed, ending)?;
+        let placed = [&tls.certificate, &tls.key].into_iter().try_for_each(|file| forget(file));
+        let placed = placed.and_then(|()| place(&mut steps, config, relay, &signed, ending));
+        placed.with_context(|| InVain(acme.directory.clone()))?;
         steps.keep();
         Ok(signed.seen)
     });
     let seen = placed.context("the certificate and its key are as they were")?;
+    again::forget(&acme.account).with_context(|| format!("{}.failed", acme.account.display()))?;
     print::say(format!(
         "wrote {} for {}, good until {:.0}; the relay shows it within seconds",
         tls.certificate.display(),
@@ -152,6 +195,44 @@ fn exchange(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Res
         seen.until
     ));
     Ok(())
+}
+
+/// What to do about a file that root may not touch.
+const RIGHTS: &str = "give its folder and it to root, the key with mode 0640 and the relay's group; the timer's unit \
+                      needs CAP_DAC_OVERRIDE and, by ReadWritePaths=, each folder outside of /etc/sallyport \
+                      (systemctl edit sallyport-certificate)";
+
+/// Tries whether all that an order brings could be written: what is signed and not written is lost, and an authority
+/// signs few for the same names.
+///
+/// # Errors
+///
+/// If a file could not be written: which, and what to do.
+pub fn writable(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Result<()> {
+    let (tls, existing) = (&config.tls, Existing::Keep(ending));
+    let relay = Readers::Relay(Identity::of(&config.relay.user)?);
+    let is_new = key == Key::New || !is_there(&tls.key)?;
+    let tried = if is_new { rehearse(&tls.key, relay, existing) } else { Ok(()) };
+    let tried = tried
+        .and_then(|()| rehearse(&tls.certificate, Readers::All, existing))
+        .and_then(|()| rehearse(&acme.account, Readers::Root, Existing::Refuse));
+    tried.map_err(|error| {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if kind.is_some_and(|kind| REFUSALS.contains(&kind)) {
+            anyhow!("nothing was ordered: {error:#}; {RIGHTS}")
+        } else {
+            error.context("nothing was ordered")
+        }
+    })
+}
+
+/// What the operating system says where rights are missing.
+const REFUSALS: [ErrorKind; 2] = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem];
+
+/// Tells whether a file is there. One that cannot be looked at is neither there nor missing: a new one in its place
+/// would be a mistake.
+fn is_there(file: &Path) -> anyhow::Result<bool> {
+    file.try_exists().map_err(|error| anyhow!("{}: {error}; {RIGHTS}", file.display()))
 }
 
 /// Makes an account at the authority, which agrees to its terms, and writes it for root alone.
@@ -201,7 +282,7 @@ pub struct Signed {
 pub fn order(config: &Config, acme: &Acme, key: Key) -> anyhow::Result<Signed> {
     let tls = &config.tls;
     let account = text(&acme.account)?;
-    let is_new = key == Key::New || !tls.key.exists();
+    let is_new = key == Key::New || !is_there(&tls.key)?;
     let key = if is_new {
         Zeroizing::new(KeyPair::generate().context("no key can be made")?.serialize_pem())
     } else {
@@ -211,10 +292,11 @@ pub fn order(config: &Config, acme: &Acme, key: Key) -> anyhow::Result<Signed> {
     let wanted = Wanted { names: &names, key: &key, listen: acme.address };
     let chain = authority(acme)?.order(&account, wanted).map_err(told)?;
     let seen = certificates::of_pem(chain.as_bytes(), key.as_bytes());
-    let seen = seen.map_err(|problem| anyhow!("what {} signed: {problem}", acme.directory))?;
-    if let Due::Now(why) = due(Ok(&seen), &names, Timestamp::now()) {
-        bail!("what {} signed is of no use: {why}", acme.directory);
-    }
+    let seen = seen.and_then(|seen| match due(Ok(&seen), &names, Timestamp::now()) {
+        Due::From(_) => Ok(seen),
+        Due::Now(why) => Err(why),
+    });
+    let seen = seen.map_err(|why| anyhow!(why).context(InVain(acme.directory.clone())))?;
     Ok(Signed { chain, key: is_new.then_some(key), seen })
 }
 
@@ -250,7 +332,7 @@ fn text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
 /// Says who has the port, if that is why.
 fn told(error: AcmeError) -> anyhow::Error {
     let AcmeError::Port { address, .. } = &error else { return error.into() };
-    let remedy = held(address.port()).map_or_else(
+    let remedy = held(*address).map_or_else(
         || "name an address of this host by tls.acme.address".to_owned(),
         |held| format!("{held}: {PASS_ON}"),
     );
@@ -261,10 +343,10 @@ fn told(error: AcmeError) -> anyhow::Error {
 const PASS_ON: &str = "stop it for the time of the order, or have it pass /.well-known/acme-challenge/ on to another \
                        port of this host, and name that by tls.acme.address";
 
-/// Says which programs listen on a port; none: nobody does.
-pub fn held(port: u16) -> Option<String> {
+/// Says which programs listen where nobody else can listen on an address; none: nobody does.
+pub fn held(address: SocketAddr) -> Option<String> {
     let all = listening().unwrap_or_default();
-    let all: Vec<_> = all.into_iter().filter(|one| one.address.port() == port).collect();
+    let all: Vec<_> = all.into_iter().filter(|one| is_in_the_way(one.address, address)).collect();
     let names: Vec<_> = holders(&all).into_values().flatten().map(|one| one.to_string()).collect();
     match (all.first(), names.is_empty()) {
         (None, _) => None,
@@ -275,15 +357,25 @@ pub fn held(port: u16) -> Option<String> {
     }
 }
 
+/// Tells whether one address takes what the other asks for; `[::]` takes IPv4, too.
+fn is_in_the_way(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V6(wide) if wide.is_unspecified() => true,
+        IpAddr::V4(wide) if wide.is_unspecified() => narrow.is_ipv4(),
+        IpAddr::V4(_) | IpAddr::V6(_) => wide == narrow,
+    };
+    one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
+}
+
 /// Says why proofs cannot be answered at an address, and what to do; none: they can.
 #[must_use]
-pub fn port_trouble(port: u16) -> Option<String> {
-    held(port).map(|held| format!("{held}, where the authority asks for its proofs: {PASS_ON}"))
+pub fn port_trouble(address: SocketAddr) -> Option<String> {
+    held(address).map(|held| format!("{held}, where the authority asks for its proofs: {PASS_ON}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
     use super::*;
 
@@ -295,8 +387,12 @@ mod tests {
         let said = told(AcmeError::Port { address, cause }).to_string();
         let pid = format!("(pid {})", std::process::id());
         assert!(said.contains(&pid) && said.contains("tls.acme.address"), "{said}");
-        assert!(port_trouble(address.port()).unwrap().contains(&pid));
+        assert!(port_trouble(address).unwrap().contains(&pid));
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+        assert!(port_trouble(any).unwrap().contains(&pid));
+        let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), address.port());
+        assert_eq!(port_trouble(other), None, "nobody has this one");
         drop(held);
-        assert_eq!(port_trouble(address.port()), None);
+        assert_eq!(port_trouble(address), None);
     }
 }
