@@ -1,48 +1,27 @@
 //! The product on a machine: set up, started, asked.
 
-use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use relay::demo::client::{Client, Secured};
-use relay::demo::stage::{CLIENT, GUARDED, HOP, LOGIN, NAME, RELAY, STRANGER};
-use relay::hosts::Host;
-use relay::hosts::dial::{Answer, connect, dial};
+use anyhow::{Context as _, Result, bail};
+use relay::demo::stage::{GUARDED, HOP, LOGIN, NAME, RELAY};
 use serde_json::Value;
-use tests::machine::{Machine, WIRE};
+use tests::machine::Machine;
+use tests::machine::around::Account;
 
 /// How long a command of the product may take on a machine in software.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// How long the product may take until both processes serve.
 const START: Duration = Duration::from_secs(180);
-/// How long silence is listened to: a SYN and two more.
-const SILENCE: Duration = Duration::from_millis(3200);
 /// Where the product keeps everything: on the disk.
 const FOLDER: &str = "/var/sallyport";
 const CONFIG: &str = "/var/sallyport/sallyport.toml";
 const LOG: &str = "/tmp/sallyport.log";
 
-/// What a client needs to deliver.
-pub struct Account {
-    /// The authority that signed the relay's certificate, PEM.
-    pub ca: Vec<u8>,
-    /// The password of [`LOGIN`].
-    pub password: String,
-}
-
 /// Makes the machine's card and disk usable, as after every boot.
 pub fn settle_in(machine: &mut Machine) -> Result<()> {
     machine.must("mount -t ext4 /dev/vda /var", PATIENCE)?;
     machine.must(&format!("ip addr add {RELAY}/24 dev eth0 && ip link set eth0 up"), PATIENCE)?;
-    Ok(())
-}
-
-/// Gives the test host the addresses of clients, strangers and the next hop.
-pub fn settle_around(host: &Host) -> Result<()> {
-    for address in [CLIENT, STRANGER, HOP.ip()] {
-        host.address(WIRE, ipnetwork::IpNetwork::new(address, 24)?)?;
-    }
     Ok(())
 }
 
@@ -121,23 +100,4 @@ pub fn start(machine: &mut Machine) -> Result<Value> {
 pub fn log(machine: &mut Machine) -> String {
     let ended = machine.run(&format!("tail -n 25 {LOG}"), PATIENCE);
     ended.map_or_else(|error| format!("{error:#}"), |ended| ended.out)
-}
-
-/// Opens a session of the listed client, under TLS and logged in.
-pub fn session(host: &Host, account: &Account) -> Result<Secured> {
-    let stream = host.within(|| connect(CLIENT, GUARDED, Duration::from_secs(20)))?;
-    let mut client = Client::greet(stream.context("connect")?)?.secure(NAME, &account.ca)?;
-    client.login(LOGIN, &account.password)?;
-    Ok(client)
-}
-
-/// Shows that a stranger hears nothing.
-pub fn stranger_hears_nothing(host: &Host) -> Result<()> {
-    let seen = attempt(host, STRANGER, GUARDED)?;
-    ensure!(seen == Answer::Silence, "the stranger saw {seen:?}");
-    Ok(())
-}
-
-fn attempt(host: &Host, from: IpAddr, to: SocketAddr) -> Result<Answer> {
-    Ok(host.within(|| dial(from, to, SILENCE))??)
 }

@@ -11,20 +11,15 @@ mod plug;
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use relay::cli::tls;
-use relay::demo::sink::{self, Arrived};
-use relay::demo::stage::HOP;
-use relay::hosts::Host;
 use serde_json::Value;
-use tests::machine::{Disk, Machine, Parts, Processor, System, lay_wire};
+use tests::machine::around::{Around, message};
+use tests::machine::plug::pull;
+use tests::machine::{Disk, Machine, Parts, Processor, Source, System, boot_first};
 
 use guest::PATIENCE;
 use matrix::{Row, Selftest, Served};
@@ -76,9 +71,7 @@ struct Trial<'a> {
     kernel: &'a Path,
     folder: tempfile::TempDir,
     disks: [Disk; 2],
-    host: Host,
-    hop_ca: String,
-    arrived: Receiver<Arrived>,
+    around: Around,
 }
 
 impl<'a> Trial<'a> {
@@ -94,41 +87,25 @@ impl<'a> Trial<'a> {
         let modules = kernel.join("modules");
         let system = System { busybox, modules: &modules, program: &program };
         fs::write(at("system"), system.pack()?)?;
-        let host = Host::new()?;
-        lay_wire(&host)?;
-        guest::settle_around(&host)?;
-        let (hop_ca, arrived) = next_hop(&host)?;
-        Ok(Self { kernel, folder, disks, host, hop_ca, arrived })
+        Ok(Self { kernel, folder, disks, around: Around::new()? })
     }
 
     fn boot(&self, processor: Processor) -> Result<Machine> {
         Machine::boot(&Parts {
-            kernel: &self.kernel.join("vmlinuz"),
-            system: &self.folder.path().join("system"),
+            source: Source::Kernel {
+                image: &self.kernel.join("vmlinuz"),
+                system: &self.folder.path().join("system"),
+            },
             disks: &self.disks,
-            host: &self.host,
+            host: &self.around.host,
             folder: &self.folder.path().join("machine"),
             processor,
         })
     }
 
-    /// Boots by the CPU itself where that works, which only trying shows.
-    fn boot_first(&self, processor: &mut Option<Processor>) -> Result<Machine> {
-        if processor.is_none() && Path::new("/dev/kvm").exists() {
-            match self.boot(Processor::Kvm) {
-                Ok(machine) => {
-                    *processor = Some(Processor::Kvm);
-                    return Ok(machine);
-                }
-                Err(_) => eprintln!("kernels: /dev/kvm is there and boots nothing: in software"),
-            }
-        }
-        self.boot(*processor.get_or_insert(Processor::Software))
-    }
-
     fn run(self, name: &str, processor: &mut Option<Processor>) -> Result<Row> {
         eprintln!("kernels: {name}: booting");
-        let mut machine = self.boot_first(processor)?;
+        let mut machine = boot_first(processor, |one| self.boot(one))?;
         let processor = processor.context("a machine booted by something")?;
         let mut row = Row {
             kernel: name.to_owned(),
@@ -156,7 +133,7 @@ impl<'a> Trial<'a> {
     /// Shows that the product refuses to start by the same words.
     fn refusal(&self, machine: &mut Machine, said: &str) -> Result<String> {
         guest::settle_in(machine)?;
-        guest::install(machine, &self.hop_ca)?;
+        guest::install(machine, &self.around.hop_ca)?;
         let error =
             guest::start(machine).err().context("the self-test is refused, and the gate not")?;
         let error = format!("{error:#}");
@@ -168,41 +145,31 @@ impl<'a> Trial<'a> {
     /// Delivers by the machine's card, pulls the plug while more is accepted, and boots again.
     fn serve(&self, mut machine: Machine, processor: Processor) -> Result<Served> {
         guest::settle_in(&mut machine)?;
-        let account = guest::install(&mut machine, &self.hop_ca)?;
+        let account = guest::install(&mut machine, &self.around.hop_ca)?;
         let status = guest::start(&mut machine)?;
         let mut served = Served::of(&status, &mut machine)?;
-        guest::stranger_hears_nothing(&self.host)?;
+        self.around.stranger_hears_nothing()?;
         let first = "over the card;";
-        let mut session = guest::session(&self.host, &account)?;
-        session.send("billing@example.net", "customer@example.com", &plug::message(first))?;
+        let mut session = self.around.session(&account)?;
+        session.send("billing@example.net", "customer@example.com", &message(first))?;
         session.say("QUIT", 221)?;
-        plug::all_arrive(&self.arrived, &[first.to_owned()])?;
+        self.around.all_arrive(&[first.to_owned()])?;
 
         plug::write_on_the_second_disk(&mut machine)?;
         guest::say(&mut machine, "route suspend next-hop")?;
-        let acknowledged = plug::pull(machine, &self.host, &account)?;
+        let acknowledged = pull(machine, &self.around.host, &account)?;
         eprintln!("kernels: {} messages acknowledged, the plug is pulled", acknowledged.len());
 
         let mut machine = self.boot(processor)?;
         plug::read_from_the_second_disk(&mut machine)?;
         guest::settle_in(&mut machine)?;
         guest::start(&mut machine)?;
-        guest::stranger_hears_nothing(&self.host)?;
+        self.around.stranger_hears_nothing()?;
         // The suspension may have survived.
         machine.run(&guest::command("route resume next-hop"), PATIENCE)?;
         served.acknowledged = acknowledged.len();
-        served.delivered_again = plug::all_arrive(&self.arrived, &acknowledged)
-            .with_context(|| guest::log(&mut machine))?;
+        served.delivered_again =
+            self.around.all_arrive(&acknowledged).with_context(|| guest::log(&mut machine))?;
         Ok(served)
     }
-}
-
-/// Starts a next hop that keeps what arrives; returns the authority of its certificate, PEM, and what arrives.
-fn next_hop(host: &Host) -> Result<(String, Receiver<Arrived>)> {
-    let made = tls::make(&[HOP.ip().to_string()])?;
-    let listener = host.within(|| TcpListener::bind(HOP))??;
-    let (to, arrived) = mpsc::channel();
-    let (chain, key) = (made.chain, made.key);
-    thread::spawn(move || sink::serve(&listener, &chain, &key, &to));
-    Ok((made.ca, arrived))
 }

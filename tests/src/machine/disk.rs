@@ -49,6 +49,29 @@ impl Disk {
         create(file, Some(&base), None)
     }
 
+    /// Makes a disk of so many bytes that begins with what is in another file, which stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If qemu-img does not make it.
+    pub fn upon(file: &Path, base: &Path, bytes: u64) -> Result<Self> {
+        let base = base.canonicalize().with_context(|| base.display().to_string())?;
+        create(file, Some(&base), Some(bytes))
+    }
+
+    /// Writes what is on the disk into another file, octet by octet as a machine reads it.
+    ///
+    /// # Errors
+    ///
+    /// If qemu-img does not write it.
+    pub fn flatten(&self, file: &Path) -> Result<()> {
+        let mut command = Command::new("qemu-img");
+        command.args(["convert", "-f", "qcow2", "-O", "raw"]).arg(&self.file).arg(file);
+        let ended = command.status().context("qemu-img (Debian: qemu-utils)")?;
+        ensure!(ended.success(), "qemu-img convert {}: {ended}", file.display());
+        Ok(())
+    }
+
     /// Returns what tells QEMU of the disk.
     #[must_use]
     pub fn option(&self) -> String {

@@ -2,7 +2,10 @@
 //! forget what was not flushed. It does what it is told over a serial line.
 
 mod archive;
+pub mod around;
+mod console;
 mod disk;
+pub mod plug;
 mod system;
 
 use std::fs::{self, File};
@@ -18,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use relay::hosts::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub use console::Firmware;
 pub use disk::Disk;
 pub use system::System;
 
@@ -49,21 +53,35 @@ impl Processor {
         }
     }
 
-    /// Returns how long a kernel may take until the first process says that it is ready.
-    const fn patience(self) -> Duration {
-        match self {
-            Self::Kvm => Duration::from_secs(20),
-            Self::Software => Duration::from_secs(180),
+    /// Returns how long a machine may take until it does what it is told.
+    const fn patience(self, source: Source<'_>) -> Duration {
+        match (self, source) {
+            (Self::Kvm, Source::Kernel { .. }) => Duration::from_secs(20),
+            (Self::Kvm, Source::Disk(_)) => Duration::from_secs(45),
+            (Self::Software, Source::Kernel { .. }) => Duration::from_secs(180),
+            (Self::Software, Source::Disk(_)) => Duration::from_secs(900),
         }
     }
 }
 
+/// What a machine boots from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A kernel that QEMU lays into its memory. The line is a serial port of its own.
+    Kernel {
+        /// Its image.
+        image: &'a Path,
+        /// What [`System::pack`] made, as a file.
+        system: &'a Path,
+    },
+    /// The boot loader on the first disk. The line is the console, where it logs root in.
+    Disk(Firmware),
+}
+
 /// What a machine is made of.
 pub struct Parts<'a> {
-    /// The kernel's image.
-    pub kernel: &'a Path,
-    /// What [`System::pack`] made, as a file.
-    pub system: &'a Path,
+    /// What it boots from.
+    pub source: Source<'a>,
     /// The disks, `/dev/vda` first.
     pub disks: &'a [Disk],
     /// The host that has [`WIRE`], made by [`lay_wire`].
@@ -109,6 +127,27 @@ pub fn lay_wire(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Boots a machine by the CPU itself where that works, which only trying shows, and notes by what it booted.
+///
+/// # Errors
+///
+/// What `boot` fails with in software.
+pub fn boot_first(
+    processor: &mut Option<Processor>,
+    boot: impl Fn(Processor) -> Result<Machine>,
+) -> Result<Machine> {
+    if processor.is_none() && Path::new("/dev/kvm").exists() {
+        match boot(Processor::Kvm) {
+            Ok(machine) => {
+                *processor = Some(Processor::Kvm);
+                return Ok(machine);
+            }
+            Err(_) => eprintln!("machine: /dev/kvm is there and boots nothing: in software"),
+        }
+    }
+    boot(*processor.get_or_insert(Processor::Software))
+}
+
 impl Machine {
     /// Boots a machine and waits until its first process is ready.
     ///
@@ -126,11 +165,21 @@ impl Machine {
         command.args(["-nodefaults", "-no-reboot", "-display", "none"]);
         command.args(parts.processor.options());
         command.args(["-smp", &CPUS.to_string(), "-m", &MEMORY_MIB.to_string()]);
-        command.arg("-kernel").arg(parts.kernel).arg("-initrd").arg(parts.system);
-        // A kernel that panics ends QEMU, and the line with it.
-        command.args(["-append", "console=ttyS0 loglevel=4 panic=-1"]);
-        command.arg("-serial").arg(format!("file:{}", console.display()));
-        command.arg("-chardev").arg(format!("socket,id=line,path={}", socket.display()));
+        let line = format!("socket,id=line,path={}", socket.display());
+        match parts.source {
+            Source::Kernel { image, system } => {
+                command.arg("-kernel").arg(image).arg("-initrd").arg(system);
+                // A kernel that panics ends QEMU, and the line with it.
+                command.args(["-append", "console=ttyS0 loglevel=4 panic=-1"]);
+                command.arg("-serial").arg(format!("file:{}", console.display()));
+                command.args(["-chardev", &line]);
+            }
+            Source::Disk(firmware) => {
+                firmware.arguments(&mut command);
+                let line = format!("{line},logfile={}", console.display());
+                command.args(["-chardev", &line]);
+            }
+        }
         command.args(["-serial", "chardev:line"]);
         command.arg("-netdev");
         command.arg(format!("tap,id=wire,ifname={WIRE},script=no,downscript=no,queues={QUEUES}"));
@@ -142,7 +191,7 @@ impl Machine {
         }
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let mut qemu = parts.host.spawn(&mut command).context("QEMU (Debian: qemu-system-x86)")?;
-        let ready = ready(&listener, &mut qemu, parts.processor.patience());
+        let ready = ready(&listener, &mut qemu, parts);
         match ready {
             Ok(line) => Ok(Self { qemu, line, console }),
             Err(error) => {
@@ -243,13 +292,18 @@ impl Drop for Machine {
 fn ready(
     listener: &UnixListener,
     qemu: &mut Child,
-    patience: Duration,
+    parts: &Parts<'_>,
 ) -> Result<BufReader<UnixStream>> {
+    let patience = parts.processor.patience(parts.source);
     let wait = Timespec::try_from(Duration::from_secs(10))?;
     if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&wait))? == 0 {
         bail!("QEMU does not open the serial line ({:?})", qemu.try_wait()?);
     }
     let (stream, _) = listener.accept()?;
+    match parts.source {
+        Source::Kernel { .. } => {}
+        Source::Disk(_) => return console::log_in(stream, patience, &parts.folder.join("qemu")),
+    }
     stream.set_read_timeout(Some(patience))?;
     let mut line = BufReader::new(stream);
     let mut word = String::new();
