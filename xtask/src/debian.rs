@@ -117,11 +117,21 @@ impl Suite {
 ///
 /// If this system has no apt, or apt no mirror of Debian.
 pub fn configured_mirror() -> Result<String> {
+    mirror("/debian")?.context("apt is configured with no Debian mirror")
+}
+
+/// Asks apt for the mirror of Debian's security updates.
+///
+/// # Errors
+///
+/// If this system has no apt.
+pub fn security_mirror() -> Result<Option<String>> {
+    mirror("/debian-security")
+}
+
+fn mirror(end: &str) -> Result<Option<String>> {
     let asked = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let targets = answer(Command::new("apt-get").args(asked))?;
-    targets
-        .lines()
-        .find(|address| address.trim_end_matches('/').ends_with("/debian"))
-        .map(str::to_owned)
-        .context("apt is configured with no Debian mirror")
+    let found = targets.lines().find(|address| address.trim_end_matches('/').ends_with(end));
+    Ok(found.map(str::to_owned))
 }

@@ -11,6 +11,7 @@ mod check;
 mod debian;
 mod demo;
 mod fuzz;
+mod image;
 mod install;
 mod kernels;
 mod module;
@@ -63,6 +64,11 @@ usage: cargo xtask <task>
                     --twice builds the commit in another folder too and compares every octet;
                     --test goes through the package's life in a clean Debian (debootstrap).
                     --install brings lintian and debootstrap
+  image [--install] [--test] [FOLDER]
+                    a disk that boots by itself into Debian with the package and nothing else,
+                    read-only, with a partition for what is kept; in FOLDER (target/image).
+                    --test boots it under QEMU, sends mail through it, pulls the plug, upgrades it.
+                    --install brings what makes and tries it
   check             form, lints, documentation, licences, advisories, rules of the house
 ";
 
@@ -100,6 +106,7 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["fuzz", target] => fuzz::fuzz(Some(target), fuzz::FOR),
         ["fuzz", target, "--for", time] => fuzz::fuzz(Some(target), fuzz::time(time)?),
         ["package", rest @ ..] => pack(rest),
+        ["image", rest @ ..] => boot(rest),
         ["check"] => check::check(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -132,6 +139,22 @@ fn pack(words: &[&str]) -> Result<ExitCode> {
     match words {
         [] => package::package(package::FOLDER, tools, shown),
         [folder] if !folder.starts_with('-') => package::package(folder, tools, shown),
+        _ => Ok(misused()),
+    }
+}
+
+fn boot(words: &[&str]) -> Result<ExitCode> {
+    let (tools, words) = match words {
+        ["--install", rest @ ..] => (Tools::Install, rest),
+        rest => (Tools::Skip, rest),
+    };
+    let (shown, words) = match words {
+        ["--test", rest @ ..] => (image::Shown::Trial, rest),
+        rest => (image::Shown::Nothing, rest),
+    };
+    match words {
+        [] => image::image(image::FOLDER, tools, shown),
+        [folder] if !folder.starts_with('-') => image::image(folder, tools, shown),
         _ => Ok(misused()),
     }
 }

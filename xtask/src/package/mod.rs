@@ -78,6 +78,19 @@ pub fn package(folder: &str, tools: Tools, shown: Shown) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes the Debian package of this checkout in `folder`; returns it and the time of the commit, in seconds since
+/// 1970.
+///
+/// # Errors
+///
+/// If it cannot be made.
+pub fn debian_package(place: &Place, folder: &Path) -> Result<(PathBuf, u64)> {
+    let source = Source::checkout()?;
+    let binary = source.build(place)?;
+    tree::lay(&source, &binary)?;
+    Ok((debian::pack(&source, place, folder, debian::REVISION)?, source.epoch))
+}
+
 /// Source to be built, and the time of its commit.
 struct Source {
     top: PathBuf,
@@ -111,15 +124,20 @@ impl Source {
         Ok(Self { top: top(), epoch })
     }
 
-    /// Builds it, and puts the results into `folder`.
-    fn make(&self, place: &Place, folder: &Path) -> Result<Made> {
+    /// Builds the program that is shipped.
+    fn build(&self, place: &Place) -> Result<PathBuf> {
         ensure!(
             !self.top.to_string_lossy().contains(char::is_whitespace),
             "{}: the C compiler's flags cannot name a folder with a space",
             self.top.display()
         );
+        ship::build(self, place)
+    }
+
+    /// Builds it, and puts the results into `folder`.
+    fn make(&self, place: &Place, folder: &Path) -> Result<Made> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let binary = ship::build(self, place)?;
+        let binary = self.build(place)?;
         let tree = tree::lay(self, &binary)?;
         let package = debian::pack(self, place, folder, debian::REVISION)?;
         let archive = archive::pack(self, &tree, folder)?;
@@ -144,7 +162,7 @@ impl Source {
 }
 
 /// The version of every crate of the workspace, and so of the product.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Writes the sums of these files, which lie in `folder`, as sha256sum(1) reads them.
 fn sums(folder: &Path, files: &[&PathBuf]) -> Result<PathBuf> {
