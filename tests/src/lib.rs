@@ -8,6 +8,7 @@ pub mod contest;
 pub mod forger;
 pub mod frames;
 pub mod hop;
+pub mod house;
 pub mod lists;
 pub mod load;
 pub mod machine;

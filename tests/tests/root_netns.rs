@@ -13,25 +13,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
-use relay::demo::stage::{CLIENT, GUARDED, HOP, OTHER, RELAY as HOST, STRANGER, Stage};
-use relay::demo::steps::{attempt, pid_of, session};
-use relay::hosts::Host;
+use relay::demo::stage::{CLIENT, GUARDED, HOP, OTHER, RELAY as HOST, STRANGER};
+use relay::demo::steps::{attempt, session};
 use relay::hosts::dial::{Answer, dial};
 use relay::hosts::own::NAMESPACE;
 use serde_json::Value;
+use tests::house::{FIREWALL, House, INNER, NETNS, OUTER, RULES};
 use tests::load::{Fault, Load, arrived, only};
 use tests::need;
 use tests::stranger::Stranger;
-use tests::systemd::{GATE, RELAY, Systemd, shipped, unit};
-use tests::world::{World, program};
-
-const NETNS: &str = "sallyport-netns.service";
-const RULES: &str = "sallyport-netns-rules.service";
-/// The host's own firewall, which flushes everything whenever it is loaded, as Debian's does.
-const FIREWALL: &str = "nftables.service";
-/// Both ends of the wire, as shipped.
-const OUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 25, 25, 1));
-const INNER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 25, 25, 2));
+use tests::systemd::{GATE, RELAY};
 
 /// How long silence is waited for: one retransmission of a SYN.
 const SILENCE: Duration = Duration::from_millis(1_200);
@@ -39,115 +30,6 @@ const SILENCE: Duration = Duration::from_millis(1_200);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most connections that the host may keep account of: those of delivery, not one for each SYN of a stranger.
 const KEPT: usize = 100;
-
-/// A host with the mode at work. Systemd ends first.
-struct House {
-    systemd: Systemd,
-    world: World,
-}
-
-/// Returns a unit of the network as it is shipped, with script and settings where the stage has them.
-fn of_network<'a>(name: &'a str, folder: &Path) -> Result<(&'a str, String, String)> {
-    let at = folder.display();
-    let text = shipped(name)?.replace("/usr/lib/sallyport/", &format!("{at}/"));
-    let text = text.replace("/etc/sallyport/", &format!("{at}/"));
-    let more = format!(
-        "[Service]\nEnvironment=SALLYPORT_NETNS_CONF={at}/netns.conf\nBindPaths={at}\n\
-         StandardError=append:{at}/log\n"
-    );
-    // This one has no mounts of its own.
-    let more = if name == NETNS { more.replace(&format!("BindPaths={at}\n"), "") } else { more };
-    Ok((name, text, more))
-}
-
-impl House {
-    /// Makes the host, with other settings than those that are shipped where `change` says so, and starts nothing.
-    /// None if a tool is missing.
-    fn build(change: &[(&str, &str)]) -> Result<Option<Self>> {
-        let (Some(_), Some(nft)) = (need::tool("ip"), need::tool("nft")) else { return Ok(None) };
-        let world = World::set()?;
-        let stage = &world.stage;
-        let folder = world.folder.path().to_owned();
-        for (host, interface, address) in
-            [(&stage.relay, "guard0", "2001:db8::1/64"), (&stage.world, "wire0", "2001:db8::a/64")]
-        {
-            host.address(interface, address.parse()?)?;
-        }
-
-        let mut settings = shipped("netns/netns.conf")?;
-        for (from, to) in [&[("HOST6=", "HOST6=2001:db8::1")], change].concat() {
-            ensure!(settings.contains(from), "the shipped settings have no {from}");
-            settings = settings.replacen(from, to, 1);
-        }
-        fs::write(folder.join("netns.conf"), settings)?;
-        fs::write(folder.join("netns.sh"), shipped("netns/netns.sh")?)?;
-        let config = folder.join("sallyport.toml");
-        let text = fs::read_to_string(&config)?
-            .replace("[\"guard0\"]", "[\"gate0\"]")
-            .replace(&format!("address = \"{GUARDED}\""), "address = \"[::]:2525\"")
-            .replace(&format!("{}/bpf/", folder.display()), "/sys/fs/bpf/");
-        fs::write(config, text)?;
-        fs::copy(program()?, folder.join("sallyport"))?;
-
-        let mut units = vec![of_network(NETNS, &folder)?, of_network(RULES, &folder)?];
-        for (name, role) in [(GATE, "gate"), (RELAY, "relay")] {
-            let (name, text, more) = unit(name, role, &folder)?;
-            units.push((name, text, format!("{}{more}", shipped("netns/unit.conf")?)));
-        }
-        let flush = format!("={} flush ruleset\n", nft.display());
-        let firewall = format!(
-            "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-             ExecStart{flush}ExecReload{flush}ExecStop{flush}"
-        );
-        units.push((FIREWALL, firewall, String::new()));
-        let Some(systemd) = Systemd::start(&stage.relay, &folder, &units)? else { return Ok(None) };
-        Ok(Some(Self { systemd, world }))
-    }
-
-    /// Makes the host, starts gate and relay, and waits until they serve.
-    fn open() -> Result<Option<Self>> {
-        let Some(house) = Self::build(&[])? else { return Ok(None) };
-        house.control(&["start", FIREWALL])?;
-        house.control(&["start", GATE, RELAY])?;
-        house.serves()?;
-        Ok(Some(house))
-    }
-
-    fn stage(&self) -> &Stage {
-        &self.world.stage
-    }
-
-    fn control(&self, words: &[&str]) -> Result<String> {
-        let log = self.world.folder.path().join("systemd.log");
-        let told = || fs::read_to_string(log).unwrap_or_default();
-        self.systemd.control(words).with_context(|| format!("{}\n{}", told(), self.stage().log()))
-    }
-
-    fn serves(&self) -> Result<()> {
-        wait_for("both to serve", || {
-            let status = self.stage().listing(&["status"]).ok()?;
-            let serves = |half: &str| status[half]["serving"] == true;
-            (serves("gate") && serves("relay")).then_some(())
-        })
-        .with_context(|| self.stage().log())
-    }
-
-    /// The number of the relay's process.
-    fn relay(&self) -> Result<u32> {
-        pid_of(&self.stage().listing(&["status"])?["relay"])
-    }
-
-    /// The relay's own network.
-    fn inside(&self) -> Result<Host> {
-        Host::named(&self.systemd.path(NAMESPACE)).context("the namespace of the relay")
-    }
-
-    /// Reads a number that the kernel has of the host's network.
-    fn number(&self, path: &str) -> Result<usize> {
-        let text = self.stage().relay.within(|| fs::read_to_string(path))?;
-        Ok(text.with_context(|| path.to_owned())?.trim().parse()?)
-    }
-}
 
 #[test]
 fn clients_are_judged_by_their_own_address_and_strangers_leave_nothing_behind() -> Result<()> {
