@@ -47,18 +47,23 @@ pub fn unit<'a>(name: &'a str, role: &str, folder: &Path) -> Result<(&'a str, St
     Ok((name, shipped(name)?, more))
 }
 
-/// Mounts what systemd wants to have for itself, and becomes it. `$1` is the folder of units.
+/// Mounts what systemd wants to have for itself, and becomes it, in a cgroup of its own: two of them in one would end
+/// each other's processes, for their units have the same names. `$1` is the folder of units.
 const BOOT: &str = "\
 set -e
 mount --make-rprivate /
 mount -t tmpfs none /run
 mkdir -p /run/systemd/system
 mount -t cgroup2 none /sys/fs/cgroup
+own=$(mktemp -d /sys/fs/cgroup/sallyport-XXXXXX)
+echo $$ > \"$own/cgroup.procs\"
+umount /sys/fs/cgroup
 mount -t bpf none /sys/fs/bpf
 mount -t tmpfs none /etc/systemd
 mount --bind \"$1\" /lib/systemd/system
 export container=sallyport-tests
-exec /lib/systemd/systemd --system --log-target=console --show-status=no --unit=basic.target
+exec unshare --cgroup /bin/sh -c 'mount -t cgroup2 none /sys/fs/cgroup
+exec /lib/systemd/systemd --system --log-target=console --show-status=no --unit=basic.target'
 ";
 
 /// Targets that our units, or systemd by itself, name.
@@ -109,7 +114,7 @@ impl Systemd {
         }
         let log = File::create(folder.join("systemd.log"))?;
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--uts", "--ipc", "--cgroup", "--mount-proc"]);
+        command.args(["--mount", "--pid", "--uts", "--ipc", "--mount-proc"]);
         command.args(["--fork", "--kill-child", "/bin/sh", "-c", BOOT, "boot"]).arg(&of_units);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let unshare = host.spawn(&mut command)?;
