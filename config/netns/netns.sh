@@ -1,11 +1,12 @@
 # The relay in a network namespace of its own, joined to the host by a wire (veth(4)): docs/netns.md. The units
 # sallyport-netns and sallyport-netns-rules call this as root by /bin/sh:
 #
-#   up      makes the namespace "sallyport", and the wire: "sallyport0" on the host, "gate0" inside
-#   open    lets the host forward, then as "rules"
-#   rules   writes the host's tables "sallyport" of nftables (anew)
-#   shut    takes them away, and forwarding if it came by "open"
-#   down    removes wire and namespace
+#   up      makes the namespace "sallyport", and the wire: "sallyport0" on the host, "gate0" inside; and before it is
+#           up the tables "sallyport_wall" of nftables, which keep the relay from the host, whatever comes after
+#   open    as "rules", then lets the host forward
+#   rules   writes the tables "sallyport", which translate addresses, and the wall (both anew)
+#   shut    takes the tables "sallyport" away, and forwarding if it came by "open"; the wall stays
+#   down    removes wire and namespace, then the wall
 set -eu
 # What has begun comes to its end, in milliseconds: a reload that is ended by a restart would count as a failure, and
 # the restart be given up.
@@ -15,8 +16,10 @@ trap '' TERM
 
 FORWARD4=/proc/sys/net/ipv4/ip_forward
 FORWARD6=/proc/sys/net/ipv6/conf/all/forwarding
-# Is there while it was us who let the host forward.
-OURS=/run/sallyport-netns/forwards
+REDIRECTS=/proc/sys/net/ipv4/conf/all/accept_redirects
+# Each is there while it was us who let the host forward by that family, and holds what is to be put back then.
+OURS4=/run/sallyport-netns/forwards4
+OURS6=/run/sallyport-netns/forwards6
 
 fail() {
     echo "sallyport-netns: $*" >&2
@@ -31,6 +34,7 @@ up() {
     [ -n "$HOST4$HOST6" ] || fail "neither HOST4 nor HOST6 of netns.conf names an address"
     ip netns add sallyport
     ip link add sallyport0 type veth peer name gate0 netns sallyport
+    walls
     inside link set lo up
     if [ -n "$HOST4" ]; then
         ip address add "$OUTER4/30" dev sallyport0
@@ -40,6 +44,11 @@ up() {
     if [ -n "$HOST6" ]; then
         ip address add "$OUTER6/126" dev sallyport0 nodad
         inside address add "$INNER6/126" dev gate0 nodad
+    else
+        # The kernel would give both ends one of fe80::/10.
+        ip link set sallyport0 addrgenmode none
+        inside link set gate0 addrgenmode none
+        [ ! -e $FORWARD6 ] || echo 1 > /proc/sys/net/ipv6/conf/sallyport0/disable_ipv6
     fi
     ip link set sallyport0 up
     inside link set gate0 up
@@ -48,29 +57,45 @@ up() {
 }
 
 down() {
-    # Also what is left of an "up" that failed.
-    [ ! -e /sys/class/net/sallyport0 ] || ip link delete sallyport0
+    # Also what is left of an "up" that failed, and of rules that could not be taken away by their own unit.
+    shut
+    ! ip link show dev sallyport0 > /dev/null 2>&1 || ip link delete sallyport0
     [ ! -e /run/netns/sallyport ] || ip netns delete sallyport
+    forget sallyport_wall
 }
 
-# A host that forwards already must be said to be a router.
+# forget TABLE, of both families. Making it first: deleting what is not there is an error.
+forget() {
+    for family in ip ip6; do
+        printf 'table %s %s\ndelete table %s %s\n' $family "$1" $family "$1" | nft -f -
+    done
+}
+
+# A host that forwards already must be said to be a router: may_forward SWITCH OURS.
 may_forward() {
-    if [ "$ROUTER" = no ] && [ ! -e $OURS ] && [ "$(cat "$1")" != 0 ]; then
+    if [ "$ROUTER" = no ] && [ ! -e "$2" ] && [ "$(cat "$1")" != 0 ]; then
         fail "this host forwards already ($1): if that is meant, say ROUTER=yes in netns.conf"
     fi
 }
 
 open() {
-    [ -z "$HOST4" ] || may_forward $FORWARD4
-    [ -z "$HOST6" ] || may_forward $FORWARD6
+    [ -z "$HOST4" ] || may_forward $FORWARD4 $OURS4
+    [ -z "$HOST6" ] || may_forward $FORWARD6 $OURS6
     # Forwarding comes last: whatever fails before leaves the host as it was.
     rules
-    if [ "$ROUTER" = no ]; then
-        mkdir -p "${OURS%/*}"
-        : > $OURS
+    mkdir -p "${OURS4%/*}"
+    if [ -n "$HOST4" ]; then
+        if [ "$ROUTER" = no ]; then
+            [ -e $OURS4 ] || cat $REDIRECTS > $OURS4
+            lead -4 "$INNER4"
+        fi
+        echo 1 > $FORWARD4
     fi
-    [ -z "$HOST4" ] || echo 1 > $FORWARD4
     if [ -n "$HOST6" ]; then
+        if [ "$ROUTER" = no ]; then
+            [ -e $OURS6 ] || grep -lx 1 /proc/sys/net/ipv6/conf/*/accept_ra > $OURS6 || true
+            lead -6 "$INNER6"
+        fi
         # Who forwards heeds router advertisements only if told so in particular.
         for heeds in /proc/sys/net/ipv6/conf/*/accept_ra; do
             [ "$(cat "$heeds")" != 1 ] || echo 2 > "$heeds"
@@ -79,7 +104,26 @@ open() {
     fi
 }
 
+# What this host itself sends and what comes from the relay goes anywhere, all else to the relay: lead -4|-6 INNER. By
+# routing, since a host whose tables of nftables somebody flushed must not be a router for everybody. Rules of other
+# protocols than "kernel" would be removed by systemd-networkd. What is for the host itself never comes here.
+lead() {
+    wander "$1"
+    ip "$1" rule add pref 28 protocol kernel nop
+    ip "$1" rule add pref 25 protocol kernel iif lo goto 28
+    ip "$1" rule add pref 26 protocol kernel iif sallyport0 goto 28
+    ip "$1" rule add pref 27 protocol kernel not to "$2" blackhole
+}
+
+wander() {
+    for pref in 27 26 25 28; do
+        [ -z "$(ip "$1" rule list pref $pref 2> /dev/null)" ] || ip "$1" rule delete pref $pref protocol kernel
+    done
+}
+
 rules() {
+    # Somebody may load the rules of a network that is not there.
+    ! ip link show dev sallyport0 > /dev/null 2>&1 || walls
     {
         [ -z "$HOST4" ] || table ip "$HOST4" "$OUTER4" "$INNER4" "$OUTER4/30"
         [ -z "$HOST6" ] || table ip6 "$HOST6" "$OUTER6" "$INNER6" "$OUTER6/126"
@@ -87,15 +131,71 @@ rules() {
 }
 
 shut() {
-    if [ -e $OURS ]; then
-        [ -z "$HOST4" ] || echo 0 > $FORWARD4
-        [ -z "$HOST6" ] || echo 0 > $FORWARD6
-        rm $OURS
+    if [ -e $OURS4 ]; then
+        echo 0 > $FORWARD4
+        # The kernel has switched it on, whatever it was before.
+        cat $OURS4 > $REDIRECTS
+        wander -4
+        rm $OURS4
     fi
-    for family in ip ip6; do
-        # Making it first: deleting what is not there is an error.
-        printf 'table %s sallyport\ndelete table %s sallyport\n' "$family" "$family" | nft -f -
-    done
+    if [ -e $OURS6 ]; then
+        echo 0 > $FORWARD6
+        while read -r heeds; do
+            # Unless its interface went.
+            [ ! -e "$heeds" ] || echo 1 > "$heeds"
+        done < $OURS6
+        wander -6
+        rm $OURS6
+    fi
+    forget sallyport
+}
+
+walls() {
+    {
+        wall ip "$HOST4" "$OUTER4" "$INNER4"
+        # A kernel without IPv6 has no such table either.
+        [ ! -e $FORWARD6 ] || wall ip6 "$HOST6" "$OUTER6" "$INNER6"
+    } | nft -f -
+}
+
+# The table that parts relay and host, of one family: wall ip|ip6 HOST OUTER INNER. Without HOST nothing passes.
+wall() {
+    cat << END
+table $1 sallyport_wall
+delete table $1 sallyport_wall
+table $1 sallyport_wall {
+    # To the relay: clients to the guarded ports, and answers.
+    chain passes {
+        type filter hook forward priority filter
+$(if [ -n "$2" ]; then cat << SOME
+        oifname "sallyport0" $1 daddr $4 tcp dport { $PORTS } ct state untracked accept
+        oifname "sallyport0" ct state established,related accept
+        oifname "sallyport0" drop
+        iifname "sallyport0" ct state invalid drop
+        iifname "sallyport0" accept
+SOME
+else cat << NONE
+        oifname "sallyport0" drop
+        iifname "sallyport0" drop
+NONE
+fi)
+    }
+
+    # From the relay to the host itself: names, if the host has a server for them, and answers. Nothing else.
+    chain enters {
+        type filter hook input priority filter
+        iifname != "sallyport0" accept
+$(if [ -n "$2" ]; then cat << SOME
+        ct state established,related accept
+        $1 daddr $3 udp dport 53 accept
+        $1 daddr $3 tcp dport 53 accept
+SOME
+fi)
+$(if [ -n "$2" ] && [ "$1" = ip6 ]; then echo '        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'; fi)
+        drop
+    }
+}
+END
 }
 
 # The table of one family: table ip|ip6 HOST OUTER INNER WIRE.
@@ -111,7 +211,7 @@ table $1 sallyport {
         type filter hook prerouting priority raw
         iifname "sallyport0" $1 saddr $4 $1 daddr != $3 tcp sport { $PORTS } notrack accept
         iifname "sallyport0" accept
-        $1 saddr $5 drop
+        iifname != "lo" $1 saddr $5 drop
         $1 daddr $2 tcp dport { $PORTS } tcp flags & (syn | rst) == syn tcp option maxseg size > 1220 tcp option maxseg size set 1220
         $1 daddr $2 tcp dport { $PORTS } notrack $1 daddr set $4
     }
@@ -126,27 +226,17 @@ table $1 sallyport {
         $1 saddr $4 masquerade
     }
 
-    # To the relay: clients to the guarded ports, and answers.
-    chain passes {
+    # A host that is no router forwards nothing else. Of bridged frames br_netfilter makes us the judge: not ours.
+$(if [ "$ROUTER" = no ]; then cat << SOME
+    chain routes {
         type filter hook forward priority filter
-        oifname "sallyport0" $1 daddr $4 tcp dport { $PORTS } ct state untracked accept
-        oifname "sallyport0" ct state established,related accept
-        oifname "sallyport0" drop
-        iifname "sallyport0" ct state invalid drop
         iifname "sallyport0" accept
-$(if [ "$ROUTER" = no ]; then echo '        drop'; fi)
-    }
-
-    # From the relay to the host itself: names, if the host has a server for them, and answers. Nothing else.
-    chain enters {
-        type filter hook input priority filter
-        iifname != "sallyport0" accept
-        ct state established,related accept
-$(if [ "$1" = ip6 ]; then echo '        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'; fi)
-        $1 daddr $3 udp dport 53 accept
-        $1 daddr $3 tcp dport 53 accept
+        oifname "sallyport0" accept
+        meta iifkind "bridge" meta oifkind "bridge" accept
         drop
     }
+SOME
+fi)
 }
 END
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
@@ -22,6 +23,10 @@ pub const NETNS: &str = "sallyport-netns.service";
 pub const RULES: &str = "sallyport-netns-rules.service";
 /// The host's own firewall, which flushes everything whenever it is loaded, as Debian's does.
 pub const FIREWALL: &str = "nftables.service";
+/// The change of the stage's settings to what is shipped: clients come by IPv4 only.
+pub const SHIPPED: (&str, &str) = ("HOST6=2001:db8::1", "HOST6=");
+/// Whether a host that does not forward lets others change its routes: below /proc/sys/net.
+pub const REDIRECTS: &str = "ipv4/conf/all/accept_redirects";
 /// The host's end of the wire, as shipped.
 pub const OUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 25, 25, 1));
 /// The relay's end of the wire, as shipped.
@@ -92,18 +97,20 @@ impl House {
             "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
              ExecStart{flush}ExecReload{flush}ExecStop{flush}"
         );
-        units.push((FIREWALL, firewall, String::new()));
+        units.push((FIREWALL, firewall, shipped("netns/nftables.conf")?));
+        // A hardened host.
+        stage.relay.within(|| fs::write(format!("/proc/sys/net/{REDIRECTS}"), "0"))??;
         let Some(systemd) = Systemd::start(&stage.relay, &folder, &units)? else { return Ok(None) };
         Ok(Some(Self { systemd, world }))
     }
 
-    /// Makes the host, starts gate and relay, and waits until they serve.
+    /// Makes the host as [`House::build`] does, starts gate and relay, and waits until they serve.
     ///
     /// # Errors
     ///
     /// As [`House::build`], or if they do not serve in time.
-    pub fn open() -> Result<Option<Self>> {
-        let Some(house) = Self::build(&[])? else { return Ok(None) };
+    pub fn open(change: &[(&str, &str)]) -> Result<Option<Self>> {
+        let Some(house) = Self::build(change)? else { return Ok(None) };
         house.control(&["start", FIREWALL])?;
         house.control(&["start", GATE, RELAY])?;
         house.serves()?;
@@ -122,9 +129,14 @@ impl House {
     ///
     /// If it fails, with all that was logged.
     pub fn control(&self, words: &[&str]) -> Result<String> {
+        self.systemd.control(words).with_context(|| self.told())
+    }
+
+    /// Returns all that was logged.
+    #[must_use]
+    pub fn told(&self) -> String {
         let log = self.world.folder.path().join("systemd.log");
-        let told = || fs::read_to_string(log).unwrap_or_default();
-        self.systemd.control(words).with_context(|| format!("{}\n{}", told(), self.stage().log()))
+        format!("{}\n{}", fs::read_to_string(log).unwrap_or_default(), self.stage().log())
     }
 
     /// Waits until gate and relay serve.
@@ -159,6 +171,15 @@ impl House {
         Host::named(&self.systemd.path(NAMESPACE)).context("the namespace of the relay")
     }
 
+    /// Runs a program of the host's and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, with what it said.
+    pub fn run(&self, words: &str) -> Result<String> {
+        run(&self.stage().relay, words)
+    }
+
     /// Reads a number that the kernel has of the host's network.
     ///
     /// # Errors
@@ -168,4 +189,18 @@ impl House {
         let text = self.stage().relay.within(|| fs::read_to_string(path))?;
         Ok(text.with_context(|| path.to_owned())?.trim().parse()?)
     }
+}
+
+/// Runs a program in the network of `host` and returns what it printed.
+///
+/// # Errors
+///
+/// If it fails, with what it said.
+pub fn run(host: &Host, words: &str) -> Result<String> {
+    let mut words = words.split_whitespace();
+    let program = words.next().and_then(need::tool).context("it is needed")?;
+    let mut command = Command::new(program);
+    let Output { status, stdout, stderr } = host.within(|| command.args(words).output())??;
+    ensure!(status.success(), "{command:?}: {status}: {}", String::from_utf8_lossy(&stderr));
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
 }

@@ -6,19 +6,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use ipnetwork::IpNetwork;
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, HOP, OTHER, RELAY as HOST, STRANGER};
 use relay::demo::steps::{attempt, session};
+use relay::hosts::Host;
 use relay::hosts::dial::{Answer, dial};
 use relay::hosts::own::NAMESPACE;
 use serde_json::Value;
-use tests::house::{FIREWALL, House, INNER, NETNS, OUTER, RULES};
+use tests::house::{FIREWALL, House, INNER, NETNS, OUTER, REDIRECTS, RULES, SHIPPED, run};
 use tests::load::{Fault, Load, arrived, only};
 use tests::need;
 use tests::stranger::Stranger;
@@ -36,7 +37,7 @@ fn clients_are_judged_by_their_own_address_and_strangers_leave_nothing_behind() 
     if !need::root() {
         return Ok(());
     }
-    let Some(house) = House::open()? else { return Ok(()) };
+    let Some(house) = House::open(&[])? else { return Ok(()) };
     let stage = house.stage();
     let stranger = Stranger::start(stage)?;
 
@@ -87,31 +88,115 @@ fn listening() -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
+/// Returns the number of an interface of `host`, and the address that the kernel makes for it out of its hardware
+/// address (RFC 4291, appendix A), whether it has that or not.
+fn of_the_link(host: &Host, interface: &str) -> Result<(u32, Ipv6Addr)> {
+    let shown = run(host, &format!("ip -o link show dev {interface}"))?;
+    let number = shown.split(':').next().context("no number")?.parse()?;
+    let mac = shown.split("link/ether ").nth(1).context("no hardware address")?;
+    let mac = mac.get(..17).unwrap_or_default().split(':');
+    let mac = mac.map(|octet| u8::from_str_radix(octet, 16)).collect::<Result<Vec<_>, _>>()?;
+    let mac: [u8; 6] = mac.try_into().ok().context("six octets")?;
+    let mut own = [0; 16];
+    own[..2].copy_from_slice(&[0xfe, 0x80]);
+    own[8..11].copy_from_slice(&mac[..3]);
+    own[8] ^= 2;
+    own[11..13].copy_from_slice(&[0xff, 0xfe]);
+    own[13..].copy_from_slice(&mac[3..]);
+    Ok((number, Ipv6Addr::from(own)))
+}
+
 #[test]
 fn the_relay_reaches_next_hops_and_nothing_of_the_host_and_nobody_else_listens_there() -> Result<()>
 {
     if !need::root() {
         return Ok(());
     }
-    let Some(house) = House::open()? else { return Ok(()) };
-    let stage = house.stage();
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let on_loopback = stage.relay.within(|| TcpListener::bind((loopback, 0)))??;
-    let everywhere = stage.relay.within(|| TcpListener::bind(("0.0.0.0", 0)))??;
-    let (port, any) = (on_loopback.local_addr()?, everywhere.local_addr()?.port());
-    ensure!(stage.relay.within(|| dial(loopback, port, PATIENCE))?? == Answer::Connected);
+    for change in [&[][..], &[SHIPPED]] {
+        let Some(house) = House::open(change)? else { return Ok(()) };
+        let stage = house.stage();
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let on_loopback = stage.relay.within(|| TcpListener::bind((loopback, 0)))??;
+        let everywhere = stage.relay.within(|| TcpListener::bind("[::]:0"))??;
+        let (port, any) = (on_loopback.local_addr()?, everywhere.local_addr()?.port());
+        ensure!(stage.relay.within(|| dial(loopback, port, PATIENCE))?? == Answer::Connected);
 
-    let inside = house.inside()?;
-    let seen = |from, to| -> Result<Answer> { Ok(inside.within(|| dial(from, to, SILENCE))??) };
-    ensure!(seen(INNER, HOP)? == Answer::Connected, "the next hop");
-    ensure!(seen(loopback, port)? == Answer::Refused, "the relay's own loopback, where nobody is");
-    for to in [SocketAddr::new(OUTER, any), SocketAddr::new(HOST, any), OTHER] {
-        ensure!(seen(INNER, to)? == Answer::Silence, "the host at {to}");
+        let inside = house.inside()?;
+        let seen = |from, to| -> Result<Answer> { Ok(inside.within(|| dial(from, to, SILENCE))??) };
+        ensure!(seen(INNER, HOP)? == Answer::Connected, "the next hop");
+        ensure!(seen(loopback, port)? == Answer::Refused, "the relay's own loopback: nobody");
+        let listening = inside.within(listening)??;
+        let guarded = BTreeSet::from([format!("{:032X}:{:04X}", 0, GUARDED.port())]);
+        ensure!(listening == guarded, "who listens in there? {listening:?}");
+
+        let (scope, _) = of_the_link(&inside, "gate0")?;
+        let (_, host) = of_the_link(&stage.relay, "sallyport0")?;
+        let link = SocketAddr::V6(SocketAddrV6::new(host, any, 0, scope));
+        // An error is what a relay without any address of that family meets.
+        let by_link = || seen(Ipv6Addr::UNSPECIFIED.into(), link).unwrap_or(Answer::Silence);
+        let held = |when: &str| {
+            for to in [SocketAddr::new(OUTER, any), SocketAddr::new(HOST, any), OTHER] {
+                ensure!(seen(INNER, to)? == Answer::Silence, "{when}: the host at {to}");
+            }
+            ensure!(by_link() == Answer::Silence, "{when}: the host at {link}");
+            Ok(())
+        };
+        held("at work")?;
+        house.control(&["stop", RULES])?;
+        held("while nothing is translated")?;
+        // It is the wall that all this rests on.
+        house.run("nft flush ruleset")?;
+        ensure!(seen(INNER, SocketAddr::new(OUTER, any))? == Answer::Connected, "the run is void");
+        if change.is_empty() {
+            let through = || (by_link() == Answer::Connected).then_some(());
+            wait_for("the host to be reached by the link", through)?;
+        } else {
+            ensure!(by_link() == Answer::Silence, "an address of the link");
+        }
+        house.control(&["start", RULES])?;
+        held("again")?;
     }
+    Ok(())
+}
 
-    let listening = inside.within(listening)??;
-    let guarded = BTreeSet::from([format!("{:032X}:{:04X}", 0, GUARDED.port())]);
-    ensure!(listening == guarded, "who listens in there? {listening:?}");
+#[test]
+fn a_host_whose_tables_were_flushed_routes_for_nobody() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let Some(house) = House::open(&[])? else { return Ok(()) };
+    let stage = house.stage();
+    let other = Host::new()?;
+    Host::join((&stage.relay, "far0"), (&other, "far1"))?;
+    let families = [
+        ("-4", "198.51.100.1/24", "198.51.100.2/24", CLIENT, HOST),
+        (
+            "-6",
+            "2001:db8:1::1/64",
+            "2001:db8:1::2/64",
+            "2001:db8::a".parse()?,
+            "2001:db8::1".parse()?,
+        ),
+    ];
+    for (family, near, far, from, host) in families {
+        stage.relay.address("far0", near.parse()?)?;
+        other.address("far1", far.parse()?)?;
+        let near: IpNetwork = near.parse()?;
+        let far: IpNetwork = far.parse()?;
+        run(&other, &format!("ip {family} route add default via {}", near.ip()))?;
+        run(
+            &stage.world,
+            &format!("ip {family} route add {}/{} via {host}", near.network(), near.prefix()),
+        )?;
+        let listener = other.within(|| TcpListener::bind("[::]:0"))??;
+        let to = SocketAddr::new(far.ip(), listener.local_addr()?.port());
+        ensure!(attempt(stage, from, to, SILENCE)? == Answer::Silence, "{to}");
+        house.run("nft flush ruleset")?;
+        ensure!(attempt(stage, from, to, SILENCE)? == Answer::Silence, "flushed: {to}");
+        house.run(&format!("ip {family} rule delete pref 27"))?;
+        ensure!(attempt(stage, from, to, PATIENCE)? == Answer::Connected, "the run is void: {to}");
+        house.control(&["restart", RULES])?;
+    }
     Ok(())
 }
 
@@ -120,7 +205,7 @@ fn doctor_looks_from_inside_and_calls_the_mode_no_fault() -> Result<()> {
     if !need::root() {
         return Ok(());
     }
-    let Some(house) = House::open()? else { return Ok(()) };
+    let Some(house) = House::open(&[])? else { return Ok(()) };
     let folder = house.world.folder.path();
     let mut doctor = house.systemd.beside(&folder.join("sallyport"));
     doctor.arg("--config").arg(folder.join("sallyport.toml")).args(["doctor", "--json"]);
@@ -144,7 +229,7 @@ fn a_firewall_that_is_loaded_anew_ends_sessions_and_loses_no_mail_and_what_is_st
     if !need::root() {
         return Ok(());
     }
-    let Some(house) = House::open()? else { return Ok(()) };
+    let Some(house) = House::open(&[])? else { return Ok(()) };
     let stage = house.stage();
     let mut load = Load::start(stage, "netns")?;
     only(&[], &load.goes_on("at the beginning")?, "at the beginning")?;
@@ -155,7 +240,9 @@ fn a_firewall_that_is_loaded_anew_ends_sessions_and_loses_no_mail_and_what_is_st
         (&["restart", RELAY], &[Fault::Ended]),
         // While nothing is translated the host answers for itself.
         (&["reload", FIREWALL], &[Fault::Reset, refused.clone()]),
-        (&["restart", FIREWALL], &[Fault::Reset, refused]),
+        (&["restart", FIREWALL], &[Fault::Reset, refused.clone()]),
+        (&["stop", FIREWALL], &[Fault::Reset, refused.clone()]),
+        (&["start", FIREWALL], &[Fault::Reset, refused]),
     ] {
         let what = words.join(" ");
         house.control(words)?;
@@ -177,13 +264,16 @@ fn a_firewall_that_is_loaded_anew_ends_sessions_and_loses_no_mail_and_what_is_st
     ensure!(!house.systemd.path(NAMESPACE).exists(), "the namespace is still there");
     let interfaces = stage.relay.within(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
     ensure!(!interfaces.contains("sallyport0"), "{interfaces}");
-    for family in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        ensure!(house.number(&format!("/proc/sys/net/{family}"))? == 0, "{family}");
+    let forwards = [("ipv4/ip_forward", 0), ("ipv6/conf/all/forwarding", 0)];
+    for (name, was) in
+        [&forwards[..], &[(REDIRECTS, 0), ("ipv6/conf/guard0/accept_ra", 1)]].concat()
+    {
+        let is = house.number(&format!("/proc/sys/net/{name}"))?;
+        ensure!(is == was, "{name}: {is}\n{}", house.told());
     }
-    let nft = need::tool("nft").context("it was there")?;
-    let mut list = Command::new(nft);
-    let left = stage.relay.within(|| list.args(["list", "ruleset"]).output())??;
-    ensure!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
+    for list in ["nft list ruleset", "ip -4 rule list pref 27", "ip -6 rule list pref 27"] {
+        ensure!(house.run(list)?.is_empty(), "{list}");
+    }
     for active in [GATE, RELAY, RULES] {
         ensure!(
             house.control(&["is-active", active]).is_err(),

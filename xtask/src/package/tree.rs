@@ -11,11 +11,12 @@ use super::{Source, VERSION};
 use crate::caller::{answer, run};
 
 /// Files and folders of the checkout, and where they lie on a host.
-const COPIES: [(&str, &str); 15] = [
+const COPIES: [(&str, &str); 16] = [
     ("config/sysusers.d/sallyport.conf", "usr/lib/sysusers.d/sallyport.conf"),
     ("config/tmpfiles.d/sallyport.conf", "usr/lib/tmpfiles.d/sallyport.conf"),
     ("config/netns/netns.sh", "usr/lib/sallyport/netns.sh"),
     ("config/netns/netns.conf", "usr/share/doc/sallyport/config/netns/netns.conf"),
+    ("config/netns/nftables.conf", "usr/share/doc/sallyport/config/netns/nftables.conf"),
     ("config/netns/unit.conf", "usr/share/doc/sallyport/config/netns/unit.conf"),
     ("config/container", "usr/share/doc/sallyport/config/container"),
     ("config/prometheus/alerts.yml", "usr/share/sallyport/prometheus/alerts.yml"),
