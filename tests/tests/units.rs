@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use relay::cli::init::draft::{Draft, Next, Places};
+use relay::cli::init::units;
 use tests::need;
 
 /// Returns the units of `config/`: names and texts.
@@ -29,8 +31,12 @@ fn complaints(analyze: &Path, units: &[(String, String)]) -> String {
     command.args(["verify", "--man=no"]);
     for (name, text) in units {
         let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
         fs::write(&path, text.replace("/usr/bin/sallyport", "/bin/true")).expect("it is written");
-        command.arg(path);
+        // What stands beside a unit is read with it.
+        if !name.contains('/') {
+            command.arg(path);
+        }
     }
     let output = command.output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -84,4 +90,43 @@ fn systemd_calls_no_unit_more_exposed_than_it_must_be() {
         assert!(said.contains(&format!("Overall exposure level for {name}")), "{said}");
         assert!(output.status.success(), "{name}: more than {most} tenths\n{said}");
     }
+}
+
+#[test]
+fn systemd_reads_what_a_first_set_up_tells_it() {
+    let Some(analyze) = need::tool("systemd-analyze") else { return };
+    let odd = Path::new("/srv/my \\ \"state\" 5%");
+    let draft = Draft {
+        hostname: "relay.example.net".into(),
+        postmaster: "ops@example.net".into(),
+        interfaces: vec!["eth0".into()],
+        listen: "[::]:2525".parse().expect("an address"),
+        login: "app".into(),
+        senders: vec!["@example.net".into()],
+        allow: Vec::new(),
+        next: Next::Capture,
+        acme: None,
+        user: "daemon".into(),
+        admin_group: "sallyport-admin".into(),
+        places: Places {
+            config: "/etc/sallyport/sallyport.toml".into(),
+            certificate: "/etc/sallyport/tls/fullchain.pem".into(),
+            key: "/etc/sallyport/tls/key.pem".into(),
+            spool: odd.join("spool"),
+            state: odd.to_owned(),
+            sockets: odd.join("sockets"),
+            pins: "/mnt/bpf/sallyport".into(),
+        },
+    };
+    let (_, meant) = draft.config().expect("it can stand");
+    let drop_ins = units::UNITS.into_iter().zip(units::texts(&draft, &meant));
+    let named = drop_ins.map(|(unit, text)| (format!("{unit}.service.d/init.conf"), text));
+    let named: Vec<_> = named.collect();
+    let beside = |change: &dyn Fn(&str) -> String| {
+        let changed = named.iter().map(|(name, text)| (name.clone(), change(text)));
+        complaints(&analyze, &shipped().into_iter().chain(changed).collect::<Vec<_>>())
+    };
+    assert_eq!(beside(&str::to_owned), "");
+    let said = beside(&|text| text.replacen("\"-/", "\"-", 1));
+    assert_eq!(said.matches("is not absolute").count(), named.len(), "{said}");
 }

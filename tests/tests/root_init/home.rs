@@ -10,8 +10,8 @@ use tests::need;
 use tests::setup::{bare, run};
 use tests::world::World;
 
-/// Runs `init` where it belongs, in mounts of its own: a copy of `/etc`, an empty `/var/lib`, `/var/log` and `/run`, and a
-/// systemd that only writes down what it is told.
+/// Runs `init` where it belongs, in mounts of its own: a copy of `/etc` with what `given` has, an empty `/var/lib`,
+/// `/var/log` and `/run`, and a systemd that only writes down what it is told.
 fn at_home(world: &World, flags: &[&str], then: &str) -> Result<Output> {
     let copy = world.folder.path().join("etc");
     let copied = Command::new("cp").args(["-a", "/etc"]).arg(&copy).status()?;
@@ -27,6 +27,15 @@ fn at_home(world: &World, flags: &[&str], then: &str) -> Result<Output> {
         fs::write(copy.join(name), others)?;
     }
     let _ = fs::remove_dir_all(copy.join("sallyport"));
+    for unit in ["gate", "relay"] {
+        let folder = format!("systemd/system/sallyport-{unit}.service.d");
+        let _ = fs::remove_dir_all(copy.join(folder));
+    }
+    fs::create_dir_all(copy.join("systemd/system"))?;
+    for file in fs::read_dir(world.folder.path().join("given")).into_iter().flatten().flatten() {
+        // With its mode.
+        fs::copy(file.path(), copy.join(file.file_name()))?;
+    }
     let systemctl = world.folder.path().join("systemctl");
     fs::write(&systemctl, "#!/bin/sh\necho systemctl \"$@\"\n")?;
     fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755))?;
@@ -57,7 +66,8 @@ fn accounts_are_made_where_they_are_missing_and_systemd_starts_what_is_whole() -
     for wanted in [
         "useradd --system",
         "groupadd --system sallyport-admin",
-        "systemctl enable --now sallyport-gate sallyport-relay",
+        "systemctl daemon-reload\nsystemctl enable sallyport-gate sallyport-relay\nsystemctl start sallyport-gate \
+         sallyport-relay\n",
         "\nsallyport:x:",
         "\nsallyport-admin:x:",
         "/etc/sallyport/sallyport.toml 644 root root",
@@ -79,14 +89,16 @@ fn a_set_up_that_fails_takes_its_accounts_with_it() -> Result<()> {
     }
     let world = bare()?;
     let made = relay::cli::tls::make(&[NAME.to_owned()])?;
-    let [chain, key] = ["given.pem", "given.key"].map(|name| world.folder.path().join(name));
+    let given = world.folder.path().join("given");
+    fs::create_dir(&given)?;
+    let [chain, key] = ["given.pem", "given.key"].map(|name| given.join(name));
     fs::write(&chain, &made.chain)?;
     fs::write(&key, &made.key)?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-    let (chain, key) = (chain.display().to_string(), key.display().to_string());
     let then = "getent passwd sallyport; getent group sallyport sallyport-admin; ls -d /etc/sallyport /var/lib/* \
                 /run/sallyport; true";
-    let output = at_home(&world, &["--certificate", &chain, "--key", &key], then)?;
+    let flags = ["--certificate", "/etc/given.pem", "--key", "/etc/given.key"];
+    let output = at_home(&world, &flags, then)?;
     let (said, problem) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     ensure!(problem.contains("cannot be read by user sallyport (mode 600"), "{problem}");
     ensure!(problem.contains("nothing was written"), "{problem}");
@@ -94,5 +106,66 @@ fn a_set_up_that_fails_takes_its_accounts_with_it() -> Result<()> {
         said.rsplit_once("write /etc/sallyport/sallyport.toml\n").context(said.clone())?;
     let left: Vec<_> = left.lines().filter(|line| !line.starts_with("note: ")).collect();
     ensure!(left.is_empty(), "{left:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_as_the_units_say_is_told_to_systemd_and_what_runs_is_restarted() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = bare()?;
+    let drop_ins = "cat /etc/systemd/system/sallyport-*.service.d/init.conf";
+    let again = format!("\"$1\" init --yes --force --hostname {NAME} --interface guard0 --capture");
+    let then = format!(
+        "{drop_ins}; echo AGAIN; {again} --spool /var/log/mail/spool --start; echo USUAL; {again}; {drop_ins}"
+    );
+    let output = at_home(&world, &["--spool", "/var/log/mail/spool"], &then)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (first, rest) = said.split_once("AGAIN\n").context(said.clone())?;
+    let (again, usual) = rest.split_once("USUAL\n").context(said.clone())?;
+    let told = "[Unit]\nRequiresMountsFor=\"/var/log/mail/spool\"\n[Service]\n\
+                ReadWritePaths=\"-/var/log/mail/spool\"\n";
+    ensure!(first.contains("systemctl daemon-reload"), "{said}\n{problem}");
+    ensure!(first.matches(told).count() == 2, "{said}\n{problem}");
+    let restart = "systemctl daemon-reload\nsystemctl enable sallyport-gate sallyport-relay\n\
+                   systemctl restart sallyport-gate sallyport-relay\n";
+    ensure!(again.contains(restart), "{said}\n{problem}");
+    ensure!(!again.contains("password: ") && !again.contains("password:   "), "{said}");
+    // What was told before is taken back.
+    ensure!(!usual.contains("ReadWritePaths"), "{said}\n{problem}");
+    Ok(())
+}
+
+#[test]
+fn what_would_be_lost_or_is_anothers_is_refused_before_anything_is_written() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = bare()?;
+    let then = "ls -d /etc/sallyport /var/lib/*; getent passwd sallyport; true";
+    for (flags, wanted) in [
+        (
+            &["--sender", "o'brien@example.net"][..],
+            "--sender: \"o'brien@example.net\" cannot stand",
+        ),
+        (&["--spool", "/etc/ssl"], "--spool: /etc/ssl is there, has files and belongs to others"),
+        (&["--sockets", "/etc"], "--sockets: /etc is there, has files and belongs to others"),
+        (
+            &["--spool", "/run/user/a"],
+            "--spool: /run/user/a is below /run/user, which the units hide",
+        ),
+    ] {
+        let output = at_home(&world, flags, then)?;
+        let (said, problem) =
+            (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        ensure!(problem.contains(wanted), "{flags:?}: {said}\n{problem}");
+        ensure!(
+            !said.contains("/etc/sallyport") && !said.contains("sallyport:x:"),
+            "{flags:?}: {said}"
+        );
+        fs::remove_dir_all(world.folder.path().join("etc"))?;
+    }
     Ok(())
 }

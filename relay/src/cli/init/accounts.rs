@@ -20,9 +20,12 @@ impl Account {
     /// account.
     #[must_use]
     pub fn missing(user: &str, admin_group: &str) -> Vec<Self> {
-        let user = Identity::of(user).is_err().then(|| Self::User(user.to_owned()));
-        let group = group(admin_group).is_none().then(|| Self::Group(admin_group.to_owned()));
-        user.into_iter().chain(group).collect()
+        let made = Identity::of(user).is_err().then(|| Self::User(user.to_owned()));
+        // The user's own group comes with the user.
+        let comes = made.is_some() && user == admin_group;
+        let is_missing = !comes && group(admin_group).is_none();
+        let group = is_missing.then(|| Self::Group(admin_group.to_owned()));
+        made.into_iter().chain(group).collect()
     }
 
     /// Returns the command that makes it.
@@ -93,6 +96,7 @@ mod tests {
         let missing = Account::missing("no-such-user", "no-such-group");
         let wanted = [Account::User("no-such-user".into()), Account::Group("no-such-group".into())];
         assert_eq!(missing, wanted);
+        assert_eq!(Account::missing("no-such-user", "no-such-user"), wanted[..1]);
         assert_eq!(missing[1].command(), ["groupadd", "--system", "no-such-group"]);
     }
 

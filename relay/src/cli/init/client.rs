@@ -41,6 +41,9 @@ pub enum Trust {
     Own,
     /// A public authority signed it.
     Public,
+    /// Whether clients know who signed it is not known here: a company's authority, or a public one whose own
+    /// certificate is not in the chain.
+    Unknown,
 }
 
 /// What the samples are filled with.
@@ -86,7 +89,7 @@ impl Client {
 fn filled(sample: &str, settings: &Settings) -> String {
     let (wanted, other) = match settings.trust {
         Trust::Own => ("own| ", "public| "),
-        Trust::Public => ("public| ", "own| "),
+        Trust::Public | Trust::Unknown => ("public| ", "own| "),
     };
     let mut text = String::with_capacity(sample.len());
     for line in sample.lines().filter(|line| !line.starts_with(other)) {
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_sample_is_filled_in_and_names_no_password() {
-        for trust in [Trust::Own, Trust::Public] {
+        for trust in [Trust::Own, Trust::Public, Trust::Unknown] {
             for client in Client::value_variants() {
                 let sample = client.sample(&settings(trust));
                 for word in ["relay.example.net", "2526", "app", "SALLYPORT_PASSWORD"] {

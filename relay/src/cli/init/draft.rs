@@ -174,7 +174,8 @@ impl Draft {
             ),
         );
         let history = places.state.join("history");
-        if history != Path::new("/var/lib/sallyport/history") {
+        // Without the key it lies beside the spool.
+        if history != places.spool.with_file_name("history") {
             let kept = "# The life of each message, for `sallyport trace`.";
             add(&mut text, format_args!("{kept}\n[history]\npath = {}\n", path(&history)));
         }
@@ -314,4 +315,4 @@ fn list(values: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -51,7 +51,8 @@ fn typed(input: &mut dyn BufRead) -> anyhow::Result<Zeroizing<String>> {
             None | Some(0x03 | 0x04) => bail!("the input ended: nothing was written"),
             Some(b'\r' | b'\n') => break,
             // Backspace, of either kind; Ctrl-U.
-            Some(0x08 | 0x7f) => _ = line.pop(),
+            // A letter may have several octets, of which only the first says so (RFC 3629).
+            Some(0x08 | 0x7f) => while line.pop().is_some_and(|octet| octet & 0xc0 == 0x80) {},
             Some(0x15) => line.clear(),
             Some(octet) if line.len() < LINE_MAX => line.push(octet),
             Some(_) => bail!("a line has at most {LINE_MAX} octets: nothing was written"),
@@ -72,6 +73,7 @@ mod tests {
             ("secret\r", Some("secret")),
             ("secrex\u{7f}t\n", Some("secret")),
             ("\u{8}a\u{8}\u{8}b\n", Some("b")),
+            ("a\u{fc}\u{20ac}\u{8}\u{8}b\n", Some("ab")),
             ("wrong\u{15}right\n", Some("right")),
             ("\n", Some("")),
             ("half\u{3}", None),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 use nix::ifaddrs::getifaddrs;
@@ -10,6 +11,7 @@ use nix::ifaddrs::getifaddrs;
 use crate::doctor::holders::{Holder, holders};
 use crate::gate::clients::listening;
 use crate::gate::netlink::{Interface, interface};
+use crate::gate::{InterfaceState, View};
 
 /// The most ancestors of this process whose environment is looked at: shells, `sudo`, a screen.
 const ANCESTORS_MAX: usize = 32;
@@ -41,17 +43,19 @@ pub struct Seen {
     pub listeners: Vec<Listener>,
     /// The interfaces that are to be guarded, by name; none: there is no such.
     pub interfaces: Vec<(String, Option<Interface>)>,
+    /// Those of them on which our gate's program stands.
+    pub guarded: Vec<String>,
     /// Why the address to listen on cannot be had; none: it can.
     pub address: Option<String>,
 }
 
 impl Seen {
-    /// Looks at what concerns these interfaces and this address.
+    /// Looks at what concerns these interfaces and this address, and at the pins of a gate of ours.
     ///
     /// # Errors
     ///
     /// If the kernel does not say who listens, or which interfaces there are.
-    pub fn look(interfaces: &[String], listen: SocketAddr) -> io::Result<Self> {
+    pub fn look(interfaces: &[String], listen: SocketAddr, pins: &Path) -> io::Result<Self> {
         let on_port = listening()?.into_iter().filter(|one| one.address.port() == listen.port());
         let listeners = on_port.map(|one| Listener {
             address: one.address,
@@ -64,9 +68,18 @@ impl Seen {
             session: session(),
             listeners: listeners.collect(),
             interfaces: found.collect::<io::Result<_>>()?,
+            guarded: guarded(interfaces, pins),
             address,
         })
     }
+}
+
+/// Returns those of these interfaces on which the program stands that is pinned here.
+fn guarded(interfaces: &[String], pins: &Path) -> Vec<String> {
+    // Without tables there is no gate of ours.
+    let health = View::open(pins).map(|view| view.health(interfaces)).unwrap_or_default();
+    let ours = health.into_iter().filter(|one| matches!(one.state, InterfaceState::Guarded { .. }));
+    ours.map(|one| one.interface).collect()
 }
 
 /// Returns the operator's own session: by this process's environment, or by an ancestor's, since `sudo` takes it
@@ -175,7 +188,8 @@ fn by_default(v4: &str, v6: &str) -> Vec<String> {
     let v4 = v4.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_default = words.get(1)? == &"00000000" && words.get(7)? == &"00000000";
-        is_default.then(|| words[0])
+        // A route that refuses stands on no interface, which is written as a star.
+        (is_default && words[0] != "*").then(|| words[0])
     });
     let v6 = v6.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -246,6 +260,7 @@ mod tests {
     fn default_routes_of_both_families_are_read() {
         let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
                   eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                  *\t00000000\t00000000\t0200\t0\t0\t4294967295\t00000000\t0\t0\t0\n\
                   eth1\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
                   tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n";
         let any = "0".repeat(32);

@@ -7,6 +7,8 @@ pub mod accounts;
 pub mod certificate;
 pub mod client;
 pub mod draft;
+pub mod folders;
+mod held;
 mod hidden;
 pub mod host;
 pub mod plan;
@@ -14,11 +16,13 @@ pub mod question;
 pub mod refusal;
 mod settings;
 pub mod steps;
+pub mod trust;
+pub mod units;
 pub mod wish;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
@@ -27,22 +31,19 @@ use zeroize::Zeroizing;
 use super::args::InitFlags;
 use super::tls::obtain::{self, Key, Terms};
 use super::{print, tls};
-use crate::appliance::folders;
+use crate::appliance;
 use crate::appliance::load::load;
 use crate::appliance::privilege::Identity;
 use crate::config::acme::Acme;
 use crate::config::{self, Config};
 use certificate::Certificate;
 use client::Client;
+use held::Held;
 use plan::{Need, Plan};
 use question::{Answers, Consent, Interview};
 use refusal::Before;
 use steps::{Existing, Readers, Steps, rehearse};
-
-/// The units that `--start` starts.
-const UNITS: [&str; 2] = ["sallyport-gate", "sallyport-relay"];
-/// The one that has a certificate renewed, by ACME.
-const TIMER: &str = "sallyport-certificate.timer";
+use units::{TIMER, UNITS};
 
 /// Sets up a first relay, or prints what clients need for the one that is there.
 ///
@@ -72,7 +73,7 @@ pub fn init(file: &Path, flags: &InitFlags) -> anyhow::Result<ExitCode> {
         "a first set-up makes accounts and files of root: run it by sudo; --dry-run needs no rights"
     );
     if flags.start {
-        startable(file)?;
+        units::startable(file)?;
     }
     let wish = wish::wish(file, flags, before)?;
     let plan =
@@ -84,6 +85,9 @@ pub fn init(file: &Path, flags: &InitFlags) -> anyhow::Result<ExitCode> {
     }
     if flags.dry_run {
         print::say(format!("\nThe configuration:\n\n{}", plan.text.trim_end()));
+        for units::DropIn { file, text } in &plan.drop_ins {
+            print::say(format!("\n{}:\n\n{}", file.display(), text.trim_end()));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if !flags.yes {
@@ -98,41 +102,29 @@ pub fn init(file: &Path, flags: &InitFlags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does what the plan says; returns the password of the first login, if that was made.
+/// Does what the plan says, and shows the password of the first login if that was made: who has not seen it has no
+/// set-up.
 fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
+    // Longer than the steps: what is undone is undone whole.
+    let held = Held::hold()?;
     let (draft, mut steps) = (&plan.wish.draft, Steps::default());
-    let places = &draft.places;
     for account in &plan.accounts {
         steps.account(account.clone())?;
     }
     let unreadable = plan.unreadable();
     ensure!(unreadable.is_empty(), "{}\nnothing was written", unreadable.join("\n"));
     let relay = Identity::of(&draft.user)?;
-    let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%SZ").to_string();
-    let config = &places.config;
-    steps.folder(config.parent().unwrap_or(Path::new("/")), Readers::All)?;
-    if let Some(secret) = &plan.wish.secret {
-        let (file, readers) = (places.secret(), Readers::Relay(relay));
-        steps.folder(file.parent().unwrap_or(Path::new("/")), readers)?;
-        steps.file(&file, &format!("{}\n", **secret), readers, Existing::Keep(&ending))?;
-    }
-    if let (Certificate::Own(names), Need::Make) = (&plan.wish.certificate, plan.certificate) {
-        let made = tls::make(names).context("the certificate could not be made")?;
-        let files = tls::Files::new(&places.certificate, &places.key);
-        steps.folder(files.key.parent().unwrap_or(Path::new("/")), Readers::All)?;
-        steps.file(&files.key, &made.key, Readers::Relay(relay), Existing::Refuse)?;
-        steps.file(&files.certificate, &made.chain, Readers::All, Existing::Refuse)?;
-        steps.file(&files.ca, &made.ca, Readers::All, Existing::Refuse)?;
-    }
+    let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%S%.3fZ").to_string();
+    let config = &draft.places.config;
+    held.go_on().context("nothing was written")?;
+    let password = beside(plan, &mut steps, relay, &ending)?;
     let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
-    let password = match plan.login {
-        Need::Make => Some(steps.login(&places.users(), &draft.login, Readers::Relay(relay))?),
-        Need::Keep => None,
-    };
-    for folder in [&meant.gate.state, &meant.history.path, &meant.spool.path, &places.sockets] {
+    let sockets = &draft.places.sockets;
+    for folder in [&meant.gate.state, &meant.history.path, &meant.spool.path, sockets] {
         steps.foresee(folder);
     }
-    folders::prepare(&meant, relay)?;
+    appliance::folders::prepare(&meant, relay)?;
+    held.go_on().context("nothing was written")?;
     let kept = if let (Certificate::Acme, Need::Make, Some(acme)) =
         (&plan.wish.certificate, plan.certificate, &meant.tls.acme)
     {
@@ -144,16 +136,63 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
         "nothing was written".to_owned()
     };
     // The configuration comes last: with it the set-up is whole.
-    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending)).context(kept)?;
+    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending)).context(kept.clone())?;
+    held.go_on().context(kept.clone())?;
+    if let Some(password) = &password {
+        show(password).context("the password cannot be shown").context(kept)?;
+    }
     steps.keep();
     Ok(password)
+}
+
+/// Makes what stands beside the configuration; returns the password of the first login, if that is made.
+fn beside(
+    plan: &Plan,
+    steps: &mut Steps,
+    relay: Identity,
+    ending: &str,
+) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let draft = &plan.wish.draft;
+    let places = &draft.places;
+    let above = |file: &Path| file.parent().unwrap_or(Path::new("/")).to_owned();
+    steps.folder(&above(&places.config), Readers::All)?;
+    if let Some(secret) = &plan.wish.secret {
+        let (file, readers) = (places.secret(), Readers::Relay(relay));
+        steps.folder(&above(&file), readers)?;
+        steps.file(&file, &format!("{}\n", **secret), readers, Existing::Keep(ending))?;
+    }
+    if let (Certificate::Own(names), Need::Make) = (&plan.wish.certificate, plan.certificate) {
+        let made = tls::make(names).context("the certificate could not be made")?;
+        let files = tls::Files::new(&places.certificate, &places.key);
+        steps.folder(&above(&files.key), Readers::All)?;
+        steps.file(&files.key, &made.key, Readers::Relay(relay), Existing::Refuse)?;
+        steps.file(&files.certificate, &made.chain, Readers::All, Existing::Refuse)?;
+        steps.file(&files.ca, &made.ca, Readers::All, Existing::Refuse)?;
+    }
+    for units::DropIn { file, text } in &plan.drop_ins {
+        steps.folder(&above(file), Readers::All)?;
+        steps.file(file, text, Readers::All, Existing::Keep(ending))?;
+    }
+    match plan.login {
+        Need::Make => steps.login(&places.users(), &draft.login, Readers::Relay(relay)).map(Some),
+        Need::Keep => Ok(None),
+    }
+}
+
+fn show(password: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(
+        output,
+        "\npassword: {password}\n  shown now only; clients have it in SALLYPORT_PASSWORD"
+    )?;
+    output.flush()
 }
 
 /// Has a certificate signed and puts it in place, with its account. An authority signs few for the same names, so these
 /// stay whatever comes after; all that can fail is done before. Returns which they are.
 fn signed(config: &Config, acme: &Acme, relay: Identity, ending: &str) -> anyhow::Result<String> {
     obtain::writable(config, acme, Key::Same, ending)?;
-    print::say("the authority is asked; this may take some minutes");
+    print::say("the authority is asked; this may take some minutes, and Ctrl-C counts after it");
     let mut steps = Steps::default();
     if !acme.account.exists() {
         obtain::account(&mut steps, acme, Terms::Agreed)?;
@@ -184,12 +223,16 @@ fn tell(
         print::say(format!("note: {caution}"));
     }
     print::say(settings::table(&settings, &draft.places.certificate));
-    match password {
-        Some(password) => print::say(format!(
-            "password: {}\n  shown once; clients have it in SALLYPORT_PASSWORD",
-            **password
-        )),
-        None => print::say(format!("the login {} keeps its password", draft.login)),
+    print::say(match password {
+        // The samples are long.
+        Some(password) => format!("password:   {}, as above", **password),
+        None => format!("the login {} keeps its password", draft.login),
+    });
+    if !plan.drop_ins.is_empty()
+        && !flags.start
+        && let Err(problem) = units::reread()
+    {
+        print::say(format!("note: {problem:#}: run it before the units are started"));
     }
     let named = if file == Path::new(config::DEFAULT_PATH) {
         String::new()
@@ -199,13 +242,7 @@ fn tell(
     let timer = config.tls.acme.is_some().then_some(TIMER);
     let units: Vec<&str> = UNITS.into_iter().chain(timer).collect();
     if flags.start {
-        let status = Command::new("systemctl").args(["enable", "--now"]).args(&units).status();
-        let status = status.context("all is written, but systemctl cannot be run")?;
-        ensure!(
-            status.success(),
-            "all is written, but systemctl failed ({status}): journalctl -u {}",
-            UNITS[0]
-        );
+        units::start(&units, plan.before)?;
         print::say(format!("started, now and at every boot: {}", units.join(", ")));
     } else if named.is_empty() {
         print::say(format!(
@@ -226,27 +263,5 @@ fn tell(
     print::say(format!(
         "see to it:  sudo sallyport status{named}\nno mail?    sudo sallyport doctor{named}"
     ));
-    Ok(())
-}
-
-/// Tells whether systemd can start the processes by this configuration.
-fn startable(file: &Path) -> anyhow::Result<()> {
-    ensure!(
-        file == Path::new(config::DEFAULT_PATH),
-        "--start: the units read {}: leave --config out, or start `sallyport run` by hand",
-        config::DEFAULT_PATH
-    );
-    ensure!(
-        Path::new("/run/systemd/system").is_dir(),
-        "--start: systemd does not run here: leave it out and start `sallyport run`"
-    );
-    let found = Command::new("systemctl").arg("cat").args(UNITS).output();
-    let found = found.context("--start: systemctl cannot be run")?;
-    ensure!(
-        found.status.success(),
-        "--start: the units {} are not installed: {}",
-        UNITS.join(" and "),
-        String::from_utf8_lossy(&found.stderr).trim()
-    );
     Ok(())
 }

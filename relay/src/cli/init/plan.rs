@@ -5,8 +5,11 @@ use std::path::Path;
 use super::accounts::Account;
 use super::certificate::Certificate;
 use super::draft::Next;
+use super::folders;
 use super::host::Seen;
 use super::refusal::{Before, refusals};
+use super::settings;
+use super::units::{self, DropIn};
 use super::wish::Wish;
 use crate::cli::tls::obtain;
 use crate::doctor::{certificates, files};
@@ -37,6 +40,8 @@ pub struct Plan {
     pub login: Need,
     /// Whether a configuration is replaced.
     pub before: Before,
+    /// What systemd is told.
+    pub drop_ins: Vec<DropIn>,
 }
 
 impl Plan {
@@ -47,10 +52,18 @@ impl Plan {
     /// With everything that stands in the way, one a line.
     pub fn new(wish: Wish, before: Before) -> Result<Self, String> {
         let draft = &wish.draft;
-        let (text, _) = draft.config()?;
-        let seen = Seen::look(&draft.interfaces, draft.listen)
+        let (text, meant) = draft.config()?;
+        let seen = Seen::look(&draft.interfaces, draft.listen, &draft.places.pins)
             .map_err(|error| format!("interfaces and listeners cannot be looked at: {error}"))?;
         let mut problems = refusals(draft.listen, &seen, before);
+        problems.extend(folders::refusals(draft, &meant));
+        // Nobody is given a password that the samples then keep for themselves.
+        if let Err(problem) = settings::of_config(&meant, Some(&draft.login)) {
+            problems.push(format!("{}: {problem}", problem.flag()));
+        }
+        if units::are_for(&draft.places.config) {
+            problems.extend(hidden(&wish));
+        }
         let certificate = match certificate(&wish) {
             Ok(need) => need,
             Err(faults) => {
@@ -71,7 +84,8 @@ impl Plan {
             return Err(problems.join("\n"));
         }
         let accounts = Account::missing(&draft.user, &draft.admin_group);
-        Ok(Self { wish, text, accounts, certificate, login, before })
+        let drop_ins = units::drop_ins(draft, &meant);
+        Ok(Self { wish, text, accounts, certificate, login, before, drop_ins })
     }
 
     /// Returns what keeps the relay from files that were there before it, once its user is there: a sentence each.
@@ -128,6 +142,9 @@ impl Plan {
             ));
         }
         lines.push(format!("make the folder {} for messages", places.spool.display()));
+        for DropIn { file, .. } in &self.drop_ins {
+            lines.push(format!("tell systemd by {} what is not as its unit says", file.display()));
+        }
         let verb = match self.before {
             Before::SetUp => "replace",
             Before::Nothing => "write",
@@ -160,6 +177,30 @@ impl Plan {
         notes.extend(local_ports::problem(&[draft.listen.port()]));
         notes
     }
+}
+
+/// Returns what processes that systemd starts would not see: a sentence each.
+fn hidden(wish: &Wish) -> Vec<String> {
+    let (draft, places) = (&wish.draft, &wish.draft.places);
+    let ca = match &draft.next {
+        Next::Smarthosts { ca: Some(ca), .. } => Some(("--smarthost-ca", ca)),
+        Next::Smarthosts { ca: None, .. } | Next::Capture => None,
+    };
+    let named = [
+        ("--certificate", &places.certificate),
+        ("--key", &places.key),
+        ("--spool", &places.spool),
+        ("--state", &places.state),
+        ("--sockets", &places.sockets),
+    ];
+    let trouble = |(flag, path): (&str, &std::path::PathBuf)| {
+        let hidden = units::hides(path)?;
+        Some(format!(
+            "{flag}: {} is below {hidden}, which the units hide from gate and relay: name another place",
+            path.display()
+        ))
+    };
+    named.into_iter().chain(ca).filter_map(trouble).collect()
 }
 
 /// Tells whether a certificate is made, or what is wrong with the one that is there.

@@ -97,14 +97,30 @@ impl<'a> Interview<'a> {
         given: &[String],
         question: &Question<'_>,
     ) -> anyhow::Result<Vec<String>> {
+        self.list_or(given, question, "")
+    }
+
+    /// As [`Interview::list`], where one word is an answer of its own that goes with no other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Interview::answer`].
+    pub fn list_or(
+        &mut self,
+        given: &[String],
+        question: &Question<'_>,
+        alone: &str,
+    ) -> anyhow::Result<Vec<String>> {
         let given = (!given.is_empty()).then(|| given.join(" "));
         let each = |answer: &str| {
             let all = words(answer);
             if all.is_empty() {
-                (question.check)("")
-            } else {
-                all.iter().try_for_each(|one| (question.check)(one))
+                return (question.check)("");
             }
+            if all.len() > 1 && all.iter().any(|one| one == alone) {
+                return Err(format!("\"{alone}\" goes with nothing else"));
+            }
+            all.iter().try_for_each(|one| (question.check)(one))
         };
         let question = Question { check: &each, ..question.clone() };
         Ok(words(&self.answer(given.as_deref(), &question)?))
@@ -264,6 +280,17 @@ mod tests {
         let (answer, shown) = typing("red, green\nred,blue  red\n", |i| i.list(&[], &asked));
         assert_eq!(answer.unwrap(), ["red", "blue", "red"]);
         assert!(shown.contains("\"green\" is no colour"), "{shown}");
+    }
+
+    #[test]
+    fn a_word_that_stands_alone_is_refused_beside_others() {
+        let asked = question(None, &colour);
+        let (answer, shown) = typing("red blue\nred\n", |i| i.list_or(&[], &asked, "red"));
+        assert_eq!(answer.unwrap(), ["red"]);
+        assert!(shown.contains("\"red\" goes with nothing else"), "{shown}");
+        let mut interview = Interview::new(Answers::Defaults);
+        interview.list_or(&["red".into(), "blue".into()], &asked, "red").unwrap();
+        assert!(interview.end().unwrap_err().to_string().contains("goes with nothing else"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::host::{Listener, Seen};
+use crate::doctor::holders::Holder;
 
 /// The name of our own processes, as the kernel has it.
 const OURS: &str = "sallyport";
@@ -57,7 +58,7 @@ pub fn refusals(listen: SocketAddr, seen: &Seen, before: Before) -> Vec<String> 
                 "--interface: the frames of {name} have no header of Ethernet, so the gate cannot stand there: \
                  leave it out, the second door judges what comes by it"
             )),
-            Some(interface) if interface.program.is_some() && before == Before::Nothing => {
+            Some(interface) if interface.program.is_some() && !seen.guarded.contains(name) => {
                 found.push(format!(
                     "--interface: another XDP program stands on {name} already: `ip -d link show {name}` names it; \
                      take it away first"
@@ -69,15 +70,17 @@ pub fn refusals(listen: SocketAddr, seen: &Seen, before: Before) -> Vec<String> 
     found
 }
 
+/// Tells whether a relay of ours holds a socket. systemd has it too, in the store of our gate's unit.
 fn is_ours(listener: &Listener) -> bool {
-    !listener.holders.is_empty() && listener.holders.iter().all(|holder| holder.name == OURS)
+    let is_our_name = |holder: &Holder| holder.name == OURS;
+    listener.holders.iter().any(is_our_name)
+        && listener.holders.iter().all(|holder| is_our_name(holder) || holder.pid == 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::init::host::Session;
-    use crate::doctor::holders::Holder;
     use crate::gate::netlink::Interface;
 
     fn interface(ethernet: bool, program: Option<u32>) -> Vec<(String, Option<Interface>)> {
@@ -91,14 +94,15 @@ mod tests {
     }
 
     fn listener(names: &[&str]) -> Vec<Listener> {
-        let holders = names.iter().map(|name| Holder { pid: 812, name: (*name).into() });
+        let pid = |name: &str| if name == "systemd" { 1 } else { 812 };
+        let holders = names.iter().map(|name| Holder { pid: pid(name), name: (*name).into() });
         vec![Listener { address: "0.0.0.0:2525".parse().unwrap(), holders: holders.collect() }]
     }
 
     #[test]
     fn what_would_cut_somebody_off_or_cannot_stand_is_refused() {
         let session = |port| Some(Session { client: "203.0.113.7".parse().unwrap(), port });
-        let rows: [(&str, Seen, Before, &[&str]); 11] = [
+        let rows: [(&str, Seen, Before, &[&str]); 14] = [
             ("a free port", good(), Before::Nothing, &[]),
             (
                 "a session by another port",
@@ -131,6 +135,24 @@ mod tests {
                 &["sallyport (pid 812), master (pid 812)"],
             ),
             ("our own", Seen { listeners: listener(&["sallyport"]), ..good() }, Before::SetUp, &[]),
+            (
+                "our own, with the store of its unit",
+                Seen { listeners: listener(&["systemd", "sallyport"]), ..good() },
+                Before::SetUp,
+                &[],
+            ),
+            (
+                "a socket of systemd's own",
+                Seen { listeners: listener(&["systemd"]), ..good() },
+                Before::SetUp,
+                &["systemd (pid 1) listens"],
+            ),
+            (
+                "another's program beside a configuration",
+                Seen { interfaces: interface(true, Some(7)), ..Seen::default() },
+                Before::SetUp,
+                &["another XDP program stands on eth0"],
+            ),
             (
                 "our own without a configuration",
                 Seen { listeners: listener(&["sallyport"]), ..good() },
@@ -167,7 +189,10 @@ mod tests {
                 assert!(found.contains(wanted), "{row}: {found}");
             }
         }
-        let held = Seen { interfaces: interface(true, Some(7)), ..Seen::default() };
-        assert!(refusals("[::]:2525".parse().unwrap(), &held, Before::SetUp).is_empty(), "ours");
+        let guarded = vec!["eth0".to_owned()];
+        let held = Seen { interfaces: interface(true, Some(7)), guarded, ..Seen::default() };
+        for before in [Before::SetUp, Before::Nothing] {
+            assert!(refusals("[::]:2525".parse().unwrap(), &held, before).is_empty(), "ours");
+        }
     }
 }

@@ -145,7 +145,7 @@ fn door(
     let found = host::default_interfaces();
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let look = |interfaces: &[String], listen| {
-        let seen = Seen::look(interfaces, listen)
+        let seen = Seen::look(interfaces, listen, &draft.places.pins)
             .map_err(|error| format!("cannot be looked at: {error}"))?;
         refusals(listen, &seen, before).into_iter().next().map_or(Ok(()), |refusal| {
             // The flag is known: it was asked for.
@@ -181,7 +181,7 @@ fn door(
         default: Some(offered),
         check: &|answer| if answer == NONE { Ok(()) } else { unit::network(answer).map(drop) },
     };
-    let allow = interview.list(&given, &asked)?;
+    let allow = interview.list_or(&given, &asked, NONE)?;
     draft.allow = allow.iter().filter_map(|one| unit::network(one).ok()).collect();
     draft.allow.dedup();
     Ok(())
@@ -241,7 +241,7 @@ fn next(
             host => try_out(draft, |draft| draft.next = smarthosts(vec![host.into()])),
         },
     };
-    let hosts = interview.list(&given, &asked)?;
+    let hosts = interview.list_or(&given, &asked, KEEP)?;
     if hosts.iter().any(|host| host == KEEP) {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{RouteProof, Who};
 
-fn usual() -> Draft {
+pub(in crate::cli::init) fn usual() -> Draft {
     let path = PathBuf::from;
     Draft {
         hostname: "relay.example.net".into(),
