@@ -71,12 +71,13 @@ impl Suite {
     /// If it cannot be fetched or unpacked.
     pub fn unpack(&self, package: &str, version: &str, target: &Path) -> Result<()> {
         eprintln!("xtask: fetching {package} {version} from {}", self.name);
+        // One that an earlier run left would be taken for this one.
+        for left in packages(&self.folder)? {
+            fs::remove_file(left)?;
+        }
         answer(self.command("apt-get").args(["download", &format!("{package}={version}")]))?;
-        let file = fs::read_dir(&self.folder)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .context("apt-get download left no package")?;
-        run(Command::new("dpkg-deb").arg("-x").args([&file, target]))?;
+        let file = packages(&self.folder)?.pop().context("apt-get download left no package")?;
+        run(Command::new("dpkg-deb").arg("-x").args([file.as_path(), target]))?;
         Ok(fs::remove_file(file)?)
     }
 
@@ -109,6 +110,13 @@ impl Suite {
         }
         command
     }
+}
+
+/// Returns the packages in a folder.
+fn packages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    Ok(files.filter(is_package).collect())
 }
 
 /// Asks apt for the Debian mirror that the system is configured to use.

@@ -66,6 +66,7 @@ hostname = "relay.example.net"
 postmaster = "mail-ops@example.net"
 [gate]
 interfaces = ["uplink"]
+pins = "/sys/fs/bpf/mail/sallyport"
 [[gate.allow]]
 cidr = "192.0.2.0/24"
 tag = "apps"
@@ -96,6 +97,7 @@ gate='
     gone() {
         ip link show uplink | grep -q xdp && { cat /removed.log >&2; say "the filter outlived the package"; }
         [ ! -e /sys/fs/bpf/sallyport ] || say "pins outlived the package"
+        [ -z "$(find /sys/fs/bpf/mail -type f 2> /dev/null)" ] || say "pins that were moved outlived the package"
     }
 '
 inside "$gate"'
@@ -118,6 +120,9 @@ step 'installed again, after a removal: the services are enabled and not masked'
 is inside 'dpkg -i ./later.deb'
 is test -L "$root/etc/systemd/system/multi-user.target.wants/sallyport-gate.service"
 is_not test -e "$root/etc/systemd/system/sallyport-gate.service"
+
+# From here on they are where a package without a configuration looks for them.
+sed -i '/^pins/d' "$root/etc/sallyport/sallyport.toml"
 
 step 'purged, with a gate that died and a configuration that is gone: nothing is left, in the kernel neither'
 inside "$gate"'
@@ -146,7 +151,8 @@ cp "$later" "$root/later.deb"
 is inside 'export PATH=/recorder:$PATH; dpkg -i first.deb; echo upgrade >> /calls; dpkg -i later.deb
     echo from one without the timer >> /calls
     rm /var/lib/systemd/deb-systemd-helper-enabled/sallyport-certificate.timer.dsh-also; dpkg -i later.deb
-    echo remove >> /calls; dpkg -r sallyport; dpkg -P sallyport'
+    echo remove >> /calls; dpkg -r sallyport; echo again >> /calls; dpkg -i later.deb
+    echo upgrade >> /calls; dpkg -i later.deb; echo away >> /calls; dpkg -r sallyport; dpkg -P sallyport'
 cat > "$root/expected" << 'CALLS'
 start sallyport-gate.service
 start sallyport-relay.service
@@ -164,6 +170,19 @@ stop sallyport-certificate.timer sallyport-certificate.service
 stop sallyport-relay.service
 stop sallyport-gate.service
 stop sallyport-netns-rules.service sallyport-netns.service
+again
+start sallyport-gate.service
+start sallyport-relay.service
+start sallyport-certificate.timer
+upgrade
+try-restart sallyport-gate.service
+try-restart sallyport-relay.service
+try-restart sallyport-certificate.timer
+away
+stop sallyport-certificate.timer sallyport-certificate.service
+stop sallyport-relay.service
+stop sallyport-gate.service
+stop sallyport-netns-rules.service sallyport-netns.service
 CALLS
 diff "$root/expected" "$root/calls" >&2 || fail 'the order of the services'
 rm -rf "$root/run/systemd" "$root/recorder"
@@ -171,7 +190,15 @@ rm -rf "$root/run/systemd" "$root/recorder"
 step 'the archive, in a root without package manager'
 mkdir "$root/archive"
 tar -xJf "$archive" -C "$root/archive" --strip-components=1
-cp -r "$root/archive/usr/." "$root/usr/"
+copy=$(sed -n 's|^sudo \(cp .*\) usr/\. /usr/ .*|\1|p' "$root/archive/INSTALL.md")
+[ -n "$copy" ] || fail 'INSTALL.md says how the files are copied'
+$copy "$root/archive/usr/." "$root/usr/"
+# Again, over a program that runs, by somebody whose files are for nobody else.
+cp --remove-destination "$(command -v sleep)" "$root/usr/bin/sallyport"
+"$root/usr/bin/sallyport" 300 &
+(umask 077 && $copy "$root/archive/usr/." "$root/usr/") || fail 'the archive is not copied over a program that runs'
+kill $!
+[ "$(stat -c %a "$root/usr/bin/sallyport")" = 755 ] || fail 'who runs the relay cannot run the program'
 inside 'sallyport --version && systemd-sysusers sallyport.conf && systemd-tmpfiles --create sallyport.conf && getent passwd sallyport' > /dev/null ||
     fail 'the archive'
 step 'all of it holds'
