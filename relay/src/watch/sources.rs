@@ -17,20 +17,29 @@ pub(super) struct Sources {
     pub lookout: Lookout,
     /// When each window was judged last.
     judged: [Option<Duration>; SOURCE_WINDOWS],
+    /// When the last spike was over.
+    over: Option<Duration>,
 }
 
 impl Sources {
     pub fn new() -> Self {
-        Self { lookout: Lookout::new(), judged: [None; SOURCE_WINDOWS] }
+        Self { lookout: Lookout::new(), judged: [None; SOURCE_WINDOWS], over: None }
     }
 
     /// Takes the numbers of different sources, if they were counted.
+    ///
+    /// A window is not judged while it reaches back before the end of the last spike, as those of counters begin
+    /// anew: a longer one would tell the same scan again.
     pub fn take(&mut self, sample: &Sample, rules: Rules) -> Option<Change> {
         let mut change = None;
         for (window, (count, judged)) in (1..).zip(sample.sources.into_iter().zip(&mut self.judged))
         {
             let Some(count) = count else { continue };
             let step = WINDOWS[window] / STEPS;
+            let told = |over| sample.at.saturating_sub(over) + step < WINDOWS[window];
+            if self.over.is_some_and(told) {
+                continue;
+            }
             let since_last = judged.map_or(step, |judged| sample.at.saturating_sub(judged));
             if since_last < step {
                 continue;
@@ -45,7 +54,11 @@ impl Sources {
                 per_second_now: per_second,
                 since_last,
             };
+            let was_open = self.lookout.spike.is_open();
             change = change.or(self.lookout.judge(window, &reading, sample.wall, rules));
+            if was_open && !self.lookout.spike.is_open() {
+                self.over = Some(sample.at);
+            }
         }
         change
     }

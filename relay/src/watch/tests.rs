@@ -51,6 +51,13 @@ fn the_first_spike_ever_is_reported_within_half_a_second() {
 }
 
 #[test]
+fn a_spike_of_twice_the_floor_is_reported_within_a_second() {
+    let mut replay = Replay::new();
+    replay.ticks(6_000, 0).ticks(8, 10);
+    assert_eq!(replay.stages(), [Stage::Opened]);
+}
+
+#[test]
 fn a_spike_tells_its_total_peak_and_duration_when_it_closes() {
     let mut replay = Replay::new();
     replay.ticks(50, 100).ticks(400, 0);

@@ -89,6 +89,58 @@ fn a_slow_scan_is_found_by_its_sources_though_few_attempts_are_refused() {
 }
 
 #[test]
+fn a_scan_that_is_over_is_not_told_again_by_the_longer_windows_and_the_next_one_is() {
+    for flood in [8, 45] {
+        let mut host = Host::new();
+        // Fifty new sources a second, from `begun` on; each window holds those that came within it.
+        let scan = |begun: u32| {
+            move |tick: u32, now: &mut Sample| {
+                let second = tick / 10;
+                let within = |window: u32| {
+                    let from = begun.max(second.saturating_sub(window));
+                    50 * u64::from((begun + flood).min(second).saturating_sub(from))
+                };
+                now.sources = [10, 60, 900].map(|window| Some(within(window)));
+            }
+        };
+        host.pass(3_600 + 2_000, scan(3_600));
+        let one = [(Class::Sources, Stage::Opened, 10), (Class::Sources, Stage::Closed, 10)];
+        assert_eq!(host.said(), one, "a scan of {flood} s");
+        host.pass(200, scan(5_700));
+        assert_eq!(host.said()[2..], one, "the next one");
+    }
+}
+
+#[test]
+fn a_scan_soon_after_another_is_told_by_the_short_window() {
+    let mut host = Host::new();
+    let quiet = |_: u32, now: &mut Sample| now.sources = [Some(0), Some(0), Some(0)];
+    let scan = |_: u32, now: &mut Sample| now.sources = [Some(400), Some(400), Some(400)];
+    let said = [(Class::Sources, Stage::Opened, 10), (Class::Sources, Stage::Closed, 10)];
+    host.pass(1_000, quiet).pass(10, scan).pass(31, quiet);
+    assert_eq!(host.said(), said);
+    host.pass(9, quiet).pass(4, scan);
+    assert_eq!(host.said()[2..], said[..1]);
+}
+
+#[test]
+fn a_flood_in_the_name_of_clients_is_told_within_three_seconds_and_a_half_whenever_it_begins() {
+    // Tenths of a second; 400 phases are more than a window's worth of them.
+    for (each, most) in [(5_u64, 35), (20, 25), (1_000, 20)] {
+        let worst = (0..400_u32).map(|phase| {
+            let mut host = Host::new();
+            let begins = 600 + phase;
+            host.pass(110, |tick, now| now.admitted += if tick > begins { each } else { 0 });
+            let alert = host.alerts.first().expect("it is told");
+            assert_eq!(alert.class, Class::Forged);
+            alert.at.saturating_sub(TICK * begins).as_millis() / 100
+        });
+        let worst = worst.max();
+        assert!(worst.is_some_and(|worst| worst <= most), "{each} a tick: {worst:?} tenths");
+    }
+}
+
+#[test]
 fn attempts_that_no_handshake_follows_are_forged() {
     let mut host = Host::new();
     host.pass(60, |_, now| now.admitted += 6);
