@@ -104,8 +104,9 @@ impl Serialize for Class {
 pub struct Share {
     /// The network.
     pub net: IpNetwork,
-    /// How many of what is counted came from it, an estimate: of refused frames over the last minute, of connections and
-    /// failed logins at most so many of late (what is older than a minute counts half, or less).
+    /// How many of what is counted came from it, an estimate: of refused frames within the window, or in all of a spike
+    /// that is over (a minute at most); of connections and failed logins at most so many of late (what is older than a
+    /// minute counts half, or less).
     pub count: u64,
     /// By how much that may be wrong; 0 where each was counted.
     pub error: u64,

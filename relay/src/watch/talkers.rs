@@ -18,6 +18,9 @@ use relay_common::table::{
 /// The time that sums are taken over, and how often a sum is remembered for that.
 pub const WINDOW: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(10);
+/// The sums of the last seconds, one a second: what shorter windows are told from.
+const SECONDS: usize = 12;
+const SECOND: Duration = Duration::from_millis(900);
 /// The candidates of each level.
 const CANDIDATES: usize = 128;
 
@@ -39,6 +42,8 @@ pub struct Talker {
 struct Candidate {
     seen: u64,
     reason: u8,
+    /// When sums were taken first after it was seen last; [`Duration::MAX`] if none were yet.
+    last: Duration,
 }
 
 /// The summary.
@@ -47,13 +52,16 @@ pub struct Talkers {
     levels: [BTreeMap<Net, Candidate>; LEVELS],
     /// The sketch as it was at each step of the window, the oldest first.
     sums: VecDeque<(Duration, Box<Sketch>)>,
-    now: Option<Box<Sketch>>,
+    /// The same, second by second.
+    seconds: VecDeque<(Duration, Box<Sketch>)>,
+    now: Option<(Duration, Box<Sketch>)>,
 }
 
 impl Talkers {
     /// Takes a sample of a refused frame.
     pub fn note(&mut self, source: Addr, reason: u8) {
         let prefixes = LEVEL_PREFIXES[family_index(source.family())];
+        let last = Duration::MAX;
         for (level, prefix) in self.levels.iter_mut().zip(prefixes) {
             let Ok(net) = Net::new(source.masked(prefix), prefix) else { continue };
             let mut seen = 1;
@@ -66,9 +74,9 @@ impl Talkers {
                 level.remove(&least);
                 seen += count;
             }
-            let candidate = level.entry(net).or_insert(Candidate { seen: seen - 1, reason });
+            let candidate = level.entry(net).or_insert(Candidate { seen: seen - 1, reason, last });
             candidate.seen += 1;
-            candidate.reason = reason;
+            (candidate.reason, candidate.last) = (reason, last);
         }
     }
 
@@ -81,6 +89,16 @@ impl Talkers {
             .is_some_and(|(_, last)| last.total > sketch.total || last.seed != sketch.seed)
         {
             self.sums.clear();
+            self.seconds.clear();
+        }
+        for candidate in self.levels.iter_mut().flat_map(BTreeMap::values_mut) {
+            candidate.last = candidate.last.min(at);
+        }
+        if self.seconds.back().is_none_or(|(last, _)| at.saturating_sub(*last) >= SECOND) {
+            if self.seconds.len() == SECONDS {
+                self.seconds.pop_front();
+            }
+            self.seconds.push_back((at, Box::new(*sketch)));
         }
         let due = self.sums.back().is_none_or(|(last, _)| at.saturating_sub(*last) >= STEP);
         if due {
@@ -95,41 +113,54 @@ impl Talkers {
         while self.sums.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= WINDOW) {
             self.sums.pop_front();
         }
-        self.now = Some(Box::new(*sketch));
+        self.now = Some((at, Box::new(*sketch)));
     }
 
-    /// Returns at most `limit` networks, the loudest first. A flood that has just begun is not in the sums yet:
-    /// then those are named that samples name most, each with at least the frames that were told.
+    /// Returns at most `limit` networks, the loudest within `window` first, which counts from the last sums that were
+    /// taken and is a minute at most. A flood that has just begun is not in the sums yet: then those are named that
+    /// samples of that time name most, each with at least the frames that were told.
     #[must_use]
-    pub fn named(&self, limit: usize) -> Vec<Talker> {
-        let mut named = self.loudest(limit);
+    pub fn named(&self, window: Duration, limit: usize) -> Vec<Talker> {
+        let Some(((at, now), then)) = self.now.as_ref().zip(self.sum_before(window)) else {
+            return Vec::new();
+        };
+        let mut named = self.between(now, then, limit);
         if named.is_empty() {
+            let refused = now.total.saturating_sub(then.total);
+            let of_late =
+                |(_, candidate): &(&Net, &Candidate)| at.saturating_sub(candidate.last) <= window;
             let seen = |(net, candidate): (&Net, &Candidate)| Talker {
                 net: *net,
-                frames: candidate.seen,
-                error: self.refused().saturating_sub(candidate.seen),
+                frames: candidate.seen.max(1),
+                error: refused.saturating_sub(candidate.seen),
                 reason: candidate.reason,
             };
-            named = self.levels[0].iter().map(seen).collect();
+            named = self.levels[0].iter().filter(of_late).map(seen).collect();
             named.sort_by_key(|talker| std::cmp::Reverse((talker.frames, talker.net)));
         }
         named.truncate(limit);
         named
     }
 
-    /// Returns how many frames were refused over the window.
-    fn refused(&self) -> u64 {
-        let then = self.sums.front().map(|(_, then)| then.total);
-        self.now.as_ref().zip(then).map_or(0, |(now, then)| now.total.saturating_sub(then))
+    /// Returns the newest sum that is as old as `window`, else the oldest that is remembered.
+    fn sum_before(&self, window: Duration) -> Option<&Sketch> {
+        let (at, _) = self.now.as_ref()?;
+        let old = |(then, _): &&(Duration, Box<Sketch>)| at.saturating_sub(*then) >= window;
+        let seconds = self.seconds.iter().rev().find(old);
+        let known = seconds.or_else(|| self.sums.iter().rev().find(old)).or(self.sums.front());
+        known.map(|(_, then)| &**then)
     }
 
     /// Returns the networks that were refused most over the window, at most `limit` of each level, the
     /// loudest first. One that owes all of its count to an address or network inside it is left out.
     #[must_use]
     pub fn loudest(&self, limit: usize) -> Vec<Talker> {
-        let (Some(now), Some((_, then))) = (&self.now, self.sums.front()) else {
-            return Vec::new();
-        };
+        let sums = self.now.as_ref().zip(self.sums.front());
+        sums.map_or_else(Vec::new, |((_, now), (_, then))| self.between(now, then, limit))
+    }
+
+    /// The same between two sums.
+    fn between(&self, now: &Sketch, then: &Sketch, limit: usize) -> Vec<Talker> {
         let counted = now.total.saturating_sub(then.total) / SKETCHED;
         let error = counted.saturating_mul(SKETCHED) * 272 / 100 / SKETCH_CELLS as u64;
         let mut told: Vec<Talker> = Vec::new();
@@ -281,9 +312,38 @@ mod tests {
         (0..3).for_each(|_| kernel.talkers.note(source, 6));
         kernel.talkers.note(Addr::v4([192, 0, 2, 1]), 6);
         assert_eq!(kernel.talkers.loudest(5), []);
-        let named = kernel.talkers.named(1);
+        let named = kernel.talkers.named(WINDOW, 1);
         assert_eq!((named.len(), named[0].net), (1, net("203.0.113.7", 32)));
         assert!(named[0].frames >= 3, "{named:?}");
+    }
+
+    #[test]
+    fn a_short_window_names_who_came_in_it_and_not_a_flood_that_ended_before() {
+        let mut kernel = Kernel::new();
+        let (old, new) = (Addr::v4([203, 0, 113, 7]), Addr::v4([198, 51, 100, 9]));
+        for _ in 0..20 {
+            (0..200).for_each(|_| kernel.refuse(old));
+            kernel.tick(1);
+        }
+        (0..15).for_each(|_| kernel.tick(1));
+        for _ in 0..10 {
+            (0..60).for_each(|_| kernel.refuse(new));
+            kernel.tick(1);
+        }
+        let second = Duration::from_secs;
+        assert_eq!(kernel.talkers.loudest(1)[0].net, net("203.0.113.7", 32), "of the minute");
+        let named = kernel.talkers.named(second(10), 5);
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert_eq!(named[0].net, net("198.51.100.9", 32));
+        assert!(named[0].frames <= 600 + 2 * SKETCHED, "{named:?}");
+        // Too few for the sums: samples say it, of that time too.
+        (0..30).for_each(|_| kernel.tick(1));
+        kernel.talkers.note(new, 6);
+        let named: Vec<Net> =
+            kernel.talkers.named(second(1), 5).iter().map(|one| one.net).collect();
+        assert_eq!(named, [net("198.51.100.9", 32)]);
+        (0..90).for_each(|_| kernel.tick(1));
+        assert_eq!(kernel.talkers.named(second(10), 5), [], "nobody");
     }
 
     #[test]

@@ -31,6 +31,22 @@ fn wall(at: Duration, now: Moment) -> jiff::Timestamp {
     now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Returns the time that an alert speaks of: its window, or at the end all of its spike.
+fn told_of(alert: &Alert) -> Duration {
+    match alert.stage {
+        Stage::Opened | Stage::Grew(_) => alert.window,
+        Stage::Closed => alert.at.saturating_sub(alert.since) + alert.window,
+    }
+}
+
+/// Takes from estimates what cannot be: nobody sent more than was refused in all, where that was counted.
+fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
+    let refused: u64 = reasons.values().sum();
+    for share in top.iter_mut().filter(|_| refused > 0) {
+        share.count = share.count.min(refused);
+    }
+}
+
 impl Keeper {
     /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
     /// at once.
@@ -52,10 +68,10 @@ impl Keeper {
     }
 
     fn spike(&self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
-        let top = self.top(alert);
+        let mut top = self.top(alert);
         let refusals = matches!(alert.class, Class::Refused | Class::Prefix | Class::Sources);
         let sample = self.frame(&top).filter(|_| refusals).map(shown);
-        let reasons = match alert.class {
+        let reasons: BTreeMap<&'static str, u64> = match alert.class {
             Class::Refused | Class::Sources => {
                 self.watching.refusals.since(alert.class, counters.by_reason())
             }
@@ -66,6 +82,7 @@ impl Keeper {
             | Class::Missing
             | Class::Logins => BTreeMap::new(),
         };
+        bound(&mut top, &reasons);
         let remark = self.remark(alert);
         let command = command(alert.class, &top);
         Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
@@ -90,11 +107,12 @@ impl Keeper {
         };
         match alert.class {
             Class::Refused | Class::Sources => {
-                watching.talkers.named(TOP_MAX).into_iter().map(refused).collect()
+                watching.talkers.named(told_of(alert), TOP_MAX).into_iter().map(refused).collect()
             }
             Class::Prefix => {
                 let inside = |talker: &Talker| alert.net.is_some_and(|net| net.covers(&talker.net));
-                let named = watching.talkers.named(usize::MAX).into_iter().filter(inside);
+                let named = watching.talkers.named(told_of(alert), usize::MAX);
+                let named = named.into_iter().filter(inside);
                 named.take(TOP_MAX).map(refused).collect()
             }
             Class::Entry => {
@@ -217,5 +235,45 @@ fn command(class: Class, top: &[Share]) -> String {
         (Class::Entry, None) => "sallyport allow list".to_owned(),
         (Class::Refused | Class::Prefix | Class::Sources | Class::Logins, None)
         | (Class::Forged | Class::Bypass | Class::Missing, _) => "sallyport status".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(stage: Stage) -> Alert {
+        Alert {
+            class: Class::Refused,
+            net: None,
+            stage,
+            at: Duration::from_secs(140),
+            since: Duration::from_secs(100),
+            window: Duration::from_secs(10),
+            count: 1,
+            usual: 0,
+            total: 1,
+            lasted: Duration::from_secs(9),
+        }
+    }
+
+    #[test]
+    fn who_it_was_is_told_of_the_window_and_at_the_end_of_all_of_the_spike() {
+        for (stage, wanted) in [(Stage::Opened, 10), (Stage::Grew(2), 10), (Stage::Closed, 50)] {
+            assert_eq!(told_of(&alert(stage)), Duration::from_secs(wanted), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_have_sent_more_than_was_refused() {
+        let net = "203.0.113.0/24".parse().unwrap();
+        let share = |count| Share { net, count, error: 9, reason: "unlisted_syn" };
+        let counts = |refused: &[(&'static str, u64)]| {
+            let mut top = [share(1_088), share(7)];
+            bound(&mut top, &refused.iter().copied().collect());
+            top.map(|share| share.count)
+        };
+        assert_eq!(counts(&[("unlisted_syn", 200), ("banned", 15)]), [215, 7]);
+        assert_eq!(counts(&[]), [1_088, 7], "nobody counted it");
     }
 }
