@@ -94,6 +94,8 @@ pub enum Event {
     /// Something came around the first door and was refused by the second; `attempts` counts those by this
     /// path so far.
     GateBypass { path: String, vlan: Option<u16>, source: IpAddr, attempts: u64 },
+    /// Nobody came by that path around the first door for an hour.
+    GateBypassOver { path: String },
     /// The gate observes until a time, or enforces; `uid` asked for it, or time brought it.
     ModeChanged { mode: &'static str, until: Option<Timestamp>, uid: Option<u32> },
     /// The gate was taken away on purpose: the host is open.
@@ -270,6 +272,7 @@ impl Event {
             | Self::Trouble { .. }
             | Self::Kernel { .. }
             | Self::GateRestored { .. }
+            | Self::GateBypassOver { .. }
             | Self::ModeChanged { .. }
             | Self::AllowRolledBack { .. }
             | Self::SpikeClosed(_)

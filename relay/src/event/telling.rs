@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Event;
 use super::alert::{Alert, Stage};
-use super::wording::{closed, noted, opened};
+use super::wording::{closed, noted, opened, way_of};
 
 /// The room whose troubles are nobody's alerts: it carries alerts, and would speak about itself for ever.
 pub const OWN_ROOM: &str = "alert";
@@ -43,18 +43,20 @@ impl Event {
             )
             .first("sallyport audit --since 1d")
             .with("uid", uid),
-            Self::GateBypass { path, vlan, source, attempts } => noted(
+            Self::GateBypass { path, vlan, source, attempts } => opened(
                 "gate-bypass",
                 format!("connection attempts come around the first door: by {path}"),
             )
-            // What stands before the comma names the way, what follows explains it.
-            .about(path.split(',').next().unwrap_or_default())
+            .about(way_of(path))
             .first("sallyport status")
             .with("path", path)
             // Whoever sends chooses it: in the sentence it would make each attempt something new.
             .with_some("vlan", *vlan)
             .with("source", source)
             .with("attempts", attempts),
+            Self::GateBypassOver { path } => {
+                closed("gate-bypass", "nobody came by this way for an hour").about(way_of(path))
+            }
             Self::ModeChanged { mode: "enforce", .. } => {
                 closed("mode-observe", "the gate enforces again").warns()
             }
@@ -266,6 +268,7 @@ mod tests {
                 Event::Detached { uid: 0 },
                 Event::GateAttached { interface: eth0(), mode: "native", adopted: true },
             ),
+            (bypass(7), Event::GateBypassOver { path: "eth1, which is guarded now".into() }),
             (mode("observe"), mode("enforce")),
             (Event::GateSilent { problem: reason() }, Event::GateHeard),
             (

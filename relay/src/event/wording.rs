@@ -12,6 +12,12 @@ pub const SUBJECT_MAX: usize = 128;
 /// The longest summary, detail and command, octets each.
 pub const TEXT_MAX: usize = 500;
 
+/// Returns what names a way around the first door: what follows the comma explains it.
+#[must_use]
+pub fn way_of(path: &str) -> &str {
+    path.split(',').next().unwrap_or_default()
+}
+
 /// An alert without its time. Texts are cut at their limits, and lose control characters: peers chose parts of
 /// them.
 #[derive(Clone, Debug)]

@@ -139,6 +139,7 @@ impl Meter {
             | Event::GateSilent { .. }
             | Event::GateHeard
             | Event::GateBypass { .. }
+            | Event::GateBypassOver { .. }
             | Event::ModeChanged { .. }
             | Event::Detached { .. }
             | Event::AllowReplaced { .. }

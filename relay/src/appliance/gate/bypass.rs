@@ -15,6 +15,7 @@ use super::keeper::Keeper;
 use super::telling::stands;
 use crate::control::wire::Bypass;
 use crate::event::Event;
+use crate::event::wording::way_of;
 use crate::gate::clocks::Moment;
 use crate::gate::netlink;
 use crate::watch::talkers::source;
@@ -32,6 +33,8 @@ const TELL_AGAIN_NS: u64 = 60_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Bypasses {
     paths: BTreeMap<String, Path>,
+    /// Those that made room since [`Bypasses::ended`] was asked last.
+    displaced: Vec<String>,
     attempts: u64,
 }
 
@@ -62,13 +65,13 @@ impl Bypasses {
     fn note(&mut self, attempt: Attempt<'_>) -> Option<u64> {
         let Attempt { way, vlan, source, at_ns } = attempt;
         self.attempts += 1;
-        self.paths.retain(|_, path| path.is_used(at_ns));
         if !self.paths.contains_key(way) && self.paths.len() == PATHS_MAX {
             // One that is in use makes no room: else ways that come and go would be told at each attempt.
             let oldest = self.paths.iter().min_by_key(|(_, path)| path.last_ns);
             let idle = |path: &Path| at_ns.saturating_sub(path.last_ns) >= TELL_AGAIN_NS;
             let oldest = oldest.filter(|(_, path)| idle(path)).map(|(name, _)| name.clone())?;
             self.paths.remove(&oldest);
+            self.displaced.push(oldest);
         }
         let new = Path { first_ns: at_ns, last_ns: at_ns, told_ns: 0, attempts: 0, vlan, source };
         let path = self.paths.entry(way.to_owned()).or_insert(new);
@@ -79,6 +82,21 @@ impl Bypasses {
             path.told_ns = at_ns;
         }
         due.then_some(path.attempts)
+    }
+
+    /// Forgets the ways that nobody used for an hour, and returns the names of those that are told no more: one that
+    /// goes by the same name as a way in use is still told.
+    fn ended(&mut self, now_ns: u64) -> Vec<String> {
+        let mut ended = std::mem::take(&mut self.displaced);
+        self.paths.retain(|name, path| {
+            let is_used = path.is_used(now_ns);
+            if !is_used {
+                ended.push(name.clone());
+            }
+            is_used
+        });
+        ended.retain(|way| self.paths.keys().all(|used| way_of(used) != way_of(way)));
+        ended
     }
 
     /// Returns how many attempts there were by any way since the process began.
@@ -111,8 +129,12 @@ impl Path {
 }
 
 impl Keeper {
-    /// Takes the samples of the last tick: who is refused, and what went around the first door.
+    /// Takes the samples of the last tick: who is refused, and what went around the first door. A way that nobody
+    /// used for an hour is over.
     pub(super) fn take_samples(&mut self, now: Moment) {
+        for path in self.bypasses.ended(now.boot_ns) {
+            self.journal.write(Event::GateBypassOver { path });
+        }
         let samples = self.gate.samples();
         let second = samples.iter().any(|sample| sample.door == SECOND_DOOR);
         // Asked now: what the last look saw may be a second old.
@@ -188,7 +210,9 @@ mod tests {
         let list = bypasses.list(at(61));
         assert_eq!(list.len(), PATHS_MAX);
         assert_eq!((list[0].path.as_str(), list[0].attempts), ("a", 61));
+        assert_eq!(bypasses.ended(62 * second), [""; 0]);
         assert_eq!(bypasses.note(by("new", 62 * second)), Some(1), "the oldest made way");
+        assert_eq!(bypasses.ended(62 * second), ["path 0"]);
         assert_eq!(bypasses.list(at(62)).len(), PATHS_MAX);
         assert_eq!(bypasses.total(), 262);
     }
@@ -222,7 +246,19 @@ mod tests {
         assert_eq!(bypasses.note(by("a", 5)), Some(1));
         assert_eq!(bypasses.list(at(OVER_NS)).len(), 1);
         assert_eq!(bypasses.list(at(OVER_NS + 5)), []);
+        assert_eq!(bypasses.ended(OVER_NS), [""; 0], "it was used within the hour");
+        assert_eq!(bypasses.ended(OVER_NS + 5), ["a"]);
+        assert_eq!(bypasses.ended(OVER_NS + 5), [""; 0], "that is said once");
         assert_eq!(bypasses.note(by("a", OVER_NS + 5)), Some(1), "it is told anew");
         assert_eq!(bypasses.total(), 2);
+    }
+
+    #[test]
+    fn a_way_goes_on_under_its_name_after_the_reason_for_it_changed() {
+        let mut bypasses = Bypasses::default();
+        bypasses.note(by("eth1, which is not guarded", 5));
+        bypasses.note(by("eth1, which is guarded", 9));
+        assert_eq!(bypasses.ended(OVER_NS + 5), [""; 0]);
+        assert_eq!(bypasses.ended(OVER_NS + 9), ["eth1, which is guarded"]);
     }
 }
