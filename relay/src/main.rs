@@ -15,8 +15,8 @@ use relay::cli::status::Check;
 use relay::cli::tls::again::Caller;
 use relay::cli::tls::obtain::{self, Key, Terms};
 use relay::cli::{
-    alert, config, doctor, explain, gate, init, manual, operate, queue, route, spool, status, tls,
-    trace, user,
+    alert, config, doctor, explain, gate, init, manual, operate, print, queue, route, spool,
+    status, tls, trace, user,
 };
 use relay::doctor::Asked;
 use relay::journal::Journal;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match call(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            say_last(format!("sallyport: {error:#}"));
+            say_last(format!("sallyport: {}", print::causes(&error)));
             ExitCode::FAILURE
         }
     }

@@ -126,9 +126,9 @@ fn report(applied: &Applied) {
         print::say(format!("and {} more", all - applied.changes.len()));
     }
     let count = |did| applied.counts.get(&did).copied().unwrap_or(0);
-    let (verb, would) = if applied.is_applied { ("", "") } else { ("would be ", "would ") };
+    let (verb, has) = if applied.is_applied { ("", "has") } else { ("would be ", "would have") };
     print::say(format!(
-        "{} {verb}added, {} {verb}updated, {} {verb}removed; the list {would}has {}",
+        "{} {verb}added, {} {verb}updated, {} {verb}removed; the list {has} {}",
         print::count(count(Did::Added), "entry"),
         count(Did::Updated),
         count(Did::Removed),

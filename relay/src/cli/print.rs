@@ -173,9 +173,34 @@ pub fn count(number: usize, noun: &str) -> String {
     }
 }
 
+/// Returns an error with its causes. Some say what their cause says, which is not said again.
+#[must_use]
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match (said.is_empty(), said.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => said,
+            (false, false) => format!("{said}: {cause}"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = || anyhow::anyhow!("No such file");
+        for (error, wanted) in [
+            (missing(), "No such file"),
+            (missing().context("a.toml"), "a.toml: No such file"),
+            (missing().context("a.toml: No such file"), "a.toml: No such file"),
+            (missing().context("No such file?").context("b"), "b: No such file?"),
+        ] {
+            assert_eq!(causes(&error), wanted);
+        }
+    }
 
     #[test]
     fn one_is_one_and_more_are_many() {

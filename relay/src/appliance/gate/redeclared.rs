@@ -33,7 +33,8 @@ pub(super) fn redeclared(
         }
     }
     let mut networks = Vec::new();
-    let mut details = vec![format!("{} declared entries", declared.len())];
+    let noun = if declared.len() == 1 { "entry" } else { "entries" };
+    let mut details = vec![format!("{} declared {noun}", declared.len())];
     for (cidr, allow) in after {
         let changes = before.get(&cidr).map(|before| changes(before, allow));
         match changes {
