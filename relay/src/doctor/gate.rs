@@ -173,10 +173,10 @@ fn judge(seen: &Seen, pins: &Path) -> Vec<Finding> {
             "mount -t bpf bpf /sys/fs/bpf, and name a folder below it in gate.pins",
         ));
         // Without it neither tables nor programs can be where they are looked for.
-        found.extend(seen.process.finding(seen.is_required));
+        found.extend(seen.process.finding());
         return found;
     }
-    found.extend(seen.process.finding(seen.is_required));
+    found.extend(seen.process.finding());
     let is_open = seen.says.as_ref().is_some_and(|says| says.mode == "open");
     if !is_open {
         found.extend(seen.interfaces.iter().filter_map(|one| program(one, seen)));

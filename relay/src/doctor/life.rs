@@ -23,17 +23,15 @@ impl Life {
         }
     }
 
-    /// Returns what is wrong with the process, for a gate that is required or not.
-    pub(super) fn finding(self, is_required: bool) -> Option<Finding> {
-        let then = if is_required { "takes nobody" } else { "serves on unguarded" };
+    /// Returns what is wrong with the process.
+    pub(super) fn finding(self) -> Option<Finding> {
         match self {
             Self::Runs | Self::Unknown => None,
             Self::Dead => Some(Finding::new(
                 Cause::GateNotRunning,
-                format!(
-                    "the gate's process does not run: what stands in the kernel goes on judging, and the relay {then} \
-                     without it"
-                ),
+                "the gate's process does not run. What stands in the kernel goes on judging by the lists as they are, and \
+                 a relay that runs serves on; but lists cannot be changed, nobody watches for spikes, and a relay that \
+                 starts gets its sockets when the gate is back",
                 "systemctl start sallyport-gate, or sallyport run; journalctl -u sallyport-gate says why it ended",
             )),
             Self::Hangs => Some(Finding::new(

@@ -1,5 +1,6 @@
 //! The rules of iptables, as `iptables-save` and `ip6tables-save` print them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -39,6 +40,18 @@ pub(super) fn read(text: &str, families: Families) -> Ruleset {
             let chain = rules.chains.iter_mut().find(|one| one.table == table && one.name == name);
             if let Some(chain) = chain {
                 chain.rules.push(read_rule(rest, &format!("\"{line}\" of {table}")));
+            }
+        }
+    }
+    // A target that is neither a chain nor known is that of an extension, whatever it does.
+    let chains: BTreeSet<_> =
+        rules.chains.iter().map(|one| (one.table.clone(), one.name.clone())).collect();
+    for chain in &mut rules.chains {
+        for rule in &mut chain.rules {
+            if let Act::Jump(to) | Act::Goto(to) = &rule.act
+                && !chains.contains(&(chain.table.clone(), to.clone()))
+            {
+                rule.act = Act::Hand;
             }
         }
     }
@@ -99,6 +112,8 @@ fn read_rule(rest: &str, name: &str) -> Rule {
                 tests.push(Test::Always(this == Sense::OneOf));
                 at -= 1;
             }
+            // They change which port or address it becomes, not whether.
+            "--random" | "--random-fully" | "--persistent" => at -= 1,
             "--tcp-flags" => {
                 tests.push(Test::Always(
                     (words.get(at).is_some_and(|set| set == "SYN")) == (this == Sense::OneOf),
@@ -110,10 +125,10 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             "-j" => act = target(value),
             "-g" => act = Act::Goto(value.to_owned()),
             "--to-ports" => {
-                act = Act::Redirect { to: value.parse().ok(), elsewhere: false };
+                act = Act::Redirect { to: first_port(value), elsewhere: false };
             }
             "--to-destination" => {
-                let port = value.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                let port = value.rsplit_once(':').and_then(|(_, port)| first_port(port));
                 act = Act::Redirect { to: port, elsewhere: true };
             }
             other => {
@@ -140,6 +155,15 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// Returns what a target does of which only the name is known.
+pub(super) fn bare_target(name: &str) -> Act {
+    match target(name) {
+        // Where to is not known; or it is that of an extension.
+        Act::Redirect { .. } | Act::Jump(_) | Act::Goto(_) => Act::Hand,
+        act @ (Act::Accept | Act::Drop | Act::Return | Act::Hand | Act::Nothing) => act,
+    }
+}
+
 fn target(name: &str) -> Act {
     match name {
         "ACCEPT" => Act::Accept,
@@ -149,15 +173,21 @@ fn target(name: &str) -> Act {
         "DNAT" => Act::Redirect { to: None, elsewhere: true },
         "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TPROXY" => Act::Hand,
         // Targets that end nothing; a chain of one's own may not have such a name.
-        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "TCPMSS" | "TRACE" => {
-            Act::Nothing
-        }
+        "LOG" | "NFLOG" | "ULOG" | "AUDIT" | "TRACE" | "MARK" | "CONNMARK" | "SECMARK"
+        | "CONNSECMARK" | "CLASSIFY" | "CT" | "NOTRACK" | "SET" | "TCPMSS" | "TCPOPTSTRIP"
+        | "DSCP" | "TOS" | "TTL" | "HL" | "ECN" | "CHECKSUM" | "TEE" | "LED" | "IDLETIMER"
+        | "RATEEST" | "HMARK" | "SNAT" | "MASQUERADE" => Act::Nothing,
         chain => Act::Jump(chain.to_owned()),
     }
 }
 
 fn network(text: &str) -> Option<RangeInclusive<IpAddr>> {
     text.parse::<IpNetwork>().ok().map(whole)
+}
+
+/// Returns the first port of a range.
+fn first_port(text: &str) -> Option<u16> {
+    text.split('-').next().and_then(|port| port.parse().ok())
 }
 
 fn ports(text: &str) -> Option<RangeInclusive<u16>> {

@@ -1,7 +1,8 @@
 //! The host's own packet filter: whether a rule stands between a client and a listener.
 //!
 //! The gate comes before it, so what the gate admits may still be dropped here. Rules of nftables are read
-//! with `nft`, those of the elder iptables with `iptables-save`; with the newer iptables both are one.
+//! with `nft`, those of the elder iptables with its `iptables-save`. The newer iptables writes rules of nftables;
+//! what `nft` does not show of them is read with the newer `iptables-save`.
 
 mod iptables;
 mod nft;
@@ -81,6 +82,7 @@ fn packets(listeners: &[SocketAddr], from: Option<IpAddr>, comes_by: &[String]) 
 
 fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Finding> {
     let who = from.map_or_else(|| "clients".to_owned(), |from| from.to_string());
+    let sent = if from.is_some() { format!("{who} sends") } else { format!("{who} send") };
     let mut said = BTreeSet::new();
     let mut found = Vec::new();
     for packet in packets {
@@ -88,7 +90,7 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
         let Fate { stopped, perhaps, redirected } = rules.follow(packet, &IN);
         if let Some(rule) = stopped {
             let says = format!(
-                "the host's firewall drops what {who} send to port {port} over {family}: {rule}"
+                "the host's firewall drops what {sent} to port {port} over {family}: {rule}"
             );
             let remedy = format!(
                 "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
@@ -98,7 +100,7 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
         }
         if let Some(rule) = redirected {
             let says =
-                format!("what {who} send to port {port} over {family} is sent elsewhere: {rule}");
+                format!("what {sent} to port {port} over {family} is sent elsewhere: {rule}");
             found.push(Finding::new(
                 Cause::RedirectedAway,
                 says,

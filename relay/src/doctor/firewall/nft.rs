@@ -2,6 +2,9 @@
 //!
 //! What is not understood is no error: it is a test that cannot be told, so that a rule behind it is
 //! perhaps in the way.
+//!
+//! Of rules that iptables wrote the listing names extensions without their options (`xt`). Each such rule is
+//! taken as iptables itself prints it, where that is known.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,6 +13,7 @@ use std::ops::RangeInclusive;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
+use super::iptables;
 use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset, Sense, Test};
 
 /// The most rules that are read: more take longer than they tell.
@@ -18,12 +22,28 @@ const RULES_MAX: usize = 100_000;
 /// The elements of sets, by the whole name of the table and their own; none while a set is empty.
 type Sets<'a> = BTreeMap<(String, &'a str), &'a [Value]>;
 
-/// Reads the listing.
+/// Where the rules of a chain are, by the whole name of the table and its own.
+type Places<'a> = BTreeMap<(String, Option<&'a str>), Place>;
+
+/// How many rules of a chain were read, of all that it has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    at: usize,
+    of: usize,
+}
+
+/// Tells whether a listing has rules of iptables that it does not show whole. One that names something `xt` may
+/// be taken for such a one.
+pub(super) fn is_partial(text: &str) -> bool {
+    text.contains("\"xt\"")
+}
+
+/// Reads the listing. Rules that it does not show whole are taken from what iptables saved of the same tables.
 ///
 /// # Errors
 ///
 /// If it is no JSON, or no listing.
-pub(super) fn read(text: &str) -> Result<Ruleset, String> {
+pub(super) fn read(text: &str, saved: &Ruleset) -> Result<Ruleset, String> {
     let whole: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let listed = whole["nftables"].as_array().ok_or("it has no \"nftables\"")?;
     let mut sets = Sets::new();
@@ -35,21 +55,53 @@ pub(super) fn read(text: &str) -> Result<Ruleset, String> {
     }
     let mut rules =
         Ruleset { chains: listed.iter().filter_map(|one| chain(&one["chain"])).collect() };
-    for rule in
-        listed.iter().map(|object| &object["rule"]).filter(|rule| !rule.is_null()).take(RULES_MAX)
-    {
-        let Some((_, table)) = table(rule) else { continue };
+    let written = || {
+        let rules = listed.iter().map(|object| &object["rule"]).filter(|rule| !rule.is_null());
+        rules.take(RULES_MAX).filter_map(|rule| Some((rule, table(rule)?.1)))
+    };
+    let mut places = Places::new();
+    for (rule, table) in written() {
+        places.entry((table, rule["chain"].as_str())).or_default().of += 1;
+    }
+    for (rule, table) in written() {
         let name = rule["chain"].as_str();
         let chain = rules
             .chains
             .iter_mut()
             .find(|one| one.table == table && Some(one.name.as_str()) == name);
         if let Some(chain) = chain {
-            let written = read_rule(rule, &chain.table, &chain.name, &sets);
-            chain.rules.extend(written);
+            let place = places.entry((table, name)).or_default();
+            place.at += 1;
+            match of_iptables(rule, chain, saved, place) {
+                Some(whole) => chain.rules.push(whole.clone()),
+                None => chain.rules.extend(read_rule(rule, &chain.table, &chain.name, &sets)),
+            }
         }
     }
     Ok(rules)
+}
+
+/// Returns a rule that the listing does not show whole as iptables saved it. Both name the rules of a chain in
+/// their order; where they do not name as many, one of them is of another moment, or leaves some out.
+fn of_iptables<'a>(
+    rule: &Value,
+    chain: &Chain,
+    saved: &'a Ruleset,
+    place: &Place,
+) -> Option<&'a Rule> {
+    let said = rule["expr"].as_array()?;
+    if !said.iter().any(|said| said.get("xt").is_some()) {
+        return None;
+    }
+    let (family, table) = chain.table.split_once(' ')?;
+    let program = match family {
+        "ip" => "iptables",
+        "ip6" => "ip6tables",
+        _ => return None,
+    };
+    let table = format!("{program} {table}");
+    let same = saved.chains.iter().find(|one| one.table == table && one.name == chain.name)?;
+    same.rules.get(place.at.checked_sub(1)?).filter(|_| same.rules.len() == place.of)
 }
 
 /// Returns the families and the whole name of the table of a chain or rule; none for those of other
@@ -113,6 +165,11 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
         } else if key == "match" {
             let operator = value["op"].as_str().unwrap_or_default();
             tests.push(test(&value["left"], operator, &value["right"], table, sets));
+        } else if key == "xt" && value["type"] == "match" {
+            // A comment is the one extension that tests nothing.
+            if value["name"] != "comment" {
+                tests.push(Test::Unknown);
+            }
         } else if let Some(act) = act_of(key, value) {
             rules.push(Rule { tests: tests.clone(), act, name: name.clone() });
         } else if !is_silent(key) {
@@ -140,6 +197,8 @@ fn act_of(key: &str, value: &Value) -> Option<Act> {
         "dnat" => Act::Redirect { to: port(), elsewhere: true },
         "queue" | "synproxy" | "tproxy" => Act::Hand,
         "continue" => Act::Nothing,
+        // An older listing does not even say whether it is a target.
+        "xt" => value["name"].as_str().map_or(Act::Hand, iptables::bare_target),
         _ => return None,
     })
 }

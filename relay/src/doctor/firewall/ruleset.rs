@@ -251,9 +251,13 @@ impl Walk<'_> {
                 }
                 Act::Redirect { to, elsewhere } => {
                     let stays = !*elsewhere && to.is_none_or(|to| to == self.packet.port);
-                    if self.is_nat && !stays && truth == Truth::Yes && self.is_sure {
-                        self.fate.redirected = Some(rule.name.clone());
-                        return Left::Ended;
+                    if self.is_nat && !stays {
+                        if truth == Truth::Yes && self.is_sure {
+                            self.fate.redirected = Some(rule.name.clone());
+                            return Left::Ended;
+                        }
+                        self.name(rule.name.clone());
+                        self.let_go();
                     }
                 }
                 Act::Jump(to) | Act::Goto(to) => {

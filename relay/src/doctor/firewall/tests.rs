@@ -1,5 +1,7 @@
 //! Rules as people write them, and what they make of a client.
 
+mod xt;
+
 use serde_json::json;
 
 use super::ruleset::Families;
@@ -160,7 +162,7 @@ fn rules_of_nftables_stop_whom_they_name() {
         ),
     ];
     for (row, policy, rules, from, wanted) in rows {
-        let rules = nft::read(&listing(policy, &rules)).unwrap();
+        let rules = nft::read(&listing(policy, &rules), &Ruleset::default()).unwrap();
         assert_eq!(seen(&rules, &client(from)), wanted, "{row}");
     }
 }
@@ -174,7 +176,7 @@ fn twins(more: &[serde_json::Value], rule: &serde_json::Value) -> Ruleset {
     let mut all = vec![json!({"chain": of("ip", "input")}), json!({"chain": of("ip6", "input")})];
     all.extend_from_slice(more);
     all.push(json!({"rule": {"family": "ip", "table": "filter", "chain": "input", "handle": 9, "expr": rule}}));
-    nft::read(&json!({ "nftables": all }).to_string()).unwrap()
+    nft::read(&json!({ "nftables": all }).to_string(), &Ruleset::default()).unwrap()
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn redirections_to_and_from_the_port_are_told_apart() {
         .to_string()
     };
     let causes = |expr| {
-        let rules = nft::read(&nat(expr)).unwrap();
+        let rules = nft::read(&nat(expr), &Ruleset::default()).unwrap();
         judge(&rules, &[client(None)], None)
             .iter()
             .map(|found| found.cause.id())
@@ -293,7 +295,7 @@ fn an_ingress_counts_on_its_own_device_only() {
             {"chain": {"family": "netdev", "table": "x", "name": "i", "type": "filter", "hook": "ingress", "dev": device, "prio": 0, "policy": "drop"}},
         ]})
         .to_string();
-        seen(&nft::read(&text).unwrap(), &client(None))
+        seen(&nft::read(&text, &Ruleset::default()).unwrap(), &client(None))
     };
     assert_eq!((on("eth0"), on("eth1")), (Stopped, Passes));
 }
@@ -315,7 +317,7 @@ fn each_listener_is_tried_over_every_family_that_it_serves() {
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_readers_panic(text: String) {
-        let _ = nft::read(&text);
+        let _ = nft::read(&text, &Ruleset::default());
         let _ = iptables::read(&text, Families::V4);
         let _ = iptables::read(&format!("*filter\n:INPUT DROP\n-A INPUT {text}"), Families::V6);
     }
