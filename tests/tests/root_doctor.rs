@@ -5,6 +5,8 @@
 
 #[path = "root_doctor/files.rs"]
 mod files;
+#[path = "root_doctor/iptables.rs"]
+mod iptables;
 #[path = "root_doctor/network.rs"]
 mod network;
 #[path = "root_doctor/onward.rs"]
@@ -38,6 +40,16 @@ fn faults_of_files_and_disks_are_found() -> Result<()> {
 #[test]
 fn faults_of_the_network_are_found() -> Result<()> {
     each_is_found(network::ROWS)
+}
+
+#[test]
+fn rules_that_iptables_wrote_are_found() -> Result<()> {
+    if iptables::newer() { each_is_found(iptables::NEWER) } else { Ok(()) }
+}
+
+#[test]
+fn rules_of_the_elder_iptables_are_found() -> Result<()> {
+    if need::root() && iptables::elder()? { each_is_found(iptables::ELDER) } else { Ok(()) }
 }
 
 #[test]

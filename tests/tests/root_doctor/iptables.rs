@@ -1,0 +1,64 @@
+//! Faults of the host's firewall that iptables makes, the newer and the elder.
+
+use std::process::Command;
+
+use anyhow::Result;
+use tests::need;
+
+use super::scene::{Row, Scene, row};
+
+const LISTED: &[&str] = &["--from", "192.0.2.10"];
+const FLUSH: fn(&mut Scene) -> Result<()> = |scene| scene.nft("flush ruleset");
+
+/// Rules of nftables that iptables writes: `nft` lists them without the options of extensions.
+pub const NEWER: &[Row] = &[
+    row("iptables refuses the client", "firewall", |s| {
+        s.run("iptables-nft", "-A INPUT -s 192.0.2.10 -p tcp --dport 2525 -j REJECT")
+    })
+    .words(LISTED)
+    .undo(FLUSH),
+    row("iptables drops a list of ports", "firewall", |s| {
+        s.run("iptables-nft", "-A INPUT -p tcp -m multiport --dports 25,2525 -j DROP")
+    })
+    .also(&["no-greeting"])
+    .undo(FLUSH),
+    row("iptables sends the port to another", "redirected-away", |s| {
+        s.run(
+            "iptables-nft",
+            "-t nat -A PREROUTING -p tcp --dport 2525 -j REDIRECT --to-ports 2626",
+        )
+    })
+    .undo(FLUSH),
+    row("iptables sends another port to the listener", "redirected-here", |s| {
+        s.run("iptables-nft", "-t nat -A PREROUTING -p tcp --dport 25 -j REDIRECT --to-ports 2525")
+    })
+    .undo(FLUSH),
+    row("iptables refuses what is over a limit", "firewall-perhaps", |s| {
+        s.run("iptables-nft", "-A INPUT -s 192.0.2.10 -p tcp -m limit --limit 3/min -j REJECT")
+    })
+    .words(LISTED)
+    .undo(FLUSH),
+];
+
+/// Rules of tables that nftables does not know.
+pub const ELDER: &[Row] = &[row("the elder iptables drops the port", "firewall", |s| {
+    s.run("iptables-legacy", "-A INPUT -p tcp --dport 2525 -j DROP")
+})
+.also(&["no-greeting"])
+.undo(|s| s.run("iptables-legacy", "-F INPUT"))];
+
+/// Tells whether the newer iptables is there.
+pub fn newer() -> bool {
+    need::tool("iptables-nft").is_some()
+}
+
+/// Tells whether the elder iptables is there, and a kernel that has its tables. That is tried in a network of its
+/// own, since to ask makes them.
+pub fn elder() -> Result<bool> {
+    let Some(tool) = need::tool("iptables-legacy") else { return Ok(false) };
+    let asked = Command::new("unshare").arg("--net").arg(tool).arg("--list-rules").output()?;
+    if !asked.status.success() {
+        eprintln!("this kernel has no tables of the elder iptables");
+    }
+    Ok(asked.status.success())
+}
