@@ -46,6 +46,8 @@ pub mod meter;
 pub mod hosts;
 // Files that are read whole, with a limit.
 pub mod file;
+// Sockets with an address of ours.
+pub mod bound;
 // One client of HTTP, generous in nothing.
 pub mod http;
 // Certificates by ACME: ordered, proved on port 80.

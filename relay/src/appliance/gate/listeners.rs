@@ -28,10 +28,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
-use self::socket::{bound, is_in_the_way, is_ours, listen, listen_again, local, name, refused};
+use self::socket::{is_ours, listen, listen_again, local, name, refused};
 use self::store::Store;
 use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
+use crate::bound::{bound, is_in_the_way};
 use crate::control::attach::{Found, Handed, Handover};
 use crate::event::Event;
 use crate::gate::Door;

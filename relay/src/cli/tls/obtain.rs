@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -18,6 +18,7 @@ use super::again::{self, Caller, Failed};
 use super::due::{Due, due};
 use crate::acme::{AcmeError, Authority, Wanted};
 use crate::appliance::privilege::Identity;
+use crate::bound::is_in_the_way;
 use crate::cli::init::steps::{Existing, Readers, Steps, rehearse};
 use crate::cli::print;
 use crate::config::Config;
@@ -355,16 +356,6 @@ pub fn held(address: SocketAddr) -> Option<String> {
         }
         (Some(one), false) => Some(format!("{} listens on {}", names.join(", "), one.address)),
     }
-}
-
-/// Tells whether one address takes what the other asks for; `[::]` takes IPv4, too.
-fn is_in_the_way(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
-        IpAddr::V6(wide) if wide.is_unspecified() => true,
-        IpAddr::V4(wide) if wide.is_unspecified() => narrow.is_ipv4(),
-        IpAddr::V4(_) | IpAddr::V6(_) => wide == narrow,
-    };
-    one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }
 
 /// Says why proofs cannot be answered at an address, and what to do; none: they can.

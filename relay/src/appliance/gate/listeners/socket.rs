@@ -1,12 +1,13 @@
 //! One listening socket: how it is made, and how it is known.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::sockopt;
 
 use super::ListenError;
+use crate::bound::bound;
 use crate::gate::Door;
 
 /// Connections that wait until the relay takes them.
@@ -21,17 +22,6 @@ pub(super) fn is_ours(socket: BorrowedFd<'_>, cookie: u64, address: SocketAddr) 
     right_place
         && sockopt::socket_cookie(socket) == Ok(cookie)
         && sockopt::socket_acceptconn(socket) == Ok(true)
-}
-
-/// Tells whether nobody can listen on one of the addresses while somebody listens on the other, as [`bound`] makes
-/// sockets: `[::]` takes IPv4, too.
-pub(super) fn is_in_the_way(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
-        IpAddr::V6(wide) if wide.is_unspecified() => true,
-        IpAddr::V4(wide) if wide.is_unspecified() => narrow.is_ipv4(),
-        IpAddr::V4(_) | IpAddr::V6(_) => wide == narrow,
-    };
-    one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }
 
 pub(super) fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
@@ -59,21 +49,6 @@ pub(super) fn listen_again(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 /// Returns the name under which the service manager keeps a socket with this cookie.
 pub(super) fn name(cookie: u64) -> String {
     format!("listener-{cookie:x}")
-}
-
-/// Makes a socket with an address, which does not listen yet.
-pub(super) fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    // Connections of an earlier socket that have not timed out yet must not hold the port.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        // `[::]` takes IPv4 clients too, whatever net.ipv6.bindv6only says.
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket)
 }
 
 pub(super) fn refused(address: SocketAddr, error: Errno) -> ListenError {
