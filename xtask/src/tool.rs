@@ -152,7 +152,8 @@ pub const TOOLS: &[Tool] = &[
     },
 ];
 
-const fn program(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+/// Returns a tool that is a program which only has to be there.
+pub const fn program(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
     Tool { name, package, proof: Proof::Program(name), purpose }
 }
 

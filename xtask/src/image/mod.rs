@@ -18,7 +18,7 @@ use crate::install;
 use crate::package::{VERSION, debian_package};
 use crate::setup::setup;
 use crate::test::Tools;
-use crate::tool::{Proof, Tool};
+use crate::tool::{Proof, Tool, program};
 
 /// Where the image goes if nobody says otherwise.
 pub const FOLDER: &str = "target/image";
@@ -37,12 +37,12 @@ pub enum Shown {
 
 /// The programs that make it.
 const MAKERS: [Tool; 8] = [
-    tool("mmdebstrap", "mmdebstrap", "Debian in a folder"),
-    tool("mksquashfs", "squashfs-tools", "the read-only file system"),
-    tool("mkfs.ext4", "e2fsprogs", "the file system of the state"),
-    tool("mkfs.vfat", "dosfstools", "the file system that firmware reads"),
-    tool("mcopy", "mtools", "files in it"),
-    tool("sfdisk", "fdisk", "partitions"),
+    program("mmdebstrap", "mmdebstrap", "Debian in a folder"),
+    program("mksquashfs", "squashfs-tools", "the read-only file system"),
+    program("mkfs.ext4", "e2fsprogs", "the file system of the state"),
+    program("mkfs.vfat", "dosfstools", "the file system that firmware reads"),
+    program("mcopy", "mtools", "files in it"),
+    program("sfdisk", "fdisk", "partitions"),
     Tool {
         name: "grub-pc",
         package: "grub-common grub-pc-bin",
@@ -59,9 +59,9 @@ const MAKERS: [Tool; 8] = [
 
 /// The programs that try it.
 const TRIERS: [Tool; 4] = [
-    tool("qemu-system-x86_64", "qemu-system-x86", "a machine"),
-    tool("qemu-img", "qemu-utils", "its disk"),
-    tool("ip", "iproute2", "its wire"),
+    program("qemu-system-x86_64", "qemu-system-x86", "a machine"),
+    program("qemu-img", "qemu-utils", "its disk"),
+    program("ip", "iproute2", "its wire"),
     Tool {
         name: "ovmf",
         package: "ovmf",
@@ -69,10 +69,6 @@ const TRIERS: [Tool; 4] = [
         purpose: "UEFI",
     },
 ];
-
-const fn tool(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
-    Tool { name, package, proof: Proof::Program(name), purpose }
-}
 
 /// Makes the image in `folder`, and tries it if that is asked for.
 ///
