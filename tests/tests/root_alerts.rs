@@ -98,19 +98,27 @@ impl Drop for Receiver {
     }
 }
 
+/// Returns a world that runs by a changed configuration, and a receiver that its alerts go to.
+fn heard(change: impl FnOnce(String) -> String) -> Result<(World, Receiver)> {
+    let mut world = World::set()?;
+    let receiver = Receiver::start(&world)?;
+    let file = world.folder.path().join("sallyport.toml");
+    let text = change(fs::read_to_string(&file)?);
+    fs::write(&file, text + &receiver.channel(&world))?;
+    world.stage.start()?;
+    Ok((world, receiver))
+}
+
 #[test]
 fn want_of_room_is_told_though_no_client_comes() -> Result<()> {
     if !need::root() || need::tool("python3").is_none() {
         return Ok(());
     }
-    let mut world = World::set()?;
-    let mut receiver = Receiver::start(&world)?;
-    let file = world.folder.path().join("sallyport.toml");
-    let text = fs::read_to_string(&file)?;
-    let small = text.replacen("[spool]\n", "[spool]\nmessages = 1\n", 1);
-    ensure!(small != text, "the stage has a spool: {text}");
-    fs::write(&file, small + &receiver.channel(&world))?;
-    world.stage.start()?;
+    let (world, mut receiver) = heard(|text| {
+        let small = text.replacen("[spool]\n", "[spool]\nmessages = 1\n", 1);
+        assert!(small != text, "the stage has a spool: {text}");
+        small
+    })?;
     world.stage.command(&["route", "suspend", "next-hop"])?;
     // It is taken, and stays.
     let mail = b"From: a@example.net\r\n\r\nhello\r\n";
@@ -148,14 +156,9 @@ fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> 
     if !need::root() || need::tool("python3").is_none() {
         return Ok(());
     }
-    let mut world = World::set()?;
-    let mut receiver = Receiver::start(&world)?;
-    let file = world.folder.path().join("sallyport.toml");
-    let text = fs::read_to_string(&file)?;
     let others = "[[alerts.mail]]\nto = [\"ops@example.net\"]\nclasses = [\"test\"]\n\
                   [[alerts.exec]]\ncommand = [\"/bin/cat\"]\nclasses = []\n";
-    fs::write(&file, text + &receiver.channel(&world) + others)?;
-    world.stage.start()?;
+    let (mut world, mut receiver) = heard(|text| text + others)?;
 
     world.stage.command(&["mode", "observe", "--for", "1h"])?;
     receiver.wait_for(&[("mode-observe", "opened")])?;
@@ -197,12 +200,7 @@ fn a_gate_that_hangs_is_told_of_until_it_answers_and_one_that_is_back_at_once_is
     if !need::root() || need::tool("python3").is_none() {
         return Ok(());
     }
-    let mut world = World::set()?;
-    let mut receiver = Receiver::start(&world)?;
-    let file = world.folder.path().join("sallyport.toml");
-    let text = fs::read_to_string(&file)?;
-    fs::write(&file, text + &receiver.channel(&world))?;
-    world.stage.start()?;
+    let (world, mut receiver) = heard(|text| text)?;
     let hangs = pid_of(&gate(&world.stage)?)?;
     signal(hangs, Signal::STOP)?;
     let told = receiver.wait_for(&[("gate-silent", "opened")]);
