@@ -300,8 +300,8 @@ pub struct Limits {
 pub struct Spool {
     /// The folder.
     pub path: PathBuf,
-    /// Free space that is kept for outcomes and reports, octets: 5 % of the file system, at least
-    /// this much.
+    /// Free space that is kept for outcomes and reports, octets: 5 % of the file system but not over 2 GiB, and at
+    /// least this much.
     pub reserve_bytes: u64,
     /// The most messages kept at a time.
     pub messages: usize,

@@ -10,8 +10,8 @@ use rustix::fs::{FsWord, StatVfs, StatVfsMountFlags, statfs, statvfs};
 
 use super::access::{Grant, Reader, Wish};
 use super::{Case, Cause, Finding, Looked, flush};
-use crate::config;
 use crate::spool::Status;
+use crate::{config, file};
 
 /// A flush that is faster than this reaches no disk that keeps what it is given: the fastest that do take
 /// about as long for the way to the device alone.
@@ -20,8 +20,6 @@ const TOO_FAST: Duration = Duration::from_micros(20);
 const SLOW: Duration = Duration::from_millis(50);
 /// Free inodes below which a log may not get its next file.
 const INODES_MIN: u64 = 64;
-/// The share of the file system that is kept free, as the spool does: a twentieth.
-const RESERVE_SHARE: u64 = 20;
 
 /// What statfs(2) says of file systems in memory: tmpfs and ramfs.
 const IN_MEMORY: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
@@ -94,8 +92,7 @@ fn observe(
         is_read_only,
         is_in_memory: IN_MEMORY.contains(&statfs(existing)?.f_type),
         free_bytes: f_bavail.saturating_mul(f_frsize),
-        reserve_bytes: (f_blocks.saturating_mul(f_frsize) / RESERVE_SHARE)
-            .max(config.reserve_bytes),
+        reserve_bytes: file::kept_free(f_blocks.saturating_mul(f_frsize)).max(config.reserve_bytes),
         free_inodes: (f_files > 0).then_some(f_favail),
         flush,
     })
@@ -151,7 +148,7 @@ fn judge(path: &Path, seen: &Seen, user: &str) -> Vec<Finding> {
                 seen.free_bytes >> 20,
                 seen.reserve_bytes >> 20
             ),
-            "make room on that file system, or lower spool.reserve; sallyport queue list shows what waits",
+            "make room on that file system; sallyport queue list shows what waits",
         ));
     }
     if seen.free_inodes.is_some_and(|free| free < INODES_MIN) {

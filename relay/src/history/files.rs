@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::day::{self, Day};
-use crate::config;
+use crate::{config, file};
 
 /// The most that one day may take of all: one part in this many. A flood of one day does not push out all
 /// the days before.
 const DAY_SHARE: u64 = 2;
-/// The free space that is left alone: one part of the file system in this many, as the spool does, which may
-/// lie on the same.
-const RESERVE_SHARE: u64 = 20;
 
 /// The folder, and the file of today.
 #[derive(Debug)]
@@ -144,5 +141,6 @@ pub fn days(folder: &Path) -> io::Result<Vec<(Day, u64)>> {
 
 fn has_room(folder: &PathBuf) -> io::Result<bool> {
     let space = rustix::fs::statvfs(folder)?;
-    Ok(space.f_bavail >= space.f_blocks / RESERVE_SHARE)
+    let kept_bytes = file::kept_free(space.f_blocks.saturating_mul(space.f_frsize));
+    Ok(space.f_bavail.saturating_mul(space.f_frsize) >= kept_bytes)
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::event::Event;
+use crate::file;
 use crate::mail::message::MessageId;
 use crate::meter::histogram::{Histogram, SHORT};
 use crate::spool::StoreError;
@@ -25,8 +26,6 @@ use crate::spool::shortage::{News, Shortage};
 
 /// For how long a measurement of the free space is believed.
 const SPACE_AGE: Duration = Duration::from_millis(250);
-/// The share of the file system that is kept free: one part in this many.
-const RESERVE_SHARE: u64 = 20;
 /// The longest record that is read on the spot if it lies in memory, octets: up to here handing it to another
 /// thread costs more than the copy.
 const AT_ONCE: u32 = 64 << 10;
@@ -34,7 +33,7 @@ const AT_ONCE: u32 = 64 << 10;
 /// The limits of a spool.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Free space that is kept for outcomes and reports, octets, unless 5 % is more.
+    /// Free space that is kept for outcomes and reports, octets, unless [`file::kept_free`] is more.
     pub reserve_bytes: u64,
     /// The most messages kept at a time.
     pub messages: usize,
@@ -186,7 +185,7 @@ impl Shared {
 
     /// Returns the free space that submissions leave alone, octets.
     pub fn reserve_bytes(&self, space: Space) -> u64 {
-        (space.total_bytes / RESERVE_SHARE).max(self.settings.reserve_bytes)
+        file::kept_free(space.total_bytes).max(self.settings.reserve_bytes)
     }
 
     /// Checks that there is room for more.
