@@ -17,7 +17,7 @@ use relay::hosts::dial::connect;
 
 /// How long a client waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long all clients together may wait for the next 250.
+/// How long each client may wait for its next 250.
 const PROGRESS: Duration = Duration::from_secs(30);
 /// How many messages each client sends over one connection: one connects for each message, one stays.
 const MANNERS: [usize; 3] = [1, 1, 1_000];
@@ -40,8 +40,8 @@ pub enum Fault {
 }
 
 enum Word {
-    /// A 250 came; when the client began to connect, or to send over a connection that it had.
-    Acknowledged(String, Instant),
+    /// A 250 came to the client of this number; when it began to connect, or to send over a connection that it had.
+    Acknowledged(usize, String, Instant),
     Fault(Fault),
 }
 
@@ -71,6 +71,7 @@ impl Load {
                 password: stage.password.clone(),
                 ends: Arc::clone(&ends),
                 tell: tell.clone(),
+                number,
             };
             let keys = format!("{name}-{number}");
             clients.push(std::thread::spawn(move || client.send_on(&keys, messages)));
@@ -78,29 +79,33 @@ impl Load {
         Ok(Self { ends, clients, words, acknowledged: BTreeSet::new(), faults: Vec::new() })
     }
 
-    /// Waits until a message was acknowledged that was begun after this, and returns what went wrong since the
-    /// last time.
+    /// Waits until every client had a message acknowledged that it began after this, and returns what went wrong
+    /// since the last time: what was done before does nothing to them any more.
     ///
     /// # Errors
     ///
-    /// If none is within half a minute.
+    /// If one of them had none within half a minute.
     pub fn goes_on(&mut self, after: &str) -> Result<Vec<Fault>> {
         let (from, deadline) = (Instant::now(), Instant::now() + PROGRESS);
-        loop {
+        let mut waiting: BTreeSet<usize> = (0..self.clients.len()).collect();
+        while !waiting.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             let word = self.words.recv_timeout(left);
-            let word = word.with_context(|| format!("{after}: no 250 came, {:?}", self.faults))?;
-            if self.take(word).is_some_and(|began| began >= from) {
-                return Ok(std::mem::take(&mut self.faults));
+            let missing =
+                || format!("{after}: no 250 came to clients {waiting:?}: {:?}", self.faults);
+            let word = word.with_context(missing)?;
+            if let Some((client, _)) = self.take(word).filter(|(_, began)| *began >= from) {
+                waiting.remove(&client);
             }
         }
+        Ok(std::mem::take(&mut self.faults))
     }
 
-    fn take(&mut self, word: Word) -> Option<Instant> {
+    fn take(&mut self, word: Word) -> Option<(usize, Instant)> {
         match word {
-            Word::Acknowledged(key, began) => {
+            Word::Acknowledged(client, key, began) => {
                 self.acknowledged.insert(key);
-                Some(began)
+                Some((client, began))
             }
             Word::Fault(fault) => {
                 self.faults.push(fault);
@@ -153,6 +158,7 @@ struct Submitter {
     password: String,
     ends: Arc<AtomicBool>,
     tell: Sender<Word>,
+    number: usize,
 }
 
 impl Submitter {
@@ -162,6 +168,8 @@ impl Submitter {
         while !self.is_over() {
             if let Err(fault) = self.session(&mut keys, messages) {
                 let _ = self.tell.send(Word::Fault(fault));
+                // As a client does that may not be served at once.
+                std::thread::sleep(PACE);
             }
         }
     }
@@ -187,7 +195,7 @@ impl Submitter {
                 }
                 let text = format!("From: <billing@example.net>\r\n{KEY}{key}\r\n\r\nload\r\n");
                 client.send("billing@example.net", "customer@example.com", text.as_bytes())?;
-                let _ = self.tell.send(Word::Acknowledged(key, began));
+                let _ = self.tell.send(Word::Acknowledged(self.number, key, began));
                 std::thread::sleep(PACE);
                 began = Instant::now();
             }

@@ -25,6 +25,8 @@ const XDP_PASS: u32 = 2;
 const PORT: u16 = 2525;
 /// How often a frame is judged in one call to the kernel.
 const REPEATS: u32 = 2_000;
+/// How many frames of each kind must have been judged while lists were exchanged.
+const ENOUGH: u64 = 100_000;
 
 /// A BPF file system of this thread's own, and where the gate's tables are pinned in it.
 fn place(folder: &Path) -> (PrivateBpf, Place) {
@@ -109,6 +111,7 @@ fn no_frame_is_judged_by_two_lists_while_they_are_exchanged() {
     // In both lists by other entries of other lengths; in neither.
     let frames = ["192.0.2.7", "2001:db8:7::7", "192.0.3.7", "2001:db9::7"].map(syn);
     let (ends, ran) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut rounds = 0;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !ends.load(Ordering::Acquire) {
@@ -118,16 +121,18 @@ fn no_frame_is_judged_by_two_lists_while_they_are_exchanged() {
                 ran.fetch_add(2 * u64::from(REPEATS), Ordering::AcqRel);
             }
         });
-        for round in 0..60 {
+        // As many exchanges as it takes to judge enough of them meanwhile.
+        while rounds < 60 || (rounds < 6_000 && ran.load(Ordering::Acquire) < ENOUGH) {
             let [one, other] = &lists;
-            gate.fill(if round % 2 == 0 { other } else { one }).unwrap();
+            gate.fill(if rounds % 2 == 0 { other } else { one }).unwrap();
+            rounds += 1;
         }
         ends.store(true, Ordering::Release);
     });
     let ran = ran.into_inner();
     let counters = gate.attach(&[]).unwrap().counters().unwrap();
-    println!("{ran} SYNs of each kind during 60 exchanges");
-    assert!(ran > 100_000, "only {ran}: nothing was exchanged while frames were judged");
+    println!("{ran} SYNs of each kind during {rounds} exchanges");
+    assert!(ran > ENOUGH, "only {ran}: nothing was exchanged while frames were judged");
     assert_eq!(counters.of(Reason::Admitted), ran, "somebody in both lists was dropped");
     assert_eq!(counters.of(Reason::UnlistedSyn), ran, "somebody in neither was let in");
 }
