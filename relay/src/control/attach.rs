@@ -30,7 +30,7 @@ use super::passing::Lines;
 use super::pulse::{self, Silence};
 use super::wire::{Answer, GateRequest, Notice, Passed, Word};
 use crate::journal::Journal;
-use crate::net::tally::{Tallies, Tally};
+use crate::net::tally::Tallies;
 
 /// The longest line of this dialogue, octets.
 pub const LINE_MAX: usize = 64 << 10;
@@ -44,8 +44,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// How long the gate may be away before somebody hears of it: it may just start, or be started anew.
 const AWAY: Duration = Duration::from_secs(5);
 
-/// How often the gate is told what clients did, if they did anything, and if they did nothing.
-const TELL_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How often the gate is told what clients did, also if they did nothing: it tells a relay that nobody came to from
+/// one that stands still.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// What the relay has not heard yet, at most; the gate waits for it then.
 const UNHEARD: usize = 16;
@@ -55,7 +56,7 @@ const UNHEARD: usize = 16;
 pub struct Handover {
     /// The sockets to serve. What the relay holds besides, it must close.
     pub listeners: Vec<Handed>,
-    /// Whether the gate hears [`Tally`]s; one of an earlier version takes every word for the end.
+    /// Whether the gate hears [tallies](crate::net::tally::Tally); one of an earlier version takes every word for the end.
     #[serde(default)]
     pub hears: bool,
 }
@@ -202,9 +203,8 @@ impl Link {
     async fn pass_on(&self, mut lines: Lines, hears: bool) -> Result<(), LinkError> {
         // What was counted while nobody heard is not what happens now.
         let _ = self.tallies.take();
-        let mut tick = interval(TELL_EVERY.0);
+        let mut tick = interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut said = Instant::now();
         let mut told = Told::Notice(Notice::ListChanged);
         while self.tell.send(told).await.is_ok() {
             told = loop {
@@ -219,11 +219,8 @@ impl Link {
                     () = self.tell.closed() => return Ok(()),
                     _ = tick.tick(), if hears => {}
                 }
-                let tally = self.tallies.take();
-                if tally != Tally::default() || said.elapsed() >= TELL_EVERY.1 {
-                    said = Instant::now();
-                    timeout(PATIENCE, lines.write(&serde_json::to_vec(&tally)?, &[])).await??;
-                }
+                let tally = serde_json::to_vec(&self.tallies.take())?;
+                timeout(PATIENCE, lines.write(&tally, &[])).await??;
             };
         }
         Ok(())

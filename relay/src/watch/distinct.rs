@@ -14,8 +14,8 @@ use relay_common::table::{SKETCH_CELLS, Sketch};
 
 use super::pace::WINDOWS;
 
-/// The windows that sources are counted over: all but the first, in which too few frames are counted.
-pub const SOURCE_WINDOWS: usize = WINDOWS.len() - 1;
+/// The windows that sources are counted over.
+pub const SOURCE_WINDOWS: usize = WINDOWS.len();
 
 /// One row of the sums of single sources.
 type Row = [u32; SKETCH_CELLS];
@@ -34,7 +34,8 @@ pub struct Distinct {
 
 impl Distinct {
     /// Takes the kernel's sums as they are at `at`, and returns at least how many different sources were refused
-    /// in the last ten seconds, minute and quarter of an hour; none for a window that is not full yet.
+    /// in the last second, ten seconds, minute and quarter of an hour; none for a window that is not full yet. Where
+    /// the sums were looked at too seldom, it is as many as in a part of that time that is as long as the window.
     pub fn take(&mut self, at: Duration, sketch: &Sketch) -> [Option<u64>; SOURCE_WINDOWS] {
         // Sums that began anew: every cell would have changed.
         if sketch.seed != self.seed {
@@ -43,7 +44,7 @@ impl Distinct {
         }
         let now = &sketch.cells[0][0];
         let mut found = [None; SOURCE_WINDOWS];
-        for ((rows, window), found) in self.rows.iter_mut().zip(&WINDOWS[1..]).zip(&mut found) {
+        for ((rows, window), found) in self.rows.iter_mut().zip(&WINDOWS).zip(&mut found) {
             let step = *window / STEPS;
             while rows.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= *window)
                 || rows.len() == KEPT
@@ -53,7 +54,11 @@ impl Distinct {
             if let Some((since, then)) = rows.front()
                 && at.saturating_sub(*since) + step >= *window
             {
-                *found = Some(distinct(now, then));
+                let whole = within(distinct(now, then), at.saturating_sub(*since), *window);
+                // Who came in the younger part came within the window too: the sums may be looked at anew just
+                // when many come.
+                let younger = rows.get(1).map_or(0, |(_, then)| distinct(now, then));
+                *found = Some(whole.max(younger));
             }
             if rows.back().is_none_or(|(last, _)| at.saturating_sub(*last) >= step) {
                 rows.push_back((at, Box::new(*now)));
@@ -61,6 +66,12 @@ impl Distinct {
         }
         found
     }
+}
+
+/// Returns how many of so many sources came within a window, if they came in `span`.
+fn within(sources: u64, span: Duration, window: Duration) -> u64 {
+    let part = window.as_secs_f64() / span.max(window).as_secs_f64();
+    super::whole(super::rate_of(sources) * part)
 }
 
 /// Returns how many sources changed the cells.
@@ -98,7 +109,7 @@ mod tests {
             for _ in 0..50 {
                 (0..sources).for_each(|source| count(&mut sketch, source));
             }
-            let [found, ..] = distinct.take(second(10), &sketch);
+            let [_, found, ..] = distinct.take(second(10), &sketch);
             let found = found.expect("the window is full");
             let wanted = u64::from(sources);
             assert!(found.abs_diff(wanted) <= wanted / 8 + 1, "{found} of {wanted}");
@@ -115,18 +126,36 @@ mod tests {
             (0..5).for_each(|n| count(&mut sketch, at * 5 + n));
             last = distinct.take(second(at.into()), &sketch);
         }
-        let [ten, minute, quarter] = last.map(|found| found.expect("every window is full"));
+        let [one, ten, minute, quarter] = last.map(|found| found.expect("every window is full"));
+        assert!((4..=6).contains(&one), "{one}");
         assert!((40..=65).contains(&ten), "{ten}");
         assert!((260..=350).contains(&minute), "{minute}");
-        assert!((3_900..=5_200).contains(&quarter), "{quarter}");
+        assert!((3_700..=4_900).contains(&quarter), "{quarter}");
         assert!(distinct.rows.iter().all(|rows| rows.len() <= KEPT));
+    }
+
+    #[test]
+    fn many_that_come_between_two_looks_are_seen_at_the_next_and_few_are_not_more_for_a_long_pause()
+    {
+        let mut sketch = Sketch { seed: 9, ..NO_SKETCH };
+        let mut distinct = Distinct::default();
+        let mut look =
+            |at: u64, sketch: &Sketch| distinct.take(Duration::from_millis(at), sketch)[0];
+        look(0, &sketch);
+        look(1_000, &sketch);
+        (0..100).for_each(|source| count(&mut sketch, source));
+        let found = look(1_900, &sketch).expect("the window is full");
+        assert!((90..=110).contains(&found), "{found}");
+        (100..200).for_each(|source| count(&mut sketch, source));
+        let found = look(11_900, &sketch).expect("the window is full");
+        assert!((8..=12).contains(&found), "{found}: a hundred in ten seconds");
     }
 
     #[test]
     fn sums_that_began_anew_are_not_many_sources() {
         let mut sketch = Sketch { seed: 9, ..NO_SKETCH };
         let mut distinct = Distinct::default();
-        (0..20).for_each(|at| assert_eq!(distinct.take(second(at), &sketch)[2], None));
+        (0..20).for_each(|at| assert_eq!(distinct.take(second(at), &sketch)[3], None));
         (0..5_000).for_each(|source| count(&mut sketch, source));
         sketch.seed = 10;
         assert_eq!(distinct.take(second(20), &sketch), [None; SOURCE_WINDOWS]);

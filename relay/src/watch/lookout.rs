@@ -41,6 +41,8 @@ impl Rules {
 #[derive(Debug)]
 pub(super) struct Lookout {
     paces: [Pace; WINDOWS.len()],
+    /// How many times the floor it takes in the window of a second.
+    caution: f64,
     usual: Usual,
     /// The rates of each window that were not learned yet.
     unlearned: [VecDeque<(Reading, Timestamp)>; WINDOWS.len()],
@@ -52,10 +54,17 @@ impl Lookout {
     pub fn new() -> Self {
         Self {
             paces: [0, 1, 2, 3].map(Pace::new),
+            caution: 1.0,
             usual: Usual::new(),
             unlearned: Default::default(),
             spike: Spike::default(),
         }
+    }
+
+    /// Returns one that takes so many times its floor in the window of a second, since there a rate above it may be
+    /// chance. What is in between is no spike in that window, and is not learned either.
+    pub fn cautious(times: f64) -> Self {
+        Self { caution: times, ..Self::new() }
     }
 
     /// Takes a count and returns what it changed.
@@ -87,8 +96,10 @@ impl Lookout {
         rules: Rules,
     ) -> Option<Change> {
         let bounds = self.bounds(window, wall, rules);
+        let least = if window == 0 { rules.floor * self.caution } else { 0.0 };
+        let opens = Bounds { threshold: bounds.threshold.max(least), ..bounds };
         let was_open = self.spike.is_open();
-        let change = self.spike.take(window, reading, bounds, rules.quiet);
+        let change = self.spike.take(window, reading, opens, rules.quiet);
         let is_open = self.spike.is_open();
         match (was_open, is_open) {
             (_, true) => self.unlearned.iter_mut().for_each(VecDeque::clear),

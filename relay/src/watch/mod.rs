@@ -13,6 +13,7 @@ mod high;
 mod lookout;
 /// What is kept over a restart.
 pub mod memory;
+mod overdue;
 mod pace;
 mod profile;
 #[cfg(test)]
@@ -75,8 +76,7 @@ pub struct Sample {
     pub missing: u64,
     /// What the relay tells; none while none is attached.
     pub told: Option<Told>,
-    /// At least how many different sources were refused in each window but the first; none where that was not
-    /// looked at.
+    /// At least how many different sources were refused in each window; none where that was not looked at.
     pub sources: [Option<u64>; SOURCE_WINDOWS],
     /// At least how many frames of the loudest networks were refused in the last minute; none where that was not
     /// looked at.

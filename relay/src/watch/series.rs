@@ -5,7 +5,7 @@
 //! @5000 1800000000000 r9000 a120 b0 m0 c118 f3
 //! 100 r3 a1 c1 e192.0.2.0/24=1
 //! 100
-//! 100 n s12,40,- p198.51.100.0/24=900
+//! 100 n s3,12,40,- p198.51.100.0/24=900
 //! ```
 //!
 //! The first line names the form. A line with `@` says the time in milliseconds on both clocks, and every count
@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | `r`, `a`, `b`, `m` | refused frames, admitted attempts, attempts around the first door, interfaces without program |
 //! | `c`, `f`, `n` | completed handshakes, failed logins; no relay tells them |
-//! | `s` | at least how many different sources in 10 s, 60 s and 15 min; `-` where not counted |
+//! | `s` | at least how many different sources in 1 s, 10 s, 60 s and 15 min; `-` where not counted |
 //! | `p` | a refused network: at least so many frames in the last minute; alone: none was loud |
 //! | `e` | an entry of the allowlist: so many completed handshakes |
 
@@ -191,7 +191,7 @@ fn take(sample: &mut Sample, word: &str) -> Result<(), String> {
             let mut counts = rest.split(',');
             for place in &mut sample.sources {
                 let count =
-                    counts.next().ok_or_else(|| format!("{word}: three numbers belong here"))?;
+                    counts.next().ok_or_else(|| format!("{word}: four numbers belong here"))?;
                 *place = if count == "-" { None } else { Some(number(count)?) };
             }
         }
@@ -241,7 +241,7 @@ mod tests {
             ("sallyport-samples 1\n@5", "wall clock is missing"),
             (&format!("{whole}x"), "\"x\" is no number"),
             (&format!("{whole}1 z9"), "z9 is not known here"),
-            (&format!("{whole}1 s1,2"), "three numbers"),
+            (&format!("{whole}1 s1,2,3"), "four numbers"),
             (&format!("{whole}1 e192.0.2.1/8=4"), "is no network"),
             (&format!("{whole}1 n c4"), "no relay tells"),
         ] {
@@ -255,7 +255,7 @@ mod tests {
         let one = (
             (1..2_000_u64, 0..1_000_i64, prop::array::uniform4(0..50_u64)),
             prop::option::of((0..9_u64, 0..9_u64)),
-            prop::array::uniform3(prop::option::of(0..9_u64)),
+            prop::array::uniform4(prop::option::of(0..9_u64)),
             prop::option::of(nets()),
             nets(),
             prop::bool::weighted(0.05),

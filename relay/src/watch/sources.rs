@@ -8,6 +8,10 @@ use super::lookout::{Lookout, Rules};
 use super::pace::{Reading, WINDOWS};
 use super::spike::Change;
 
+/// How many times the floor it takes in the window of a second: the kernel counts one frame of sixteen, and a few
+/// strangers who come at once are chance.
+const CAUTION: f64 = 5.0;
+
 /// A window is judged a dozen times in its length, as the rates of counters are.
 const STEPS: u32 = 12;
 
@@ -23,7 +27,7 @@ pub(super) struct Sources {
 
 impl Sources {
     pub fn new() -> Self {
-        Self { lookout: Lookout::new(), judged: [None; SOURCE_WINDOWS], over: None }
+        Self { lookout: Lookout::cautious(CAUTION), judged: [None; SOURCE_WINDOWS], over: None }
     }
 
     /// Takes the numbers of different sources, if they were counted.
@@ -32,7 +36,7 @@ impl Sources {
     /// anew: a longer one would tell the same scan again.
     pub fn take(&mut self, sample: &Sample, rules: Rules) -> Option<Change> {
         let mut change = None;
-        for (window, (count, judged)) in (1..).zip(sample.sources.into_iter().zip(&mut self.judged))
+        for (window, (count, judged)) in (0..).zip(sample.sources.into_iter().zip(&mut self.judged))
         {
             let Some(count) = count else { continue };
             let step = WINDOWS[window] / STEPS;

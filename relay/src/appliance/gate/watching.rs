@@ -1,4 +1,5 @@
-//! What the watch is given: the kernel's counters each tick, the sums by source each second, what the relay tells.
+//! What the watch is given: the kernel's counters each tick, the sums by source each second and whenever many frames
+//! are refused, what the relay tells.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -25,8 +26,10 @@ use crate::watch::{Sample, Stage, Told, Watch};
 const FRAMES_KEPT: usize = 16;
 /// The networks of each length that are measured one by one.
 const LOUD_MAX: usize = 16;
-/// A relay that tells nothing for so long is gone.
-const TOLD_WITHIN: Duration = Duration::from_secs(3);
+/// A relay that has told nothing for so long tells nothing now: it does so each tick.
+const TOLD_WITHIN: Duration = Duration::from_millis(300);
+/// So many refused frames in a tick, and the sums by source are looked at in it too. Fewer can wait for the second.
+const LOUD_TICK: u64 = 10;
 
 /// The watch and all that it is told with.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) struct Watching {
     told_at: Option<Duration>,
     completed: BTreeMap<Net, u64>,
     missing: u64,
+    /// The refused frames up to the last tick.
+    refused: u64,
     sources: [Option<u64>; SOURCE_WINDOWS],
     loud: Option<Vec<(Net, u64)>>,
     /// Who completed connections of late, and whose logins failed.
@@ -65,6 +70,7 @@ impl Watching {
             told_at: None,
             completed: BTreeMap::new(),
             missing: 0,
+            refused: u64::MAX,
             sources: [None; SOURCE_WINDOWS],
             loud: None,
             connecting: Busy::default(),
@@ -107,6 +113,13 @@ impl Keeper {
         let missing = self.health.iter().filter(|one| !stands(&one.state));
         let missing = if self.is_detached { 0 } else { missing.count() as u64 };
         let watching = &mut self.watching;
+        let refused = std::mem::replace(&mut watching.refused, counters.dropped());
+        if watching.refused.saturating_sub(refused) >= LOUD_TICK
+            && let Ok(sketch) = self.gate.refused()
+        {
+            let at = Duration::from_nanos(now.boot_ns);
+            watching.sources = watching.distinct.take(at, &sketch);
+        }
         let sample = watching.sample(counters, self.bypasses.total(), missing, now);
         watching.learned.record(&sample, self.config.spikes.record_bytes);
         let alerts = watching.watch.take(&sample);

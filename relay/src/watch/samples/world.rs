@@ -10,6 +10,8 @@ use relay_common::addr::Net;
 use super::{SOURCE_WINDOWS, Sample, Told};
 
 const DAY: i64 = 86_400;
+/// How much longer the handshakes of each client take than those of the one before.
+const ROUND_TRIP: Duration = Duration::from_millis(130);
 
 /// A small generator with a seed, so that a week is the same week on every run.
 #[derive(Clone, Debug)]
@@ -72,6 +74,8 @@ pub struct World {
     dice: Dice,
     /// What is counted now.
     pub now: Sample,
+    /// Connections whose handshakes are not completed yet, and when they are.
+    way: Vec<(Duration, Net, u64)>,
     /// The load of each quarter of an hour strays by this part.
     weather: f64,
 }
@@ -83,7 +87,7 @@ impl World {
             told: Some(Told::default()),
             ..Sample::new(Duration::ZERO, Timestamp::UNIX_EPOCH)
         };
-        Self { dice: Dice(seed), now, weather: 1.0 }
+        Self { dice: Dice(seed), now, way: Vec::new(), weather: 1.0 }
     }
 
     /// How busy the world is at a moment: from 0.05 at night to 1 by day, half of that at the weekend.
@@ -115,9 +119,14 @@ impl World {
             let more = if entry == 3 { extra.connections } else { 0.0 };
             let count = self.dice.poisson((40.0 * load * share + more) * each);
             if count > 0 {
-                self.now.completed.push((net(entry), count));
+                // Some are farther away than others.
+                self.way.push((self.now.at + ROUND_TRIP * entry, net(entry), count));
             }
             self.now.admitted += count;
+        }
+        let now = self.now.at;
+        for (_, net, count) in self.way.extract_if(.., |(due, ..)| *due <= now) {
+            self.now.completed.push((net, count));
             told.completed += count;
         }
         told.failed_logins += self.dice.poisson((0.02 * load + extra.failed) * each);
@@ -125,7 +134,7 @@ impl World {
         self.now.sources = [None; SOURCE_WINDOWS];
         self.now.loud = None;
         if new_second {
-            let sources = [2.0, 5.0, 30.0];
+            let sources = [1.0, 2.0, 5.0, 30.0];
             self.now.sources = sources.map(|mean| Some(self.dice.poisson(mean * (0.5 + load))));
             let loud = [(900, 60.0), (901, 90.0 * load)];
             let loud = loud.map(|(of, mean)| (net(of), self.dice.poisson(mean)));
