@@ -5,6 +5,7 @@
 #           up the tables "sallyport_wall" of nftables, which keep the relay from the host, whatever comes after
 #   open    as "rules", then lets the host forward
 #   rules   writes the tables "sallyport", which translate addresses, and the wall (both anew)
+#   walls   writes the wall anew
 #   shut    takes the tables "sallyport" away, and forwarding if it came by "open"; the wall stays
 #   down    removes wire and namespace, then the wall
 set -eu
@@ -26,12 +27,30 @@ fail() {
     exit 1
 }
 
+# Settings that are not there would make tables that let everything pass.
+settings() {
+    : "${HOST4=}" "${HOST6=}"
+    [ -n "$HOST4$HOST6" ] || fail "neither HOST4 nor HOST6 of netns.conf names an address"
+    needed=PORTS
+    [ -z "$HOST4" ] || needed="$needed OUTER4 INNER4"
+    [ -z "$HOST6" ] || needed="$needed OUTER6 INNER6"
+    for name in $needed; do
+        eval ": \"\${$name=}\""
+        eval "[ -n \"\$$name\" ]" || fail "netns.conf does not say $name"
+    done
+    : "${OUTER4=}" "${INNER4=}" "${OUTER6=}" "${INNER6=}"
+    case ${ROUTER-} in
+    yes | no) ;;
+    *) fail "netns.conf: ROUTER is yes or no" ;;
+    esac
+    command -v nft > /dev/null || fail "there is no nft: install nftables"
+}
+
 inside() {
     ip -netns sallyport "$@"
 }
 
 up() {
-    [ -n "$HOST4$HOST6" ] || fail "neither HOST4 nor HOST6 of netns.conf names an address"
     ip netns add sallyport
     ip link add sallyport0 type veth peer name gate0 netns sallyport
     walls
@@ -56,19 +75,26 @@ up() {
     [ -z "$HOST6" ] || inside -6 route add default via "$OUTER6"
 }
 
+# Also what is left of an "up" that failed, and of rules that could not be taken away by their own unit. Whatever
+# cannot be taken away, the rest is.
 down() {
-    # Also what is left of an "up" that failed, and of rules that could not be taken away by their own unit.
-    shut
-    ! ip link show dev sallyport0 > /dev/null 2>&1 || ip link delete sallyport0
-    [ ! -e /run/netns/sallyport ] || ip netns delete sallyport
-    forget sallyport_wall
+    left=0
+    shut || left=1
+    ! ip link show dev sallyport0 > /dev/null 2>&1 || ip link delete sallyport0 || left=1
+    [ ! -e /run/netns/sallyport ] || ip netns delete sallyport || left=1
+    forget sallyport_wall || left=1
+    return $left
 }
 
 # forget TABLE, of both families. Making it first: deleting what is not there is an error.
 forget() {
+    failed=0
     for family in ip ip6; do
-        printf 'table %s %s\ndelete table %s %s\n' $family "$1" $family "$1" | nft -f -
+        # A kernel without IPv6 has no such table either.
+        [ $family = ip ] || [ -e $FORWARD6 ] || continue
+        printf 'table %s %s\ndelete table %s %s\n' $family "$1" $family "$1" | nft -f - || failed=1
     done
+    return $failed
 }
 
 # A host that forwards already must be said to be a router: may_forward SWITCH OURS.
@@ -79,6 +105,8 @@ may_forward() {
 }
 
 open() {
+    # Also where the host is then refused: the wall may have been flushed.
+    raise
     [ -z "$HOST4" ] || may_forward $FORWARD4 $OURS4
     [ -z "$HOST6" ] || may_forward $FORWARD6 $OURS6
     # Forwarding comes last: whatever fails before leaves the host as it was.
@@ -96,10 +124,12 @@ open() {
             [ -e $OURS6 ] || grep -lx 1 /proc/sys/net/ipv6/conf/*/accept_ra > $OURS6 || true
             lead -6 "$INNER6"
         fi
-        # Who forwards heeds router advertisements only if told so in particular.
-        for heeds in /proc/sys/net/ipv6/conf/*/accept_ra; do
-            [ "$(cat "$heeds")" != 1 ] || echo 2 > "$heeds"
-        done
+        # Who forwards heeds router advertisements only if told so in particular. One that did before is not told to.
+        if [ -e $OURS6 ] || [ "$(cat $FORWARD6)" = 0 ]; then
+            for heeds in /proc/sys/net/ipv6/conf/*/accept_ra; do
+                [ "$(cat "$heeds")" != 1 ] || echo 2 > "$heeds"
+            done
+        fi
         echo 1 > $FORWARD6
     fi
 }
@@ -121,9 +151,13 @@ wander() {
     done
 }
 
-rules() {
-    # Somebody may load the rules of a network that is not there.
+# Somebody may load the rules of a network that is not there.
+raise() {
     ! ip link show dev sallyport0 > /dev/null 2>&1 || walls
+}
+
+rules() {
+    raise
     {
         [ -z "$HOST4" ] || table ip "$HOST4" "$OUTER4" "$INNER4" "$OUTER4/30"
         [ -z "$HOST6" ] || table ip6 "$HOST6" "$OUTER6" "$INNER6" "$OUTER6/126"
@@ -242,6 +276,7 @@ END
 }
 
 case ${1-} in
-up | open | rules | shut | down) "$1" ;;
-*) fail "up, open, rules, shut or down?" ;;
+up | open | rules | walls) settings; "$1" ;;
+shut | down) "$1" ;;
+*) fail "up, open, rules, walls, shut or down?" ;;
 esac

@@ -280,10 +280,13 @@ fn a_firewall_that_is_loaded_anew_ends_sessions_and_loses_no_mail_and_what_is_st
             "{active} runs without its network"
         );
     }
-    // And all of it comes again.
+    // And all of it comes again; also where the network is made anew, in which the sockets of before listen no more.
     house.control(&["start", GATE, RELAY])?;
     house.serves()?;
-    session(stage, CLIENT).map(drop)
+    session(stage, CLIENT)?;
+    house.control(&["restart", NETNS])?;
+    house.serves()?;
+    session(stage, CLIENT).with_context(|| house.told()).map(drop)
 }
 
 #[test]
@@ -300,14 +303,42 @@ fn a_host_that_forwards_already_is_asked_whether_it_is_meant_to() -> Result<()> 
     ensure!(house.control(&["start", RULES]).is_err(), "the host was a router before");
     let log = house.stage().log();
     ensure!(log.contains("ROUTER=yes"), "{log}");
+    // The relay runs nevertheless, and the wall outlives the firewall.
+    house.control(&["start", GATE, RELAY])?;
+    house.control(&["restart", FIREWALL])?;
+    let wall = || house.run("nft list chain ip sallyport_wall enters").ok();
+    wait_for("the wall", wall).with_context(|| house.told())?;
     drop(house);
 
     let Some(house) = House::build(&[("ROUTER=no", "ROUTER=yes")])? else { return Ok(()) };
     forward(&house)??;
+    // Who forwards IPv6 and was not told to heed advertisements does not begin to.
+    house.stage().relay.within(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1"))??;
     house.control(&["start", GATE, RELAY])?;
     house.serves()?;
     session(house.stage(), CLIENT)?;
+    ensure!(house.number("/proc/sys/net/ipv6/conf/guard0/accept_ra")? == 1);
     house.control(&["stop", NETNS])?;
     ensure!(house.number("/proc/sys/net/ipv4/ip_forward")? == 1, "it is no router any more");
+    Ok(())
+}
+
+#[test]
+fn settings_that_are_missing_are_named_and_nothing_is_made() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    for (from, to, named) in [
+        ("PORTS=2525", "", "PORTS"),
+        ("INNER6=", "# ", "INNER6"),
+        ("ROUTER=no", "ROUTER=maybe", "ROUTER"),
+    ] {
+        let Some(house) = House::build(&[(from, to)])? else { return Ok(()) };
+        ensure!(house.control(&["start", NETNS]).is_err(), "without {from}");
+        let log = house.stage().log();
+        ensure!(log.contains("netns.conf") && log.contains(named), "{named}: {log}");
+        ensure!(!house.systemd.path(NAMESPACE).exists(), "{named}: a namespace");
+        ensure!(house.run("nft list ruleset")?.is_empty(), "{named}: tables");
+    }
     Ok(())
 }

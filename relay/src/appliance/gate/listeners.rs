@@ -9,8 +9,8 @@
 //! address taken, by the socket that the relay still serves, and waits until the relay shows it. Neither is
 //! believed: the relay could show anything, and could have changed what the service manager kept. A socket is
 //! ours if it has the cookie (the kernel's number for it, never used again in a boot) that this file's record,
-//! which is root's, has for the address; if it listens there; and if a locked filter stands on it whose
-//! judge is the one of this gate.
+//! which is root's, has for the address; if it was made in the network namespace that the gate is in now; if it
+//! listens there; and if a locked filter stands on it whose judge is the one of this gate.
 
 mod socket;
 mod store;
@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
-use self::socket::{is_ours, listen, listen_again, local, name, refused};
+use self::socket::{is_ours, listen, listen_again, local, name, refused, this_network};
 use self::store::Store;
 use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
@@ -65,6 +65,9 @@ struct Record {
 struct Noted {
     address: SocketAddr,
     cookie: u64,
+    /// The number of the network namespace in which it was made. It is not given to another while there is a socket
+    /// of that one.
+    network: Option<u64>,
     /// The number of the table in which its door finds the judge; 0 for a socket without a door.
     door: u32,
 }
@@ -252,6 +255,7 @@ impl Listeners {
             State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| Noted {
                 address: slot.address,
                 cookie,
+                network: this_network(),
                 door: slot.door.as_ref().map_or(0, Door::place),
             }),
             State::Awaited { noted, .. } => *noted,
@@ -370,11 +374,15 @@ pub async fn tell_lasting(listeners: Arc<Mutex<Listeners>>, journal: Journal) {
     }
 }
 
-/// Returns what an earlier gate noted. A cookie of another boot means nothing.
+/// Returns what an earlier gate noted. A cookie of another boot means nothing; a socket of another network namespace
+/// serves nobody here, or whoever has it reaches that one by it.
 fn known(record: &Path) -> Vec<Noted> {
     let read = fs::read(record).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
     let this = read.filter(|record| record.boot == this_boot());
-    this.map(|record| record.sockets).unwrap_or_default()
+    let mut sockets = this.map(|record| record.sockets).unwrap_or_default();
+    let network = this_network();
+    sockets.retain(|noted| network.is_some() && noted.network == network);
+    sockets
 }
 
 #[cfg(test)]

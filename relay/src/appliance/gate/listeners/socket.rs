@@ -1,7 +1,9 @@
 //! One listening socket: how it is made, and how it is known.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -22,6 +24,11 @@ pub(super) fn is_ours(socket: BorrowedFd<'_>, cookie: u64, address: SocketAddr) 
     right_place
         && sockopt::socket_cookie(socket) == Ok(cookie)
         && sockopt::socket_acceptconn(socket) == Ok(true)
+}
+
+/// Returns the number of the network namespace that the calling thread is in; none while it cannot be told.
+pub(super) fn this_network() -> Option<u64> {
+    fs::metadata("/proc/thread-self/ns/net").ok().map(|space| space.ino())
 }
 
 pub(super) fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {

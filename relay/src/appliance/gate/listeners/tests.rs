@@ -115,6 +115,23 @@ fn a_socket_that_is_not_the_one_noted_is_not_taken() {
     assert_eq!(gate.hand_over(Vec::new()).unwrap().0.listeners.len(), 1);
 }
 
+#[test]
+fn a_socket_of_another_network_is_not_taken() {
+    let desk = desk();
+    let (mut gate, address) = first(&desk);
+    let kept = kept_of(&mut gate);
+    let before = cookie(&kept);
+    drop(gate);
+    let mut record: Record = serde_json::from_slice(&fs::read(&desk.record).unwrap()).unwrap();
+    assert_eq!(record.sockets.len(), 1);
+    for noted in &mut record.sockets {
+        noted.network = noted.network.map(|network| network + 1);
+    }
+    fs::write(&desk.record, serde_json::to_vec(&record).unwrap()).unwrap();
+    let mut gate = open_with(&[address], vec![kept], desk.record.clone()).unwrap();
+    assert_ne!(cookie(&kept_of(&mut gate)), before);
+}
+
 /// Returns another descriptor of the socket that the gate holds, as the service manager has it.
 fn kept_of(gate: &mut Listeners) -> OwnedFd {
     gate.hand_over(Vec::new()).unwrap().1.remove(0)
