@@ -78,7 +78,7 @@ impl Yard {
         ] {
             text = text.replace(&format!("\"{here}/{from}"), &format!("\"{to}"));
         }
-        fs::write(at.join("etc/sallyport.toml"), text.replace("\"65534\"", "\"sallyport\""))?;
+        fs::write(at.join("etc/sallyport.toml"), text.replace("\"65534\"", &format!("\"{UID}\"")))?;
         Ok(Some(Self { crun, running: Vec::new(), world }))
     }
 
