@@ -1,6 +1,8 @@
 # Makes the disk: "$0" WORK FILES PACKAGE IMAGE EPOCH MIRROR [MIRROR OF SECURITY UPDATES], run as root. WORK is an
 # empty folder of root's, FILES is config/image, PACKAGE the Debian package. It says each step before it is done.
 set -eu
+# Whoever builds it, everybody in it may read what is not secret.
+umask 022
 work=$1 files=$2 package=$3 image=$4 epoch=$5 mirror=$6 updates=${7-}
 suite=trixie
 root=$work/root
@@ -37,9 +39,11 @@ else
 fi
 packages=systemd-sysv,systemd-resolved,systemd-timesyncd,udev,kmod,linux-image-amd64,initramfs-tools,busybox,zstd
 packages=$packages,e2fsprogs,fdisk,login,iproute2,ca-certificates,nano,openssh-server
+cp -r "$files/system" "$work/system"
+chmod -R u+w,a+rX "$work/system"
 # The files lie there before the packages are set up, so that users and the first file system know them.
 mmdebstrap --mode=root --variant=essential --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
-    --essential-hook="cp -r --no-preserve=ownership '$files/system/.' \"\$1\"" \
+    --essential-hook="cp -r --no-preserve=ownership '$work/system/.' \"\$1\"" \
     "$suite" "$root" "$@" > "$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; fail mmdebstrap; }
 
 step 'the package'
