@@ -1,7 +1,8 @@
 //! A real systemd that starts our units: process 1 of namespaces of its own, in the network of a test host, with
-//! no unit but ours. What it mounts, starts and keeps ends with it.
+//! no unit but ours, and no generator. What it mounts, starts and keeps ends with it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -48,7 +49,7 @@ pub fn unit<'a>(name: &'a str, role: &str, folder: &Path) -> Result<(&'a str, St
 }
 
 /// Mounts what systemd wants to have for itself, and becomes it, in a cgroup of its own: two of them in one would end
-/// each other's processes, for their units have the same names. `$1` is the folder of units.
+/// each other's processes, for their units have the same names. `$1` is the folder of units, `$2` that of generators.
 const BOOT: &str = "\
 set -e
 mount --make-rprivate /
@@ -112,10 +113,16 @@ impl Systemd {
             fs::create_dir(&drop_in)?;
             fs::write(drop_in.join("stage.conf"), more)?;
         }
+        let of_generators = folder.join("generators");
+        fs::create_dir(&of_generators)?;
+        let generator = of_generators.join("sallyport-generator");
+        fs::write(&generator, shipped("generator.sh")?)?;
+        fs::set_permissions(generator, fs::Permissions::from_mode(0o755))?;
         let log = File::create(folder.join("systemd.log"))?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--uts", "--ipc", "--mount-proc"]);
-        command.args(["--fork", "--kill-child", "/bin/sh", "-c", BOOT, "boot"]).arg(&of_units);
+        command.args(["--fork", "--kill-child", "/bin/sh", "-c", BOOT, "boot"]);
+        command.arg(&of_units).arg(&of_generators);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let unshare = host.spawn(&mut command)?;
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());

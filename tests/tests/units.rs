@@ -9,6 +9,7 @@ use std::process::Command;
 use relay::cli::init::draft::{Draft, Next, Places};
 use relay::cli::init::units;
 use tests::need;
+use tests::systemd::RELAY;
 
 /// Returns the units of `config/`: names and texts.
 fn shipped() -> Vec<(String, String)> {
@@ -60,10 +61,10 @@ fn systemd_finds_nothing_wrong_with_the_units_and_would_say_so() {
 /// Each unit, and the most that `systemd-analyze security` may call its exposure, in tenths.
 ///
 /// The gate must be root at its start, load programs and set interfaces. Of the relay's 14 ten come from being a
-/// server on the network, two from bpf(2), by which it reads the gate's tables, and two from seeing who asks on
-/// its control socket. The renewal is root, for files of root and of the relay's user,
-/// and for port 80. The two of the network end before any
-/// traffic comes; the first must mount where the host sees it.
+/// server on the network, two from bpf(2), by which it reads the gate's tables, and two from a user namespace in which
+/// it knows who asks: where systemd has one, the generator asks for it ([`IN_A_NAMESPACE`]). The renewal is root, for
+/// files of root and of the relay's user, and for port 80. The two of the network end before any traffic comes; the
+/// first must mount where the host sees it.
 const EXPOSURES: [(&str, u8); 5] = [
     ("sallyport-gate.service", 30),
     ("sallyport-relay.service", 14),
@@ -72,13 +73,38 @@ const EXPOSURES: [(&str, u8); 5] = [
     ("sallyport-netns-rules.service", 21),
 ];
 
+/// The most of the relay where it has a user namespace.
+const IN_A_NAMESPACE: u8 = 12;
+
+/// Returns what the unit of the relay says where the generator has asked for a user namespace, if systemd knows one.
+fn in_a_namespace(analyze: &Path, text: &str) -> Option<String> {
+    let output = Command::new(analyze).arg("--version").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version: u32 = said.split_whitespace().nth(1).and_then(|word| word.parse().ok())?;
+    let users = match version {
+        ..257 => return None,
+        257 => "identity",
+        258.. => "full",
+    };
+    Some(text.replacen("\n[Install]", &format!("\nPrivateUsers={users}\n[Install]"), 1))
+}
+
 #[test]
 fn systemd_calls_no_unit_more_exposed_than_it_must_be() {
     let Some(analyze) = need::tool("systemd-analyze") else { return };
     let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut judged = Vec::new();
     for (name, text) in shipped() {
         let most = EXPOSURES.iter().find(|(unit, _)| *unit == name);
         let (_, most) = most.unwrap_or_else(|| panic!("how exposed may {name} be?"));
+        if name == RELAY
+            && let Some(text) = in_a_namespace(&analyze, &text)
+        {
+            judged.push((name.clone(), text, IN_A_NAMESPACE));
+        }
+        judged.push((name, text, *most));
+    }
+    for (name, text, most) in judged {
         let path = folder.path().join(&name);
         fs::write(&path, text).expect("it is written");
         let mut command = Command::new(&analyze);

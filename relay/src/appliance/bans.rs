@@ -143,7 +143,7 @@ mod tests {
         fail(&conduct, [192, 0, 2, 1]);
         // The gate comes after the questions.
         let (asked, mut questions) = mpsc::unbounded_channel();
-        let trust = Trust { admin_group: None, relay_uid: None, own_uid: 0 };
+        let trust = Trust { admin_group: None, relay_uid: None, own_uid: 0, hidden_uid: None };
         let listener = server::bind(&socket).unwrap();
         tokio::spawn(server::serve(listener, trust, Arc::new(Picky(asked))));
         drop(conduct);

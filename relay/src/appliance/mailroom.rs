@@ -56,7 +56,7 @@ impl<'a> Mailroom<'a> {
         match right {
             Right::Change => Ok(Self { spool, recalls, journal, uid }),
             Right::Look | Right::Relay => Err(format!(
-                "uid {uid} may not {deed}: root and the members of gate.admin-group may"
+                "{caller} may not {deed}: root and the members of gate.admin-group may"
             )),
         }
     }

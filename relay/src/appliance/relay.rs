@@ -35,7 +35,7 @@ use crate::api::health::Look;
 use crate::api::page::Sources;
 use crate::config::Config;
 use crate::control::attach::{Attachment, Listening, Told};
-use crate::control::caller::Trust;
+use crate::control::caller::{Trust, hidden_uid};
 use crate::control::server;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -226,6 +226,7 @@ impl Relay {
             admin_group: privilege::group(&self.config.gate.admin_group),
             relay_uid: None,
             own_uid: rustix::process::getuid().as_raw(),
+            hidden_uid: hidden_uid(),
         };
         tokio::spawn(server::serve(listener, trust, Arc::clone(&desk)));
         let relay: Look = Arc::new(move || desk.status());

@@ -219,10 +219,7 @@ pub fn require(caller: Caller, right: Right) -> Result<(), String> {
     if caller.right >= right {
         Ok(())
     } else {
-        Err(format!(
-            "uid {} may look, not change: root and the members of gate.admin-group may",
-            caller.uid
-        ))
+        Err(format!("{caller} may look, not change: root and the members of gate.admin-group may"))
     }
 }
 
@@ -276,7 +273,8 @@ mod tests {
     }
 
     fn nobody() -> Trust {
-        Trust { admin_group: None, relay_uid: None, own_uid: rustix::process::getuid().as_raw() }
+        let own_uid = rustix::process::getuid().as_raw();
+        Trust { admin_group: None, relay_uid: None, own_uid, hidden_uid: None }
     }
 
     #[tokio::test]

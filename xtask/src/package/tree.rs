@@ -11,9 +11,10 @@ use super::{Source, VERSION};
 use crate::caller::{answer, run};
 
 /// Files and folders of the checkout, and where they lie on a host.
-const COPIES: [(&str, &str); 16] = [
+const COPIES: [(&str, &str); 17] = [
     ("config/sysusers.d/sallyport.conf", "usr/lib/sysusers.d/sallyport.conf"),
     ("config/tmpfiles.d/sallyport.conf", "usr/lib/tmpfiles.d/sallyport.conf"),
+    ("config/generator.sh", GENERATOR),
     ("config/netns/netns.sh", "usr/lib/sallyport/netns.sh"),
     ("config/netns/netns.conf", "usr/share/doc/sallyport/config/netns/netns.conf"),
     ("config/netns/nftables.conf", "usr/share/doc/sallyport/config/netns/nftables.conf"),
@@ -30,6 +31,9 @@ const COPIES: [(&str, &str); 16] = [
     ("config/smarthost.toml", "usr/share/doc/sallyport/config/smarthost.toml"),
     ("config/debian/lintian-overrides", "usr/share/lintian/overrides/sallyport"),
 ];
+
+/// What tells systemd of the relay's unit what depends on the host.
+const GENERATOR: &str = "usr/lib/systemd/system-generators/sallyport-generator";
 
 /// What lies elsewhere, for those who follow a link in README: links to files, since cargo-deb would copy what lies
 /// behind a link to a folder.
@@ -83,7 +87,9 @@ pub fn lay(source: &Source, binary: &Path) -> Result<PathBuf> {
     write(&changes, &changelog(source.epoch)?)?;
     compress(&changes)?;
     modes(&tree)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    for executed in [program, tree.join(GENERATOR)] {
+        fs::set_permissions(executed, fs::Permissions::from_mode(0o755))?;
+    }
     Ok(tree)
 }
 

@@ -51,6 +51,7 @@ inside 'getent passwd sallyport | grep -q :/var/lib/sallyport:/usr/sbin/nologin$
 is inside 'getent group sallyport-admin'
 inside 'stat -c "%a %U %G" /etc/sallyport/secrets' | grep -qx '750 root sallyport' || fail 'the folder of secrets'
 inside 'stat -c "%a %U %G" /var/lib/sallyport/secrets' | grep -qx '700 sallyport sallyport' || fail 'the folder of tokens'
+is test -x "$root/usr/lib/systemd/system-generators/sallyport-generator"
 # There is no configuration, and the package brings none: a gate with somebody else's list guards nothing.
 is_not test -e "$root/etc/sallyport/sallyport.toml"
 for unit in gate relay; do

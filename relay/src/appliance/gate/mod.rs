@@ -49,7 +49,7 @@ use super::privilege::{self, Identity};
 use super::sandbox::{self, Grounds, Role};
 use super::{folders, inherited, notify, opening};
 use crate::config::{Config, Listener};
-use crate::control::caller::Trust;
+use crate::control::caller::{Trust, hidden_uid};
 use crate::control::server;
 use crate::event::Event;
 use crate::gate::clocks::Moment;
@@ -133,6 +133,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         admin_group: privilege::group(&config.gate.admin_group),
         relay_uid: Some(relay.uid),
         own_uid: rustix::process::geteuid().as_raw(),
+        hidden_uid: hidden_uid(),
     };
     runtime.block_on(async {
         let serving = tokio::spawn(server::serve(socket, trust, office));

@@ -68,7 +68,7 @@ impl Site {
         let (jobs, told) = (thread.jobs(), bulletin.clone());
         let office = Office::new(jobs, listeners.clone(), told, ring.clone(), relay_uid);
         let own_uid = rustix::process::geteuid().as_raw();
-        let trust = Trust { admin_group: None, relay_uid: None, own_uid };
+        let trust = Trust { admin_group: None, relay_uid: None, own_uid, hidden_uid: None };
         let listener = server::bind(&self.socket()).unwrap();
         let serving = tokio::spawn(server::serve(listener, trust, Arc::new(office)));
         House { desk: Some(thread), fake, serving, listeners, bulletin, ring }
