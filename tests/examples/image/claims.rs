@@ -17,8 +17,15 @@ const STATE_MIB: u64 = 2046;
 type Claim = fn(&mut Machine) -> Result<()>;
 
 /// What must hold after every boot.
-const CLAIMS: [Claim; 6] =
-    [whole, read_only, nothing_else_listens, nobody_comes_by_ssh, filtered_in_the_driver, grown];
+const CLAIMS: [Claim; 7] = [
+    whole,
+    read_only,
+    nothing_else_listens,
+    nobody_comes_by_ssh,
+    filtered_in_the_driver,
+    in_a_user_namespace,
+    grown,
+];
 
 /// Shows all that must hold after every boot.
 pub fn hold(machine: &mut Machine) -> Result<()> {
@@ -99,6 +106,15 @@ fn filtered_in_the_driver(machine: &mut Machine) -> Result<()> {
     let status: Value = serde_json::from_str(&status)?;
     let mode = &status["gate"]["interfaces"][0]["mode"];
     ensure!(*mode == "native", "the gate is attached {mode}: {}", status["problems"]);
+    Ok(())
+}
+
+/// The relay has a user namespace, by the generator of the package, with every user that the image has.
+fn in_a_user_namespace(machine: &mut Machine) -> Result<()> {
+    let map = "cat /proc/$(systemctl show --value --property MainPID sallyport-relay)/uid_map";
+    let map = machine.must(map, PATIENCE)?;
+    let words: Vec<&str> = map.split_whitespace().collect();
+    ensure!(words == ["0", "0", "65536"], "the relay's users: {map}");
     Ok(())
 }
 
