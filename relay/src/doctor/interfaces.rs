@@ -85,8 +85,8 @@ fn has_upper(link: &Link, links: &Links) -> bool {
 }
 
 fn of_other(link: &Link, guarded: &[String], links: &Links) -> Option<Finding> {
-    let is_meant = guarded.contains(&link.name) || links.is_over(link, guarded);
-    if link.is_loopback || !link.is_up || !link.is_addressed() || is_meant {
+    let is_meant = || guarded.contains(&link.name) || links.is_over(link, guarded);
+    if link.is_loopback || !link.is_up || !link.is_addressed() || is_meant() {
         return None;
     }
     let name = &link.name;

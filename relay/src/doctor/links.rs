@@ -1,5 +1,6 @@
 //! Interfaces and addresses, as the kernel has them (rtnetlink(7)).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
@@ -69,13 +70,28 @@ impl Links {
 }
 
 impl Links {
-    /// Tells whether an interface stands over one of these: it gets what that one let pass.
+    /// Tells whether an interface stands over one of these, on whatever layer: it gets what that one let pass.
     pub(super) fn is_over(&self, link: &Link, names: &[String]) -> bool {
-        let is_one = |other: &Link| names.contains(&other.name);
-        self.all.iter().any(|other| {
-            let is_port = other.master == Some(link.index);
-            (is_port || link.below == Some(other.index)) && is_one(other)
-        })
+        !names.contains(&link.name) && self.stack(names).contains(&link.index)
+    }
+
+    /// Returns the indices of these interfaces and of all that stand over them: a bond, a VLAN over that, its bridge.
+    fn stack(&self, names: &[String]) -> BTreeSet<u32> {
+        let named = self.all.iter().filter(|link| names.contains(&link.name));
+        let mut stack: BTreeSet<u32> = named.map(|link| link.index).collect();
+        // Each round climbs a layer. An interface is added once, so that it ends.
+        loop {
+            let above = self.all.iter().flat_map(|link| {
+                let master = link.master.filter(|_| stack.contains(&link.index));
+                let upper = link.below.filter(|below| stack.contains(below)).map(|_| link.index);
+                [master, upper].into_iter().flatten()
+            });
+            let above: Vec<u32> = above.filter(|index| !stack.contains(index)).collect();
+            if above.is_empty() {
+                return stack;
+            }
+            stack.extend(above);
+        }
     }
 
     /// Returns the domain of routing that an interface is in (`ip link … type vrf`), if it is in one.
@@ -88,7 +104,8 @@ impl Links {
 
     /// Returns these interfaces and those that stand over them: a VLAN, a bridge, a bond.
     pub(super) fn with_upper(&self, names: &[String]) -> Vec<String> {
-        let upper = self.all.iter().filter(|link| self.is_over(link, names));
+        let stack = self.stack(names);
+        let upper = self.all.iter().filter(|link| stack.contains(&link.index));
         let upper = upper.map(|link| link.name.clone()).filter(|name| !names.contains(name));
         names.iter().cloned().chain(upper).collect()
     }
@@ -127,15 +144,21 @@ async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
             has_carrier: flags.contains(LinkFlags::LowerUp),
             ..Link::default()
         };
+        let mut is_elsewhere = false;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Controller(index) => link.master = Some(index),
                 LinkAttribute::Link(index) if index != link.index => link.below = Some(index),
+                LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
                 _ => {}
             }
         }
         link.kind = netlink::by_index(link.index).ok().flatten().and_then(|seen| seen.kind);
+        // Of a veth it is the other end, which is not below it; of another network it is a number of that one's.
+        if is_elsewhere || link.kind.as_deref() == Some("veth") {
+            link.below = None;
+        }
         links.push(link);
     }
     let mut messages = handle.address().get().execute();
@@ -178,6 +201,59 @@ pub(super) fn talk<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_over_an_interface_is_found_on_every_layer() {
+        let link = |index, name: &str, master: Option<u32>, below: Option<u32>| Link {
+            index,
+            name: name.into(),
+            master,
+            below,
+            ..Link::default()
+        };
+        let over = |all: Vec<Link>| {
+            let links = Links { all, problem: None };
+            let mut found = links.with_upper(&["eth0".to_owned()]);
+            found.retain(|name| name != "eth0");
+            for link in &links.all {
+                let is_over = found.contains(&link.name);
+                assert_eq!(links.is_over(link, &["eth0".to_owned()]), is_over, "{}", link.name);
+            }
+            found
+        };
+        let eth0 = |master| link(2, "eth0", master, None);
+        for (row, all, wanted) in [
+            ("nothing", vec![eth0(None), link(3, "eth1", None, None)], vec![]),
+            ("a VLAN", vec![link(3, "eth0.5", None, Some(2)), eth0(None)], vec!["eth0.5"]),
+            (
+                "a VLAN over a bond, which is listed first",
+                vec![
+                    link(5, "bond0.100", None, Some(4)),
+                    link(4, "bond0", None, None),
+                    eth0(Some(4)),
+                ],
+                vec!["bond0.100", "bond0"],
+            ),
+            (
+                "a VLAN over a bridge over a VLAN",
+                vec![
+                    eth0(None),
+                    link(3, "eth0.5", Some(4), Some(2)),
+                    link(4, "br0", None, None),
+                    link(5, "br0.10", None, Some(4)),
+                    link(6, "br1.10", None, Some(7)),
+                ],
+                vec!["eth0.5", "br0", "br0.10"],
+            ),
+            (
+                "a circle",
+                vec![eth0(Some(3)), link(3, "a", Some(4), None), link(4, "b", Some(3), Some(2))],
+                vec!["a", "b"],
+            ),
+        ] {
+            assert_eq!(over(all), wanted, "{row}");
+        }
+    }
 
     #[test]
     fn every_host_has_loopback() {
