@@ -116,6 +116,12 @@ impl Link {
     pub(super) fn is_addressed(&self) -> bool {
         self.addresses.iter().any(|own| !is_link_local(own.ip))
     }
+
+    /// Returns the addresses that others can reach it by, but for those that another host has too.
+    pub(super) fn reachable(&self) -> impl Iterator<Item = IpAddr> {
+        let own = self.addresses.iter().filter(|own| !own.is_duplicate).map(|own| own.ip);
+        own.filter(|ip| !is_link_local(*ip))
+    }
 }
 
 const fn is_link_local(ip: IpAddr) -> bool {

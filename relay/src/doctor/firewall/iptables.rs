@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 
 use ipnetwork::IpNetwork;
 
-use super::nft::whole;
-use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset, Sense, Test};
+use super::expression::whole;
+use super::packet::{Sense, Test};
+use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
 
 /// The most rules that are read.
 const RULES_MAX: usize = 100_000;
@@ -112,13 +113,28 @@ fn read_rule(rest: &str, name: &str) -> Rule {
                 tests.push(Test::Always(this == Sense::OneOf));
                 at -= 1;
             }
-            // They change which port or address it becomes, not whether.
-            "--random" | "--random-fully" | "--persistent" => at -= 1,
+            // They change which port or address it becomes, not whether; the others how a way back is looked up.
+            "--random" | "--random-fully" | "--persistent" | "--loose" | "--validmark"
+            | "--accept-local" => at -= 1,
             "--tcp-flags" => {
-                tests.push(Test::Always(
-                    (words.get(at).is_some_and(|set| set == "SYN")) == (this == Sense::OneOf),
-                ));
+                let set = words.get(at).map_or("", String::as_str);
+                tests.push(Test::Always(flags_are(value, set) == (this == Sense::OneOf)));
                 at += 1;
+            }
+            "--dst-type" => tests.push(destination_type(value, this)),
+            "--pkt-type" => {
+                tests.push(Test::Always((value == "unicast") == (this == Sense::OneOf)));
+            }
+            // No connection attempt has a routing header.
+            "-m" if value == "rt" => tests.push(Test::Always(false)),
+            "-m" if value == "rpfilter" => tests.push(Test::FindsBack(Sense::OneOf)),
+            "--invert" if words.iter().any(|word| word == "rpfilter") => {
+                for test in &mut tests {
+                    if let Test::FindsBack(sense) = test {
+                        *sense = sense.other();
+                    }
+                }
+                at -= 1;
             }
             // Their options follow; a log says nothing of the packet's fate.
             "-m" | "--comment" | "--reject-with" | "--log-prefix" | "--log-level" => {}
@@ -178,6 +194,29 @@ fn target(name: &str) -> Act {
         | "DSCP" | "TOS" | "TTL" | "HL" | "ECN" | "CHECKSUM" | "TEE" | "LED" | "IDLETIMER"
         | "RATEEST" | "HMARK" | "SNAT" | "MASQUERADE" => Act::Nothing,
         chain => Act::Jump(chain.to_owned()),
+    }
+}
+
+/// Tells whether a SYN has, of these flags, these.
+fn flags_are(of: &str, these: &str) -> bool {
+    let asks = of.split(',').any(|flag| flag == "SYN" || flag == "ALL");
+    these == if asks { "SYN" } else { "NONE" }
+}
+
+/// Reads a type of destination: of an address of ours it is always LOCAL (iptables-extensions(8), addrtype).
+fn destination_type(types: &str, sense: Sense) -> Test {
+    let is_other = |kind: &str| {
+        matches!(
+            kind,
+            "BROADCAST" | "MULTICAST" | "ANYCAST" | "BLACKHOLE" | "UNREACHABLE" | "PROHIBIT"
+        )
+    };
+    if types == "LOCAL" {
+        Test::ForUs(sense)
+    } else if types.split(',').all(is_other) {
+        Test::ForUs(sense.other())
+    } else {
+        Test::Unknown
     }
 }
 

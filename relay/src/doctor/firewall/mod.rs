@@ -4,8 +4,11 @@
 //! with `nft`, those of the elder iptables with its `iptables-save`. The newer iptables writes rules of nftables;
 //! what `nft` does not show of them is read with the newer `iptables-save`.
 
+mod entrance;
+mod expression;
 mod iptables;
 mod nft;
+mod packet;
 mod reading;
 mod ruleset;
 #[cfg(test)]
@@ -14,9 +17,12 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked};
+use entrance::Entrance;
+use packet::Packet;
 pub(super) use reading::Reading;
-use ruleset::{Fate, Packet, Ruleset};
+use ruleset::{Fate, Keeper, Ruleset};
 
 /// The hooks that a client's attempt passes, and those that ours pass.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
@@ -26,22 +32,20 @@ pub(super) fn look(case: &Case) -> Looked {
     let Some(read) = case.rules.wait() else {
         return Looked::left_out("firewall: its rules were not read in time");
     };
-    let comes_by: Vec<String> = if case.is_guarded() {
-        case.links.with_upper(&case.config.gate.interfaces)
-    } else {
-        case.links
-            .all
-            .iter()
-            .filter(|link| !link.is_loopback && link.is_up)
-            .map(|l| l.name.clone())
-            .collect()
-    };
+    let guarded = case.is_guarded().then_some(case.config.gate.interfaces.as_slice());
+    let entrance = Entrance::of(&case.links, guarded);
     let listeners: Vec<SocketAddr> = case.config.listeners.iter().map(|one| one.address).collect();
-    let packets = packets(&listeners, case.asked.from, &comes_by);
-    Looked {
-        findings: judge(&read.rules, &packets, case.asked.from),
-        left_out: read.left_out.clone(),
-    }
+    let from = case.asked.from.map(|from| from.to_canonical());
+    // Where nobody in particular is meant it is one whom answers reach.
+    let finds_back = from.is_none_or(|from| {
+        match way_back(from, &case.config.listeners, &entrance.devices, &case.links) {
+            Ok(Way::By(name)) => entrance.devices.contains(&name),
+            Ok(Way::Here) => true,
+            Ok(Way::Nowhere(_)) | Err(_) => false,
+        }
+    });
+    let packets = packets(&listeners, from, &entrance, finds_back);
+    Looked { findings: judge(&read.rules, &packets, from), left_out: read.left_out.clone() }
 }
 
 /// Returns the rule that stops connections from here to `target`, if one surely does. Blocks until the rules are
@@ -51,30 +55,46 @@ pub(super) fn stops_out(rules: &Reading, target: SocketAddr) -> Option<String> {
     let packet = Packet {
         is_v4: target.is_ipv4(),
         source: None,
-        destination: Some(target.ip()),
+        destinations: vec![target.ip()],
+        is_for_us: target.ip().to_canonical().is_loopback().then_some(true),
         port: target.port(),
+        devices: Vec::new(),
         comes_by: Vec::new(),
+        finds_back: true,
     };
     read.rules.follow(&packet, &OUT).stopped
 }
 
-/// Returns a connection attempt for each listener and family that it serves.
-fn packets(listeners: &[SocketAddr], from: Option<IpAddr>, comes_by: &[String]) -> Vec<Packet> {
+/// Returns a connection attempt for each listener and family that it serves. One for all serves those of which an
+/// address is there to connect to, and that of the client who is asked for.
+fn packets(
+    listeners: &[SocketAddr],
+    from: Option<IpAddr>,
+    entrance: &Entrance,
+    finds_back: bool,
+) -> Vec<Packet> {
     let mut packets = Vec::new();
-    let from = from.map(|from| from.to_canonical());
     for listener in listeners.iter().filter(|one| !one.ip().is_loopback()) {
         let is_any = listener.ip().is_unspecified();
         for is_v4 in [true, false] {
             let is_served = listener.is_ipv4() == is_v4 || (is_any && listener.is_ipv6());
-            if is_served && from.is_none_or(|from| from.is_ipv4() == is_v4) {
-                packets.push(Packet {
-                    is_v4,
-                    source: from,
-                    destination: (!is_any).then(|| listener.ip()),
-                    port: listener.port(),
-                    comes_by: comes_by.to_vec(),
-                });
+            let is_meant = match from {
+                Some(from) => from.is_ipv4() == is_v4,
+                None => !is_any || entrance.has(is_v4),
+            };
+            if !is_served || !is_meant {
+                continue;
             }
+            packets.push(Packet {
+                is_v4,
+                source: from,
+                destinations: if is_any { entrance.addresses(is_v4) } else { vec![listener.ip()] },
+                is_for_us: Some(true),
+                port: listener.port(),
+                devices: entrance.devices.clone(),
+                comes_by: entrance.comes_by.clone(),
+                finds_back,
+            });
         }
     }
     packets
@@ -92,9 +112,15 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
             let says = format!(
                 "the host's firewall drops what {sent} to port {port} over {family}: {rule}"
             );
-            let remedy = format!(
-                "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
-            );
+            let remedy = match rules.keeper_of(&rule) {
+                Keeper::Ufw => format!("ufw allow {port}/tcp"),
+                Keeper::Firewalld => format!(
+                    "firewall-cmd --permanent --add-port={port}/tcp, then: firewall-cmd --reload"
+                ),
+                Keeper::Other => format!(
+                    "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
+                ),
+            };
             found.push(Finding::new(Cause::Firewall, says, remedy));
             continue;
         }

@@ -7,20 +7,16 @@
 //! taken as iptables itself prints it, where that is known.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
-use ipnetwork::IpNetwork;
 use serde_json::Value;
 
+use super::expression::{Sets, pairs, port, test, tests_of_key};
 use super::iptables;
-use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset, Sense, Test};
+use super::packet::Test;
+use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
 
-/// The most rules that are read: more take longer than they tell.
+/// The most rules that are read, those that maps stand for among them: more take longer than they tell.
 const RULES_MAX: usize = 100_000;
-
-/// The elements of sets, by the whole name of the table and their own; none while a set is empty.
-type Sets<'a> = BTreeMap<(String, &'a str), &'a [Value]>;
 
 /// Where the rules of a chain are, by the whole name of the table and its own.
 type Places<'a> = BTreeMap<(String, Option<&'a str>), Place>;
@@ -47,7 +43,7 @@ pub(super) fn read(text: &str, saved: &Ruleset) -> Result<Ruleset, String> {
     let whole: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let listed = whole["nftables"].as_array().ok_or("it has no \"nftables\"")?;
     let mut sets = Sets::new();
-    for set in listed.iter().map(|object| &object["set"]) {
+    for set in listed.iter().flat_map(|object| [&object["set"], &object["map"]]) {
         if let (Some((_, table)), Some(name)) = (table(set), set["name"].as_str()) {
             let elements = set["elem"].as_array().map_or(&[][..], Vec::as_slice);
             sets.insert((table, name), elements);
@@ -63,6 +59,7 @@ pub(super) fn read(text: &str, saved: &Ruleset) -> Result<Ruleset, String> {
     for (rule, table) in written() {
         places.entry((table, rule["chain"].as_str())).or_default().of += 1;
     }
+    let mut room = RULES_MAX;
     for (rule, table) in written() {
         let name = rule["chain"].as_str();
         let chain = rules
@@ -72,9 +69,12 @@ pub(super) fn read(text: &str, saved: &Ruleset) -> Result<Ruleset, String> {
         if let Some(chain) = chain {
             let place = places.entry((table, name)).or_default();
             place.at += 1;
-            match of_iptables(rule, chain, saved, place) {
-                Some(whole) => chain.rules.push(whole.clone()),
-                None => chain.rules.extend(read_rule(rule, &chain.table, &chain.name, &sets)),
+            if let Some(whole) = of_iptables(rule, chain, saved, place) {
+                chain.rules.push(whole.clone());
+            } else {
+                let several = read_rule(rule, &chain.table, &chain.name, &sets, room);
+                room = room.saturating_sub(several.len());
+                chain.rules.extend(several);
             }
         }
     }
@@ -135,8 +135,8 @@ fn chain(written: &Value) -> Option<Chain> {
     })
 }
 
-/// Reads a rule; a map of verdicts becomes a rule for each of its values.
-fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rule> {
+/// Reads a rule; one that asks a map becomes a rule for each of its elements, if there is room for so many.
+fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usize) -> Vec<Rule> {
     let handle = rule["handle"].as_u64().unwrap_or(0);
     let name = format!(
         "rule {handle} of chain {chain} in table {table} (nft -a list chain {table} {chain})"
@@ -148,19 +148,18 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
             tests.push(Test::Unknown);
             continue;
         };
-        if key == "vmap" {
-            let pairs = value["data"]["set"].as_array();
-            for pair in pairs.into_iter().flatten() {
-                let one = test(&value["key"], "==", &pair[0], table, sets);
-                let act = pair[1].as_object().and_then(|act| act.iter().next());
-                let act = act.and_then(|(key, value)| act_of(key, value)).unwrap_or(Act::Nothing);
-                let tests = tests.iter().cloned().chain([one]).collect();
-                rules.push(Rule { tests, act, name: name.clone() });
+        if let Some(map) = Map::of(key, value) {
+            let known = pairs(map.data(), table, sets).filter(|pairs| pairs.len() <= room);
+            for (element, to) in known.iter().flatten() {
+                let of_key = tests_of_key(map.key(), element, table, sets);
+                let tests = tests.iter().cloned().chain(of_key).collect();
+                rules.push(Rule { tests, act: map.act(to), name: name.clone() });
             }
-            // A map with a name: whatever it says for us.
-            if pairs.is_none() {
+            // Whatever it says for us.
+            if known.is_none() {
                 tests.push(Test::Unknown);
-                rules.push(Rule { tests: tests.clone(), act: Act::Drop, name: name.clone() });
+                let (tests, act) = (tests.clone(), map.act_of_any());
+                rules.push(Rule { tests, act, name: name.clone() });
             }
         } else if key == "match" {
             let operator = value["op"].as_str().unwrap_or_default();
@@ -179,6 +178,75 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>) -> Vec<Rul
     rules
 }
 
+/// A statement that asks a map what to do. For a key that the map has not, it does nothing.
+enum Map<'a> {
+    /// The map holds verdicts.
+    Verdicts(&'a Value),
+    /// It holds where to; which part of that, and the statement.
+    Targets { map: &'a Value, part: Part, key: &'a str, of: &'a Value },
+}
+
+/// What a map of targets holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Addresses, or addresses with ports.
+    Address,
+    Port,
+}
+
+impl<'a> Map<'a> {
+    fn of(key: &'a str, value: &'a Value) -> Option<Self> {
+        let of = |part: Part, field: &str| {
+            let map = &value[field]["map"];
+            map.is_object().then_some(Self::Targets { map, part, key, of: value })
+        };
+        match key {
+            "vmap" => Some(Self::Verdicts(value)),
+            "dnat" | "redirect" => of(Part::Address, "addr").or_else(|| of(Part::Port, "port")),
+            _ => None,
+        }
+    }
+
+    fn map(&self) -> &'a Value {
+        match self {
+            Self::Verdicts(map) | Self::Targets { map, .. } => map,
+        }
+    }
+
+    fn key(&self) -> &'a Value {
+        &self.map()["key"]
+    }
+
+    fn data(&self) -> &'a Value {
+        &self.map()["data"]
+    }
+
+    /// Returns what is done for an element that holds this.
+    fn act(&self, to: &Value) -> Act {
+        match self {
+            Self::Verdicts(_) => {
+                let verdict = to.as_object().and_then(|act| act.iter().next());
+                verdict.and_then(|(key, value)| act_of(key, value)).unwrap_or(Act::Nothing)
+            }
+            Self::Targets { part, key, of, .. } => {
+                let to = match part {
+                    Part::Address => first_port(&to["concat"][1]).or(first_port(&of["port"])),
+                    Part::Port => first_port(to),
+                };
+                Act::Redirect { to, elsewhere: *key == "dnat" }
+            }
+        }
+    }
+
+    /// Returns the worst that may be done where the elements are not known.
+    fn act_of_any(&self) -> Act {
+        match self {
+            Self::Verdicts(_) => Act::Drop,
+            Self::Targets { .. } => Act::Hand,
+        }
+    }
+}
+
 /// Tells whether a statement neither tests nor decides.
 fn is_silent(key: &str) -> bool {
     ["counter", "log", "comment", "mangle", "notrack", "flow", "set", "ct helper"].contains(&key)
@@ -186,7 +254,7 @@ fn is_silent(key: &str) -> bool {
 
 fn act_of(key: &str, value: &Value) -> Option<Act> {
     let target = || value["target"].as_str().unwrap_or_default().to_owned();
-    let port = || value["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let port = || first_port(&value["port"]);
     Some(match key {
         "accept" => Act::Accept,
         "drop" | "reject" => Act::Drop,
@@ -203,135 +271,7 @@ fn act_of(key: &str, value: &Value) -> Option<Act> {
     })
 }
 
-fn test(left: &Value, operator: &str, right: &Value, table: &str, sets: &Sets<'_>) -> Test {
-    let sense = match operator {
-        "==" | "in" => Sense::OneOf,
-        "!=" => Sense::NoneOf,
-        _ => return compared(left, operator, right),
-    };
-    let Some(values) = values(right, table, sets) else { return Test::Unknown };
-    let payload = (left["payload"]["protocol"].as_str(), left["payload"]["field"].as_str());
-    if values.is_empty() {
-        // Nothing is in an empty set. Who asks for an address besides asks for its family.
-        return match (sense, payload.0) {
-            (Sense::OneOf, _) | (_, Some("udp" | "icmp" | "icmpv6" | "sctp")) => {
-                Test::Always(false)
-            }
-            (Sense::NoneOf, Some("ip")) => Test::IsV4(true),
-            (Sense::NoneOf, Some("ip6")) => Test::IsV4(false),
-            (Sense::NoneOf, _) => Test::Always(true),
-        };
-    }
-    let words =
-        || values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
-    let among = |word: &str| {
-        let is = values.iter().any(|value| value.as_str() == Some(word));
-        Test::Always(is == (sense == Sense::OneOf))
-    };
-    match payload {
-        (Some("tcp" | "th"), Some("dport")) => {
-            let ports = values.iter().map(|value| ports(value)).collect::<Option<Vec<_>>>();
-            return ports.map_or(Test::Unknown, |ports| Test::Port(ports, sense));
-        }
-        (Some("udp" | "icmp" | "icmpv6" | "sctp"), _) => return Test::Always(false),
-        (Some("ip" | "ip6"), Some(field @ ("saddr" | "daddr"))) => {
-            let Some(of) = values.iter().map(|value| addresses(value)).collect::<Option<Vec<_>>>()
-            else {
-                return Test::Unknown;
-            };
-            return if field == "saddr" {
-                Test::Source(of, sense)
-            } else {
-                Test::Destination(of, sense)
-            };
-        }
-        (Some("ip"), Some("protocol")) | (Some("ip6"), Some("nexthdr")) => return among("tcp"),
-        _ => {}
-    }
-    match (left["meta"]["key"].as_str(), left["ct"]["key"].as_str()) {
-        (Some("iif" | "iifname"), _) => {
-            words().map_or(Test::Unknown, |names| Test::ComesBy(names, sense))
-        }
-        (Some("l4proto"), _) => among("tcp"),
-        (Some("nfproto"), _) => match values.as_slice() {
-            [one] => Test::IsV4((one == &"ipv4") == (sense == Sense::OneOf)),
-            _ => Test::Unknown,
-        },
-        (_, Some("state")) => among("new"),
-        _ if is_syn(left) => among("syn"),
-        _ => Test::Unknown,
-    }
-}
-
-/// Tells whether it is `tcp flags & (…)` with SYN among them.
-fn is_syn(left: &Value) -> bool {
-    let of = &left["&"];
-    of[0]["payload"]["field"] == "flags"
-        && of[1].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == "syn"))
-}
-
-/// A test by size.
-fn compared(left: &Value, operator: &str, right: &Value) -> Test {
-    let bound = right.as_u64().and_then(|bound| u16::try_from(bound).ok());
-    let (Some("dport"), Some(bound)) = (left["payload"]["field"].as_str(), bound) else {
-        return Test::Unknown;
-    };
-    let range = match operator {
-        "<" => bound.checked_sub(1).map(|last| 0..=last),
-        "<=" => Some(0..=bound),
-        ">" => bound.checked_add(1).map(|first| first..=u16::MAX),
-        ">=" => Some(bound..=u16::MAX),
-        _ => return Test::Unknown,
-    };
-    Test::Port(range.into_iter().collect(), Sense::OneOf)
-}
-
-/// Returns the values that a right side stands for; none if it cannot be told.
-fn values<'a>(right: &'a Value, table: &str, sets: &Sets<'a>) -> Option<Vec<&'a Value>> {
-    let elements = if let Some(name) = right.as_str().and_then(|name| name.strip_prefix('@')) {
-        *sets.get(&(table.to_owned(), name))?
-    } else if let Some(set) = right["set"].as_array() {
-        set.as_slice()
-    } else if let Some(list) = right.as_array() {
-        list.as_slice()
-    } else {
-        std::slice::from_ref(right)
-    };
-    // An element with a timeout or a counter of its own.
-    Some(
-        elements
-            .iter()
-            .map(|one| if one["elem"].is_object() { &one["elem"]["val"] } else { one })
-            .collect(),
-    )
-}
-
-fn ports(value: &Value) -> Option<RangeInclusive<u16>> {
-    let port = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
-    match value["range"].as_array() {
-        Some(range) => Some(port(range.first()?)?..=port(range.get(1)?)?),
-        None => port(value).map(|port| port..=port),
-    }
-}
-
-fn addresses(value: &Value) -> Option<RangeInclusive<IpAddr>> {
-    let ip = |value: &Value| value.as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
-    if let Some(range) = value["range"].as_array() {
-        return Some(ip(range.first()?)?..=ip(range.get(1)?)?);
-    }
-    let prefix = &value["prefix"];
-    if prefix.is_object() {
-        let length = u8::try_from(prefix["len"].as_u64()?).ok()?;
-        return Some(whole(IpNetwork::new(ip(&prefix["addr"])?, length).ok()?));
-    }
-    ip(value).map(|ip| ip..=ip)
-}
-
-/// Returns the addresses of a network.
-pub(super) fn whole(network: IpNetwork) -> RangeInclusive<IpAddr> {
-    let last = match network {
-        IpNetwork::V4(network) => IpAddr::V4(network.broadcast()),
-        IpNetwork::V6(network) => IpAddr::V6(network.broadcast()),
-    };
-    network.network()..=last
+/// Returns a port, or the first of a range.
+fn first_port(value: &Value) -> Option<u16> {
+    port(value).or_else(|| port(&value["range"][0]))
 }

@@ -3,27 +3,14 @@
 //! What a rule tests and cannot be told from here (limits, marks, sets of another kind, and who the client
 //! is, if nobody said) is *perhaps*: a drop behind it is only named as one that may be in the way.
 
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use super::packet::{Packet, Sense, Test, Truth};
 
 /// How deep rules may jump; deeper ones are not followed (the kernel allows 16).
 const DEPTH_MAX: usize = 16;
+/// How the name of a policy begins.
+const POLICY: &str = "the policy of chain";
 /// The most rules that are named.
 const NAMED_MAX: usize = 8;
-
-/// A connection attempt.
-#[derive(Clone, Debug)]
-pub(super) struct Packet {
-    /// One address of the family, to tell the family; known as such only in `source`, `destination`.
-    pub is_v4: bool,
-    /// Who sends it; none: somebody.
-    pub source: Option<IpAddr>,
-    /// To whom; none: any address of the other end.
-    pub destination: Option<IpAddr>,
-    pub port: u16,
-    /// The interfaces that it may come by; empty: it begins here.
-    pub comes_by: Vec<String>,
-}
 
 /// Everything that a host's filters say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,29 +59,6 @@ pub(super) struct Rule {
     pub name: String,
 }
 
-/// What a rule asks of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Test {
-    Port(Vec<RangeInclusive<u16>>, Sense),
-    Source(Vec<RangeInclusive<IpAddr>>, Sense),
-    Destination(Vec<RangeInclusive<IpAddr>>, Sense),
-    /// Names of interfaces; one may end in `*`.
-    ComesBy(Vec<String>, Sense),
-    /// Answered already, since every connection attempt is alike in it.
-    Always(bool),
-    /// Only IPv4, or only IPv6.
-    IsV4(bool),
-    /// It cannot be told from here.
-    Unknown,
-}
-
-/// Whether one of the values is wanted, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sense {
-    OneOf,
-    NoneOf,
-}
-
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Act {
@@ -114,6 +78,14 @@ pub(super) enum Act {
     Nothing,
 }
 
+/// Who writes the rules, and undoes what others add to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeper {
+    Ufw,
+    Firewalld,
+    Other,
+}
+
 /// What the rules make of a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
@@ -123,13 +95,6 @@ pub(super) struct Fate {
     pub perhaps: Vec<String>,
     /// The rule that sends it elsewhere.
     pub redirected: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Truth {
-    Yes,
-    Perhaps,
-    No,
 }
 
 /// How a chain is left.
@@ -153,14 +118,19 @@ impl Ruleset {
                     Some((chain, chain.base.as_ref().filter(|base| base.hook == **hook)?))
                 })
                 .filter(|(_, base)| {
-                    base.device.as_ref().is_none_or(|device| packet.comes_by.contains(device))
+                    base.device.as_ref().is_none_or(|device| packet.devices.contains(device))
                 })
                 .collect();
             bases.sort_by_key(|(_, base)| base.priority);
             for (chain, base) in bases {
+                // An ingress sees the packets of its own device.
+                let on_device = base.device.as_ref().map(|device| {
+                    let comes_by = vec![device.clone()];
+                    Packet { comes_by, ..packet.clone() }
+                });
                 let mut walk = Walk {
                     rules: self,
-                    packet,
+                    packet: on_device.as_ref().unwrap_or(packet),
                     fate: &mut fate,
                     is_sure: true,
                     is_perhaps_gone: false,
@@ -168,8 +138,9 @@ impl Ruleset {
                 };
                 let left = walk.chain(chain, 0);
                 if matches!(left, Left::Through) && base.drops {
-                    let name =
-                        format!("the policy of chain {} in table {}", chain.name, chain.table);
+                    // Who returned before the end gets the policy as well.
+                    walk.is_sure = !walk.is_perhaps_gone;
+                    let name = format!("{POLICY} {} in table {}", chain.name, chain.table);
                     walk.stop(name);
                 }
                 if fate.stopped.is_some() || fate.redirected.is_some() {
@@ -194,6 +165,20 @@ impl Ruleset {
         here.map(|rule| rule.name.clone()).take(NAMED_MAX).collect()
     }
 
+    /// Returns who wrote what has this name here, as the names of chains and tables show.
+    pub(super) fn keeper_of(&self, name: &str) -> Keeper {
+        let has_ufw = || self.chains.iter().any(|chain| chain.name.starts_with("ufw"));
+        if name.contains(" firewalld") {
+            Keeper::Firewalld
+        } else if name.contains("ufw")
+            || (name.starts_with(POLICY) && name.contains(" INPUT ") && has_ufw())
+        {
+            Keeper::Ufw
+        } else {
+            Keeper::Other
+        }
+    }
+
     fn chain(&self, beside: &Chain, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.table == beside.table && chain.name == name)
     }
@@ -214,7 +199,7 @@ struct Walk<'a> {
     rules: &'a Ruleset,
     packet: &'a Packet,
     fate: &'a mut Fate,
-    /// False behind a rule that may have let it go.
+    /// False behind a rule that may have let it go, or back to the chain that it came from.
     is_sure: bool,
     /// Whether a rule may have let it go for good, so that the rest of the chains does not see it.
     is_perhaps_gone: bool,
@@ -224,61 +209,78 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn chain(&mut self, chain: &Chain, depth: usize) -> Left {
         if depth > DEPTH_MAX {
-            self.is_sure = false;
+            self.let_go();
             return Left::Through;
         }
+        // Whether it may have gone back to the chain that it came from.
+        let mut is_perhaps_back = false;
         for rule in &chain.rules {
-            let truth =
-                rule.tests.iter().map(|test| test.of(self.packet)).max_by_key(|truth| *truth as u8);
+            let truth = rule.tests.iter().map(|test| test.of(self.packet)).max();
             let truth = truth.unwrap_or(Truth::Yes);
             if truth == Truth::No {
                 continue;
             }
-            match &rule.act {
-                Act::Nothing => {}
-                Act::Accept if truth == Truth::Yes => return Left::Accepted,
-                Act::Return if truth == Truth::Yes => return Left::Through,
-                Act::Accept => self.let_go(),
-                Act::Return => self.is_sure = false,
+            let left = match &rule.act {
+                Act::Nothing => continue,
+                Act::Accept => Left::Accepted,
+                Act::Return => Left::Through,
                 Act::Hand => {
                     self.name(rule.name.clone());
                     self.let_go();
+                    continue;
                 }
                 Act::Drop => {
                     if self.stop_if(truth, rule.name.clone()) {
                         return Left::Ended;
                     }
+                    continue;
                 }
                 Act::Redirect { to, elsewhere } => {
                     let stays = !*elsewhere && to.is_none_or(|to| to == self.packet.port);
-                    if self.is_nat && !stays {
-                        if truth == Truth::Yes && self.is_sure {
-                            self.fate.redirected = Some(rule.name.clone());
-                            return Left::Ended;
-                        }
-                        self.name(rule.name.clone());
-                        self.let_go();
+                    if stays || !self.is_nat {
+                        continue;
                     }
+                    if truth == Truth::Yes && self.is_sure {
+                        self.fate.redirected = Some(rule.name.clone());
+                        return Left::Ended;
+                    }
+                    self.name(rule.name.clone());
+                    self.let_go();
+                    continue;
                 }
                 Act::Jump(to) | Act::Goto(to) => {
                     let Some(inner) = self.rules.chain(chain, to) else { continue };
-                    let before = self.is_sure;
-                    self.is_sure &= truth == Truth::Yes;
-                    match self.chain(inner, depth + 1) {
-                        Left::Ended => return Left::Ended,
-                        Left::Accepted if truth == Truth::Yes => return Left::Accepted,
-                        Left::Accepted => self.let_go(),
-                        // Who perhaps never went there goes on as before, but for what let him go in there.
-                        Left::Through if truth == Truth::Perhaps => {
-                            self.is_sure = before && !self.is_perhaps_gone;
-                        }
-                        Left::Through if matches!(rule.act, Act::Goto(_)) => return Left::Through,
-                        Left::Through => {}
+                    let left = self.enter(inner, truth, depth);
+                    if matches!((&left, &rule.act), (Left::Through, Act::Jump(_))) {
+                        continue;
+                    }
+                    left
+                }
+            };
+            match left {
+                Left::Ended => return Left::Ended,
+                Left::Accepted if truth == Truth::Yes && !is_perhaps_back => return left,
+                Left::Accepted => {
+                    self.let_go();
+                    if truth == Truth::Yes {
+                        return Left::Through;
                     }
                 }
+                Left::Through if truth == Truth::Yes => return left,
+                Left::Through => (self.is_sure, is_perhaps_back) = (false, true),
             }
         }
         Left::Through
+    }
+
+    /// Goes through a chain that a rule leads to. Who comes back from there goes on as before, by whatever rule he
+    /// came back, but for one that may have let him go.
+    fn enter(&mut self, inner: &Chain, truth: Truth, depth: usize) -> Left {
+        let before = self.is_sure;
+        self.is_sure &= truth == Truth::Yes;
+        let left = self.chain(inner, depth + 1);
+        self.is_sure = before && !self.is_perhaps_gone;
+        left
     }
 
     fn stop_if(&mut self, truth: Truth, name: String) -> bool {
@@ -307,73 +309,5 @@ impl Walk<'_> {
 
     fn let_go(&mut self) {
         (self.is_sure, self.is_perhaps_gone) = (false, true);
-    }
-}
-
-impl Test {
-    fn of(&self, packet: &Packet) -> Truth {
-        match self {
-            Self::Always(truth) => Truth::from(*truth),
-            Self::IsV4(is_v4) => Truth::from(*is_v4 == packet.is_v4),
-            Self::Unknown => Truth::Perhaps,
-            Self::Port(ports, sense) => {
-                sense.of(Truth::from(ports.iter().any(|some| some.contains(&packet.port))))
-            }
-            Self::Source(of, sense) => address(of, *sense, packet.source, packet.is_v4),
-            Self::Destination(of, sense) => address(of, *sense, packet.destination, packet.is_v4),
-            Self::ComesBy(names, sense) => {
-                let is = |by: &String| names.iter().any(|name| is_named(name, by));
-                let count = packet.comes_by.iter().filter(|by| is(by)).count();
-                sense.of(match count {
-                    0 => Truth::No,
-                    all if all == packet.comes_by.len() => Truth::Yes,
-                    _ => Truth::Perhaps,
-                })
-            }
-        }
-    }
-}
-
-fn is_named(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix(['*', '+']) {
-        Some(start) => name.starts_with(start),
-        None => pattern == name,
-    }
-}
-
-/// A test of addresses is one of their family, too.
-fn address(of: &[RangeInclusive<IpAddr>], sense: Sense, who: Option<IpAddr>, is_v4: bool) -> Truth {
-    let of: Vec<_> = of.iter().filter(|range| range.start().is_ipv4() == is_v4).collect();
-    let all =
-        |range: &&&RangeInclusive<IpAddr>| range.start().is_unspecified() && is_last(*range.end());
-    match who {
-        _ if of.is_empty() => Truth::No,
-        Some(who) => sense.of(Truth::from(of.iter().any(|range| range.contains(&who)))),
-        None if of.iter().any(|range| all(&range)) => sense.of(Truth::Yes),
-        None => Truth::Perhaps,
-    }
-}
-
-const fn is_last(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.to_bits() == u32::MAX,
-        IpAddr::V6(ip) => ip.to_bits() == u128::MAX,
-    }
-}
-
-impl Sense {
-    const fn of(self, truth: Truth) -> Truth {
-        match (self, truth) {
-            (Self::OneOf, truth) => truth,
-            (Self::NoneOf, Truth::Yes) => Truth::No,
-            (Self::NoneOf, Truth::No) => Truth::Yes,
-            (Self::NoneOf, Truth::Perhaps) => Truth::Perhaps,
-        }
-    }
-}
-
-impl From<bool> for Truth {
-    fn from(truth: bool) -> Self {
-        if truth { Self::Yes } else { Self::No }
     }
 }

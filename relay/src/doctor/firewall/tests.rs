@@ -1,5 +1,8 @@
 //! Rules as people write them, and what they make of a client.
 
+mod addresses;
+mod hosts;
+mod maps;
 mod xt;
 
 use serde_json::json;
@@ -13,9 +16,12 @@ fn client(from: Option<&str>) -> Packet {
     Packet {
         is_v4: source.is_none_or(|source| source.is_ipv4()),
         source,
-        destination: None,
+        destinations: Vec::new(),
+        is_for_us: Some(true),
         port: 2525,
+        devices: vec!["eth0".into()],
         comes_by: vec!["eth0".into()],
+        finds_back: true,
     }
 }
 
@@ -224,6 +230,41 @@ fn behind_what_another_decides_nothing_is_sure() {
 }
 
 #[test]
+fn who_perhaps_came_back_from_a_chain_is_where_he_would_be_anyway() {
+    let perhaps = "-m limit --limit 5/min";
+    for (row, rules, wanted) in [
+        ("returned", format!("-A INPUT -j some\n-A some {perhaps} -j RETURN\n"), Stopped),
+        ("returned at once", format!("-A INPUT {perhaps} -j RETURN\n"), Stopped),
+        ("went on", format!("-A INPUT {perhaps} -g some\n"), Stopped),
+        (
+            "returned before he was accepted",
+            format!("-A INPUT -j some\n-A some {perhaps} -j RETURN\n-A some -j ACCEPT\n"),
+            Perhaps,
+        ),
+        (
+            "went where everybody is accepted",
+            format!("-A INPUT {perhaps} -g some\n-A some -j ACCEPT\n"),
+            Perhaps,
+        ),
+        (
+            "went on before he was accepted",
+            format!("-A INPUT {perhaps} -g some\n-A INPUT -j ACCEPT\n"),
+            Perhaps,
+        ),
+        (
+            "was let go before he came back",
+            format!("-A INPUT -j some\n-A some {perhaps} -j ACCEPT\n-A some -j RETURN\n"),
+            Perhaps,
+        ),
+        ("goes in circles", "-A INPUT -j some\n-A some -j some\n".into(), Perhaps),
+    ] {
+        let text = format!("*filter\n:INPUT DROP [0:0]\n:some - [0:0]\n{rules}COMMIT\n");
+        let rules = iptables::read(&text, Families::V4);
+        assert_eq!(seen(&rules, &client(None)), wanted, "{row}");
+    }
+}
+
+#[test]
 fn what_perhaps_went_into_a_chain_that_perhaps_let_it_go_is_not_surely_stopped() {
     let text = "*filter\n:INPUT DROP [0:0]\n:some - [0:0]\n-A INPUT -s 192.0.2.0/24 -j some\n\
         -A some -m limit --limit 5/min -j ACCEPT\nCOMMIT\n";
@@ -263,32 +304,6 @@ fn rules_of_iptables_are_read_as_well() {
 }
 
 #[test]
-fn redirections_to_and_from_the_port_are_told_apart() {
-    let nat = |expr: serde_json::Value| {
-        json!({"nftables": [
-            {"chain": {"family": "ip", "table": "nat", "name": "pre", "type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}},
-            {"rule": {"family": "ip", "table": "nat", "chain": "pre", "handle": 2, "expr": expr}},
-        ]})
-        .to_string()
-    };
-    let causes = |expr| {
-        let rules = nft::read(&nat(expr), &Ruleset::default()).unwrap();
-        judge(&rules, &[client(None)], None)
-            .iter()
-            .map(|found| found.cause.id())
-            .collect::<Vec<_>>()
-    };
-    let port = |port: u16| payload("tcp", "dport", json!(port));
-    assert_eq!(
-        causes(json!([port(2525), {"dnat": {"addr": "10.0.0.2", "port": 2525}}])),
-        ["redirected-away"]
-    );
-    assert_eq!(causes(json!([port(2525), {"redirect": {"port": 25}}])), ["redirected-away"]);
-    assert_eq!(causes(json!([port(25), {"redirect": {"port": 2525}}])), ["redirected-here"]);
-    assert_eq!(causes(json!([port(465), {"dnat": {"addr": "10.0.0.2"}}])), [""; 0]);
-}
-
-#[test]
 fn an_ingress_counts_on_its_own_device_only() {
     let on = |device: &str| {
         let text = json!({"nftables": [
@@ -298,20 +313,6 @@ fn an_ingress_counts_on_its_own_device_only() {
         seen(&nft::read(&text, &Ruleset::default()).unwrap(), &client(None))
     };
     assert_eq!((on("eth0"), on("eth1")), (Stopped, Passes));
-}
-
-#[test]
-fn each_listener_is_tried_over_every_family_that_it_serves() {
-    let of = |listener: &str, from: Option<&str>| {
-        let from = from.map(|from| from.parse().unwrap());
-        let packets = packets(&[listener.parse().unwrap()], from, &[]);
-        packets.iter().map(|packet| packet.is_v4).collect::<Vec<_>>()
-    };
-    assert_eq!(of("[::]:2525", None), [true, false]);
-    assert_eq!(of("0.0.0.0:2525", None), [true]);
-    assert_eq!(of("[2001:db8::1]:25", None), [false]);
-    assert_eq!(of("[::]:2525", Some("192.0.2.1")), [true]);
-    assert_eq!(of("127.0.0.1:2525", None), [false; 0]);
 }
 
 proptest::proptest! {

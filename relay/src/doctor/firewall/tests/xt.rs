@@ -43,7 +43,7 @@ fn rules_that_iptables_wrote_are_judged_as_it_prints_them_and_never_taken_for_no
         ("states", "10.66.0.8", NONE, PERHAPS),
         ("another port", "10.66.0.9", AWAY, PERHAPS),
         ("another host", "10.66.0.10", AWAY, PERHAPS),
-        ("another host, for some addresses", "10.66.0.11", PERHAPS, PERHAPS),
+        ("another host, for addresses of ours", "10.66.0.11", AWAY, PERHAPS),
         ("from another port", "10.66.0.12", NONE, NONE),
         ("a target that is not known", "10.66.0.13", PERHAPS, PERHAPS),
         ("a refusal over IPv6", "2001:db8::1", STOPS, STOPS),
