@@ -123,6 +123,7 @@ pub enum Cause {
     AddressMissing,
     PortTaken,
     RelayNotRunning,
+    RelayHangs,
     NotListening,
     ListensElsewhere,
     FamilyNotServed,
@@ -201,7 +202,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 99] = {
+const TABLE: [Row; 100] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -247,6 +248,7 @@ const TABLE: [Row; 99] = {
         fault(C::AddressMissing, "address-missing", P::Listener, Clients),
         fault(C::PortTaken, "port-taken", P::Listener, Clients),
         fault(C::RelayNotRunning, "relay-not-running", P::Listener, Clients),
+        fault(C::RelayHangs, "relay-hangs", P::Listener, Clients),
         fault(C::NotListening, "not-listening", P::Listener, Clients),
         fault(C::ListensElsewhere, "listens-elsewhere", P::Listener, Clients),
         fault(C::FamilyNotServed, "family-not-served", P::Listener, Clients),

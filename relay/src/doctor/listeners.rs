@@ -1,5 +1,8 @@
 //! The sockets that clients connect to: there, at the right address, ours, and answering.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::net::SocketAddr;
 
@@ -29,6 +32,8 @@ struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Relay {
     Dead,
+    /// It serves its socket, and answers nothing.
+    Hangs,
     Serves,
     /// It runs and takes nobody, for this reason.
     Waits(String),
@@ -37,7 +42,7 @@ enum Relay {
 
 pub(super) fn look(case: &Case) -> Looked {
     let mut left_out = Vec::new();
-    if let Process::Silent(why) | Process::Unasked(why) = &case.relay {
+    if let Process::Unasked(why) = &case.relay {
         left_out.push(format!("listeners: the relay's process was not asked: {why}"));
     }
     let sockets = match listening() {
@@ -51,7 +56,8 @@ pub(super) fn look(case: &Case) -> Looked {
         Process::Says(status) if status.serving => Relay::Serves,
         Process::Says(status) => Relay::Waits(status.guard.clone()),
         Process::Dead => Relay::Dead,
-        Process::Silent(_) | Process::Unasked(_) => Relay::Unknown,
+        Process::Silent(_) => Relay::Hangs,
+        Process::Unasked(_) => Relay::Unknown,
     };
     let seen = observe(case, &sockets);
     left_out.extend(seen.iter().filter_map(|one| match &one.greeting {
@@ -131,6 +137,13 @@ fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
             "the relay's process does not run: connections are made at best, and nobody answers",
             "systemctl start sallyport-relay, or sallyport run; its log says why it ended: journalctl -u sallyport-relay",
         )),
+        Relay::Hangs => found.push(Finding::new(
+            Cause::RelayHangs,
+            "the relay's process hangs: it takes questions and answers none. Clients are connected by the kernel, and \
+             most likely hear nothing",
+            "ps -C sallyport -o pid,stat,wchan:20,args shows it: with T in STAT it was stopped, and kill -CONT PID lets \
+             it go on; else systemctl restart sallyport-relay, or kill -9 PID under sallyport run, which starts it anew",
+        )),
         Relay::Waits(why) => found.push(Finding::new(
             Cause::RelayNotServing,
             format!("the relay runs and takes nobody: {why}"),
@@ -181,7 +194,10 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             return found;
         }
         // Connections that wait come of the relay's own trouble then.
-        Some(socket) if i64::from(socket.waiting) > i64::from(backlog()) && *relay != Relay::Dead => {
+        Some(socket)
+            if i64::from(socket.waiting) > i64::from(backlog())
+                && !matches!(relay, Relay::Dead | Relay::Hangs) =>
+        {
             found.push(Finding::new(
                 Cause::BacklogFull,
                 format!("listener {address}: {} connections wait to be accepted, more than the kernel keeps: it drops new ones", socket.waiting),
@@ -213,6 +229,8 @@ fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Optio
         return None;
     }
     match greeting {
+        // So was that it hangs.
+        Greeting::Silence if *relay == Relay::Hangs => None,
         Greeting::NotTried | Greeting::Unable(_) => None,
         Greeting::Said(line) if line.starts_with("220") => None,
         Greeting::Said(line) => Some(Finding::new(
@@ -240,151 +258,4 @@ fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Optio
 fn backlog() -> u32 {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
     text.trim().parse().unwrap_or(4096).min(4096)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn socket(address: &str) -> Listening {
-        Listening { address: address.parse().unwrap(), waiting: 0, inode: 1 }
-    }
-
-    fn held(names: &[&str]) -> Vec<Holder> {
-        let pid = |name: &str| if name == "systemd" { 1 } else { 7 };
-        names.iter().map(|name| Holder { pid: pid(name), name: (*name).into() }).collect()
-    }
-
-    fn healthy() -> Seen {
-        Seen {
-            address: "[::]:2525".parse().unwrap(),
-            has_address: true,
-            sockets: vec![socket("[::]:2525")],
-            holders: held(&[OURS]),
-            greeting: Greeting::Said("220 relay.example.net ESMTP".into()),
-        }
-    }
-
-    #[test]
-    fn listeners_are_greeted_side_by_side() {
-        use std::io::Write as _;
-        use std::net::TcpListener;
-        use std::sync::{Arc, Barrier};
-        let mine = ["127.0.0.1:0"; 3].map(|any| TcpListener::bind(any).unwrap());
-        let listens = mine
-            .each_ref()
-            .map(|one| format!("[[listener]]\naddress = '{}'\n", one.local_addr().unwrap()));
-        let all_came = Arc::new(Barrier::new(mine.len()));
-        for one in mine {
-            let all_came = Arc::clone(&all_came);
-            std::thread::spawn(move || {
-                let (mut client, _) = one.accept().unwrap();
-                all_came.wait();
-                client.write_all(b"220 here\r\n").unwrap();
-            });
-        }
-        let text = format!(
-            "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\nrequired = false\n{}",
-            listens.concat()
-        );
-        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let seen = observe(&Case::of_the_dead(config), &listening().unwrap());
-        let greetings: Vec<_> = seen.into_iter().map(|one| one.greeting).collect();
-        assert_eq!(greetings, ["220 here"; 3].map(|line| Greeting::Said(line.into())));
-    }
-
-    #[test]
-    fn each_state_of_a_listener_has_its_cause() {
-        let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
-        let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
-        let said = |line: &str| Greeting::Said(line.into());
-        let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-        let rows: [(&str, Seen, Relay, &[&str]); 19] = [
-            ("healthy", healthy(), Relay::Serves, &[]),
-            ("the relay is not known", healthy(), Relay::Unknown, &[]),
-            (
-                "the relay is dead",
-                Seen { greeting: Greeting::Silence, ..healthy() },
-                Relay::Dead,
-                &["relay-not-running"],
-            ),
-            ("the relay waits", healthy(), Relay::Waits("x".into()), &["relay-not-serving"]),
-            (
-                "nobody listens",
-                Seen {
-                    sockets: vec![],
-                    holders: vec![],
-                    greeting: Greeting::NotTried,
-                    ..healthy()
-                },
-                Relay::Serves,
-                &["not-listening"],
-            ),
-            (
-                "elsewhere",
-                Seen { sockets: vec![socket("127.0.0.1:2525")], ..healthy() },
-                Relay::Serves,
-                &["listens-elsewhere"],
-            ),
-            ("by another", by(&["master"]), Relay::Serves, &["port-taken"]),
-            ("by both", by(&["master", OURS]), Relay::Serves, &[]),
-            ("kept for the gate", by(&["systemd"]), Relay::Dead, &["relay-not-running"]),
-            ("by systemd's own", by(&["systemd"]), Relay::Serves, &["port-taken"]),
-            (
-                "no such address",
-                Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },
-                Relay::Serves,
-                &["address-missing"],
-            ),
-            (
-                "a specific one",
-                Seen { sockets: vec![socket("192.0.2.1:2525")], ..at("192.0.2.1:2525") },
-                Relay::Serves,
-                &[],
-            ),
-            ("for IPv4 by the one for all", at("192.0.2.1:2525"), Relay::Serves, &[]),
-            (
-                "loopback",
-                Seen { sockets: vec![socket("127.0.0.1:2525")], ..at("127.0.0.1:2525") },
-                Relay::Serves,
-                &["only-loopback"],
-            ),
-            (
-                "a full backlog",
-                Seen { sockets: vec![full], ..healthy() },
-                Relay::Serves,
-                &["backlog-full"],
-            ),
-            (
-                "silence",
-                Seen { greeting: Greeting::Silence, ..healthy() },
-                Relay::Serves,
-                &["no-greeting"],
-            ),
-            (
-                "a reset",
-                Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
-                Relay::Serves,
-                &["no-greeting"],
-            ),
-            (
-                "no IPv6 here",
-                Seen { greeting: Greeting::Unable("x".into()), ..healthy() },
-                Relay::Serves,
-                &[],
-            ),
-            (
-                "421",
-                Seen { greeting: said("421 4.3.2 too many"), ..healthy() },
-                Relay::Serves,
-                &["greeting-refuses"],
-            ),
-        ];
-        for (row, seen, relay, wanted) in rows {
-            let found = judge(&[seen], &relay, &Links::default());
-            let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
-            assert_eq!(found, wanted, "{row}");
-        }
-    }
 }

@@ -53,6 +53,12 @@ const LET_GO: fn(&mut Scene) -> Result<()> = |scene| {
     scene.world.stage.serving()
 };
 
+/// Lets those that hang go on, and starts the product as it was before.
+const START_ANEW: fn(&mut Scene) -> Result<()> = |scene| {
+    scene.kept.clear();
+    scene.start_as_before()
+};
+
 const GO_ON: fn(&mut Scene) -> Result<()> = |scene| {
     to_gate(scene, Signal::CONT)?;
     scene.world.stage.serving()
@@ -79,9 +85,30 @@ pub const ROWS: &[Row] = &[
         s.ip("link set dev guard0 xdp off")?;
         GO_ON(s)
     }),
-    row("the relay hangs", "no-greeting", |s| hold(s, &["relay"])).undo(LET_GO),
+    row("the relay hangs", "relay-hangs", |s| hold(s, &["relay"])).undo(LET_GO),
+    row("the relay hangs behind TLS from the first octet", "relay-hangs", |s| {
+        s.start_with(
+            "address = \"192.0.2.1:2525\"",
+            "address = \"192.0.2.1:2525\"\ntls = \"implicit\"",
+        )?;
+        hold(s, &["relay"])
+    })
+    .undo(START_ANEW),
+    row("the relay hangs behind a proxy", "relay-hangs", |s| {
+        s.start_with(
+            "address = \"192.0.2.1:2525\"",
+            "address = \"192.0.2.1:2525\"\nproxy = [\"192.0.2.10\"]",
+        )?;
+        hold(s, &["relay"])
+    })
+    .undo(START_ANEW),
+    row("the relay hangs, and the gate does not admit this host", "relay-hangs", |s| {
+        s.start_with("[gate]", "[gate]\nloopback = false")?;
+        hold(s, &["relay"])
+    })
+    .undo(START_ANEW),
     row("the gate hangs", "gate-hangs", |s| hold(s, &["gate"])).undo(LET_GO),
-    row("both hang", "no-greeting", |s| hold(s, &["gate", "relay"]))
+    row("both hang", "relay-hangs", |s| hold(s, &["gate", "relay"]))
         .also(&["gate-hangs"])
         .undo(LET_GO),
     row("the gate hangs, and no route leads back to the client", "no-route-back", |s| {

@@ -1,0 +1,158 @@
+//! States of listeners, and their causes.
+
+use super::*;
+use crate::config::Config;
+
+fn socket(address: &str) -> Listening {
+    Listening { address: address.parse().unwrap(), waiting: 0, inode: 1 }
+}
+
+fn held(names: &[&str]) -> Vec<Holder> {
+    let pid = |name: &str| if name == "systemd" { 1 } else { 7 };
+    names.iter().map(|name| Holder { pid: pid(name), name: (*name).into() }).collect()
+}
+
+fn healthy() -> Seen {
+    Seen {
+        address: "[::]:2525".parse().unwrap(),
+        has_address: true,
+        sockets: vec![socket("[::]:2525")],
+        holders: held(&[OURS]),
+        greeting: Greeting::Said("220 relay.example.net ESMTP".into()),
+    }
+}
+
+#[test]
+fn listeners_are_greeted_side_by_side() {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::sync::{Arc, Barrier};
+    let mine = ["127.0.0.1:0"; 3].map(|any| TcpListener::bind(any).unwrap());
+    let listens = mine
+        .each_ref()
+        .map(|one| format!("[[listener]]\naddress = '{}'\n", one.local_addr().unwrap()));
+    let all_came = Arc::new(Barrier::new(mine.len()));
+    for one in mine {
+        let all_came = Arc::clone(&all_came);
+        std::thread::spawn(move || {
+            let (mut client, _) = one.accept().unwrap();
+            all_came.wait();
+            client.write_all(b"220 here\r\n").unwrap();
+        });
+    }
+    let text = format!(
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\nrequired = false\n{}",
+        listens.concat()
+    );
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let seen = observe(&Case::of_the_dead(config), &listening().unwrap());
+    let greetings: Vec<_> = seen.into_iter().map(|one| one.greeting).collect();
+    assert_eq!(greetings, ["220 here"; 3].map(|line| Greeting::Said(line.into())));
+}
+
+#[test]
+fn each_state_of_a_listener_has_its_cause() {
+    let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
+    let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
+    let said = |line: &str| Greeting::Said(line.into());
+    let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
+    let rows: [(&str, Seen, Relay, &[&str]); 22] = [
+        ("healthy", healthy(), Relay::Serves, &[]),
+        ("the relay is not known", healthy(), Relay::Unknown, &[]),
+        (
+            "the relay is dead",
+            Seen { greeting: Greeting::Silence, ..healthy() },
+            Relay::Dead,
+            &["relay-not-running"],
+        ),
+        (
+            "the relay hangs",
+            Seen { sockets: vec![full], greeting: Greeting::Silence, ..healthy() },
+            Relay::Hangs,
+            &["relay-hangs"],
+        ),
+        (
+            "the relay hangs where nobody is greeted",
+            Seen { greeting: Greeting::NotTried, ..healthy() },
+            Relay::Hangs,
+            &["relay-hangs"],
+        ),
+        (
+            "a relay that hangs resets",
+            Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
+            Relay::Hangs,
+            &["relay-hangs", "no-greeting"],
+        ),
+        ("the relay waits", healthy(), Relay::Waits("x".into()), &["relay-not-serving"]),
+        (
+            "nobody listens",
+            Seen { sockets: vec![], holders: vec![], greeting: Greeting::NotTried, ..healthy() },
+            Relay::Serves,
+            &["not-listening"],
+        ),
+        (
+            "elsewhere",
+            Seen { sockets: vec![socket("127.0.0.1:2525")], ..healthy() },
+            Relay::Serves,
+            &["listens-elsewhere"],
+        ),
+        ("by another", by(&["master"]), Relay::Serves, &["port-taken"]),
+        ("by both", by(&["master", OURS]), Relay::Serves, &[]),
+        ("kept for the gate", by(&["systemd"]), Relay::Dead, &["relay-not-running"]),
+        ("by systemd's own", by(&["systemd"]), Relay::Serves, &["port-taken"]),
+        (
+            "no such address",
+            Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },
+            Relay::Serves,
+            &["address-missing"],
+        ),
+        (
+            "a specific one",
+            Seen { sockets: vec![socket("192.0.2.1:2525")], ..at("192.0.2.1:2525") },
+            Relay::Serves,
+            &[],
+        ),
+        ("for IPv4 by the one for all", at("192.0.2.1:2525"), Relay::Serves, &[]),
+        (
+            "loopback",
+            Seen { sockets: vec![socket("127.0.0.1:2525")], ..at("127.0.0.1:2525") },
+            Relay::Serves,
+            &["only-loopback"],
+        ),
+        (
+            "a full backlog",
+            Seen { sockets: vec![full], ..healthy() },
+            Relay::Serves,
+            &["backlog-full"],
+        ),
+        (
+            "silence",
+            Seen { greeting: Greeting::Silence, ..healthy() },
+            Relay::Serves,
+            &["no-greeting"],
+        ),
+        (
+            "a reset",
+            Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
+            Relay::Serves,
+            &["no-greeting"],
+        ),
+        (
+            "no IPv6 here",
+            Seen { greeting: Greeting::Unable("x".into()), ..healthy() },
+            Relay::Serves,
+            &[],
+        ),
+        (
+            "421",
+            Seen { greeting: said("421 4.3.2 too many"), ..healthy() },
+            Relay::Serves,
+            &["greeting-refuses"],
+        ),
+    ];
+    for (row, seen, relay, wanted) in rows {
+        let found = judge(&[seen], &relay, &Links::default());
+        let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
+        assert_eq!(found, wanted, "{row}");
+    }
+}
