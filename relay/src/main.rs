@@ -83,6 +83,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Config(ConfigVerb::Check { file: named }) => {
             config::check(named.as_deref(), &file)?;
         }
+        Verb::Config(ConfigVerb::Show { output }) => config::show(&file, output.form())?,
         Verb::Allow(verb) => {
             let config = load()?;
             gate::asked(&config, gate::allow(&config.gate.socket, verb))?;

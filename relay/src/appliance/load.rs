@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{Config, Gate, Listener};
+use crate::config::{Config, Gate, Listener, Problem, Shown};
 
 /// Reads and checks a configuration file.
 ///
@@ -12,10 +12,26 @@ use crate::config::{Config, Gate, Listener};
 ///
 /// If the file cannot be read, or with every problem in it, one a line: `FILE: line 3, column 1: …`.
 pub fn load(file: &Path) -> anyhow::Result<Config> {
+    read_as(file, Config::parse)
+}
+
+/// Reads a configuration file as [`load`] does, and returns every key of it with what it comes to.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn shown(file: &Path) -> anyhow::Result<Shown> {
+    read_as(file, Config::shown)
+}
+
+fn read_as<T>(
+    file: &Path,
+    read: impl FnOnce(&str) -> Result<T, Vec<Problem>>,
+) -> anyhow::Result<T> {
     let name = file.display();
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{name}: cannot be read (name another with --config)"))?;
-    Config::parse(&text).or_else(|problems| {
+    read(&text).or_else(|problems| {
         let lines: Vec<String> =
             problems.iter().map(|problem| format!("{name}: {problem}")).collect();
         bail!("{}", lines.join("\n"))

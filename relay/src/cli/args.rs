@@ -1,6 +1,8 @@
 //! What may be typed: the verbs, their arguments and the help texts.
 
 mod alert;
+#[cfg(test)]
+mod contract;
 mod gate;
 mod init;
 mod queue;
@@ -228,6 +230,21 @@ pub enum ConfigVerb {
     Check {
         /// The file; without it the one of --config.
         file: Option<PathBuf>,
+    },
+    /// Show what a file comes to: every key with its value, and whether that stands in the file, and where, or is
+    /// the default. What is printed can be read again.
+    ///
+    /// Files of secrets are named and not read; of a webhook's address the host is shown only. Exit code 1: the file
+    /// has problems, and they are named. A process that runs goes by the file as it was at its start or the last
+    /// `sallyport reload`.
+    #[command(
+        after_help = "Examples:\n  sallyport config show\n  sallyport config show --config trial.toml --json | \
+                            jq '.gate.\"on-loss\".value'"
+    )]
+    Show {
+        /// Print JSON.
+        #[command(flatten)]
+        output: OutputChoice,
     },
 }
 

@@ -1,11 +1,11 @@
-//! `sallyport config check`.
+//! `sallyport config check|show`.
 
 use std::path::Path;
 
 use anyhow::bail;
 
-use super::print;
-use crate::appliance::load::load;
+use super::print::{self, Output};
+use crate::appliance::load::{load, shown};
 use crate::doctor::files;
 use crate::net::signing::Keys;
 
@@ -29,6 +29,26 @@ pub fn check(named: Option<&Path>, by_flag: &Path) -> anyhow::Result<()> {
     }
     for line in files::lines(&config) {
         print::say(line);
+    }
+    Ok(())
+}
+
+/// `sallyport config show`: prints every key of a file with what it comes to, and where that is from.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn show(file: &Path, output: Output) -> anyhow::Result<()> {
+    let shown = shown(file)?;
+    match output {
+        Output::Json => print::json(&shown.json()),
+        Output::Text => {
+            let name = file.display();
+            print::say(format!(
+                "# {name}: every key, and the line where it stands, or that it is the default"
+            ));
+            print::say(shown.toml().trim_end());
+        }
     }
     Ok(())
 }

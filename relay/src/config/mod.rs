@@ -17,6 +17,7 @@ mod policy;
 mod raw;
 mod read;
 mod route;
+mod shown;
 mod tls;
 pub mod unit;
 
@@ -34,6 +35,7 @@ pub use page::Page;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
 pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteHost, RouteTls};
+pub use shown::Shown;
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};
 
 use crate::smtp::address::Address;
@@ -98,6 +100,16 @@ impl Config {
     /// Every problem of the file, in the order of its lines. At least one.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         read::config(text)
+    }
+
+    /// Reads and checks the text of a configuration file as [`Config::parse`] does, and returns every key with what it
+    /// comes to and where that is from: the file, or a default. No secrets are in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::parse`].
+    pub fn shown(text: &str) -> Result<Shown, Vec<Problem>> {
+        read::shown(text)
     }
 
     /// Returns what is permitted and should be meant: a sentence each, beginning with the key.

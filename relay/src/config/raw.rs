@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
+
+use super::shown::{Form, Shown};
 
 /// Something wrong with the file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,16 +40,22 @@ pub(super) enum Presence {
     Optional,
 }
 
-/// The text of a file, the problems found in it and the keys that the code knows.
+/// The text of a file, the problems found in it, the keys that the code knows and what each comes to.
 pub(super) struct Source<'a> {
     text: &'a str,
     problems: RefCell<Vec<Problem>>,
     keys: RefCell<BTreeMap<String, Presence>>,
+    shown: RefCell<Shown>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, problems: RefCell::default(), keys: RefCell::default() }
+        Self {
+            text,
+            problems: RefCell::default(),
+            keys: RefCell::default(),
+            shown: RefCell::default(),
+        }
     }
 
     /// Notes a problem at an octet range of the text.
@@ -66,12 +74,12 @@ impl<'a> Source<'a> {
         self.text.get(..span.start).unwrap_or(self.text).matches('\n').count() + 1
     }
 
-    /// Returns all problems in the order of the text.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    /// Returns all problems in the order of the text, and every key with what it comes to.
+    pub(super) fn into_parts(self) -> (Vec<Problem>, Shown) {
         let mut problems = self.problems.into_inner();
         problems.sort();
         problems.dedup();
-        problems
+        (problems, self.shown.into_inner())
     }
 
     /// Returns every key that was asked for, as `table.key`.
@@ -85,6 +93,8 @@ impl<'a> Source<'a> {
 pub(super) struct Table<'a> {
     source: &'a Source<'a>,
     path: String,
+    /// Its number among the sections that are shown.
+    section: usize,
     span: Range<usize>,
     /// None where the file has no such table: every key is absent.
     values: Option<&'a DeTable<'a>>,
@@ -100,16 +110,21 @@ pub(super) struct Found<'a> {
 impl<'a> Table<'a> {
     /// Returns the table that is the whole file.
     pub(super) fn root(source: &'a Source<'a>, values: &'a Spanned<DeTable<'a>>) -> Self {
-        Self::new(source, String::new(), values.span(), Some(values.get_ref()))
+        let section = source.shown.borrow_mut().open(0, "", Form::Table);
+        let (path, taken) = (String::new(), RefCell::default());
+        Self { source, path, section, span: values.span(), values: Some(values.get_ref()), taken }
     }
 
-    fn new(
-        source: &'a Source<'a>,
+    /// Returns a table within this one.
+    fn inner(
+        &self,
         path: String,
+        form: Form,
         span: Range<usize>,
         values: Option<&'a DeTable<'a>>,
     ) -> Self {
-        Self { source, path, span, values, taken: RefCell::default() }
+        let section = self.source.shown.borrow_mut().open(self.section, &path, form);
+        Self { source: self.source, path, section, span, values, taken: RefCell::default() }
     }
 
     /// Returns where the table begins.
@@ -129,8 +144,8 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a key whose absence is an error.
-    pub(super) fn required<T>(&self, key: &str, read: impl Read<'a, T>) -> Option<T> {
-        self.note(key, Presence::Required);
+    pub(super) fn required<T>(&self, key: &str, read: impl Read<T>) -> Option<T> {
+        self.note(key, Presence::Required, None);
         let Some(found) = self.take(key) else {
             self.report(key, "this key is required");
             return None;
@@ -138,21 +153,42 @@ impl<'a> Table<'a> {
         self.convert(key, &found, read)
     }
 
-    /// Reads a key that has a default.
-    pub(super) fn or<T>(&self, key: &str, default: T, read: impl Read<'a, T>) -> T {
-        self.note(key, Presence::Defaulted);
-        self.take(key).and_then(|found| self.convert(key, &found, read)).unwrap_or(default)
+    /// Reads a key that has a default, which is given as it could stand in the file.
+    pub(super) fn or<T>(&self, key: &str, default: impl Into<Value>, read: impl Read<T>) -> T {
+        let default = default.into();
+        let text = default.to_string();
+        self.note(key, Presence::Defaulted, Some(default));
+        let written = self.take(key).and_then(|found| self.convert(key, &found, &read));
+        written.unwrap_or_else(|| {
+            let value = DeValue::parse(&text).expect("a default is a value of TOML");
+            read(value.get_ref()).expect("a default is what its key can be")
+        })
     }
 
     /// Reads a key whose absence has a meaning.
-    pub(super) fn optional<T>(&self, key: &str, read: impl Read<'a, T>) -> Option<T> {
-        self.note(key, Presence::Optional);
+    pub(super) fn optional<T>(&self, key: &str, read: impl Read<T>) -> Option<T> {
+        self.note(key, Presence::Optional, None);
         self.take(key).and_then(|found| self.convert(key, &found, read))
     }
 
     /// Reads an array, each element by `read`; wrong elements are reported one by one.
-    pub(super) fn list<T>(&self, key: &str, presence: Presence, read: impl Read<'a, T>) -> Vec<T> {
-        self.note(key, presence);
+    pub(super) fn list<T>(&self, key: &str, presence: Presence, read: impl Read<T>) -> Vec<T> {
+        self.note(key, presence, None);
+        self.elements(key, presence, read)
+    }
+
+    /// Reads an array of strings as [`Table::list`] does; an empty one, too, is its default.
+    pub(super) fn list_or<T>(&self, key: &str, default: &[&str], read: impl Read<T>) -> Vec<T> {
+        self.note(key, Presence::Defaulted, Some(default.to_vec().into()));
+        let written = self.elements(key, Presence::Defaulted, &read);
+        if !written.is_empty() {
+            return written;
+        }
+        let read = |text: &&str| read(&DeValue::String(Cow::Borrowed(text)));
+        default.iter().map(|text| read(text).expect("a default is what its key can be")).collect()
+    }
+
+    fn elements<T>(&self, key: &str, presence: Presence, read: impl Read<T>) -> Vec<T> {
         let Some(found) = self.take(key) else {
             if presence == Presence::Required {
                 self.report(key, "this key is required");
@@ -171,7 +207,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads an array as [`Table::list`] does; none if the key is absent.
-    pub(super) fn optional_list<T>(&self, key: &str, read: impl Read<'a, T>) -> Option<Vec<T>> {
+    pub(super) fn optional_list<T>(&self, key: &str, read: impl Read<T>) -> Option<Vec<T>> {
         let is_there = self.look(key).is_some();
         let elements = self.list(key, Presence::Optional, read);
         is_there.then_some(elements)
@@ -181,25 +217,37 @@ impl<'a> Table<'a> {
     pub(super) fn table(&self, key: &str) -> Table<'a> {
         let path = self.name_of(key);
         match self.take(key) {
-            None => Self::new(self.source, path, self.span(), None),
+            None => self.inner(path, Form::Table, self.span(), None),
             Some(found) => {
                 if found.value.as_table().is_none() {
                     self.wrong_type(key, &found, &format!("a table, as in [{path}]"));
                 }
-                Self::new(self.source, path, found.span, found.value.as_table())
+                self.inner(path, Form::Table, found.span, found.value.as_table())
             }
         }
     }
 
     /// Returns the table `[key]` if there is one.
     pub(super) fn optional_table(&self, key: &str) -> Option<Table<'a>> {
-        self.look(key).is_some().then(|| self.table(key))
+        if self.look(key).is_none() {
+            let mut shown = self.source.shown.borrow_mut();
+            shown.open(self.section, &self.name_of(key), Form::NoTable);
+            return None;
+        }
+        Some(self.table(key))
     }
 
     /// Returns the tables `[[key]]` in order.
     pub(super) fn tables(&self, key: &str) -> Vec<Table<'a>> {
         let path = self.name_of(key);
-        let Some(found) = self.take(key) else { return Vec::new() };
+        let found = self.take(key);
+        if found
+            .as_ref()
+            .is_none_or(|found| found.value.as_array().is_some_and(|all| all.is_empty()))
+        {
+            self.source.shown.borrow_mut().open(self.section, &path, Form::NoElement);
+        }
+        let Some(found) = found else { return Vec::new() };
         let Some(array) = found.value.as_array() else {
             self.wrong_type(key, &found, &format!("an array of tables, as in [[{path}]]"));
             return Vec::new();
@@ -209,7 +257,7 @@ impl<'a> Table<'a> {
                 let found = Found { value: element.get_ref(), span: element.span() };
                 self.wrong_type(key, &found, &format!("a table, as in [[{path}]]"));
             }
-            Self::new(self.source, path.clone(), element.span(), element.get_ref().as_table())
+            self.inner(path.clone(), Form::Element, element.span(), element.get_ref().as_table())
         });
         tables.collect()
     }
@@ -225,8 +273,21 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn note(&self, key: &str, presence: Presence) {
+    /// Says what the absence of an optional key comes to, for people.
+    pub(super) fn comes_to(&self, key: &str, value: impl Into<Value>) {
+        self.source.shown.borrow_mut().comes_to(self.section, key, value.into());
+    }
+
+    /// Shows `value` to people in the place of what is written, which is a secret in part.
+    pub(super) fn conceal(&self, key: &str, value: impl Into<Value>) {
+        self.source.shown.borrow_mut().conceal(self.section, key, value.into());
+    }
+
+    fn note(&self, key: &str, presence: Presence, default: Option<Value>) {
         self.source.keys.borrow_mut().insert(self.name_of(key), presence);
+        let found = self.look(key);
+        let written = found.as_ref().map(|found| (self.source.line(&found.span), found.value));
+        self.source.shown.borrow_mut().enter(self.section, key, written, default);
     }
 
     fn name_of(&self, key: &str) -> String {
@@ -247,7 +308,7 @@ impl<'a> Table<'a> {
         self.look(key)
     }
 
-    fn convert<T>(&self, key: &str, found: &Found<'a>, read: impl Read<'a, T>) -> Option<T> {
+    fn convert<T>(&self, key: &str, found: &Found<'a>, read: impl Read<T>) -> Option<T> {
         match read(found.value) {
             Ok(value) => Some(value),
             Err(message) => {
@@ -265,9 +326,9 @@ impl<'a> Table<'a> {
 }
 
 /// Turns a written value into a meant one, or says what was expected.
-pub(super) trait Read<'a, T>: Fn(&'a DeValue<'a>) -> Result<T, Cow<'static, str>> {}
+pub(super) trait Read<T>: Fn(&DeValue<'_>) -> Result<T, Cow<'static, str>> {}
 
-impl<'a, T, F: Fn(&'a DeValue<'a>) -> Result<T, Cow<'static, str>>> Read<'a, T> for F {}
+impl<T, F: Fn(&DeValue<'_>) -> Result<T, Cow<'static, str>>> Read<T> for F {}
 
 fn is_same_key(written: &str, key: &str) -> bool {
     written == key || (written.contains('_') && written.replace('_', "-") == key)

@@ -16,6 +16,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::raw::{Presence, Problem, Source, Table};
+use super::shown::Shown;
 use super::{
     Allow, Config, Gate, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, History, Limits, Listener,
     ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Sandbox,
@@ -41,7 +42,6 @@ const SANDBOX: [(&str, Sandbox); 3] =
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -51,8 +51,16 @@ const GIB: u64 = 1 << 30;
 pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
     let source = Source::new(text);
     let config = whole(&source, text);
-    let problems = source.into_problems();
+    let (problems, _) = source.into_parts();
     config.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Reads and checks the text of a file, and returns every key with what it comes to.
+pub(super) fn shown(text: &str) -> Result<Shown, Vec<Problem>> {
+    let source = Source::new(text);
+    let config = whole(&source, text);
+    let (problems, shown) = source.into_parts();
+    config.filter(|_| problems.is_empty()).map(|_| shown).ok_or(problems)
 }
 
 /// Returns the configuration if every required key is there; problems go to `source`.
@@ -69,7 +77,7 @@ fn sections<'a>(source: &'a Source<'a>, tables: &'a Spanned<DeTable<'a>>) -> Opt
     let root = Table::root(source, tables);
     let hostname = root.required("hostname", unit::domain);
     let postmaster = root.required("postmaster", unit::parsed);
-    let sandbox = root.or("sandbox", Sandbox::BestEffort, unit::word(&SANDBOX));
+    let sandbox = root.or("sandbox", "best-effort", unit::word(&SANDBOX));
     let gate_table = root.table("gate");
     let allow = each(&gate_table, "allow", allow);
     let gate = gate(&gate_table);
@@ -151,12 +159,12 @@ fn gate(table: &Table<'_>) -> Gate {
         required: table.or("required", true, unit::truth),
         interfaces: table.list("interfaces", Presence::Optional, unit::short(INTERFACE_MAX)),
         strict: table.or("strict", true, unit::truth),
-        on_loss: table.or("on-loss", OnLoss::Refuse, unit::word(loss)),
+        on_loss: table.or("on-loss", "refuse", unit::word(loss)),
         loopback: table.or("loopback", true, unit::truth),
-        state: table.or("state", "/var/lib/sallyport/gate".into(), unit::path),
-        pins: table.or("pins", "/sys/fs/bpf/sallyport".into(), unit::path),
-        socket: table.or("socket", "/run/sallyport/gate.sock".into(), unit::path),
-        admin_group: table.or("admin-group", "sallyport-admin".into(), unit::short(NAME_MAX)),
+        state: table.or("state", "/var/lib/sallyport/gate", unit::path),
+        pins: table.or("pins", "/sys/fs/bpf/sallyport", unit::path),
+        socket: table.or("socket", "/run/sallyport/gate.sock", unit::path),
+        admin_group: table.or("admin-group", "sallyport-admin", unit::short(NAME_MAX)),
         allow: Vec::new(),
     };
     table.finish();
@@ -175,9 +183,9 @@ fn allow(table: &Table<'_>) -> Option<Allow> {
 
 fn relay(table: &Table<'_>) -> Relay {
     let relay = Relay {
-        user: table.or("user", "sallyport".into(), unit::short(NAME_MAX)),
-        socket: table.or("socket", "/run/sallyport/relay.sock".into(), unit::path),
-        users: table.or("users", "/etc/sallyport/users.toml".into(), unit::path),
+        user: table.or("user", "sallyport", unit::short(NAME_MAX)),
+        socket: table.or("socket", "/run/sallyport/relay.sock", unit::path),
+        users: table.or("users", "/etc/sallyport/users.toml", unit::path),
     };
     table.finish();
     relay
@@ -186,13 +194,13 @@ fn relay(table: &Table<'_>) -> Relay {
 fn listener(table: &Table<'_>) -> Option<Listener> {
     let ways = &[("starttls", ListenerTls::Starttls), ("implicit", ListenerTls::Implicit)];
     let address = table.required("address", unit::socket);
-    let tls = table.or("tls", ListenerTls::Starttls, unit::word(ways));
+    let tls = table.or("tls", "starttls", unit::word(ways));
     // There is no listener without logins; the key stands so that a file can say so.
-    table.or("auth", (), unit::word(&[("required", ())]));
+    table.or("auth", "required", unit::word(&[("required", ())]));
     let client_certificates = tls::client_certificates(table);
     let gate = table.or("gate", true, unit::truth);
-    let proxy = table.list("proxy", Presence::Defaulted, unit::cidr);
-    let xclient = table.list("xclient", Presence::Defaulted, unit::cidr);
+    let proxy = table.list_or("proxy", &[], unit::cidr);
+    let xclient = table.list_or("xclient", &[], unit::cidr);
     Some(Listener { address: address?, tls, client_certificates, gate, proxy, xclient })
 }
 
@@ -200,7 +208,7 @@ fn oauth(table: &Table<'_>) -> Option<OAuth> {
     let keys = table.required("keys", unit::path);
     let issuer = table.required("issuer", unit::short(OAUTH_MAX));
     let audience = table.required("audience", unit::short(OAUTH_MAX));
-    let login_claim = table.or("login-claim", "sub".to_owned(), unit::short(NAME_MAX));
+    let login_claim = table.or("login-claim", "sub", unit::short(NAME_MAX));
     table.finish();
     Some(OAuth { keys: keys?, issuer: issuer?, audience: audience?, login_claim })
 }
@@ -214,10 +222,10 @@ fn limits(table: &Table<'_>) -> Limits {
             1000,
             unit::count(1..=100_000),
         )),
-        message_size_bytes: table.or("message-size", 50 * MIB, unit::size(64 * KIB..=GIB)),
+        message_size_bytes: table.or("message-size", "50MiB", unit::size(64 * KIB..=GIB)),
         header_size_bytes: size(table.or(
             "header-size",
-            MIB,
+            "1MiB",
             unit::size(16 * KIB..=HEADER_SIZE_MAX),
         )),
         header_fields: size(table.or("header-fields", 1000, unit::count(50..=HEADER_FIELDS_MAX))),
@@ -229,9 +237,9 @@ fn limits(table: &Table<'_>) -> Limits {
         recipients: size(table.or("recipients", 1000, unit::count(100..=RECIPIENTS_MAX))),
         errors: small(table.or("errors", 20, unit::count(1..=1000))),
         login_failures: small(table.or("login-failures", 3, unit::count(1..=100))),
-        idle: table.or("idle", 5 * MINUTE, unit::duration),
-        handshake: table.or("handshake", 30 * SECOND, unit::duration),
-        session: table.or("session", 12 * HOUR, unit::duration),
+        idle: table.or("idle", "5m", unit::duration),
+        handshake: table.or("handshake", "30s", unit::duration),
+        session: table.or("session", "12h", unit::duration),
         body_rate_bytes: table.or("body-rate", 64, unit::count(1..=MIB)),
     };
     let waits =
@@ -247,8 +255,8 @@ fn limits(table: &Table<'_>) -> Limits {
 
 fn spool(table: &Table<'_>) -> Spool {
     let spool = Spool {
-        path: table.or("path", "/var/lib/sallyport/spool".into(), unit::path),
-        reserve_bytes: table.or("reserve", 256 * MIB, unit::size(0..=1 << 40)),
+        path: table.or("path", "/var/lib/sallyport/spool", unit::path),
+        reserve_bytes: table.or("reserve", "256MiB", unit::size(0..=1 << 40)),
         messages: size(table.or("messages", 1_000_000, unit::count(1..=10_000_000))),
     };
     table.finish();
@@ -258,9 +266,9 @@ fn spool(table: &Table<'_>) -> Spool {
 fn history(table: &Table<'_>, spool: &Spool) -> History {
     let beside = spool.path.with_file_name("history");
     let history = History {
-        path: table.or("path", beside, unit::path),
-        keep: table.or("keep", 14 * DAY, unit::duration),
-        size_bytes: table.or("size", 2 * GIB, unit::size(16 * MIB..=1 << 40)),
+        path: table.or("path", &*beside.to_string_lossy(), unit::path),
+        keep: table.or("keep", "14d", unit::duration),
+        size_bytes: table.or("size", "2GiB", unit::size(16 * MIB..=1 << 40)),
     };
     if !history.keep.is_zero() && history.keep < DAY {
         table.report("keep", "write 1d or more, or 0d to keep no history");
@@ -277,8 +285,8 @@ fn spikes(table: &Table<'_>) -> Spikes {
         forged_per_second: table.or("forged-floor", 20, unit::count(1..=100_000_000)),
         logins_per_second: table.or("logins-floor", 5, unit::count(1..=100_000_000)),
         deviations: table.or("deviations", 6.0, unit::number(1.0..=1000.0)),
-        quiet: table.or("quiet", 30 * SECOND, unit::duration),
-        record_bytes: table.or("record", 0, unit::size(0..=1 << 40)),
+        quiet: table.or("quiet", "30s", unit::duration),
+        record_bytes: table.or("record", "0B", unit::size(0..=1 << 40)),
     };
     table.finish();
     spikes

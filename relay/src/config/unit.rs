@@ -23,12 +23,12 @@ type Meant<T> = Result<T, Cow<'static, str>>;
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a string.
-pub(super) fn text<'a>(value: &'a DeValue<'a>) -> Meant<&'a str> {
+pub(super) fn text<'a>(value: &'a DeValue<'_>) -> Meant<&'a str> {
     value.as_str().ok_or_else(|| format!("expected a string, found {}", value.type_str()).into())
 }
 
 /// Reads a string of 1 to `max` octets without control characters.
-pub(super) fn short<'a>(max: usize) -> impl Fn(&'a DeValue<'a>) -> Meant<String> {
+pub(super) fn short(max: usize) -> impl Fn(&DeValue<'_>) -> Meant<String> {
     move |value| {
         let text = text(value)?;
         if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
@@ -39,12 +39,12 @@ pub(super) fn short<'a>(max: usize) -> impl Fn(&'a DeValue<'a>) -> Meant<String>
 }
 
 /// Reads `true` or `false`.
-pub(super) fn truth<'a>(value: &'a DeValue<'a>) -> Meant<bool> {
+pub(super) fn truth(value: &DeValue<'_>) -> Meant<bool> {
     value.as_bool().ok_or_else(|| "expected true or false".into())
 }
 
 /// Reads a whole number within `range`.
-pub(super) fn count<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) -> Meant<u64> {
+pub(super) fn count(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Meant<u64> {
     move |value| {
         let written = value.as_integer().ok_or_else(|| {
             Cow::from(format!("expected a whole number, found {}", value.type_str()))
@@ -58,7 +58,7 @@ pub(super) fn count<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) 
 }
 
 /// Reads a priority of mail.
-pub(super) fn priority<'a>(value: &'a DeValue<'a>) -> Meant<Priority> {
+pub(super) fn priority(value: &DeValue<'_>) -> Meant<Priority> {
     let written = value.as_integer().ok_or("expected a whole number within -9 to 9")?;
     let number = i8::from_str_radix(written.as_str(), written.radix()).ok();
     let priority = number.and_then(|number| Priority::try_from(number).ok());
@@ -66,7 +66,7 @@ pub(super) fn priority<'a>(value: &'a DeValue<'a>) -> Meant<Priority> {
 }
 
 /// Reads a number within `range`, whole or not.
-pub(super) fn number<'a>(range: RangeInclusive<f64>) -> impl Fn(&'a DeValue<'a>) -> Meant<f64> {
+pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&DeValue<'_>) -> Meant<f64> {
     move |value| {
         let written = value
             .as_float()
@@ -81,9 +81,9 @@ pub(super) fn number<'a>(range: RangeInclusive<f64>) -> impl Fn(&'a DeValue<'a>)
 }
 
 /// Reads one of the words of a table.
-pub(super) fn word<'a, T: Copy>(
+pub(super) fn word<T: Copy>(
     words: &'static [(&'static str, T)],
-) -> impl Fn(&'a DeValue<'a>) -> Meant<T> {
+) -> impl Fn(&DeValue<'_>) -> Meant<T> {
     move |value| {
         let written = text(value)?;
         let found = words.iter().find(|(word, _)| *word == written);
@@ -95,7 +95,7 @@ pub(super) fn word<'a, T: Copy>(
 }
 
 /// Reads what its own type can read, for instance an address.
-pub(super) fn parsed<'a, T>(value: &'a DeValue<'a>) -> Meant<T>
+pub(super) fn parsed<T>(value: &DeValue<'_>) -> Meant<T>
 where
     T: FromStr,
     T::Err: Display,
@@ -104,19 +104,19 @@ where
 }
 
 /// Reads an address and port to listen on.
-pub(super) fn socket<'a>(value: &'a DeValue<'a>) -> Meant<SocketAddr> {
+pub(super) fn socket(value: &DeValue<'_>) -> Meant<SocketAddr> {
     let wanted = "expected an address and a port, as in \"[::]:2525\" or \"192.0.2.1:2525\"";
     text(value)?.parse().map_err(|_| wanted.into())
 }
 
 /// Reads an absolute path.
-pub(super) fn path<'a>(value: &'a DeValue<'a>) -> Meant<PathBuf> {
+pub(super) fn path(value: &DeValue<'_>) -> Meant<PathBuf> {
     let path = PathBuf::from(text(value)?);
     if path.is_absolute() { Ok(path) } else { Err("expected an absolute path".into()) }
 }
 
 /// Reads a host name: labels of letters, digits and hyphens.
-pub(super) fn domain<'a>(value: &'a DeValue<'a>) -> Meant<String> {
+pub(super) fn domain(value: &DeValue<'_>) -> Meant<String> {
     let written = text(value)?;
     let last = written.rsplit('.').next().unwrap_or_default();
     if is_domain(written) && !last.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -127,7 +127,7 @@ pub(super) fn domain<'a>(value: &'a DeValue<'a>) -> Meant<String> {
 }
 
 /// Reads the name or the address that a certificate must be for.
-pub(super) fn server_name<'a>(value: &'a DeValue<'a>) -> Meant<String> {
+pub(super) fn server_name(value: &DeValue<'_>) -> Meant<String> {
     let written = text(value)?;
     if is_domain(written) || written.parse::<std::net::IpAddr>().is_ok() {
         Ok(written.to_ascii_lowercase())
@@ -137,7 +137,7 @@ pub(super) fn server_name<'a>(value: &'a DeValue<'a>) -> Meant<String> {
 }
 
 /// Reads the pin of a public key.
-pub(super) fn pin<'a>(value: &'a DeValue<'a>) -> Meant<Pin> {
+pub(super) fn pin(value: &DeValue<'_>) -> Meant<Pin> {
     Pin::read(text(value)?).ok_or_else(|| {
         "expected \"sha256:\" and the SHA-256 digest of the public key in base64 (44 characters)"
             .into()
@@ -145,7 +145,7 @@ pub(super) fn pin<'a>(value: &'a DeValue<'a>) -> Meant<Pin> {
 }
 
 /// Reads a network whose host bits are zero. A mapped IPv4 network becomes IPv4.
-pub(super) fn cidr<'a>(value: &'a DeValue<'a>) -> Meant<IpNetwork> {
+pub(super) fn cidr(value: &DeValue<'_>) -> Meant<IpNetwork> {
     network(text(value)?).map_err(Cow::from)
 }
 
@@ -174,7 +174,7 @@ pub fn network(written: &str) -> Result<IpNetwork, String> {
 }
 
 /// Reads a duration: a number and one of `ms`, `s`, `m`, `h`, `d`.
-pub(super) fn duration<'a>(value: &'a DeValue<'a>) -> Meant<Duration> {
+pub(super) fn duration(value: &DeValue<'_>) -> Meant<Duration> {
     time(text(value)?).map_err(Cow::from)
 }
 
@@ -212,7 +212,7 @@ pub fn written(duration: Duration) -> String {
 }
 
 /// Reads a size in octets: a number and one of `B`, `KiB`, `MiB`, `GiB`.
-pub(super) fn size<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) -> Meant<u64> {
+pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Meant<u64> {
     move |value| {
         let written = text(value)?;
         let wanted = "expected a size, as in \"64KiB\", \"50MiB\" or \"1GiB\"";
@@ -233,12 +233,12 @@ pub(super) fn size<'a>(range: RangeInclusive<u64>) -> impl Fn(&'a DeValue<'a>) -
 }
 
 /// Reads a rate: a number, `/`, and one of `s`, `min`, `h`, `d`.
-pub(super) fn rate<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
+pub(super) fn rate(value: &DeValue<'_>) -> Meant<Rate> {
     rate_text(text(value)?).map_err(Cow::from)
 }
 
 /// Reads a rate over an hour or a day.
-pub(super) fn quota<'a>(value: &'a DeValue<'a>) -> Meant<Rate> {
+pub(super) fn quota(value: &DeValue<'_>) -> Meant<Rate> {
     let quota = rate(value)?;
     if quota.per < Duration::from_secs(3600) {
         return Err("a quota is for an hour or a day, as in \"1000/h\" or \"20000/d\"".into());
@@ -267,7 +267,7 @@ pub fn rate_text(written: &str) -> Result<Rate, String> {
 }
 
 /// Reads a next hop: `host:port`, an IPv6 address in brackets.
-pub(super) fn next_hop<'a>(value: &'a DeValue<'a>) -> Meant<NextHop> {
+pub(super) fn next_hop(value: &DeValue<'_>) -> Meant<NextHop> {
     let wanted =
         "expected a host and a port, as in \"smtp.example.net:587\" or \"[2001:db8::1]:25\"";
     let (host, port) = text(value)?.rsplit_once(':').ok_or(wanted)?;
@@ -282,7 +282,7 @@ pub(super) fn next_hop<'a>(value: &'a DeValue<'a>) -> Meant<NextHop> {
 }
 
 /// Reads a sender pattern: `<>` or what [`address`] reads.
-pub(super) fn sender<'a>(value: &'a DeValue<'a>) -> Meant<SenderPattern> {
+pub(super) fn sender(value: &DeValue<'_>) -> Meant<SenderPattern> {
     let wanted = "expected \"news@example.net\", \"@example.net\", \"*\" or \"<>\"";
     match text(value)? {
         "<>" => Ok(SenderPattern::Null),
@@ -291,7 +291,7 @@ pub(super) fn sender<'a>(value: &'a DeValue<'a>) -> Meant<SenderPattern> {
 }
 
 /// Reads a pattern of mailboxes: `*`, `@domain` or a mailbox.
-pub(super) fn address<'a>(value: &'a DeValue<'a>) -> Meant<AddressPattern> {
+pub(super) fn address(value: &DeValue<'_>) -> Meant<AddressPattern> {
     let wanted = "expected \"news@example.net\", \"@example.net\" or \"*\"";
     pattern(text(value)?).ok_or_else(|| wanted.into())
 }

@@ -7,19 +7,18 @@ use toml::de::DeValue;
 use super::{Section, Table, unit};
 use crate::config::Listener;
 use crate::config::acme::{Acme, DIRECTORY, NAMES_MAX};
-use crate::config::raw::Presence;
 
 /// The longest address of a directory, octets.
 const URL_MAX: usize = 2048;
 
 pub(super) fn acme(table: &Table<'_>, listeners: &[Section<'_, Listener>]) -> Acme {
     let acme = Acme {
-        directory: table.or("directory", DIRECTORY.to_owned(), directory),
+        directory: table.or("directory", DIRECTORY, directory),
         ca_file: table.optional("ca-file", unit::path),
-        names: table.list("names", Presence::Defaulted, unit::domain),
+        names: table.list_or("names", &[], unit::domain),
         contact: table.optional("contact", unit::parsed),
-        address: table.or("address", ([0_u16; 8], 80).into(), unit::socket),
-        account: table.or("account", "/etc/sallyport/acme/account.json".into(), unit::path),
+        address: table.or("address", "[::]:80", unit::socket),
+        account: table.or("account", "/etc/sallyport/acme/account.json", unit::path),
     };
     if acme.names.len() > NAMES_MAX {
         table.report("names", &format!("a certificate is for at most {NAMES_MAX} names"));
@@ -38,7 +37,7 @@ pub(super) fn acme(table: &Table<'_>, listeners: &[Section<'_, Listener>]) -> Ac
 }
 
 /// Reads the address of a directory: keys and proofs go there, so it is one of https (RFC 8555, section 6.1).
-fn directory<'a>(value: &'a DeValue<'a>) -> Result<String, Cow<'static, str>> {
+fn directory(value: &DeValue<'_>) -> Result<String, Cow<'static, str>> {
     let written = unit::short(URL_MAX)(value)?;
     let is_fine = written.strip_prefix("https://").is_some_and(|rest| {
         !rest.is_empty()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use toml::de::DeValue;
 
-use super::{DAY, HOUR, MINUTE, NAME_MAX, SECOND, Section, Table, each, unit, values};
+use super::{MINUTE, NAME_MAX, SECOND, Section, Table, each, unit, values};
 use crate::config::alerts::{
     Alerts, CHANNELS_MAX, Channel, ChannelKind, Exec, Webhook, WebhookFormat,
 };
@@ -24,8 +24,8 @@ const MAILBOXES_MAX: usize = 32;
 
 pub(super) fn alerts(table: &Table<'_>) -> Option<Alerts> {
     let journal = table.or("journal", true, unit::truth);
-    let remind = table.or("remind", 4 * HOUR, unit::duration);
-    let keep = table.or("keep", DAY, unit::duration);
+    let remind = table.or("remind", "4h", unit::duration);
+    let keep = table.or("keep", "1d", unit::duration);
     if !remind.is_zero() && remind < MINUTE {
         table.report("remind", "write 1m or more, or 0s to be told once only");
     }
@@ -62,6 +62,7 @@ fn named<'a>(
             channel.name =
                 if number == 0 { kind.to_owned() } else { format!("{kind}-{}", number + 1) };
         }
+        table.comes_to("name", channel.name.clone());
         if !names.insert(channel.name.clone()) {
             table.report("name", &format!("\"{}\" names another channel too", channel.name));
         }
@@ -73,8 +74,9 @@ fn named<'a>(
 fn channel(table: &Table<'_>, kind: Option<ChannelKind>) -> Option<Channel> {
     let severities = &[("warning", Severity::Warning), ("critical", Severity::Critical)];
     let name = table.optional("name", unit::short(NAME_MAX)).unwrap_or_default();
-    let min_severity = table.or("min-severity", Severity::Warning, unit::word(severities));
+    let min_severity = table.or("min-severity", "warning", unit::word(severities));
     let classes = table.optional_list("classes", unit::parsed::<Pattern>);
+    table.comes_to("classes", vec![Pattern::everything().to_string()]);
     let classes = classes.unwrap_or_else(|| vec![Pattern::everything()]);
     Some(Channel { name, min_severity, classes, kind: kind? })
 }
@@ -88,7 +90,10 @@ fn webhook(table: &Table<'_>) -> Option<Channel> {
         ("alertmanager", WebhookFormat::Alertmanager),
     ];
     let url = table.required("url", web);
-    let format = table.or("format", WebhookFormat::Json, unit::word(formats));
+    if let Some(url) = &url {
+        conceal(table, url);
+    }
+    let format = table.or("format", "json", unit::word(formats));
     let secret_file = table.optional("secret-file", unit::path);
     let ca_file = table.optional("ca-file", unit::path);
     let authorization_file = table.optional("authorization-file", unit::path);
@@ -120,7 +125,7 @@ fn mail(table: &Table<'_>) -> Option<Channel> {
 
 fn exec(table: &Table<'_>) -> Option<Channel> {
     let command = table.list("command", Presence::Required, unit::short(ARGUMENT_MAX));
-    let time_limit = table.or("time-limit", 30 * SECOND, unit::duration);
+    let time_limit = table.or("time-limit", "30s", unit::duration);
     if command.len() > ARGUMENTS_MAX {
         table.report("command", &format!("at most {ARGUMENTS_MAX} arguments may be there"));
     }
@@ -137,9 +142,19 @@ fn exec(table: &Table<'_>) -> Option<Channel> {
     channel(table, kind)
 }
 
+/// Keeps what follows the host of a webhook from people who only look at the configuration: whoever knows it may
+/// write there.
+fn conceal(table: &Table<'_>, url: &str) {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    if !["", "/"].contains(&&rest[host.len()..]) {
+        table.conceal("url", format!("{scheme}://{host}/..."));
+    }
+}
+
 /// Reads the address of a webhook. Whoever knows it may write there, so `http://` is for a network that is
 /// trusted; a check names it.
-fn web<'a>(value: &'a DeValue<'a>) -> Result<String, Cow<'static, str>> {
+fn web(value: &DeValue<'_>) -> Result<String, Cow<'static, str>> {
     let written = unit::short(URL_MAX)(value)?;
     let rest = written.strip_prefix("https://").or_else(|| written.strip_prefix("http://"));
     let is_fine = rest.is_some_and(|rest| {

@@ -18,7 +18,7 @@ pub(super) fn log(table: &Table<'_>) -> Log {
         ("json", LogFormat::Json),
         ("journald", LogFormat::Journald),
     ];
-    let format = table.or("format", LogFormat::Auto, unit::word(formats));
+    let format = table.or("format", "auto", unit::word(formats));
     let steps = table.or("steps", false, unit::truth);
     table.finish();
     Log { format, steps }
@@ -33,7 +33,7 @@ pub(super) fn traces(table: &Table<'_>) -> Option<Traces> {
 }
 
 /// Reads the address of a collector. It may be in the clear, since most run beside us; a check names one elsewhere.
-fn endpoint<'a>(value: &'a DeValue<'a>) -> Result<String, Cow<'static, str>> {
+fn endpoint(value: &DeValue<'_>) -> Result<String, Cow<'static, str>> {
     let written = unit::short(ENDPOINT_MAX)(value)?;
     let rest = ["http://", "https://"].iter().find_map(|scheme| written.strip_prefix(scheme));
     let is_whole = |rest: &str| {

@@ -69,7 +69,11 @@ fn proof(table: &Table<'_>, certificate: Option<&RouteCertificate>) -> Option<Ro
 /// Reads the mechanisms that may be used; without the key all of the proof's kind.
 fn mechanisms(table: &Table<'_>, kind: ProofKind) -> Option<Mechanisms> {
     let all = Mechanisms::that_show(kind);
-    let Some(written) = table.optional_list("mechanisms", mechanism) else { return Some(all) };
+    let Some(written) = table.optional_list("mechanisms", mechanism) else {
+        let names: Vec<_> = all.iter().map(|one| one.name().to_ascii_lowercase()).collect();
+        table.comes_to("mechanisms", names);
+        return Some(all);
+    };
     if written.is_empty() {
         table.report("mechanisms", "name at least one, or leave the key out");
         return None;
@@ -85,7 +89,7 @@ fn mechanisms(table: &Table<'_>, kind: ProofKind) -> Option<Mechanisms> {
     Some(written.into_iter().collect())
 }
 
-fn mechanism<'a>(value: &'a DeValue<'a>) -> Result<Mechanism, Cow<'static, str>> {
+fn mechanism(value: &DeValue<'_>) -> Result<Mechanism, Cow<'static, str>> {
     let written = unit::text(value)?;
     Mechanism::named(written).ok_or_else(|| {
         let names = Mechanism::ALL.map(|one| one.name().to_ascii_lowercase());
@@ -111,7 +115,7 @@ fn issuer(table: &Table<'_>) -> Option<TokenIssuer> {
 }
 
 /// Reads the address of a token endpoint. Secrets go there: only under TLS (RFC 6749, section 3.2).
-fn https<'a>(value: &'a DeValue<'a>) -> Result<String, Cow<'static, str>> {
+fn https(value: &DeValue<'_>) -> Result<String, Cow<'static, str>> {
     let written = unit::short(ISSUER_MAX)(value)?;
     let host = written.strip_prefix("https://").filter(|rest| {
         !rest.is_empty()

@@ -12,7 +12,7 @@ const NAMED_MAX: usize = 64;
 pub(super) fn page(table: &Table<'_>) -> Option<Page> {
     let address = table.required("address", unit::socket);
     let viewers = table.list("viewers", Presence::Optional, unit::short(NAME_MAX));
-    let names = table.list("names", Presence::Defaulted, unit::domain);
+    let names = table.list_or("names", &[], unit::domain);
     table.finish();
     let page = Page { address: address?, viewers, names };
     check(table, &page);

@@ -6,12 +6,15 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::login::login;
-use super::{DAY, GIB, HOUR, MIB, MINUTE, NAME_MAX, SECOND, size, small, unit};
+use super::{MIB, NAME_MAX, SECOND, size, small, unit};
 use crate::config::raw::{Presence, Table};
 use crate::config::{Capture, NextHop, Retry, Route, RouteCertificate, RouteHost, RouteTls};
 
 /// The highest order and the highest weight of a next hop.
 const SHARE_MAX: u64 = 1000;
+
+/// The waits between attempts where none are named.
+const WAITS: [&str; 5] = ["1m", "5m", "15m", "30m", "1h"];
 
 /// The most waits between attempts that are named.
 const WAITS_MAX: usize = 100;
@@ -38,7 +41,7 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         domains: table.list("domains", Presence::Optional, unit::domain),
         capture,
         hosts: hosts(table, presence),
-        tls: table.or("tls", RouteTls::Required, unit::word(ways)),
+        tls: table.or("tls", "required", unit::word(ways)),
         ca_file: table.optional("ca-file", unit::path),
         server_name: table.optional("server-name", unit::server_name),
         pins: table.list("pin", Presence::Optional, unit::pin),
@@ -46,7 +49,7 @@ pub(super) fn route(table: &Table<'_>) -> Option<Route> {
         login: login.flatten(),
         rate: table.optional("rate", unit::rate),
         connections: size(table.or("connections", 10, unit::count(1..=1000))),
-        timeout: table.or("timeout", 5 * MINUTE, unit::duration),
+        timeout: table.or("timeout", "5m", unit::duration),
         name: name?,
     })
 }
@@ -67,7 +70,7 @@ type WrittenHost = (NextHop, Option<u32>, Option<u32>);
 
 /// Reads one of `hosts`: `"host:port"`, or a table with `host`, and `order` and `weight` if it has
 /// them.
-fn host<'a>(value: &'a DeValue<'a>) -> Result<WrittenHost, Cow<'static, str>> {
+fn host(value: &DeValue<'_>) -> Result<WrittenHost, Cow<'static, str>> {
     let Some(table) = value.as_table() else {
         return unit::next_hop(value).map(|hop| (hop, None, None));
     };
@@ -91,8 +94,8 @@ fn host<'a>(value: &'a DeValue<'a>) -> Result<WrittenHost, Cow<'static, str>> {
 /// Reads `[capture]`.
 pub(super) fn capture(table: &Table<'_>) -> Capture {
     let capture = Capture {
-        keep: table.or("keep", 7 * DAY, unit::duration),
-        size_bytes: table.or("size", GIB, unit::size(MIB..=1 << 40)),
+        keep: table.or("keep", "7d", unit::duration),
+        size_bytes: table.or("size", "1GiB", unit::size(MIB..=1 << 40)),
     };
     table.finish();
     capture
@@ -118,14 +121,9 @@ fn certificate(table: &Table<'_>) -> Option<RouteCertificate> {
 
 /// Reads `[retry]`.
 pub(super) fn retry(table: &Table<'_>) -> Retry {
-    let written = table.list("after", Presence::Defaulted, unit::duration);
-    let after = if written.is_empty() {
-        [1, 5, 15, 30, 60].map(|minutes| minutes * MINUTE).to_vec()
-    } else {
-        written
-    };
-    let expire = table.or("expire", 5 * DAY, unit::duration);
-    let delay_report = table.or("delay-report", 4 * HOUR, unit::duration);
+    let after = table.list_or("after", &WAITS, unit::duration);
+    let expire = table.or("expire", "5d", unit::duration);
+    let delay_report = table.or("delay-report", "4h", unit::duration);
     let retry = Retry { after, expire, delay_report };
     check_waits(table, "after", &retry.after);
     table.finish();

@@ -6,7 +6,7 @@ const SHIPPED: &str = include_str!("../../../../config/sallyport.toml");
 
 fn read_keys(text: &str) -> std::collections::BTreeMap<String, Presence> {
     let source = Source::new(text);
-    assert!(whole(&source, text).is_some(), "{:?}", source.into_problems());
+    assert!(whole(&source, text).is_some(), "{:?}", source.into_parts().0);
     source.keys()
 }
 

@@ -11,8 +11,8 @@ pub(super) fn tls(table: &Table<'_>, listeners: &[Section<'_, Listener>]) -> Opt
     }
     let acme = table.optional_table("acme").map(|table| acme::acme(&table, listeners));
     let tls = Tls {
-        certificate: table.or("certificate", "/etc/sallyport/tls/fullchain.pem".into(), unit::path),
-        key: table.or("key", "/etc/sallyport/tls/key.pem".into(), unit::path),
+        certificate: table.or("certificate", "/etc/sallyport/tls/fullchain.pem", unit::path),
+        key: table.or("key", "/etc/sallyport/tls/key.pem", unit::path),
         client_ca: table.optional("client-ca", unit::path),
         also: values(also)?,
         acme,
@@ -33,7 +33,7 @@ pub(super) fn client_certificates(listener: &Table<'_>) -> ClientCertificates {
         ("optional", ClientCertificates::Optional),
         ("required", ClientCertificates::Required),
     ];
-    listener.or("client-certificates", ClientCertificates::None, unit::word(ways))
+    listener.or("client-certificates", "none", unit::word(ways))
 }
 
 /// Reports every listener that asks for certificates while nobody is named who may sign them.
