@@ -10,7 +10,7 @@ use crate::mail::message::MessageId;
 
 use super::print::{self, Output};
 
-/// Tells the life of a message: asks the relay, or reads the files if that does not run.
+/// Tells the life of a message: asks the relay, or reads the files if that does not run or hangs.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<(
 fn part(config: &Config, id: MessageId, from: Option<Cursor>) -> anyhow::Result<Found> {
     match ask(&config.relay.socket, "relay", &RelayRequest::Trace { id, from }) {
         Ok(found) => Ok(found),
-        Err(stopped @ AskError::NotRunning { .. }) => {
+        Err(stopped @ (AskError::NotRunning { .. } | AskError::Hangs { .. })) => {
             let folder = &config.history.path;
             history::search(folder, id, from).map_err(|error| {
                 let folder = folder.display();

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Right, Trust};
-use super::wire::{Answer, QUESTION_MAX};
+use super::wire::{Answer, PING, QUESTION_MAX};
 
 /// How many callers are served at a time; others wait in the socket's backlog.
 const CALLERS_MAX: usize = 64;
@@ -144,6 +144,10 @@ async fn converse<H: Handler>(
         if line.len() > QUESTION_MAX {
             let refusal = Err(format!("a question has at most {QUESTION_MAX} octets"));
             return timeout(PATIENCE, write(&mut stream, refusal)).await?;
+        }
+        if line == PING {
+            timeout(PATIENCE, write(&mut stream, Said::of(&()))).await??;
+            continue;
         }
         let request = match serde_json::from_slice::<H::Request>(&line) {
             Ok(request) => request,

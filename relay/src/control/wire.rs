@@ -26,6 +26,10 @@ pub const LINE_MAX: usize = 1 << 30;
 /// The longest question, octets. A file that goes with one follows it and does not count.
 pub const QUESTION_MAX: usize = 1 << 20;
 
+/// The question whether a process lives, as it is sent. Its socket answers it at once, whatever the process has to do;
+/// the answer is nothing.
+pub const PING: &[u8] = b"{\"verb\":\"ping\"}\n";
+
 /// What the gate tells the relay on a connection that attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

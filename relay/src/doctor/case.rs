@@ -59,7 +59,9 @@ impl<T> From<Result<T, AskError>> for Process<T> {
         match answer {
             Ok(status) => Self::Says(Box::new(status)),
             Err(AskError::NotRunning { .. }) => Self::Dead,
-            Err(error @ AskError::Silent { .. }) => Self::Silent(error.to_string()),
+            Err(error @ (AskError::Silent { .. } | AskError::Hangs { .. })) => {
+                Self::Silent(error.to_string())
+            }
             Err(error) => Self::Unasked(error.to_string()),
         }
     }

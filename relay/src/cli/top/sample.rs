@@ -40,7 +40,9 @@ pub fn act(config: &Config, act: &Act) -> String {
         Act::Explain(source) => explain(config, *source),
     };
     done.unwrap_or_else(|problem| match problem {
-        AskError::Silent { .. } => format!("{problem}; it may yet do it: sallyport audit tells"),
+        AskError::Silent { .. } | AskError::Hangs { .. } => {
+            format!("{problem}; it may yet do it: sallyport audit tells")
+        }
         AskError::NotRunning { .. }
         | AskError::Socket { .. }
         | AskError::Answer { .. }
