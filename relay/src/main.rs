@@ -11,6 +11,7 @@ use clap::Parser as _;
 use relay::appliance;
 use relay::appliance::load::load;
 use relay::cli::args::{Arguments, ConfigVerb, TlsVerb, Verb};
+use relay::cli::reach::reach;
 use relay::cli::status::Check;
 use relay::cli::tls::again::Caller;
 use relay::cli::tls::obtain::{self, Key, Terms};
@@ -70,6 +71,7 @@ impl Drop for Settled<'_> {
 fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { config: file, verb } = arguments;
     let load = || load(&file);
+    let reach = || reach(&file);
     // A file that cannot be read is told by whoever needs it.
     let journal = || Journal::of(&load().map(|config| config.log).unwrap_or_default());
     match verb {
@@ -85,42 +87,42 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Verb::Config(ConfigVerb::Show { output }) => config::show(&file, output.form())?,
         Verb::Allow(verb) => {
-            let config = load()?;
-            gate::asked(&config, gate::allow(&config.gate.socket, verb))?;
+            let gate = reach()?.reach.gate;
+            gate::asked(&gate, gate::allow(&gate.socket, verb))?;
         }
         Verb::Ban(verb) => {
-            let config = load()?;
-            gate::asked(&config, gate::ban(&config.gate.socket, verb))?;
+            let gate = reach()?.reach.gate;
+            gate::asked(&gate, gate::ban(&gate.socket, verb))?;
         }
         Verb::Mode(verb) => {
-            let config = load()?;
-            gate::asked(&config, operate::mode(&config.gate.socket, &verb))?;
+            let gate = reach()?.reach.gate;
+            gate::asked(&gate, operate::mode(&gate.socket, &verb))?;
         }
-        Verb::Detach => operate::detach(&load()?)?,
+        Verb::Detach => operate::detach(&reach()?.reach.gate)?,
         Verb::Reload => operate::reload(&load()?)?,
         Verb::Audit { since, limit, output } => {
-            let config = load()?;
-            let shown = operate::audit(&config.gate.socket, since, limit, output.form());
-            gate::asked(&config, shown)?;
+            let gate = reach()?.reach.gate;
+            let shown = operate::audit(&gate.socket, since, limit, output.form());
+            gate::asked(&gate, shown)?;
         }
         Verb::Explain { source, port, asked, output } => {
-            explain::explain(&load()?, source, port, &asked, output.form())?;
+            explain::explain(&reach()?, source, port, &asked, output.form())?;
         }
         Verb::Status { check, output } => {
             let check = if check { Check::Yes } else { Check::No };
-            return Ok(status::status(&load()?, check, output.form()));
+            return Ok(status::status(&reach()?.reach, check, output.form()));
         }
         Verb::Doctor { from, to, output } => {
             return doctor::doctor(&file, Asked { from, to }, output.form());
         }
         #[cfg(feature = "tui")]
-        Verb::Top => relay::cli::top::top(load()?)?,
+        Verb::Top => relay::cli::top::top(reach()?.reach)?,
         Verb::User(verb) => user::user(&load()?, verb)?,
-        Verb::Queue(verb) => queue::queue(&load()?.relay.socket, verb)?,
-        Verb::Alert(verb) => return alert::alert(&load()?, verb),
-        Verb::Route(verb) => route::route(&load()?.relay.socket, verb)?,
-        Verb::Spool(verb) => return Ok(spool::spool(&load()?, &verb)?),
-        Verb::Trace { id, output } => trace::trace(&load()?, id, output.form())?,
+        Verb::Queue(verb) => queue::queue(&reach()?.reach.relay.socket, verb)?,
+        Verb::Alert(verb) => return alert::alert(&file, verb),
+        Verb::Route(verb) => route::route(&reach()?.reach.relay.socket, verb)?,
+        Verb::Spool(verb) => return spool::spool(&file, &verb),
+        Verb::Trace { id, output } => trace::trace(&reach()?.reach, id, output.form())?,
         Verb::Init(flags) => return init::init(&file, &flags),
         Verb::Tls(TlsVerb::Init { names, into }) => tls::for_config(&load()?, names, into)?,
         Verb::Tls(TlsVerb::Obtain { agree_terms, new_key }) => {

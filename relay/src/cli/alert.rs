@@ -3,12 +3,14 @@
 mod listed;
 mod replay;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::AlertVerb;
 use super::print::{self, Output};
+use super::reach::reach;
 use crate::alert::listing::{Listing, Tested};
-use crate::config::Config;
+use crate::appliance::load::load;
 use crate::control::client::ask;
 use crate::control::wire::RelayRequest;
 
@@ -17,13 +19,15 @@ use crate::control::wire::RelayRequest;
 /// # Errors
 ///
 /// If the relay does not run, or refuses; if recorded samples cannot be read.
-pub fn alert(config: &Config, verb: AlertVerb) -> anyhow::Result<ExitCode> {
-    let socket = &config.relay.socket;
+pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
+    if let AlertVerb::Replay { files, usual, output } = verb {
+        let replayed = replay::replay(&files, usual.as_deref(), load(file)?.spikes)?;
+        replay::print(&replayed, output.form());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let socket = &reach(file)?.reach.relay.socket;
     match verb {
-        AlertVerb::Replay { files, usual, output } => {
-            let replayed = replay::replay(&files, usual.as_deref(), config.spikes.clone())?;
-            replay::print(&replayed, output.form());
-        }
+        AlertVerb::Replay { .. } => {}
         AlertVerb::List { output } => {
             let listing: Listing = ask(socket, "relay", &RelayRequest::AlertList)?;
             match output.form() {

@@ -3,6 +3,7 @@
 mod session;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::gate::is_wanted;
 use super::print::{self, Output};
 use super::queue::at;
-use crate::config::Config;
+use super::reach::Found;
 use crate::control::client::{AskError, ask};
 use crate::control::wire::{Explanation, GateRequest, RelayRequest};
 use crate::net::routes::{RouteState, Standing};
@@ -18,30 +19,35 @@ use crate::net::routes::{RouteState, Standing};
 pub use session::Asked;
 use session::Permitted;
 
-/// Asks the loaded program about `source`; what its sessions may do comes from `config`, by the tag
-/// that the gate names. On a host without a gate only the latter is told.
+/// Asks the loaded program about `source`; what its sessions may do comes from the configuration, by
+/// the tag that the gate names. On a host without a gate only the latter is told.
 ///
 /// # Errors
 ///
 /// If the gate does not run, or no port is guarded.
 pub fn explain(
-    config: &Config,
+    found: &Found,
     source: IpAddr,
     port: Option<u16>,
     asked: &Asked,
     output: Output,
 ) -> Result<(), AskError> {
-    let gate: Option<Explanation> = if is_wanted(config) {
-        Some(ask(&config.gate.socket, "gate", &GateRequest::Explain { source, port })?)
+    let gate: Option<Explanation> = if is_wanted(&found.reach.gate) {
+        Some(ask(&found.reach.gate.socket, "gate", &GateRequest::Explain { source, port })?)
     } else {
         None
     };
     let tag = gate.as_ref().and_then(|gate| gate.tag.as_deref());
-    let policy = Permitted::of(config, tag, asked);
-    let held_routes = held(config, &policy.routes());
+    let policy = found.config.as_ref().map(|config| Permitted::of(config, tag, asked));
+    let routes = policy.as_ref().map_or_else(Vec::new, Permitted::routes);
+    let held_routes = held(&found.reach.relay.socket, &routes);
     match output {
         Output::Json => {
-            print::json(&Whole { gate: gate.as_ref(), policy: &policy, held_routes: &held_routes });
+            print::json(&Whole {
+                gate: gate.as_ref(),
+                policy: policy.as_ref(),
+                held_routes: &held_routes,
+            });
         }
         Output::Text => {
             // A stranger sends nothing; who asks for a login wants to know all the same.
@@ -49,7 +55,10 @@ pub fn explain(
             let said = gate.as_ref().map_or_else(|| NO_GATE.to_owned(), sentences);
             let mut lines = vec![said];
             if is_heard {
-                lines.extend(policy.sentences());
+                match &policy {
+                    Some(policy) => lines.extend(policy.sentences()),
+                    None => lines.push(UNTOLD.to_owned()),
+                }
                 lines.extend(held_routes.iter().map(Held::sentence));
             }
             print::say(lines.join("\n"));
@@ -62,6 +71,9 @@ pub fn explain(
 pub(super) const NO_GATE: &str =
     "This host has no gate (gate.required = false, no interfaces): everybody reaches its ports.";
 
+/// What is said of its sessions where the file has problems.
+const UNTOLD: &str = "What its sessions may send cannot be told: the configuration has problems.";
+
 fn is_heard(gate: &Explanation) -> bool {
     gate.entry.is_some() || gate.verdict == "pass"
 }
@@ -71,7 +83,8 @@ fn is_heard(gate: &Explanation) -> bool {
 struct Whole<'a> {
     #[serde(flatten)]
     gate: Option<&'a Explanation>,
-    policy: &'a Permitted,
+    /// None: the configuration has problems.
+    policy: Option<&'a Permitted>,
     held_routes: &'a [Held],
 }
 
@@ -112,9 +125,8 @@ impl Held {
 
 /// Asks the relay which of these routes are held, or of all if none is named. Without a relay, or the right to
 /// ask, nobody knows: who asks about a source is told the rest.
-fn held(config: &Config, routes: &[&str]) -> Vec<Held> {
-    let states: Result<Vec<RouteState>, _> =
-        ask(&config.relay.socket, "relay", &RelayRequest::RouteList);
+fn held(socket: &Path, routes: &[&str]) -> Vec<Held> {
+    let states: Result<Vec<RouteState>, _> = ask(socket, "relay", &RelayRequest::RouteList);
     let is_meant = |state: &RouteState| routes.is_empty() || routes.contains(&&*state.name);
     states.unwrap_or_default().into_iter().filter(is_meant).filter_map(Held::of).collect()
 }

@@ -10,14 +10,14 @@ use super::args::{AllowVerb, BanVerb};
 use super::explain::NO_GATE;
 use super::print::{self, Output};
 use super::queue::at;
-use crate::config::Config;
+use crate::config::Gate;
 use crate::control::client::{AskError, ask, ask_with};
 use crate::control::wire::{Applied, Ban, Change, Confirmed, Did, Entry, GateRequest};
 use crate::gate::listfile;
 
 /// Tells whether the configuration wants a gate on this host.
-pub(super) const fn is_wanted(config: &Config) -> bool {
-    config.gate.required || !config.gate.interfaces.is_empty()
+pub(super) const fn is_wanted(gate: &Gate) -> bool {
+    gate.required || !gate.interfaces.is_empty()
 }
 
 /// Returns what became of a question to the gate. Where none runs and none is wanted, nobody is told to start
@@ -26,13 +26,13 @@ pub(super) const fn is_wanted(config: &Config) -> bool {
 /// # Errors
 ///
 /// As `result`, or that this host has no gate.
-pub fn asked<E: Into<anyhow::Error>>(config: &Config, result: Result<(), E>) -> anyhow::Result<()> {
+pub fn asked<E: Into<anyhow::Error>>(gate: &Gate, result: Result<(), E>) -> anyhow::Result<()> {
     let error = match result.map_err(Into::into) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
     let is_absent = matches!(error.downcast_ref(), Some(AskError::NotRunning { .. }));
-    if is_absent && !is_wanted(config) {
+    if is_absent && !is_wanted(gate) {
         anyhow::bail!("{NO_GATE} (name the configuration with --config if it is another)");
     }
     Err(error)
@@ -273,6 +273,7 @@ fn list_bans(bans: &[Ban], output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn who_asks_a_gate_that_is_not_wanted_is_told_that_there_is_none() {
@@ -292,11 +293,12 @@ mod tests {
         ] {
             let config = config(gate);
             let verb = AllowVerb::Confirm;
-            let said = asked(&config, allow(&config.gate.socket, verb)).unwrap_err().to_string();
+            let said =
+                asked(&config.gate, allow(&config.gate.socket, verb)).unwrap_err().to_string();
             assert!(said.starts_with(words), "{gate}: {said}");
         }
         let config = config("required = false");
-        let said = crate::cli::operate::detach(&config).unwrap_err().to_string();
+        let said = crate::cli::operate::detach(&config.gate).unwrap_err().to_string();
         assert!(said.starts_with("This host has no gate"), "{said}");
     }
 }

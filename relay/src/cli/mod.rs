@@ -11,6 +11,7 @@ pub mod manual;
 pub mod operate;
 pub mod print;
 pub mod queue;
+pub mod reach;
 pub mod route;
 pub mod spool;
 pub mod status;

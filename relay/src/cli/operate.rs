@@ -9,10 +9,9 @@ use super::args::ModeVerb;
 use super::gate::{asked, is_wanted};
 use super::print::{self, Output};
 use super::queue::at;
-use crate::config::{Config, OnLoss};
+use crate::config::{Config, Gate, OnLoss};
 use crate::control::client::{AskError, ask};
 use crate::control::wire::{GateRequest, RelayRequest};
-use crate::gate;
 use crate::gate::audit::{Change, Page};
 
 /// The networks that a line of the audit log shows; `--json` shows all.
@@ -45,19 +44,19 @@ pub fn mode(socket: &Path, verb: &ModeVerb) -> Result<(), AskError> {
 /// # Errors
 ///
 /// If the gate refuses, or this process may not.
-pub fn detach(config: &Config) -> anyhow::Result<()> {
-    match ask::<_, ()>(&config.gate.socket, "gate", &GateRequest::Detach) {
+pub fn detach(gate: &Gate) -> anyhow::Result<()> {
+    match ask::<_, ()>(&gate.socket, "gate", &GateRequest::Detach) {
         Ok(()) => {}
         // One that an earlier configuration left is taken away as well.
         Err(error @ AskError::NotRunning { .. }) => {
-            if !is_wanted(config) && !config.gate.pins.exists() {
-                return asked(config, Err(error));
+            if !is_wanted(gate) && !gate.pins.exists() {
+                return asked(gate, Err(error));
             }
-            gate::detach(&config.gate.pins)?;
+            crate::gate::detach(&gate.pins)?;
         }
         Err(error) => return Err(error.into()),
     }
-    print::say(match config.gate.on_loss {
+    print::say(match gate.on_loss {
         OnLoss::Refuse => {
             "the host is open: nothing keeps strangers from the ports. The relay serves nobody meanwhile, as \
              gate.on-loss = \"refuse\" wants it; start the gate to guard the host"
@@ -76,7 +75,7 @@ pub fn detach(config: &Config) -> anyhow::Result<()> {
 /// If one of them does not run, or the file has problems; then that one stays as it was. If something that
 /// the file names cannot be used; then the rest counts.
 pub fn reload(config: &Config) -> Result<(), AskError> {
-    if is_wanted(config) {
+    if is_wanted(&config.gate) {
         let left_out = ask(&config.gate.socket, "gate", &GateRequest::Reload)?;
         print::say(reloaded("gate", left_out));
     }

@@ -5,17 +5,15 @@ use std::process::ExitCode;
 
 use super::args::SpoolVerb;
 use super::print::{self, Output};
-use crate::config::Config;
-use crate::control::client::{AskError, ask};
+use super::reach::reach;
+use crate::appliance::load::load;
+use crate::control::client::ask;
 use crate::control::wire::RelayRequest;
 use crate::spool::{self, Compacted, Mended, Report, StoreError};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The relay did not do it.
-    #[error(transparent)]
-    Asked(#[from] AskError),
     /// Mending needs the spool for itself.
     #[error("the relay runs: stop it first (systemctl stop sallyport-relay)")]
     InUse,
@@ -41,11 +39,11 @@ impl From<StoreError> for SpoolError {
 ///
 /// # Errors
 ///
-/// [`SpoolError`].
-pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> {
+/// [`SpoolError`], or that the configuration `file` cannot be read.
+pub fn spool(file: &Path, verb: &SpoolVerb) -> anyhow::Result<ExitCode> {
     match verb {
         SpoolVerb::Check { mend: false, output } => {
-            let report = spool::check(there(&config.spool.path)?)?;
+            let report = spool::check(there(&load(file)?.spool.path)?).map_err(SpoolError::from)?;
             match output.form() {
                 Output::Json => print::json(&report),
                 Output::Text => print::say(checked(&report)),
@@ -53,7 +51,7 @@ pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> 
             Ok(code(&report))
         }
         SpoolVerb::Check { mend: true, output } => {
-            let mended = spool::mend(there(&config.spool.path)?)?;
+            let mended = spool::mend(there(&load(file)?.spool.path)?).map_err(SpoolError::from)?;
             match output.form() {
                 Output::Json => print::json(&mended),
                 Output::Text => print::say(mended_words(&mended)),
@@ -61,7 +59,8 @@ pub fn spool(config: &Config, verb: &SpoolVerb) -> Result<ExitCode, SpoolError> 
             Ok(code(&mended.after))
         }
         SpoolVerb::Compact { output } => {
-            let done: Compacted = ask(&config.relay.socket, "relay", &RelayRequest::SpoolCompact)?;
+            let done: Compacted =
+                ask(&reach(file)?.reach.relay.socket, "relay", &RelayRequest::SpoolCompact)?;
             match output.form() {
                 Output::Json => print::json(&done),
                 Output::Text => print::say(compacted(done)),

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::gate::is_wanted;
 use super::print::{self, Colour, Output, Paint};
 use super::queue::at;
 use crate::alert::listing::Listing;
 use crate::alert::troubles::Trouble;
-use crate::config::Config;
+use crate::config::Reach;
 use crate::control::client::{AskError, ask_soon};
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
@@ -49,16 +50,16 @@ pub(super) struct Whole {
 /// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
 /// 1 degraded, 2 not serving.
 #[must_use]
-pub fn status(config: &Config, check: Check, output: Output) -> ExitCode {
+pub fn status(reach: &Reach, check: Check, output: Output) -> ExitCode {
     match (check, output) {
         (Check::Yes, _) => {
-            let Judgement { health, problems } = ask_both(config).0;
+            let Judgement { health, problems } = ask_both(reach).0;
             print::say(health.word());
             problems.iter().for_each(print::say);
             return ExitCode::from(health as u8);
         }
-        (Check::No, Output::Json) => print::json(&look(config)),
-        (Check::No, Output::Text) => print::say(screen(&look(config), Paint::of_output())),
+        (Check::No, Output::Json) => print::json(&look(reach)),
+        (Check::No, Output::Text) => print::say(screen(&look(reach), Paint::of_output())),
     }
     ExitCode::SUCCESS
 }
@@ -73,14 +74,14 @@ pub enum Check {
 }
 
 /// Asks both processes how they are, side by side: a question each.
-fn ask_both(config: &Config) -> (Judgement, Option<GateStatus>, Option<RelayStatus>) {
+fn ask_both(reach: &Reach) -> (Judgement, Option<GateStatus>, Option<RelayStatus>) {
     let (gate, relay) = side_by_side(
-        || ask_soon(PATIENCE, &config.gate.socket, "gate", &GateRequest::Status),
-        || ask_relay(&config.relay.socket, &RelayRequest::Status),
+        || ask_soon(PATIENCE, &reach.gate.socket, "gate", &GateRequest::Status),
+        || ask_relay(&reach.relay.socket, &RelayRequest::Status),
     );
     let gate: Result<Option<GateStatus>, String> = match gate {
         Ok(gate) => Ok(Some(gate)),
-        Err(_) if config.gate.interfaces.is_empty() => Ok(None),
+        Err(_) if !is_wanted(&reach.gate) => Ok(None),
         Err(error) => Err(error.to_string()),
     };
     let relay: Result<RelayStatus, String> = relay.map_err(|error| error.to_string());
@@ -90,11 +91,11 @@ fn ask_both(config: &Config) -> (Judgement, Option<GateStatus>, Option<RelayStat
 }
 
 /// Asks both processes how they are, and the relay how mail leaves and what people were told.
-pub(super) fn look(config: &Config) -> Whole {
-    let (judgement, gate, relay) = ask_both(config);
+pub(super) fn look(reach: &Reach) -> Whole {
+    let (judgement, gate, relay) = ask_both(reach);
     let (routes, alerts) = match relay {
         Some(_) => {
-            let socket = &config.relay.socket;
+            let socket = &reach.relay.socket;
             let (routes, listing) = side_by_side(
                 || ask_relay(socket, &RelayRequest::RouteList),
                 || ask_relay::<Listing>(socket, &RelayRequest::AlertList),

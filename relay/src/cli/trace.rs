@@ -2,7 +2,7 @@
 
 mod story;
 
-use crate::config::Config;
+use crate::config::Reach;
 use crate::control::client::{AskError, ask};
 use crate::control::wire::RelayRequest;
 use crate::history::{self, Cursor, Found, Line};
@@ -15,11 +15,11 @@ use super::print::{self, Output};
 /// # Errors
 ///
 /// If nothing is known of the message, no history is kept, or the caller may not read it.
-pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<()> {
+pub fn trace(reach: &Reach, id: MessageId, output: Output) -> anyhow::Result<()> {
     let mut lines: Vec<Line> = Vec::new();
     let (mut from, mut unread) = (None, 0);
     loop {
-        let Found { lines: found, unread: more, next } = part(config, id, from)?;
+        let Found { lines: found, unread: more, next } = part(reach, id, from)?;
         lines.extend(found);
         unread += more;
         match next {
@@ -28,7 +28,7 @@ pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<(
         }
     }
     if !lines.iter().any(|line| line.id == Some(id)) {
-        let days = config.history.keep.as_secs() / (24 * 3600);
+        let days = reach.history.keep.as_secs() / (24 * 3600);
         anyhow::bail!(
             "{id}: nothing is known of such a message: it is older than {days} days, or the id is mistyped"
         );
@@ -48,11 +48,11 @@ pub fn trace(config: &Config, id: MessageId, output: Output) -> anyhow::Result<(
     Ok(())
 }
 
-fn part(config: &Config, id: MessageId, from: Option<Cursor>) -> anyhow::Result<Found> {
-    match ask(&config.relay.socket, "relay", &RelayRequest::Trace { id, from }) {
+fn part(reach: &Reach, id: MessageId, from: Option<Cursor>) -> anyhow::Result<Found> {
+    match ask(&reach.relay.socket, "relay", &RelayRequest::Trace { id, from }) {
         Ok(found) => Ok(found),
         Err(stopped @ (AskError::NotRunning { .. } | AskError::Hangs { .. })) => {
-            let folder = &config.history.path;
+            let folder = &reach.history.path;
             history::search(folder, id, from).map_err(|error| {
                 let folder = folder.display();
                 anyhow::anyhow!("{stopped}; its history in {folder} cannot be read either: {error}")

@@ -15,6 +15,7 @@ mod login;
 mod page;
 mod policy;
 mod raw;
+mod reach;
 mod read;
 mod route;
 mod shown;
@@ -34,6 +35,7 @@ pub use login::{Mechanism, Mechanisms, ProofKind, RouteLogin, RouteProof, TokenI
 pub use page::Page;
 pub use policy::{AddressPattern, Policy, SenderPattern, Who};
 pub use raw::Problem;
+pub use reach::Reach;
 pub use route::{Capture, NextHop, Pin, Retry, Route, RouteCertificate, RouteHost, RouteTls};
 pub use shown::Shown;
 pub use tls::{ALSO_MAX, Also, ClientCertificates, Tls};

@@ -19,8 +19,8 @@ use super::raw::{Presence, Problem, Source, Table};
 use super::shown::Shown;
 use super::{
     Allow, Config, Gate, HEADER_FIELDS_MAX, HEADER_SIZE_MAX, History, Limits, Listener,
-    ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Relay, Sandbox,
-    Spikes, Spool, check, unit,
+    ListenerTls, Metrics, OAuth, OnLoss, RECEIVED_FIELDS_MAX, RECIPIENTS_MAX, Reach, Relay,
+    Sandbox, Spikes, Spool, check, unit,
 };
 use policy::policy;
 use route::{capture, retry, route};
@@ -61,6 +61,24 @@ pub(super) fn shown(text: &str) -> Result<Shown, Vec<Problem>> {
     let config = whole(&source, text);
     let (problems, shown) = source.into_parts();
     config.filter(|_| problems.is_empty()).map(|_| shown).ok_or(problems)
+}
+
+/// Reads what running processes are found by, of a file that has problems.
+pub(super) fn salvaged(text: &str) -> Reach {
+    let source = Source::new(text);
+    let (tables, errors) = DeTable::parse_recoverable(text);
+    let root = Table::root(&source, &tables);
+    let hostname = root.optional("hostname", unit::domain).unwrap_or_else(|| "?".to_owned());
+    let gate_table = root.table("gate");
+    gate_table.tables("allow");
+    let mut gate = gate(&gate_table);
+    let relay = relay(&root.table("relay"));
+    let history = history(&root.table("history"), &spool(&root.table("spool")));
+    let (problems, _) = source.into_parts();
+    if !errors.is_empty() || problems.iter().any(|problem| problem.message.starts_with("gate")) {
+        gate.required = true;
+    }
+    Reach { hostname, gate, relay, history }
 }
 
 /// Returns the configuration if every required key is there; problems go to `source`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Config;
 use crate::event::wording::opened;
 
 /// Both processes of a relay that serves, while a spike is open.
@@ -88,7 +89,7 @@ fn processes_that_hang_are_waited_for_side_by_side_and_named() {
         socket("relay").display()
     );
     let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let Whole { judgement, .. } = look(&config);
+    let Whole { judgement, .. } = look(&Reach::from(&config));
     assert_eq!(judgement.health, Health::NotServing);
     let wanted = ["the gate does not answer within 2 s", "the relay does not answer within 2 s"];
     assert_eq!(judgement.problems, wanted);

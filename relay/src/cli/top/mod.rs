@@ -23,7 +23,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 
 use self::model::{Act, Key, Model, Told};
 use self::sample::Sample;
-use crate::config::Config;
+use crate::config::Reach;
 
 /// How long this thread waits for a key before it looks whether there is something new to draw.
 const LOOK: Duration = Duration::from_millis(50);
@@ -39,16 +39,16 @@ const WAITING: usize = 4;
 /// # Errors
 ///
 /// If standard output or input is no terminal, or the terminal fails.
-pub fn top(config: Config) -> anyhow::Result<()> {
+pub fn top(reach: Reach) -> anyhow::Result<()> {
     anyhow::ensure!(
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
         "the live view needs a terminal; programs read `sallyport status --json`"
     );
-    let mut model = Model::new(config.hostname.clone());
+    let mut model = Model::new(reach.hostname.clone());
     let (ask, acts) = sync_channel(WAITING);
     let (tell, told) = sync_channel(WAITING);
     std::thread::Builder::new().name("sampler".into()).spawn(move || {
-        attend(&config, &acts, &tell);
+        attend(&reach, &acts, &tell);
     })?;
     let mut terminal = ratatui::try_init()?;
     let ended = show(&mut terminal, &mut model, &ask, &told);
@@ -105,16 +105,16 @@ fn key(event: &Event) -> Option<Key> {
 }
 
 /// Asks the processes once a second, and in between what keys want.
-fn attend(config: &Config, acts: &Receiver<Act>, tell: &SyncSender<Told>) {
+fn attend(reach: &Reach, acts: &Receiver<Act>, tell: &SyncSender<Told>) {
     loop {
-        if tell.send(Told::Sample(Box::new(Sample::ask(config)))).is_err() {
+        if tell.send(Told::Sample(Box::new(Sample::ask(reach)))).is_err() {
             return;
         }
         let due = std::time::Instant::now() + EVERY;
         // Whoever acts sees what came of it at once.
         let left = || due.saturating_duration_since(std::time::Instant::now());
         while let Ok(act) = acts.recv_timeout(left()) {
-            if tell.send(Told::Done(sample::act(config, &act))).is_err() {
+            if tell.send(Told::Done(sample::act(reach, &act))).is_err() {
                 return;
             }
         }

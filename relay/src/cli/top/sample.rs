@@ -9,7 +9,7 @@ use super::model::Act;
 use crate::cli::explain::sentences;
 use crate::cli::gate::change_line;
 use crate::cli::status::{self, Whole};
-use crate::config::Config;
+use crate::config::Reach;
 use crate::control::client::{AskError, ask_soon};
 use crate::control::wire::{Change, Explanation, GateRequest};
 
@@ -27,17 +27,17 @@ pub struct Sample {
 
 impl Sample {
     /// Asks both processes.
-    pub fn ask(config: &Config) -> Self {
-        Self { whole: status::look(config), at: Timestamp::now() }
+    pub fn ask(reach: &Reach) -> Self {
+        Self { whole: status::look(reach), at: Timestamp::now() }
     }
 }
 
 /// Has the gate do what a key said; returns what came of it, a line or a few.
-pub fn act(config: &Config, act: &Act) -> String {
+pub fn act(reach: &Reach, act: &Act) -> String {
     let done = match act {
         Act::Quit => return String::new(),
-        Act::Change(change) => changed(config, &change.request()),
-        Act::Explain(source) => explain(config, *source),
+        Act::Change(change) => changed(reach, &change.request()),
+        Act::Explain(source) => explain(reach, *source),
     };
     done.unwrap_or_else(|problem| match problem {
         AskError::Silent { .. } | AskError::Hangs { .. } => {
@@ -50,14 +50,14 @@ pub fn act(config: &Config, act: &Act) -> String {
     })
 }
 
-fn changed(config: &Config, request: &GateRequest) -> Result<String, AskError> {
-    let changes: Vec<Change> = ask_soon(PATIENCE, &config.gate.socket, "gate", request)?;
+fn changed(reach: &Reach, request: &GateRequest) -> Result<String, AskError> {
+    let changes: Vec<Change> = ask_soon(PATIENCE, &reach.gate.socket, "gate", request)?;
     let lines: Vec<_> = changes.iter().map(change_line).collect();
     Ok(lines.join("; "))
 }
 
-fn explain(config: &Config, source: IpAddr) -> Result<String, AskError> {
+fn explain(reach: &Reach, source: IpAddr) -> Result<String, AskError> {
     let request = GateRequest::Explain { source, port: None };
-    let found: Explanation = ask_soon(PATIENCE, &config.gate.socket, "gate", &request)?;
+    let found: Explanation = ask_soon(PATIENCE, &reach.gate.socket, "gate", &request)?;
     Ok(sentences(&found))
 }
