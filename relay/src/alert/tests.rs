@@ -16,6 +16,13 @@ use crate::spool::{Filter, Stretch};
 /// How long what must come may take.
 const SOON: Duration = Duration::from_secs(30);
 
+#[test]
+fn what_the_room_itself_tells_can_be_silenced() {
+    for class in [troubles::LOST, mail::NEVER, "test", "process-broken"] {
+        assert!(crate::event::class::CLASSES.contains(&class), "{class}");
+    }
+}
+
 /// A receiver that answers each request with the next status; 0 is no answer at all.
 struct Receiver {
     url: String,

@@ -105,6 +105,7 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
             }
             RelayRequest::AlertSilence { pattern, for_ms, note } => {
                 require(caller, Right::Change)?;
+                pattern.ensure_meaning()?;
                 let until = silent_until(for_ms)?;
                 let silence = Silence { pattern, until, note: remark(note)?, uid: caller.uid };
                 Said::of(&self.alerts.silence(silence).await?)
@@ -278,6 +279,24 @@ mod tests {
             assert!(refusal.starts_with("a note has at most 256 octets"), "{refusal}");
         }
         assert!(desk.status().troubled.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_silence_of_alerts_that_there_are_not_is_refused_and_one_of_old_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = desk(folder.path());
+        let silence = |pattern: &str| RelayRequest::AlertSilence {
+            pattern: pattern.parse().unwrap(),
+            for_ms: 60_000,
+            note: None,
+        };
+        let refusal = desk.answer(silence("host-dwn"), Vec::new(), OPERATOR).await.unwrap_err();
+        assert!(refusal.contains("do you mean \"host-down\"?"), "{refusal}");
+        desk.answer(silence("host-down"), Vec::new(), OPERATOR).await.unwrap();
+        let pattern = "no-class-any-more".parse().unwrap();
+        let request = RelayRequest::AlertUnsilence { pattern };
+        let refusal = desk.answer(request, Vec::new(), OPERATOR).await.unwrap_err();
+        assert!(!refusal.contains("do you mean"), "{refusal}");
     }
 
     #[tokio::test]

@@ -6,6 +6,8 @@
 
 /// What a person is to be told.
 pub mod alert;
+/// What alerts can be about.
+pub mod class;
 /// Which alerts somebody means.
 pub mod pattern;
 mod settled;

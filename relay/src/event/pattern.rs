@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
+use super::class::{CLASSES, nearest};
 
 /// The longest pattern, octets.
 pub const PATTERN_MAX: usize = 160;
@@ -31,6 +32,39 @@ impl Pattern {
         } else {
             is_like(&self.0, &alert.class)
         }
+    }
+}
+
+impl Pattern {
+    /// Refuses a pattern that means no alert, whatever happens: a word that is mistyped would be kept in silence.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the nearest class.
+    pub fn ensure_meaning(&self) -> Result<(), String> {
+        if CLASSES.iter().any(|class| self.may_mean(class)) {
+            return Ok(());
+        }
+        let (class, subject) = self.0.split_once('/').unwrap_or((&self.0, ""));
+        let near = nearest(class);
+        let slash = if subject.is_empty() { "" } else { "/" };
+        Err(format!(
+            "no alert has the class \"{class}\": do you mean \"{near}{slash}{subject}\"? sallyport-alert-silence(1) \
+             lists the classes"
+        ))
+    }
+
+    /// Tells whether some alert of a class is meant: the pattern's end up to a slash, or to a star, which takes the
+    /// slash and what follows, is like the class.
+    fn may_mean(&self, class: &str) -> bool {
+        if !self.0.contains('/') {
+            return is_like(&self.0, class);
+        }
+        self.0.char_indices().any(|(at, letter)| match letter {
+            '/' => is_like(&self.0[..at], class),
+            '*' => is_like(&self.0[..=at], class),
+            _ => false,
+        })
     }
 }
 
@@ -130,6 +164,32 @@ mod tests {
         }
         for wrong in ["", "/x", "a\nb", &"x".repeat(161)] {
             assert!(wrong.parse::<Pattern>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_alert_can_have_is_refused_with_the_nearest_class() {
+        for fine in [
+            "*",
+            "spike-*",
+            "*-full",
+            "host-down/smarthost/*",
+            "*/smarthost/*",
+            "*own*hop:25/x",
+            "h*/a",
+            "test",
+        ] {
+            assert_eq!(fine.parse::<Pattern>().unwrap().ensure_meaning(), Ok(()), "{fine}");
+        }
+        for (wrong, near) in [
+            ("nonsense-class", "no alert has the class \"nonsense-class\": do you mean \""),
+            ("host-dwn/smarthost/*", "do you mean \"host-down/smarthost/*\"?"),
+            ("spikes-*", "do you mean \"spike-"),
+            ("host/down/*", "do you mean \""),
+            ("Host-down", "do you mean \"host-down\"?"),
+        ] {
+            let said = wrong.parse::<Pattern>().unwrap().ensure_meaning().unwrap_err();
+            assert!(said.contains(near), "{wrong}: {said}");
         }
     }
 

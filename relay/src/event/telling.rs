@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Event;
 use super::alert::{Alert, Stage};
+use super::class::CLASSES;
 use super::wording::{closed, noted, opened, way_of};
 
 /// The room whose troubles are nobody's alerts: it carries alerts, and would speak about itself for ever.
@@ -18,6 +19,15 @@ impl Event {
     /// things where it ends two troubles.
     #[must_use]
     pub fn alerts(&self, at: Timestamp) -> Vec<Alert> {
+        let alerts = self.told(at);
+        debug_assert!(
+            alerts.iter().all(|alert| CLASSES.contains(&&*alert.class)),
+            "nobody could silence it: {alerts:?}"
+        );
+        alerts
+    }
+
+    fn told(&self, at: Timestamp) -> Vec<Alert> {
         let wording = match self {
             Self::GateLost { interface, problem } => {
                 opened("gate-missing", format!("the gate does not stand on {interface}: {problem}"))

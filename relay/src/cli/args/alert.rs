@@ -7,7 +7,16 @@ use clap::Subcommand;
 
 use super::OutputChoice;
 use crate::config::unit;
+use crate::event::class::CLASSES;
 use crate::event::pattern::Pattern;
+
+/// Says what can be silenced.
+fn classes() -> String {
+    format!(
+        "The class, or class and subject; * means any text. The classes: {}",
+        CLASSES.join(", ")
+    )
+}
 
 /// Verbs of `sallyport alert`.
 #[derive(Debug, Subcommand)]
@@ -34,8 +43,8 @@ pub enum AlertVerb {
                       move\"\n  sallyport alert silence --remove host-down/smarthost/*"
     )]
     Silence {
-        /// The class, or class and subject; `*` means any text.
-        #[arg(value_name = "CLASS[/SUBJECT]")]
+        /// The class, or class and subject.
+        #[arg(value_name = "CLASS[/SUBJECT]", help = classes())]
         pattern: Pattern,
         /// For how long: 30m, 8h, at most 30d.
         #[arg(long = "for", value_parser = unit::time, value_name = "DURATION", required_unless_present = "remove")]

@@ -75,7 +75,7 @@ fn channel(table: &Table<'_>, kind: Option<ChannelKind>) -> Option<Channel> {
     let severities = &[("warning", Severity::Warning), ("critical", Severity::Critical)];
     let name = table.optional("name", unit::short(NAME_MAX)).unwrap_or_default();
     let min_severity = table.or("min-severity", "warning", unit::word(severities));
-    let classes = table.optional_list("classes", unit::parsed::<Pattern>);
+    let classes = table.optional_list("classes", class);
     table.comes_to("classes", vec![Pattern::everything().to_string()]);
     let classes = classes.unwrap_or_else(|| vec![Pattern::everything()]);
     Some(Channel { name, min_severity, classes, kind: kind? })
@@ -140,6 +140,13 @@ fn exec(table: &Table<'_>) -> Option<Channel> {
     }
     let kind = (!command.is_empty()).then_some(ChannelKind::Exec(Exec { command, time_limit }));
     channel(table, kind)
+}
+
+/// Reads a pattern of alerts that there can be.
+fn class(value: &DeValue<'_>) -> Result<Pattern, Cow<'static, str>> {
+    let pattern: Pattern = unit::parsed(value)?;
+    pattern.ensure_meaning()?;
+    Ok(pattern)
 }
 
 /// Keeps what follows the host of a webhook from people who only look at the configuration: whoever knows it may
@@ -219,6 +226,10 @@ mod tests {
             ),
             ("[[alerts.webhook]]\nurl = 'https://a/'\nheartbeat = '1s'", "write 10s or more"),
             ("[[alerts.webhook]]\nurl = 'https://a/'\nclasses = ['/']", "expected a class"),
+            (
+                "[[alerts.webhook]]\nurl = 'https://a/'\nclasses = ['spool-*', 'host-dwn']",
+                "line 9, column 23: alerts.webhook.classes: no alert has the class \"host-dwn\": do you mean \"host-down\"?",
+            ),
             ("[[alerts.mail]]\nto = ['nobody']", "alerts.mail.to"),
             ("[[alerts.exec]]\ncommand = ['true']", "expected the absolute path"),
             ("[[alerts.exec]]\ncommand = ['/t']\ntime-limit = '1h'", "write 1s to 5m"),
