@@ -13,6 +13,7 @@ use crate::alert::listing::{Listing, Tested};
 use crate::appliance::load::load;
 use crate::control::client::ask;
 use crate::control::wire::RelayRequest;
+use crate::event::wording::word;
 
 /// Does what a verb says, through the relay's socket. A test that a channel did not take is exit code 1.
 ///
@@ -60,8 +61,9 @@ pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
             let time = time.unwrap_or_default();
             let for_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             let silent = format!(
-                "nothing is told of {pattern} for {}: `sallyport alert silence --remove {pattern}` ends that",
-                crate::config::unit::written(time)
+                "nothing is told of {pattern} for {}. To end that: sallyport alert silence --remove {}",
+                crate::config::unit::written(time),
+                word(&pattern.to_string())
             );
             ask::<_, ()>(socket, "relay", &RelayRequest::AlertSilence { pattern, for_ms, note })?;
             print::say(silent);

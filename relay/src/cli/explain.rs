@@ -14,6 +14,7 @@ use super::queue::at;
 use super::reach::Found;
 use crate::control::client::{AskError, ask};
 use crate::control::wire::{Explanation, GateRequest, RelayRequest};
+use crate::event::wording::word;
 use crate::net::routes::{RouteState, Standing};
 
 pub use session::Asked;
@@ -118,7 +119,8 @@ impl Held {
         let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         format!(
             "Route {route} {what}{why}: its mail is taken and waits. To let it go: sallyport route \
-             resume {route}"
+             resume {}",
+            word(route)
         )
     }
 }

@@ -7,6 +7,7 @@ use super::print::{self, Output};
 use super::queue::at;
 use crate::control::client::{AskError, ask};
 use crate::control::wire::RelayRequest;
+use crate::event::wording::word;
 use crate::net::routes::{HostState, RouteState};
 
 /// Does what a verb says, through the relay's socket.
@@ -23,7 +24,10 @@ pub fn route(socket: &Path, verb: RouteVerb) -> Result<(), AskError> {
         RouteVerb::Suspend { name, note } => {
             let request = RelayRequest::RouteSuspend { route: name.clone(), note };
             ask::<_, ()>(socket, "relay", &request)?;
-            print::say(format!("{name} is suspended: `sallyport route resume {name}` ends it"));
+            print::say(format!(
+                "{name} is suspended. To end that: sallyport route resume {}",
+                word(&name)
+            ));
         }
         RouteVerb::Resume { name } => {
             let request = RelayRequest::RouteResume { route: name.clone() };

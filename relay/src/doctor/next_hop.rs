@@ -9,6 +9,7 @@ use super::reaching::{Missed, addresses, connect, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
 use crate::config::{NextHop, Route};
+use crate::event::wording::word;
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
 /// How long a connection may take to be made.
@@ -55,7 +56,8 @@ pub(super) fn look(case: &Case) -> Looked {
     looked.left_out.extend(with_login.filter_map(|route| match log_in {
         LogIn::Leave => Some(format!(
             "next hops: the login of route {}: sallyport doctor --to {} tries it",
-            route.name, route.name
+            route.name,
+            word(&route.name)
         )),
         LogIn::Try if !may_log_in(route) => Some(format!(
             "next hops: the login of route {}: a token is got from its issuer, which may be good only once",

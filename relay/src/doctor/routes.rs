@@ -6,6 +6,7 @@ use super::certificates::own_certificate;
 use super::files::is_shut_for_us;
 use super::{Case, Cause, Finding, Looked};
 use crate::config::{Config, Route};
+use crate::event::wording::word;
 use crate::net::register::Register;
 use crate::net::signing::Keys;
 
@@ -118,7 +119,7 @@ fn judge(seen: &Seen) -> Vec<Finding> {
         Finding::new(
             Cause::RouteSuspended,
             format!("route {route} is suspended by an operator{note}: its mail waits"),
-            format!("sallyport route resume {route}"),
+            format!("sallyport route resume {}", word(route)),
         )
     }));
     // The relay's words on a route begin with its name.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Event;
 use super::alert::{Alert, Stage};
 use super::class::CLASSES;
-use super::wording::{closed, noted, opened, way_of};
+use super::wording::{closed, noted, opened, way_of, word};
 
 /// The room whose troubles are nobody's alerts: it carries alerts, and would speak about itself for ever.
 pub const OWN_ROOM: &str = "alert";
@@ -93,7 +93,7 @@ impl Event {
                 format!("the route {route} is suspended, its mail waits: {reason}"),
             )
             .about(route)
-            .first(format!("sallyport route resume {route}"))
+            .first(format!("sallyport route resume {}", word(route)))
             .with("reason", reason),
             Self::RouteHeld { route, note, uid } => opened(
                 "route-held",
@@ -101,7 +101,7 @@ impl Event {
             )
             .warns()
             .about(route)
-            .first(format!("sallyport route resume {route}"))
+            .first(format!("sallyport route resume {}", word(route)))
             .with_some("note", note.as_ref())
             .with("uid", uid),
             Self::RouteResumed { route, .. } => {
@@ -132,7 +132,7 @@ impl Event {
                 ),
             )
             .about(format!("{route}/{next_hop}"))
-            .first(format!("sallyport route suspend {route}"))
+            .first(format!("sallyport route suspend {}", word(route)))
             .with("reason", reason),
             Self::Trouble { room, .. } if *room == OWN_ROOM => return Vec::new(),
             Self::Trouble { room, problem } => {
@@ -177,7 +177,7 @@ impl Event {
             )
             .warns()
             .about(login)
-            .first(format!("sallyport queue list --login {login}")),
+            .first(format!("sallyport queue list --login {}", word(login))),
             Self::SpoolDamaged { place, problem, became, remedy } => noted(
                 "spool-damaged",
                 format!("{place} in the spool is damaged ({problem}): {became}"),

@@ -126,6 +126,18 @@ impl Wording {
     }
 }
 
+/// Returns a text as a shell takes it for one word: as it is, or in quotes. Whoever copies a command that is printed
+/// must run that and nothing else, whatever is in a name.
+#[must_use]
+pub fn word(text: &str) -> String {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&octet);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// Returns the beginning of a text, with spaces for control characters.
 fn short(text: &str, most: usize) -> String {
     let mut short = String::new();
@@ -136,4 +148,27 @@ fn short(text: &str, most: usize) -> String {
         short.push(c);
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_command_that_is_printed_stays_one_word_and_nothing_more() {
+        for (text, printed) in [
+            ("smarthost", "smarthost"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("app@example.net", "app@example.net"),
+            ("host-down/*", "'host-down/*'"),
+            ("two words", "'two words'"),
+            ("it's", "'it'\\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("a;b", "'a;b'"),
+            ("~root", "'~root'"),
+            ("", "''"),
+        ] {
+            assert_eq!(word(text), printed, "{text}");
+        }
+    }
 }

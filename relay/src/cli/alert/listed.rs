@@ -8,6 +8,7 @@ use crate::alert::troubles::Trouble;
 use crate::cli::print::{self, Detail};
 use crate::cli::queue::at;
 use crate::event::alert::{Alert, Severity};
+use crate::event::wording::word;
 
 /// The alerts of the past that the text shows; `--json` has more.
 const RECENT_SHOWN: usize = 10;
@@ -72,7 +73,8 @@ fn recent_row(alert: &Alert) -> ([String; 3], Vec<Detail>) {
 fn silence_row(silence: &Silence) -> ([String; 3], Vec<Detail>) {
     let Silence { pattern, until, note, uid } = silence;
     let row = [at(*until), format!("uid {uid}"), pattern.to_string()];
-    (row, note.clone().map(Detail::Prose).into_iter().collect())
+    let end = format!("end it: sallyport alert silence --remove {}", word(&pattern.to_string()));
+    (row, note.clone().map(Detail::Prose).into_iter().chain([Detail::Copy(end)]).collect())
 }
 
 fn channel_row(channel: &ChannelState) -> ([String; 4], Vec<Detail>) {
@@ -171,6 +173,7 @@ mod tests {
             "    not told: it is silenced",
             "    not heard of since the start at 1970-01-01T00:00:09Z",
             "    first: sallyport route list",
+            "    end it: sallyport alert silence --remove 'host-down/*'",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }

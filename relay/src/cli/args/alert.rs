@@ -39,8 +39,8 @@ pub enum AlertVerb {
     },
     /// Tell nothing of a class, or of one of its subjects, for a time. What is still wrong then is told then.
     #[command(
-        after_help = "Examples:\n  sallyport alert silence host-down/smarthost/* --for 2h --note \"they \
-                      move\"\n  sallyport alert silence --remove host-down/smarthost/*"
+        after_help = "Examples:\n  sallyport alert silence 'host-down/smarthost/*' --for 2h --note \"they \
+                      move\"\n  sallyport alert silence --remove 'host-down/smarthost/*'"
     )]
     Silence {
         /// The class, or class and subject.

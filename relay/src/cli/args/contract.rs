@@ -1,6 +1,6 @@
 //! The verbs that other programs and checks call by these names, as the design of the product lists them.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use super::Arguments;
 
@@ -83,4 +83,38 @@ fn every_verb_that_other_programs_call_is_there() {
 #[test]
 fn every_verb_that_lists_something_prints_json() {
     LISTINGS.lines().for_each(|line| read(&format!("{line} --json")));
+}
+
+/// Tells whether a shell would put names of files in the place of something in a command.
+fn is_expanded(command: &str) -> bool {
+    let is_bare = |(place, part): (usize, &str)| place % 2 == 0 && part.contains(['*', '?']);
+    let command = command.split(" #").next().unwrap_or_default();
+    command.replace('"', "'").split('\'').enumerate().any(is_bare)
+}
+
+#[test]
+fn no_command_that_is_to_be_copied_holds_a_star_that_a_shell_expands() {
+    fn visit(command: &clap::Command, lines: &mut Vec<String>) {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        lines.extend(text.lines().map(str::to_owned));
+        command.get_subcommands().for_each(|inner| visit(inner, lines));
+    }
+    let mut lines = Vec::new();
+    visit(&Arguments::command(), &mut lines);
+    for text in [
+        include_str!("../../../../README.md"),
+        include_str!("../../../../config/docs/alerts.md"),
+        include_str!("../../../../config/docs/operating.md"),
+    ] {
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    let is_command = |line: &&String| {
+        let line = line.trim_start();
+        line.starts_with("sallyport ") || line.starts_with("sudo sallyport ")
+    };
+    let commands: Vec<_> = lines.iter().filter(is_command).collect();
+    assert!(commands.len() > 100, "{}", commands.len());
+    let expanded: Vec<_> = commands.iter().filter(|command| is_expanded(command)).collect();
+    assert!(expanded.is_empty(), "{expanded:?}");
+    assert!(is_expanded("sallyport alert silence --remove host-down/*"));
 }
