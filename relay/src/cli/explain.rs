@@ -147,6 +147,9 @@ pub(super) fn sentences(answer: &Explanation) -> String {
             "It is not listed, and the host is open (`sallyport detach`): start the gate to guard it."
                 .to_owned()
         }
+        (None, _) if source.is_loopback() => "It is this host itself, and nobody else comes from there: gate.loopback \
+             says whether it is admitted without an entry, `sallyport status` whether it is now."
+            .to_owned(),
         (None, _) => format!(
             "It is not listed. To admit it: sallyport allow add {}",
             IpNetwork::from(*source)
@@ -224,6 +227,9 @@ mod tests {
             let told = sentences(&Explanation { verdict, reason, mode, ..answer.clone() });
             assert!(told.contains(said) && !told.contains("allow add"), "{told}");
         }
+        let own = Explanation { source: "127.0.0.1".parse().unwrap(), ..answer.clone() };
+        let told = sentences(&own);
+        assert!(told.contains("this host itself") && !told.contains("allow add"), "{told}");
         answer.entry = Some("192.0.2.0/24".parse().unwrap());
         answer.tag = Some("billing".into());
         answer.banned_until = Some(jiff::Timestamp::UNIX_EPOCH);

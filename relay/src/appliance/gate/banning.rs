@@ -20,7 +20,7 @@ use crate::gate::net;
 impl Keeper {
     /// Returns what the relay may not ban: the addresses that this host listens on, and those that speak
     /// for others. A ban of a proxy would shut out all of its clients.
-    fn protected(&self) -> Vec<Net> {
+    pub(super) fn protected(&self) -> Vec<Net> {
         let listeners = self.config.listeners.iter();
         let own = listeners.clone().map(|listener| Net::from(listener.address.ip()));
         let proxies = listeners.flat_map(|listener| listener.proxy.iter().chain(&listener.xclient));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use relay_common::addr::Net;
 use relay_common::table::Sample as Frame;
 use relay_common::verdict::Reason;
 
@@ -14,7 +15,7 @@ use crate::event::Event;
 use crate::event::spike::{Class, Share, Spike, TOP_MAX};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
-use crate::gate::{Counters, netlink};
+use crate::gate::{Counters, net, netlink};
 use crate::watch::talkers::{Talker, source};
 use crate::watch::{Alert, Stage};
 
@@ -84,7 +85,7 @@ impl Keeper {
         };
         bound(&mut top, &reasons);
         let remark = self.remark(alert);
-        let command = command(alert.class, &top);
+        let command = command(alert.class, &top, &self.protected());
         Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
     }
 
@@ -218,10 +219,19 @@ fn shown(frame: &Frame) -> String {
 }
 
 /// Returns the command to run first. A stranger is refused already, so what helps is to learn why; a listed
-/// source that is too fast can be banned.
-fn command(class: Class, top: &[Share]) -> String {
+/// source that is too fast can be banned. Not this host itself, nor a proxy: that would cut off all who come by it.
+fn command(class: Class, top: &[Share], protected: &[Net]) -> String {
     let over_rate = [Reason::OverRate, Reason::SourceOverRate].map(Reason::name);
+    let is_spared = |share: &Share| {
+        let own = share.net.ip();
+        let meets = |net: Net| protected.iter().any(|one| one.covers(&net) || net.covers(one));
+        own.is_loopback() || own.is_unspecified() || net(share.net).is_ok_and(meets)
+    };
     match (class, top.first()) {
+        (
+            Class::Refused | Class::Prefix | Class::Sources | Class::Entry | Class::Logins,
+            Some(loudest),
+        ) if is_spared(loudest) => format!("sallyport explain {}", loudest.net.ip()),
         (Class::Refused | Class::Prefix | Class::Sources, Some(loudest)) => {
             if over_rate.contains(&loudest.reason) {
                 format!("sallyport ban add {}", loudest.net)
@@ -261,6 +271,25 @@ mod tests {
     fn who_it_was_is_told_of_the_window_and_at_the_end_of_all_of_the_spike() {
         for (stage, wanted) in [(Stage::Opened, 10), (Stage::Grew(2), 10), (Stage::Closed, 50)] {
             assert_eq!(told_of(&alert(stage)), Duration::from_secs(wanted), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_spike_suggests_no_ban_of_this_host_or_of_a_proxy() {
+        let protected = ["192.0.2.1/32", "198.51.100.0/29"]
+            .map(|written: &str| net(written.parse().unwrap()).unwrap());
+        for (loudest, class, reason, suggested) in [
+            ("203.0.113.7/32", Class::Logins, "login failed", "sallyport ban add 203.0.113.7"),
+            ("127.0.0.1/32", Class::Logins, "login failed", "sallyport explain 127.0.0.1"),
+            ("127.0.0.9/32", Class::Entry, "connected", "sallyport explain 127.0.0.9"),
+            ("::1/128", Class::Logins, "login failed", "sallyport explain ::1"),
+            ("192.0.2.1/32", Class::Logins, "login failed", "sallyport explain 192.0.2.1"),
+            ("198.51.100.2/32", Class::Entry, "connected", "sallyport explain 198.51.100.2"),
+            ("192.0.2.0/24", Class::Refused, "over_rate", "sallyport explain 192.0.2.0"),
+            ("203.0.113.0/24", Class::Refused, "over_rate", "sallyport ban add 203.0.113.0/24"),
+        ] {
+            let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
+            assert_eq!(command(class, &[share], &protected), suggested, "{loudest}");
         }
     }
 
