@@ -17,7 +17,8 @@ use crate::config::Reach;
 use crate::control::client::{AskError, ask_soon};
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::{
-    Bypass, Counted, GateRequest, GateStatus, RelayRequest, RelayStatus, Sandbox, Spike, Talker,
+    Bypass, Counted, GateRequest, GateStatus, Interface, RelayRequest, RelayStatus, Sandbox, Spike,
+    Talker,
 };
 use crate::event::alert::Alert;
 use crate::net::routes::RouteState;
@@ -156,8 +157,7 @@ fn screen(whole: &Whole, paint: Paint) -> String {
 }
 
 fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
-    let interfaces: Vec<String> =
-        gate.interfaces.iter().map(|i| format!("{} {}", i.name, i.mode)).collect();
+    let interfaces: Vec<String> = gate.interfaces.iter().map(interface_words).collect();
     let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
     lines.push(format!(
         "gate      {}; ports {}; {}, {}; pid {}",
@@ -191,6 +191,13 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     lines.extend(gate.talkers.iter().map(talker_line));
     lines.extend(gate.bypasses.iter().map(|bypass| format!("bypass    {}", bypass_line(bypass))));
     lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
+}
+
+/// One interface: how it is guarded, and whether it is down.
+fn interface_words(interface: &Interface) -> String {
+    let Interface { name, mode, down, .. } = interface;
+    let down = down.as_ref().map_or_else(String::new, |down| format!(" ({})", down.to_uppercase()));
+    format!("{name} {mode}{down}")
 }
 
 /// One place and its counters, on as few lines as they need.

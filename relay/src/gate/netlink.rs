@@ -29,6 +29,9 @@ const TYPE_MASK: u16 = 0x3fff;
 /// Kinds of hardware whose frames begin with a header of Ethernet.
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
+/// Flags of an interface: it is switched on; it is, and there is a carrier.
+const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 1 << 6;
 /// `nlmsghdr` and `ifinfomsg`, in bytes each.
 const HEADER: usize = 16;
 /// The longest name of an interface, in bytes (`IFNAMSIZ` without its zero).
@@ -45,9 +48,22 @@ pub struct Interface {
     pub kind: Option<String>,
     /// Whether its frames begin with a header of Ethernet: those of tunnels and the like do not.
     pub ethernet: bool,
+    /// Whether it is up and can carry frames.
+    pub carries: Carries,
     /// The XDP program on it and how it is attached; none if there is none. `None` as the mode stands for
     /// ways that the gate never uses.
     pub program: Option<(u32, Option<XdpMode>)>,
+}
+
+/// Whether frames come and go by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// They do.
+    Frames,
+    /// It is switched off.
+    Off,
+    /// It is on, and nothing is at the other end.
+    NoCarrier,
 }
 
 /// Returns the interface called `name` in this network namespace; `None` if there is none.
@@ -169,7 +185,14 @@ fn read_answer(answer: &[u8]) -> io::Result<Option<Interface>> {
             let hardware =
                 number::<2>(answer, HEADER + 2).map(u16::from_ne_bytes).ok_or_else(malformed)?;
             let ethernet = matches!(hardware, ARPHRD_ETHER | ARPHRD_LOOPBACK);
-            Ok(Some(Interface { index, name, kind, ethernet, program }))
+            let flags =
+                number::<4>(answer, HEADER + 8).map(u32::from_ne_bytes).ok_or_else(malformed)?;
+            let carries = match (flags & IFF_UP != 0, flags & IFF_RUNNING != 0) {
+                (false, _) => Carries::Off,
+                (true, false) => Carries::NoCarrier,
+                (true, true) => Carries::Frames,
+            };
+            Ok(Some(Interface { index, name, kind, ethernet, carries, program }))
         }
         _ => Err(malformed()),
     }
@@ -219,11 +242,26 @@ mod tests {
         let mut answer = vec![0u8; 2 * HEADER];
         answer[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
         answer[HEADER + 4] = 7;
-        let bare =
-            Interface { index: 7, name: String::new(), kind: None, ethernet: false, program: None };
+        let bare = Interface {
+            index: 7,
+            name: String::new(),
+            kind: None,
+            ethernet: false,
+            carries: Carries::Off,
+            program: None,
+        };
         assert_eq!(read_answer(&answer).unwrap(), Some(bare.clone()));
         for cut in 0..2 * HEADER {
             assert!(read_answer(&answer[..cut]).is_err(), "{cut}");
+        }
+        for (flags, carries) in [
+            (IFF_UP, Carries::NoCarrier),
+            (IFF_RUNNING, Carries::Off),
+            (IFF_UP | IFF_RUNNING, Carries::Frames),
+        ] {
+            let mut answer = answer.clone();
+            answer[HEADER + 8..HEADER + 12].copy_from_slice(&flags.to_ne_bytes());
+            assert_eq!(read_answer(&answer).unwrap().unwrap().carries, carries, "{flags}");
         }
         // An attribute of length zero must not be walked over for ever.
         answer.extend([0, 0, 1, 0]);

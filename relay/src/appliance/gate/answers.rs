@@ -16,6 +16,7 @@ use crate::control::server::{Said, require};
 use crate::control::wire::{Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
+use crate::gate::netlink::{self, Carries};
 use crate::gate::{Counters, Health, InterfaceState, XdpMode};
 
 /// The networks that status shows of each length.
@@ -202,6 +203,15 @@ fn counted(counters: &Counters) -> Vec<Counted> {
     rows.filter(|row| !row.counts.is_empty() || row.spared > 0).collect()
 }
 
+/// Says why no frames come by an interface. That is no fault of the gate's: a second port may be kept for a time.
+const fn down(carries: Carries) -> Option<&'static str> {
+    match carries {
+        Carries::Frames => None,
+        Carries::Off => Some("down"),
+        Carries::NoCarrier => Some("no carrier"),
+    }
+}
+
 fn interface(health: &Health) -> Interface {
     let (mode, problem) = match &health.state {
         InterfaceState::Guarded { mode, renamed, .. } => {
@@ -210,7 +220,11 @@ fn interface(health: &Health) -> Interface {
         InterfaceState::Off => ("UNGUARDED", Some(problem(&health.state))),
         other => ("missing", Some(problem(other))),
     };
-    Interface { name: health.interface.clone(), mode: mode.to_owned(), problem }
+    let down = match netlink::interface(&health.interface) {
+        Ok(Some(seen)) => down(seen.carries).map(str::to_owned),
+        Ok(None) | Err(_) => None,
+    };
+    Interface { name: health.interface.clone(), mode: mode.to_owned(), problem, down }
 }
 
 /// Says what somebody should know of an interface that is guarded.

@@ -81,11 +81,18 @@ fn is_ours(listener: &Listener) -> bool {
 mod tests {
     use super::*;
     use crate::cli::init::host::Session;
-    use crate::gate::netlink::Interface;
+    use crate::gate::netlink::{Carries, Interface};
 
     fn interface(ethernet: bool, program: Option<u32>) -> Vec<(String, Option<Interface>)> {
         let program = program.map(|id| (id, None));
-        let found = Interface { index: 2, name: "eth0".into(), kind: None, ethernet, program };
+        let found = Interface {
+            index: 2,
+            name: "eth0".into(),
+            kind: None,
+            ethernet,
+            carries: Carries::Frames,
+            program,
+        };
         vec![("eth0".into(), Some(found))]
     }
 

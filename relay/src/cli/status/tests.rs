@@ -4,7 +4,8 @@ use crate::event::wording::opened;
 
 /// Both processes of a relay that serves, while a spike is open.
 fn whole() -> Whole {
-    let gate = r#"{"pid":7,"interfaces":[{"name":"eth0","mode":"native","problem":null}],"ports":[2525],
+    let gate = r#"{"pid":7,"interfaces":[{"name":"eth0","mode":"native","problem":null},
+        {"name":"eth1","mode":"native","problem":null,"down":"no carrier"}],"ports":[2525],
         "serving":true,"mode":"enforce","observe_until":null,"generation":7,"second_door":1,"loopback":true,
         "confirm_until":null,"shadow":null,"entries":1,"bans":2,"counters":{},"spared":0,"counted":[
         {"interface":"eth0","port":2525,"spared":0,"counts":{"admitted":120,"banned":3,"listed":40871,
@@ -39,7 +40,7 @@ fn all_is_on_one_screen() {
     let stored = "\
 health    degraded
           ! open spikes: spike-refused
-gate      eth0 native; ports 2525; 1 entry, 2 bans; pid 7
+gate      eth0 native, eth1 native (NO CARRIER); ports 2525; 1 entry, 2 bans; pid 7
 mode      enforce; list 7; second door on 1 socket; this host's own connections admitted
 refused   800 a second
           eth0, port 2525: admitted 120 banned 3 listed 40871

@@ -258,6 +258,8 @@ pub struct Interface {
     pub mode: String,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
+    /// `down` or `no carrier`: no frames come by it; none: they can, or nobody knows.
+    pub down: Option<String>,
 }
 
 /// What was counted on one interface for one port.
