@@ -88,8 +88,8 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
     let held = holders(&on_ports.copied().collect::<Vec<_>>());
     let seen = listeners.iter().zip(waiting).map(|(Listener { address, .. }, waiting)| {
         let address = *address;
-        let on_port = sockets.iter().filter(|one| one.address.port() == address.port());
-        let on_port: Vec<_> = on_port.copied().collect();
+        let is_on_port = |one: &&Listening| one.address.port() == address.port();
+        let on_port: Vec<_> = sockets.iter().filter(is_on_port).copied().collect();
         let mut holders: Vec<Holder> = Vec::new();
         for holder in on_port.iter().filter_map(|one| held.get(&one.inode)).flatten() {
             if holders.iter().all(|one| one.name != holder.name) {
@@ -98,9 +98,7 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
         }
         Seen {
             address,
-            has_address: address.ip().is_unspecified()
-                || case.links.problem.is_some()
-                || case.links.has(address.ip()),
+            has_address: has_address(case, address),
             holders,
             sockets: on_port,
             // Whoever greets keeps to a time of his own.
@@ -111,6 +109,12 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
     seen.collect()
 }
 
+/// Tells whether this host has an address, as far as that is known. At another host's that would answer.
+fn has_address(case: &Case, address: SocketAddr) -> bool {
+    let (ip, links) = (address.ip(), &case.links);
+    ip.is_unspecified() || links.problem.is_some() || links.has(ip)
+}
+
 fn may_greet(listener: &Listener, case: &Case, sockets: &[Listening]) -> bool {
     let is_admitted = case.config.gate.loopback || !case.is_guarded() || !listener.gate;
     let is_there = sockets.iter().any(|one| serves(one.address, listener.address));
@@ -119,7 +123,7 @@ fn may_greet(listener: &Listener, case: &Case, sockets: &[Listening]) -> bool {
         ListenerTls::Starttls => listener.proxy.is_empty(),
         ListenerTls::Implicit => false,
     };
-    is_admitted && is_there && greets
+    is_admitted && is_there && greets && has_address(case, listener.address)
 }
 
 /// Tells whether a socket takes what is meant for a configured address.
@@ -219,7 +223,7 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             )),
         },
     }
-    found.extend(of_greeting(address, &seen.greeting, relay));
+    found.extend(of_greeting(address, &seen.greeting, relay).filter(|_| seen.has_address));
     found
 }
 

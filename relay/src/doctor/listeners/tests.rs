@@ -56,7 +56,7 @@ fn each_state_of_a_listener_has_its_cause() {
     let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
     let said = |line: &str| Greeting::Said(line.into());
     let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-    let rows: [(&str, Seen, Relay, &[&str]); 22] = [
+    let rows: [(&str, Seen, Relay, &[&str]); 23] = [
         ("healthy", healthy(), Relay::Serves, &[]),
         ("the relay is not known", healthy(), Relay::Unknown, &[]),
         (
@@ -103,6 +103,12 @@ fn each_state_of_a_listener_has_its_cause() {
         (
             "no such address",
             Seen { has_address: false, sockets: vec![], ..at("192.0.2.1:25") },
+            Relay::Serves,
+            &["address-missing"],
+        ),
+        (
+            "no such address any more",
+            Seen { has_address: false, greeting: Greeting::Silence, ..healthy() },
             Relay::Serves,
             &["address-missing"],
         ),
