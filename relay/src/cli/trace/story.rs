@@ -26,7 +26,7 @@ struct Moment {
 }
 
 fn rows(lines: &[Line]) -> Vec<[String; 3]> {
-    let mut moments: Vec<Moment> = lines.iter().flat_map(moments).collect();
+    let mut moments: Vec<Moment> = lines.iter().flat_map(|line| moments(line, lines)).collect();
     moments.sort_by_key(|moment| moment.at);
     let mut before = None;
     let row = |Moment { at, what }| {
@@ -48,7 +48,8 @@ fn difference(before: Timestamp, at: Timestamp) -> String {
     }
 }
 
-fn moments(line: &Line) -> Vec<Moment> {
+/// Tells one line of the life that `all` lines are.
+fn moments(line: &Line, all: &[Line]) -> Vec<Moment> {
     let now = |what: String| vec![Moment { at: line.at, what }];
     match &line.fact {
         Fact::Received { came, envelope, size_bytes } => {
@@ -68,6 +69,9 @@ fn moments(line: &Line) -> Vec<Moment> {
                 vec![Moment { at: *began_at, what: format!("attempt {number} began") }];
             moments.extend(results.iter().map(|told| Moment { at: line.at, what: result(told) }));
             let end = match open {
+                0 if all.iter().any(is_captured) => {
+                    "nobody is open any more: the message stays in the spool, captured".to_owned()
+                }
                 0 => "nobody is open any more: the message has left the spool".to_owned(),
                 open => format!("attempt {number} ended, {} open", recipients(*open)),
             };
@@ -86,6 +90,12 @@ fn moments(line: &Line) -> Vec<Moment> {
             now(format!("(before this {lines} lines about this or other messages found no room)"))
         }
     }
+}
+
+/// Tells whether a line says that somebody's copy was kept instead of sent.
+fn is_captured(line: &Line) -> bool {
+    let Fact::Attempted { results, .. } = &line.fact else { return false };
+    results.iter().any(|told| told.became == Became::Captured)
 }
 
 fn received(at: Timestamp, came: &Came, envelope: &Envelope, size_bytes: u64) -> Vec<Moment> {
@@ -269,6 +279,28 @@ mod tests {
             ]
         );
         assert_eq!(rows(&lines)[0][0], "2026-01-02T03:04:05.000Z");
+    }
+
+    #[test]
+    fn captured_mail_is_not_said_to_have_left_the_spool() {
+        let told = |became| Told {
+            route: "staging".into(),
+            next_hop: String::new(),
+            became,
+            retry_in_ms: None,
+            reply: "kept".into(),
+            recipients: vec!["a@example.com".parse().unwrap()],
+        };
+        for (became, end) in [
+            (Became::Captured, "the message stays in the spool, captured"),
+            (Became::Delivered, "the message has left the spool"),
+        ] {
+            let results = vec![told(became)];
+            let fact =
+                Fact::Attempted { number: 1, began_at: at("06"), results, open: 0, trace: None };
+            let rows = rows(&[line("08", fact)]);
+            assert!(rows.last().unwrap()[2].ends_with(end), "{rows:?}");
+        }
     }
 
     #[test]
