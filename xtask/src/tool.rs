@@ -38,6 +38,7 @@ pub const TOOLS: &[Tool] = &[
     program("bpftool", "bpftool", "a second opinion on maps, links and programs"),
     program("nft", "nftables", "the state of a host with a firewall of its own"),
     program("iptables-nft", "iptables", "rules that nft does not show whole"),
+    program("iptables-nft-restore", "iptables", "rules as ufw writes them, all at once"),
     program("iptables-legacy", "iptables", "rules that are none of nftables"),
     program("crun", "crun", "runs the containers of config/container"),
     program("xdp-filter", "xdp-tools", "a filter in XDP that we did not write, to measure beside"),

@@ -5,10 +5,14 @@ use std::process::Command;
 use anyhow::Result;
 use tests::need;
 
-use super::scene::{Row, Scene, row};
+use super::scene::{Row, Scene, row, well};
 
 const LISTED: &[&str] = &["--from", "192.0.2.10"];
 const FLUSH: fn(&mut Scene) -> Result<()> = |scene| scene.nft("flush ruleset");
+
+/// What ufw writes for what comes in, with the port open.
+const UFW: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../relay/src/doctor/firewall/tests/ufw.iptables");
 
 /// Rules of nftables that iptables writes: `nft` lists them without the options of extensions.
 pub const NEWER: &[Row] = &[
@@ -16,6 +20,12 @@ pub const NEWER: &[Row] = &[
         s.run("iptables-nft", "-A INPUT -s 192.0.2.10 -p tcp --dport 2525 -j REJECT")
     })
     .words(LISTED)
+    .undo(FLUSH),
+    well("ufw opens the port", |s| s.run("iptables-nft-restore", UFW)).undo(FLUSH),
+    row("ufw does not open the port", "firewall", |s| {
+        s.run("iptables-nft-restore", UFW)?;
+        s.run("iptables-nft", "-D ufw-user-input -p tcp --dport 2525 -j ACCEPT")
+    })
     .undo(FLUSH),
     row("iptables drops a list of ports", "firewall", |s| {
         s.run("iptables-nft", "-A INPUT -p tcp -m multiport --dports 25,2525 -j DROP")
@@ -49,7 +59,7 @@ pub const ELDER: &[Row] = &[row("the elder iptables drops the port", "firewall",
 
 /// Tells whether the newer iptables is there.
 pub fn newer() -> bool {
-    need::tool("iptables-nft").is_some()
+    ["iptables-nft", "iptables-nft-restore"].into_iter().all(|name| need::tool(name).is_some())
 }
 
 /// Tells whether the elder iptables is there, and a kernel that has its tables. That is tried in a network of its

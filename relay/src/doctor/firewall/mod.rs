@@ -115,7 +115,7 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
             let remedy = match rules.keeper_of(&rule) {
                 Keeper::Ufw => format!("ufw allow {port}/tcp"),
                 Keeper::Firewalld => format!(
-                    "firewall-cmd --permanent --add-port={port}/tcp, then: firewall-cmd --reload"
+                    "firewall-cmd --permanent --add-port={port}/tcp (--zone, if the interface is in another than the default), then: firewall-cmd --reload"
                 ),
                 Keeper::Other => format!(
                     "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
