@@ -22,6 +22,9 @@ use crate::http::{Wire, agent};
 const WITHIN: Duration = Duration::from_secs(30);
 /// The largest answer, octets: a chain of certificates, or a directory.
 const ANSWER_MAX: u64 = 1 << 20;
+/// The longest wait that an authority can ask for, seconds: more than an order may take. The library adds what stands
+/// there to the time of now, and panics where no such time is.
+const WAIT_MAX_S: u64 = 86_400;
 /// Who asks (RFC 8555, section 6.1).
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("sallyport/", env!("CARGO_PKG_VERSION"), " (instant-acme)"));
@@ -61,13 +64,22 @@ impl Courier {
         } else {
             self.agent.run(Request::from_parts(parts, octets))?
         };
-        let (parts, mut body) = answer.into_parts();
+        let (mut parts, mut body) = answer.into_parts();
+        clamp(&mut parts.headers);
         if !parts.status.is_success() {
             let later = later(&parts.headers, Timestamp::now());
             *self.later.lock().unwrap_or_else(PoisonError::into_inner) = later;
         }
         let octets = body.with_config().limit(ANSWER_MAX).read_to_vec()?;
         Ok(Response::from_parts(parts, Bytes::from(octets)))
+    }
+}
+
+/// Shortens a wait that is longer than any that means something.
+fn clamp(headers: &mut HeaderMap) {
+    let written = headers.get(RETRY_AFTER).and_then(|written| written.to_str().ok());
+    if written.and_then(|written| written.trim().parse().ok()) > Some(WAIT_MAX_S) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(WAIT_MAX_S));
     }
 }
 
@@ -121,5 +133,24 @@ mod tests {
             assert_eq!(later(&headers, now).as_deref(), wanted, "{row}");
         }
         assert_eq!(later(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn no_wait_that_an_authority_asks_for_is_longer_than_a_day() {
+        for (written, wanted) in [
+            ("5", "5"),
+            ("86400", "86400"),
+            (" 86401", "86400"),
+            ("18446744073709551615", "86400"),
+            // No number to the library either, which then waits by itself.
+            ("18446744073709551616", "18446744073709551616"),
+            ("Sat, 31 Jan 2026 13:00:00 GMT", "Sat, 31 Jan 2026 13:00:00 GMT"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(written).unwrap());
+            headers.append(RETRY_AFTER, HeaderValue::from_static("18446744073709551615"));
+            clamp(&mut headers);
+            assert_eq!(headers.get(RETRY_AFTER).unwrap(), wanted, "{written}");
+        }
     }
 }

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 
 use instant_acme::{Error, Problem};
 
+use crate::smtp::answer::printable;
+
 /// The most of what an authority says that is repeated, octets.
 const WORDS_MAX: usize = 600;
+/// The most of a name that is repeated, octets: the longest that DNS has (RFC 1035, section 2.3.4).
+const NAME_MAX: usize = 253;
 /// What the types of problems begin with (RFC 8555, section 6.7).
 const TYPES: &str = "urn:ietf:params:acme:error:";
 
@@ -145,7 +149,7 @@ impl AcmeError {
         for part in &problem.subproblems {
             words = format!("{words}; {part}");
         }
-        let whom = name.map(|name| format!("{name}: ")).unwrap_or_default();
+        let whom = name.map(|name| format!("{}: ", named(name))).unwrap_or_default();
         let says = format!("{whom}the authority refuses: {} ({})", plain(&words), plain(kind));
         Self::Refused { says, remedy }
     }
@@ -162,6 +166,11 @@ impl AcmeError {
 /// Returns what others said as one line that does no harm to a terminal.
 pub(super) fn plain(said: &str) -> String {
     said[..said.floor_char_boundary(WORDS_MAX)].replace(char::is_control, " ")
+}
+
+/// Returns a name that others say as one that does no harm to a terminal: what they say it is need be none.
+pub(super) fn named(said: &str) -> String {
+    printable(said.as_bytes(), NAME_MAX)
 }
 
 #[cfg(test)]
@@ -203,5 +212,9 @@ mod tests {
     fn what_an_authority_says_has_an_end() {
         let said = AcmeError::refused(None, &problem("dns", &"\u{e4}".repeat(5000)), None);
         assert!(said.to_string().len() < WORDS_MAX + 200);
+        let name = format!("\u{1b}]0;x\u{7}\u{202e}{}", "a".repeat(5000));
+        let said = AcmeError::refused(Some(&name), &problem("dns", "why"), None).to_string();
+        assert!(said.starts_with("?]0;x????aaa") && said.is_ascii(), "{said}");
+        assert!(said.len() < NAME_MAX + 200, "{said}");
     }
 }

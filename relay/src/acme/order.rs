@@ -7,7 +7,7 @@ use instant_acme::{
     RetryPolicy,
 };
 
-use super::fault::AcmeError;
+use super::fault::{AcmeError, named};
 use super::responder::{self, Proofs};
 use super::{Authority, Wanted};
 
@@ -77,7 +77,7 @@ async fn prove(authority: &Authority, order: &mut Order, proofs: &Proofs) -> Res
             | AuthorizationStatus::Expired
             | AuthorizationStatus::Deactivated => {}
         }
-        let name = one.identifier().to_string();
+        let name = named(&one.identifier().to_string());
         let Some(mut challenge) = one.challenge(ChallengeType::Http01) else {
             return Err(AcmeError::Refused {
                 says: format!("{name}: the authority takes no proof by port 80 (http-01)"),

@@ -1,36 +1,46 @@
 //! Answers the authority's proofs on port 80 (RFC 8555, section 8.3) while an order runs, and nothing else.
 //!
 //! Everybody can reach it, and it runs as root: it reads one bounded head of a request, compares its first line, and
-//! tells whoever asks for anything else that there is no such thing.
+//! tells whoever asks for anything else that there is no such thing. Nobody keeps others out by being slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::bound::bound;
+use crate::policy::conduct::Source;
 
 /// Where proofs are (RFC 8555, section 8.3).
 const PATH: &str = "/.well-known/acme-challenge/";
 /// The longest head of a request, octets.
 const HEAD_MAX: usize = 4096;
-/// The longest that a connection takes.
-const WITHIN: Duration = Duration::from_secs(5);
+/// The most that is read of one connection, octets: a head, and as much of what nobody asked for.
+const READ_MAX: usize = 2 * HEAD_MAX;
+/// The longest that the head of a request takes, and then the reply with its end.
+const WITHIN: Duration = Duration::from_secs(2);
 /// How long the next connection waits after one that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The most connections at a time. Others wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
+/// The most connections at a time. The oldest makes way for another one: whoever sends nothing keeps nobody out, and
+/// an authority sends its request at once.
+const CONNECTIONS_MAX: usize = 256;
+/// The most of them from one address, of IPv6 from one /64. An authority asks for each name of a certificate.
+const OF_SOURCE_MAX: usize = 16;
 /// Connections that wait for a place.
 const BACKLOG: i32 = 1024;
 /// What is said to whoever asks for anything else.
 const NOTHING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// What requests come by.
+trait Connection: AsyncRead + AsyncWrite + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Connection for C {}
 
 /// The proofs of an order: what is answered, by token.
 #[derive(Clone, Debug, Default)]
@@ -74,49 +84,83 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// The connections that are answered, the oldest first.
+#[derive(Default)]
+struct Places {
+    taken: VecDeque<(Source, AbortHandle)>,
+    answering: JoinSet<()>,
+}
+
+impl Places {
+    /// Answers a connection; which one makes way for it, [`leaving`] says.
+    fn take(&mut self, source: Source, answered: impl Future<Output = ()> + Send + 'static) {
+        while self.answering.try_join_next().is_some() {}
+        self.taken.retain(|(_, task)| !task.is_finished());
+        let sources = self.taken.iter().map(|(source, _)| *source);
+        if let Some((_, task)) = leaving(sources, source).and_then(|at| self.taken.remove(at)) {
+            task.abort();
+        }
+        self.taken.push_back((source, self.answering.spawn(answered)));
+    }
+}
+
+/// Returns the place of the connection that makes way for another one, where those that are there have these sources,
+/// the oldest first; none: there is room.
+fn leaving(taken: impl ExactSizeIterator<Item = Source> + Clone, source: Source) -> Option<usize> {
+    let mut own = taken.clone().enumerate().filter(|(_, other)| *other == source).map(|(at, _)| at);
+    let oldest = own.next();
+    // One is counted already.
+    if own.count() + 1 >= OF_SOURCE_MAX {
+        oldest
+    } else {
+        (taken.len() >= CONNECTIONS_MAX).then_some(0)
+    }
+}
+
 /// Answers until it is dropped; its connections end with it.
 pub(super) async fn serve(listener: TcpListener, proofs: Proofs) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
+    let mut places = Places::default();
     loop {
-        while connections.try_join_next().is_some() {}
-        let place = Arc::clone(&room).acquire_owned().await;
-        let place = place.expect("invariant: the semaphore is never closed");
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // A connection that broke before it was accepted is nobody's; want of descriptors passes.
             sleep(PAUSE).await;
             continue;
         };
         let proofs = proofs.clone();
-        connections.spawn(async move {
+        places.take(Source::of(peer.ip(), None), async move {
             // Who is slow, or gone, gets no answer.
-            let _ = timeout(WITHIN, answer(stream, &proofs)).await;
-            drop(place);
+            let _ = answer(stream, &proofs).await;
         });
+        // What has come already is answered before it could have to make way.
+        yield_now().await;
     }
 }
 
-async fn answer(mut stream: TcpStream, proofs: &Proofs) -> io::Result<()> {
+async fn answer(mut stream: impl Connection, proofs: &Proofs) -> io::Result<()> {
+    let head = timeout(WITHIN, head(&mut stream)).await??;
+    let reply = if is_whole(&head) { proofs.reply(&head) } else { NOTHING.to_owned() };
+    timeout(WITHIN, end(stream, &reply, READ_MAX - head.len())).await?
+}
+
+/// Reads the head of a request; what is not whole is too long, or has an end too early.
+async fn head(stream: &mut impl Connection) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(1024);
     while !is_whole(&head) && head.len() < HEAD_MAX {
         let left = u64::try_from(HEAD_MAX - head.len()).unwrap_or(0);
-        if (&mut stream).take(left).read_buf(&mut head).await? == 0 {
+        if (&mut *stream).take(left).read_buf(&mut head).await? == 0 {
             break;
         }
     }
-    let reply = if is_whole(&head) { proofs.reply(&head) } else { NOTHING.to_owned() };
+    Ok(head)
+}
+
+/// Replies and ends, after at most `left` more octets.
+async fn end(mut stream: impl Connection, reply: &str, left: usize) -> io::Result<()> {
     stream.write_all(reply.as_bytes()).await?;
     stream.shutdown().await?;
     // What was sent and never read would turn the end into a reset, which may overtake the reply.
-    let mut rest = [0; 1024];
-    let mut left = HEAD_MAX;
-    while left > 0 {
-        match stream.read(&mut rest).await? {
-            0 => break,
-            octets => left = left.saturating_sub(octets),
-        }
-    }
-    Ok(())
+    let left = u64::try_from(left).unwrap_or(0);
+    copy(&mut stream.take(left), &mut sink()).await.map(drop)
 }
 
 /// Tells whether the head has its end.
@@ -126,6 +170,9 @@ fn is_whole(head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{duplex, split};
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn proofs() -> Proofs {
@@ -201,18 +248,70 @@ mod tests {
         serving.abort();
     }
 
+    #[test]
+    fn the_oldest_makes_way_and_of_one_address_its_own_oldest() {
+        let of = |number: usize| {
+            let octets = u16::try_from(number).unwrap().to_be_bytes();
+            Source::of([192, 0, octets[0], octets[1]].into(), None)
+        };
+        let six = |text: &str| Source::of(text.parse().unwrap(), None);
+        let few = |count: usize| vec![of(1); count];
+        let others: Vec<_> = (2..CONNECTIONS_MAX + 2).map(of).collect();
+        let full = [few(OF_SOURCE_MAX - 1), others.clone()].concat();
+        let last = [others[..9].to_vec(), few(OF_SOURCE_MAX)].concat();
+        let network = vec![six("2001:db8::1"); OF_SOURCE_MAX];
+        for (row, taken, source, wanted) in [
+            ("nobody is there", vec![], of(1), None),
+            ("room for one more of it", few(OF_SOURCE_MAX - 1), of(1), None),
+            ("as many of it as may be", few(OF_SOURCE_MAX), of(1), Some(0)),
+            ("another is older", last.clone(), of(1), Some(9)),
+            ("room for another", last, of(1000), None),
+            ("all are there", others, of(1), Some(0)),
+            ("all, and few of it", full[..CONNECTIONS_MAX].to_vec(), of(1), Some(0)),
+            ("its /64", network.clone(), six("2001:db8::2"), Some(0)),
+            ("another /64", network, six("2001:db8:0:1::1"), None),
+            ("IPv4 by a socket of both", few(OF_SOURCE_MAX), six("::ffff:192.0.0.1"), Some(0)),
+        ] {
+            assert_eq!(leaving(taken.into_iter(), source), wanted, "{row}");
+        }
+    }
+
     #[tokio::test]
-    async fn more_connections_than_there_is_room_for_wait_and_are_answered() {
+    async fn whoever_is_silent_keeps_nobody_out() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, proofs()));
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
+        for _ in 0..2 * OF_SOURCE_MAX {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        let asked = tokio::spawn(ask(address, b"GET / HTTP/1.1\r\n\r\n"));
-        silent.pop();
-        assert_eq!(asked.await.unwrap(), NOTHING);
+        assert_eq!(ask(address, b"GET / HTTP/1.1\r\n\r\n").await, NOTHING);
+        // It was dropped, without a word.
+        let mut said = Vec::new();
+        silent[0].read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"");
         serving.abort();
+    }
+
+    #[tokio::test]
+    async fn of_what_nobody_asked_for_no_more_is_read_than_is_said() {
+        let room = 512;
+        let (client, server) = duplex(room);
+        let (mut from, mut to) = split(client);
+        let send = async {
+            let mut taken = 0;
+            while let Ok(octets @ 1..) = to.write(&[b'a'; 64]).await {
+                taken += octets;
+            }
+            taken
+        };
+        let mut said = String::new();
+        let proofs = proofs();
+        let (answered, taken, heard) =
+            tokio::join!(answer(server, &proofs), send, from.read_to_string(&mut said));
+        answered.unwrap();
+        heard.unwrap();
+        assert_eq!(said, NOTHING);
+        assert!((READ_MAX..=READ_MAX + room).contains(&taken), "{taken}");
     }
 }
