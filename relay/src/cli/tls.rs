@@ -9,6 +9,9 @@ pub mod again;
 mod due;
 /// Certificates by ACME.
 pub mod obtain;
+mod pair;
+/// Who has the port of an authority's proofs.
+pub mod port;
 
 use std::fs;
 use std::io::Write as _;

@@ -10,13 +10,18 @@ use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
 
 use super::{Case, Cause, Finding, Looked, Severity};
+use crate::net::tls::keys_of;
+use crate::smtp::answer::printable;
 
 /// How long before its end a certificate is worth knowing of; one of a short life, in its last quarter.
 const SOON: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// The most names that are told.
 const NAMES_MAX: usize = 8;
+/// The most of a name that is told, octets: the longest that DNS has (RFC 1035, section 2.3.4).
+const NAME_MAX: usize = 253;
 
 /// What to do about a certificate that comes by ACME.
 const RENEW: &str = "sudo sallyport tls renew, which says what is in the way; journalctl -u sallyport-certificate has what \
@@ -152,8 +157,7 @@ fn misnamed(pairs: &[Read<'_>], hostname: &str) -> Option<Finding> {
     if default.is_err() || all.iter().any(|name| is_for(name, hostname)) {
         return None;
     }
-    let names = all.into_iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
-    let names = if names.is_empty() { "no name".to_owned() } else { names };
+    let names = listed(all);
     Some(Finding::new(
         Cause::CertificateName,
         format!(
@@ -178,7 +182,7 @@ pub fn read(certificate: &Path, key: &Path) -> Result<Option<Seen>, String> {
     let Some(pem) = open(certificate).map_err(|error| error.to_string())? else { return Ok(None) };
     let key = match open(key) {
         Ok(None) => return Ok(None),
-        Ok(Some(pem)) => PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string()),
+        Ok(Some(pem)) => keys_of(&pem).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     seen(chain(&pem)?, key).map(Some)
@@ -190,7 +194,7 @@ pub fn read(certificate: &Path, key: &Path) -> Result<Option<Seen>, String> {
 ///
 /// If there is no certificate in the first.
 pub fn of_pem(certificate: &[u8], key: &[u8]) -> Result<Seen, String> {
-    seen(chain(certificate)?, PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string()))
+    seen(chain(certificate)?, keys_of(key).map_err(|error| error.to_string()))
 }
 
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -200,7 +204,7 @@ fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn seen(
     chain: Vec<CertificateDer<'static>>,
-    key: Result<PrivateKeyDer<'static>, String>,
+    keys: Result<Vec<Zeroizing<PrivateKeyDer<'static>>>, String>,
 ) -> Result<Seen, String> {
     let parse = |der: &CertificateDer<'static>| -> Result<Parsed, String> {
         let (_, leaf) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
@@ -212,8 +216,14 @@ fn seen(
     };
     let is_in_order = parsed.windows(2).all(|pair| pair[0].issuer == pair[1].subject);
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = key.and_then(|key| {
-        CertifiedKey::from_der(chain, key, &provider).map(drop).map_err(|error| error.to_string())
+    let fits = |key: &PrivateKeyDer<'static>| {
+        let certified = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider);
+        certified.map(drop).map_err(|error| error.to_string())
+    };
+    let key = keys.and_then(|keys| {
+        let mut tried = keys.iter().map(|key| fits(key));
+        let first = tried.next().unwrap_or_else(|| Err("holds no key".to_owned()));
+        first.or_else(|problem| tried.find_map(Result::ok).ok_or(problem))
     });
     Ok(Seen { from: leaf.from, until: leaf.until, names: leaf.names, is_in_order, key })
 }
@@ -285,6 +295,19 @@ fn judge(certificate: &Path, key: &Path, seen: &Seen, now: Timestamp) -> Vec<Fin
         ));
     }
     found
+}
+
+/// Returns names of certificates for people, at most eight: whoever signed them wrote what he liked.
+#[must_use]
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let mut names = names.into_iter();
+    let told = names.by_ref().take(NAMES_MAX);
+    let told: Vec<_> = told.map(|name| printable(name.as_bytes(), NAME_MAX)).collect();
+    match (told.is_empty(), names.count()) {
+        (true, _) => "no name".to_owned(),
+        (false, 0) => told.join(", "),
+        (false, more) => format!("{} and {more} more", told.join(", ")),
+    }
 }
 
 /// Tells whether a name of a certificate stands for a host (RFC 9525, section 6.3).

@@ -198,7 +198,7 @@ fn signed(config: &Config, acme: &Acme, relay: Identity, ending: &str) -> anyhow
         obtain::account(&mut steps, acme, Terms::Agreed)?;
     }
     let signed = obtain::order(config, acme, Key::Same).context("nothing was written")?;
-    obtain::place(&mut steps, config, relay, &signed, ending)?;
+    signed.place(&mut steps, config, relay, ending)?;
     steps.keep();
     Ok(format!(
         "the account at the authority and what it signed stay, and `sallyport init` takes them: {}, {}, {}",

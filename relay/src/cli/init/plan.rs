@@ -11,7 +11,7 @@ use super::refusal::{Before, refusals};
 use super::settings;
 use super::units::{self, DropIn};
 use super::wish::Wish;
-use crate::cli::tls::obtain;
+use crate::cli::tls::port::port_trouble;
 use crate::doctor::{certificates, files};
 use crate::gate::local_ports;
 use crate::users::{Store, UsersError};
@@ -220,7 +220,7 @@ fn certificate(wish: &Wish) -> Result<Need, Vec<String>> {
         }
         Certificate::Acme if !certificate.exists() && !key.exists() => {
             let address = wish.draft.acme.as_ref().map(|acme| acme.address);
-            return address.and_then(obtain::port_trouble).map_or(Ok(Need::Make), |trouble| {
+            return address.and_then(port_trouble).map_or(Ok(Need::Make), |trouble| {
                 Err(vec![format!("--acme: {trouble} (--acme-address)")])
             });
         }

@@ -1,5 +1,6 @@
 //! Changes of the host that come together or not at all: whatever is not kept is undone in reverse.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::accounts::Account;
 use crate::appliance::privilege::Identity;
-use crate::users::{self, Password};
+use crate::users::{self, Password, UsersError};
 
 /// Who may read a file or enter a folder besides root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,21 @@ enum Done {
         file: PathBuf,
         login: String,
     },
+    /// What stood in it before.
+    Changed {
+        file: PathBuf,
+        text: Hidden,
+        readers: Readers,
+    },
+}
+
+/// A text that no message shows.
+struct Hidden(Zeroizing<String>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its text")
+    }
 }
 
 /// What was done so far. It is undone when this is dropped, unless it is [kept](Steps::keep).
@@ -207,11 +223,22 @@ impl Steps {
         File::open(folder).and_then(|folder| folder.sync_all()).with_context(name)
     }
 
-    /// Adds a login whose password is made here, and returns that.
+    /// Writes a file again that was written before among these steps: whatever undoes that undoes this too.
     ///
     /// # Errors
     ///
-    /// As [`users::add`].
+    /// If it cannot be written.
+    pub fn again(&self, file: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
+        replace(file, text, readers)
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// Adds a login whose password is made here, and returns that. One that is there gets another password: it is for
+    /// logins that nobody uses yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`users::add`] and [`users::change`].
     pub fn login(
         &mut self,
         file: &Path,
@@ -219,12 +246,23 @@ impl Steps {
         readers: Readers,
     ) -> anyhow::Result<Zeroizing<String>> {
         let is_new = !file.exists();
-        let made = users::add(file, login, Password::Made)?;
-        self.done.push(if is_new {
-            Done::Made(file.to_owned())
-        } else {
-            Done::Login { file: file.to_owned(), login: login.to_owned() }
-        });
+        let made = match users::add(file, login, Password::Made) {
+            Err(UsersError::Exists(_)) => {
+                let text = Hidden(Zeroizing::new(fs::read_to_string(file)?));
+                let made = users::change(file, login, Password::Made)?;
+                self.done.push(Done::Changed { file: file.to_owned(), text, readers });
+                made
+            }
+            added => {
+                let made = added?;
+                self.done.push(if is_new {
+                    Done::Made(file.to_owned())
+                } else {
+                    Done::Login { file: file.to_owned(), login: login.to_owned() }
+                });
+                made
+            }
+        };
         give(file, readers)?;
         made.context("invariant: a password that nobody chose is made")
     }
@@ -256,6 +294,7 @@ fn undo(done: &Done) -> anyhow::Result<()> {
         Done::Made(file) => fs::remove_file(file)?,
         Done::Replaced { file, former } => fs::rename(former, file)?,
         Done::Login { file, login } => users::remove(file, login)?,
+        Done::Changed { file, text, readers } => replace(file, &text.0, *readers)?,
         // Foreseen and never made.
         Done::Folder(folder) if !folder.exists() => {}
         Done::Folder(folder) => match fs::remove_dir(folder) {
@@ -273,6 +312,18 @@ fn undo(done: &Done) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Replaces a file at one moment. When this returns it survives a loss of power.
+fn replace(file: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
+    let new = beside(file, &format!(".new.{}", std::process::id()));
+    let replaced = write(&new, text, readers).and_then(|()| Ok(fs::rename(&new, file)?));
+    if replaced.is_err() {
+        // One that was never made needs no removal.
+        let _ = fs::remove_file(&new);
+    }
+    replaced?;
+    Ok(File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()?)
 }
 
 fn write(new: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {

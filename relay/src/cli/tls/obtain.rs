@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -16,20 +15,16 @@ use zeroize::Zeroizing;
 
 use super::again::{self, Caller, Failed};
 use super::due::{Due, due};
+use super::pair::{self, Signed, text};
+use super::port::told;
 use crate::acme::{AcmeError, Authority, Wanted};
 use crate::appliance::privilege::Identity;
-use crate::bound::is_in_the_way;
 use crate::cli::init::steps::{Existing, Readers, Steps, rehearse};
 use crate::cli::print;
 use crate::config::Config;
 use crate::config::acme::Acme;
-use crate::doctor::certificates::{self, Seen};
-use crate::doctor::holders::holders;
-use crate::file;
-use crate::gate::clients::listening;
+use crate::doctor::certificates::{self, listed};
 
-/// The largest file of a key or an account, octets.
-const FILE_MAX: u64 = 64 << 10;
 /// What the predecessor of a renewed file is called: the one before it, and no older ones.
 const BEFORE: &str = ".before";
 
@@ -81,6 +76,7 @@ pub fn obtain(config: &Config, terms: Terms, key: Key) -> anyhow::Result<()> {
         print::say(format!("made an account at {}: {}", acme.directory, acme.account.display()));
     }
     let _alone = alone(acme)?;
+    pair::settle(config)?;
     exchange(config, acme, key, &ending)
 }
 
@@ -106,6 +102,7 @@ pub fn renew(config: &Config, key: Key, caller: Caller) -> anyhow::Result<()> {
         acme.directory
     );
     let _alone = alone(acme)?;
+    pair::settle(config)?;
     let read = certificates::read(&tls.certificate, &tls.key);
     if read == Ok(None) {
         let key = tls.key.display();
@@ -182,7 +179,7 @@ fn exchange(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Res
     let placed = order(config, acme, key).and_then(|signed| {
         let mut steps = Steps::default();
         let placed = [&tls.certificate, &tls.key].into_iter().try_for_each(|file| forget(file));
-        let placed = placed.and_then(|()| place(&mut steps, config, relay, &signed, ending));
+        let placed = placed.and_then(|()| signed.place(&mut steps, config, relay, ending));
         placed.with_context(|| InVain(acme.directory.clone()))?;
         steps.keep();
         Ok(signed.seen)
@@ -192,7 +189,7 @@ fn exchange(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Res
     print::say(format!(
         "wrote {} for {}, good until {:.0}; the relay shows it within seconds",
         tls.certificate.display(),
-        seen.names.join(", "),
+        listed(&seen.names),
         seen.until
     ));
     Ok(())
@@ -265,16 +262,6 @@ pub fn authority(acme: &Acme) -> Result<Authority, AcmeError> {
     Authority::new(&acme.directory, acme.ca_file.as_deref())
 }
 
-/// What an authority signed.
-pub struct Signed {
-    /// The certificate with its chain, PEM.
-    chain: String,
-    /// Its key, PEM; none: it is for the one that is there.
-    key: Option<Zeroizing<String>>,
-    /// What it says.
-    seen: Seen,
-}
-
 /// Orders a certificate by the account that is there. Nothing is written.
 ///
 /// # Errors
@@ -299,91 +286,4 @@ pub fn order(config: &Config, acme: &Acme, key: Key) -> anyhow::Result<Signed> {
     });
     let seen = seen.map_err(|why| anyhow!(why).context(InVain(acme.directory.clone())))?;
     Ok(Signed { chain, key: is_new.then_some(key), seen })
-}
-
-/// Puts a certificate in place, with its key if that is a new one. What was there stays beside it, with `ending` behind
-/// its name.
-///
-/// # Errors
-///
-/// If a file cannot be written.
-pub fn place(
-    steps: &mut Steps,
-    config: &Config,
-    relay: Identity,
-    signed: &Signed,
-    ending: &str,
-) -> anyhow::Result<()> {
-    let tls = &config.tls;
-    // Between the two a relay that runs keeps the old pair, since the new key does not fit the old certificate.
-    if let Some(key) = &signed.key {
-        steps.folder(tls.key.parent().unwrap_or(Path::new("/")), Readers::All)?;
-        steps.file(&tls.key, key, Readers::Relay(relay), Existing::Keep(ending))?;
-    }
-    steps.folder(tls.certificate.parent().unwrap_or(Path::new("/")), Readers::All)?;
-    steps.file(&tls.certificate, &signed.chain, Readers::All, Existing::Keep(ending))
-}
-
-fn text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let octets = file::read(path, FILE_MAX).with_context(|| format!("{}", path.display()))?;
-    let text = String::from_utf8(octets.to_vec());
-    Ok(Zeroizing::new(text.map_err(|_| anyhow!("{} is no text", path.display()))?))
-}
-
-/// Says who has the port, if that is why.
-fn told(error: AcmeError) -> anyhow::Error {
-    let AcmeError::Port { address, .. } = &error else { return error.into() };
-    let remedy = held(*address).map_or_else(
-        || "name an address of this host by tls.acme.address".to_owned(),
-        |held| format!("{held}: {PASS_ON}"),
-    );
-    anyhow!("{error}; {remedy}")
-}
-
-/// What to do about another server on port 80.
-const PASS_ON: &str = "stop it for the time of the order, or have it pass /.well-known/acme-challenge/ on to another \
-                       port of this host, and name that by tls.acme.address";
-
-/// Says which programs listen where nobody else can listen on an address; none: nobody does.
-pub fn held(address: SocketAddr) -> Option<String> {
-    let all = listening().unwrap_or_default();
-    let all: Vec<_> = all.into_iter().filter(|one| is_in_the_way(one.address, address)).collect();
-    let names: Vec<_> = holders(&all).into_values().flatten().map(|one| one.to_string()).collect();
-    match (all.first(), names.is_empty()) {
-        (None, _) => None,
-        (Some(one), true) => {
-            Some(format!("a program that only root sees listens on {}", one.address))
-        }
-        (Some(one), false) => Some(format!("{} listens on {}", names.join(", "), one.address)),
-    }
-}
-
-/// Says why proofs cannot be answered at an address, and what to do; none: they can.
-#[must_use]
-pub fn port_trouble(address: SocketAddr) -> Option<String> {
-    held(address).map(|held| format!("{held}, where the authority asks for its proofs: {PASS_ON}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-
-    use super::*;
-
-    #[test]
-    fn whoever_has_the_port_is_named_with_what_to_do() {
-        let held = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = held.local_addr().unwrap();
-        let cause = TcpListener::bind(address).unwrap_err();
-        let said = told(AcmeError::Port { address, cause }).to_string();
-        let pid = format!("(pid {})", std::process::id());
-        assert!(said.contains(&pid) && said.contains("tls.acme.address"), "{said}");
-        assert!(port_trouble(address).unwrap().contains(&pid));
-        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
-        assert!(port_trouble(any).unwrap().contains(&pid));
-        let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), address.port());
-        assert_eq!(port_trouble(other), None, "nobody has this one");
-        drop(held);
-        assert_eq!(port_trouble(address), None);
-    }
 }

@@ -89,7 +89,7 @@ fn a_chain_and_its_key_are_read() {
     let leaf = CertificateParams::new(vec!["Relay.example.net".to_owned()]).unwrap();
     let leaf = leaf.signed_by(&own, &authority).unwrap();
     let chain = [leaf.der().clone(), authority.der().clone()];
-    let key = |pair: &KeyPair| Ok(PrivateKeyDer::try_from(pair.serialize_der()).unwrap());
+    let key = |pair: &KeyPair| Ok(keys_of(pair.serialize_pem().as_bytes()).unwrap());
     let right = seen(chain.to_vec(), key(&own)).unwrap();
     assert_eq!((right.names, right.is_in_order), (vec!["relay.example.net".to_owned()], true));
     assert_eq!(right.key, Ok(()));
@@ -97,4 +97,31 @@ fn a_chain_and_its_key_are_read() {
     assert!(!seen(vec![authority, leaf.clone()], key(&own)).unwrap().is_in_order);
     assert!(seen(vec![leaf], key(&KeyPair::generate().unwrap())).unwrap().key.is_err());
     assert!(seen(Vec::new(), key(&own)).is_err());
+}
+
+#[test]
+fn of_two_keys_the_one_that_fits_counts() {
+    let [own, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
+    let leaf = CertificateParams::new(Vec::new()).unwrap().self_signed(&own).unwrap();
+    let key = |pairs: &[&KeyPair]| {
+        let text: String = pairs.iter().map(|pair| pair.serialize_pem()).collect();
+        of_pem(leaf.pem().as_bytes(), text.as_bytes()).unwrap().key
+    };
+    assert_eq!(key(&[&own, &other]), Ok(()));
+    assert_eq!(key(&[&other, &own]), Ok(()));
+    assert!(key(&[&other]).is_err());
+    assert!(key(&[&other, &other, &own]).is_err(), "no third one is tried");
+    assert!(key(&[]).is_err());
+}
+
+#[test]
+fn names_that_somebody_signed_are_told_without_harm_and_not_all_of_them() {
+    let names = |count: usize| vec!["a.example".to_owned(); count];
+    assert_eq!(listed(&names(0)), "no name");
+    assert_eq!(listed(&names(2)), "a.example, a.example");
+    let many = listed(&names(NAMES_MAX + 3));
+    assert!(many.ends_with("a.example and 3 more"), "{many}");
+    assert_eq!(many.matches("a.example").count(), NAMES_MAX);
+    let bad = listed(&[format!("\u{1b}[2J\n{}", "x".repeat(9000))]);
+    assert!(bad.starts_with("?[2J?xxx") && bad.len() == NAME_MAX, "{bad}");
 }

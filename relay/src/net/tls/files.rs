@@ -16,6 +16,8 @@ use crate::net::stamp::Stamp;
 
 /// The largest PEM file, octets.
 const PEM_MAX: u64 = 4 << 20;
+/// The most keys of a file that are tried: while a key is exchanged its file holds the next one and the one before.
+const KEYS_MAX: usize = 2;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -117,13 +119,29 @@ pub fn end_of(path: &Path) -> Option<Timestamp> {
     Timestamp::from_second(leaf.validity().not_after.timestamp()).ok()
 }
 
-/// Returns the first private key of a file. It is wiped when dropped.
-pub(super) fn private_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsError> {
-    let key = PrivateKeyDer::from_pem_slice(&read(path, Origin::Own)?);
-    key.map(Zeroizing::new).map_err(|error| match error {
+/// Returns the private keys of a file, at least one. They are wiped when dropped.
+pub(super) fn private_keys(
+    path: &Path,
+) -> Result<Vec<Zeroizing<PrivateKeyDer<'static>>>, TlsError> {
+    keys_of(&read(path, Origin::Own)?).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::Empty { path: path.to_owned(), what: "private key" },
         error => malformed(path, &error),
     })
+}
+
+/// Returns the first private keys of a text in PEM, at least one and at most two. Whoever wants a certificate's takes
+/// the one that fits it: while a key is exchanged its file holds the next one and the one before, so that a crash
+/// leaves no pair that cannot be shown.
+///
+/// # Errors
+///
+/// If there is none, or the first is damaged.
+pub fn keys_of(text: &[u8]) -> Result<Vec<Zeroizing<PrivateKeyDer<'static>>>, pem::Error> {
+    let mut all = PrivateKeyDer::pem_slice_iter(text);
+    let first = all.next().ok_or(pem::Error::NoItemsFound)??;
+    // What comes behind it was never looked at, and may be anything.
+    let others = all.map_while(Result::ok).take(KEYS_MAX - 1);
+    Ok([first].into_iter().chain(others).map(Zeroizing::new).collect())
 }
 
 fn read(path: &Path, origin: Origin) -> Result<Zeroizing<Vec<u8>>, TlsError> {

@@ -18,7 +18,7 @@ use crate::journal::Journal;
 use crate::net::stamp::Stamp;
 
 pub use binding::exporter;
-pub use files::{TlsError, end_of};
+pub use files::{TlsError, end_of, keys_of};
 pub use identity::{ClientIdentity, client_identity};
 
 use modes::Modes;

@@ -104,8 +104,11 @@ impl ResolvesServerCert for Shown {
 
 fn pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
     let chain = files::certificates(certificate, Origin::Own)?;
-    let private = files::private_key(key)?;
-    let certified = certified(chain, &private).map_err(|problem| TlsError::Mismatch {
+    let private = files::private_keys(key)?;
+    let mut tried = private.iter().map(|private| certified(chain.clone(), private));
+    let first = tried.next().expect("invariant: there is a key, or an error");
+    let fitting = first.or_else(|problem| tried.find_map(Result::ok).ok_or(problem));
+    let certified = fitting.map_err(|problem| TlsError::Mismatch {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
         problem,

@@ -116,3 +116,19 @@ fn a_file_for_the_relay_is_for_nobody_else() {
     assert_eq!((mode(&secret), mode(&folder.path().join("secrets"))), (0o640, 0o750));
     steps.keep();
 }
+
+#[test]
+fn a_login_that_is_there_gets_another_password_until_that_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    let before = users::add(&file, "app", Password::Made).unwrap().unwrap();
+    let is_right = |password: &str| {
+        users::Store::load(&file).unwrap().check("app", password.as_bytes()) == users::Check::Right
+    };
+    let mut steps = Steps::default();
+    let given = steps.login(&file, "app", Readers::All).unwrap();
+    assert!(is_right(&given) && !is_right(&before));
+    drop(steps);
+    assert!(is_right(&before) && !is_right(&given));
+    assert_eq!(all(folder.path()).len(), 1, "something was left");
+}
