@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -215,6 +215,28 @@ fn an_order_that_fails_leaves_what_was_there_and_says_why() -> Result<()> {
     let advice = doctored(&town.world, advice)?;
     ensure!(advice.contains("sudo sallyport tls renew"), "{advice}");
     town.world.stage.command(&["tls", "renew"])?;
+    Ok(())
+}
+
+#[test]
+fn a_set_up_that_ends_while_the_authority_is_asked_has_made_no_password() -> Result<()> {
+    let Some(town) = Town::new()? else { return Ok(()) };
+    // Nobody is there, so the proof takes the authority its time.
+    town.pebble.lead(NAME, Some("192.0.2.77".parse()?))?;
+    let flags = town.flags(&["--acme-agree-terms"]);
+    let stage = &town.world.stage;
+    let mut setting_up = stage.relay.spawn(init(stage, &flags).stdout(Stdio::null()))?;
+    let port = SocketAddr::new(RELAY, 80);
+    let asked = wait_for("the proofs to be answered", || {
+        stage.relay.within(|| TcpStream::connect(port)).ok()?.ok()
+    });
+    // As a loss of power ends it.
+    setting_up.kill()?;
+    setting_up.wait()?;
+    asked?;
+    ensure!(!town.at("users.toml").exists() && !town.at("sallyport.toml").exists());
+    town.pebble.lead(NAME, None)?;
+    password(&done(&town.world, &flags)?)?;
     Ok(())
 }
 

@@ -242,3 +242,23 @@ fn whoever_says_no_or_leaves_changes_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_login_whose_password_nobody_saw_gets_another_one() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = bare()?;
+    let flags = [whole(&world), vec!["--interface".into(), "guard0".into()]].concat();
+    // As a loss of power before the configuration was written leaves it.
+    let users = world.folder.path().join("users.toml");
+    relay::users::add(&users, LOGIN, relay::users::Password::Made)?;
+    let shown = done(&world, &[flags.as_slice(), &["--dry-run".into()]].concat())?;
+    ensure!(shown.contains("another password and show that once"), "{shown}");
+    let password = password(&done(&world, &flags)?)?;
+    let store = relay::users::Store::load(&users)?;
+    ensure!(store.check(LOGIN, password.as_bytes()) == relay::users::Check::Right);
+    let about = fs::metadata(&users)?;
+    ensure!((about.permissions().mode() & 0o7777, about.gid()) == (0o640, 65534));
+    Ok(())
+}

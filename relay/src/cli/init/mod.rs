@@ -39,7 +39,7 @@ use crate::config::{self, Config};
 use certificate::Certificate;
 use client::Client;
 use held::Held;
-use plan::{Need, Plan};
+use plan::{FirstLogin, Need, Plan};
 use question::{Answers, Consent, Interview};
 use refusal::Before;
 use steps::{Existing, Readers, Steps, rehearse};
@@ -117,7 +117,7 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
     let ending = Timestamp::now().strftime(".%Y-%m-%dT%H-%M-%S%.3fZ").to_string();
     let config = &draft.places.config;
     held.go_on().context("nothing was written")?;
-    let password = beside(plan, &mut steps, relay, &ending)?;
+    beside(plan, &mut steps, relay, &ending)?;
     let (_, meant) = draft.config().map_err(|problems| anyhow!(problems))?;
     let sockets = &draft.places.sockets;
     for folder in [&meant.gate.state, &meant.history.path, &meant.spool.path, sockets] {
@@ -128,30 +128,33 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
     let kept = if let (Certificate::Acme, Need::Make, Some(acme)) =
         (&plan.wish.certificate, plan.certificate, &meant.tls.acme)
     {
-        rehearse(config, Readers::All, Existing::Keep(&ending)).context("nothing was ordered")?;
+        rehearse(&draft.places.users(), Readers::Relay(relay), Existing::Refuse)
+            .and_then(|()| rehearse(config, Readers::All, Existing::Keep(&ending)))
+            .context("nothing was ordered")?;
         let kept = signed(&meant, acme, relay, &ending)?;
         steps.keep_accounts();
         kept
     } else {
         "nothing was written".to_owned()
     };
-    // The configuration comes last: with it the set-up is whole.
-    steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending)).context(kept.clone())?;
+    let password = login(plan, &mut steps, relay).context(kept.clone())?;
     held.go_on().context(kept.clone())?;
     if let Some(password) = &password {
-        show(password).context("the password cannot be shown").context(kept)?;
+        show(password).context("the password cannot be shown").context(kept.clone())?;
     }
+    // The configuration comes last: with it the set-up is whole. Where it is there, the password was shown: without it
+    // the next `init` makes another one.
+    let whole = steps.file(config, &plan.text, Readers::All, Existing::Keep(&ending));
+    let shown = password.is_some();
+    let whole =
+        whole.with_context(|| if shown { format!("forget the password; {kept}") } else { kept });
+    whole?;
     steps.keep();
     Ok(password)
 }
 
-/// Makes what stands beside the configuration; returns the password of the first login, if that is made.
-fn beside(
-    plan: &Plan,
-    steps: &mut Steps,
-    relay: Identity,
-    ending: &str,
-) -> anyhow::Result<Option<Zeroizing<String>>> {
+/// Makes what stands beside the configuration, but for the first login.
+fn beside(plan: &Plan, steps: &mut Steps, relay: Identity, ending: &str) -> anyhow::Result<()> {
     let draft = &plan.wish.draft;
     let places = &draft.places;
     let above = |file: &Path| file.parent().unwrap_or(Path::new("/")).to_owned();
@@ -173,9 +176,23 @@ fn beside(
         steps.folder(&above(file), Readers::All)?;
         steps.file(file, text, Readers::All, Existing::Keep(ending))?;
     }
+    Ok(())
+}
+
+/// Makes the first login and returns its password, if it is made or gets another one. It comes after whatever takes
+/// its time: until the configuration is there nobody sees the password again.
+fn login(
+    plan: &Plan,
+    steps: &mut Steps,
+    relay: Identity,
+) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let draft = &plan.wish.draft;
     match plan.login {
-        Need::Make => steps.login(&places.users(), &draft.login, Readers::Relay(relay)).map(Some),
-        Need::Keep => Ok(None),
+        FirstLogin::Add | FirstLogin::Renew => {
+            let users = draft.places.users();
+            steps.login(&users, &draft.login, Readers::Relay(relay)).map(Some)
+        }
+        FirstLogin::Keep => Ok(None),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::accounts::Account;
 use super::certificate::Certificate;
-use super::draft::Next;
+use super::draft::{Draft, Next};
 use super::folders;
 use super::host::Seen;
 use super::refusal::{Before, refusals};
@@ -25,6 +25,27 @@ pub enum Need {
     Keep,
 }
 
+/// What becomes of the first login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLogin {
+    /// It is added.
+    Add,
+    /// It is there, and gets another password: no configuration says that anybody has seen the one that it has.
+    Renew,
+    /// It is there, and stays as it is.
+    Keep,
+}
+
+impl FirstLogin {
+    const fn of_one_that_is_there(before: Before) -> Self {
+        match before {
+            // Interrupted after it was made, an earlier set-up showed its password to nobody.
+            Before::Nothing => Self::Renew,
+            Before::SetUp => Self::Keep,
+        }
+    }
+}
+
 /// What would be done.
 #[derive(Debug)]
 pub struct Plan {
@@ -37,7 +58,7 @@ pub struct Plan {
     /// The certificate and its key.
     pub certificate: Need,
     /// The first login.
-    pub login: Need,
+    pub login: FirstLogin,
     /// Whether a configuration is replaced.
     pub before: Before,
     /// What systemd is told.
@@ -62,7 +83,7 @@ impl Plan {
             problems.push(format!("{}: {problem}", problem.flag()));
         }
         if units::are_for(&draft.places.config) {
-            problems.extend(hidden(&wish));
+            problems.extend(hidden(draft));
         }
         let certificate = match certificate(&wish) {
             Ok(need) => need,
@@ -73,11 +94,13 @@ impl Plan {
         };
         let users = draft.places.users();
         let login = match Store::load(&users) {
-            Ok(store) if store.logins().any(|login| login == draft.login) => Need::Keep,
-            Ok(_) | Err(UsersError::Missing(_)) => Need::Make,
+            Ok(store) if store.logins().any(|login| login == draft.login) => {
+                FirstLogin::of_one_that_is_there(before)
+            }
+            Ok(_) | Err(UsersError::Missing(_)) => FirstLogin::Add,
             Err(problem) => {
                 problems.push(problem.to_string());
-                Need::Keep
+                FirstLogin::Keep
             }
         };
         if !problems.is_empty() {
@@ -130,10 +153,16 @@ impl Plan {
         });
         let (login, users) = (&draft.login, places.users());
         lines.push(match self.login {
-            Need::Make => {
+            FirstLogin::Add => {
                 format!("add the login {login} to {} and show its password once", users.display())
             }
-            Need::Keep => format!("keep the login {login} and its password in {}", users.display()),
+            FirstLogin::Renew => format!(
+                "give the login {login}, which is in {} already, another password and show that once",
+                users.display()
+            ),
+            FirstLogin::Keep => {
+                format!("keep the login {login} and its password in {}", users.display())
+            }
         });
         if self.wish.secret.is_some() {
             lines.push(format!(
@@ -180,12 +209,13 @@ impl Plan {
 }
 
 /// Returns what processes that systemd starts would not see: a sentence each.
-fn hidden(wish: &Wish) -> Vec<String> {
-    let (draft, places) = (&wish.draft, &wish.draft.places);
-    let ca = match &draft.next {
+fn hidden(draft: &Draft) -> Vec<String> {
+    let places = &draft.places;
+    let next_ca = match &draft.next {
         Next::Smarthosts { ca: Some(ca), .. } => Some(("--smarthost-ca", ca)),
         Next::Smarthosts { ca: None, .. } | Next::Capture => None,
     };
+    let acme_ca = draft.acme.as_ref().and_then(|acme| acme.ca.as_ref());
     let named = [
         ("--certificate", &places.certificate),
         ("--key", &places.key),
@@ -196,10 +226,11 @@ fn hidden(wish: &Wish) -> Vec<String> {
     let trouble = |(flag, path): (&str, &std::path::PathBuf)| {
         let hidden = units::hides(path)?;
         Some(format!(
-            "{flag}: {} is below {hidden}, which the units hide from gate and relay: name another place",
+            "{flag}: {} is below {hidden}, which the units hide from their processes: name another place",
             path.display()
         ))
     };
+    let ca = next_ca.into_iter().chain(acme_ca.map(|ca| ("--acme-ca", ca)));
     named.into_iter().chain(ca).filter_map(trouble).collect()
 }
 
@@ -230,4 +261,36 @@ fn certificate(wish: &Wish) -> Result<Need, Vec<String>> {
     let remedy = "name another by --certificate and --key, or move it away to have one made";
     let faults: Vec<_> = faults.into_iter().map(|fault| format!("{fault}; {remedy}")).collect();
     if faults.is_empty() { Ok(Need::Keep) } else { Err(faults) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::init::draft::Acme;
+    use crate::cli::init::draft::tests::usual;
+
+    #[test]
+    fn each_file_that_the_units_hide_is_told_by_its_flag() {
+        let ca = Some(Path::new("/root").join("ca.pem"));
+        let mut draft = usual();
+        assert_eq!(hidden(&draft), [""; 0]);
+        draft.next = Next::Smarthosts { hosts: Vec::new(), ca: ca.clone(), login: None };
+        draft.acme = Some(Acme {
+            directory: "https://ca.example/directory".into(),
+            ca,
+            names: Vec::new(),
+            contact: None,
+            address: "[::]:80".parse().unwrap(),
+        });
+        draft.places.key = Path::new("/home").join("key.pem");
+        let told = hidden(&draft);
+        let flags: Vec<_> = told.iter().filter_map(|said| said.split(": ").next()).collect();
+        assert_eq!(flags, ["--key", "--smarthost-ca", "--acme-ca"], "{told:?}");
+    }
+
+    #[test]
+    fn a_login_of_a_set_up_that_did_not_come_to_its_end_gets_a_password_that_somebody_sees() {
+        assert_eq!(FirstLogin::of_one_that_is_there(Before::Nothing), FirstLogin::Renew);
+        assert_eq!(FirstLogin::of_one_that_is_there(Before::SetUp), FirstLogin::Keep);
+    }
 }
