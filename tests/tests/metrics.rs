@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay::alert::listing::Fare;
 use relay::alert::troubles::{Origin, Trouble};
 use relay::api::health::Gate;
 use relay::api::metrics::{Sources, page};
@@ -96,6 +97,7 @@ fn tell(folder: &Path) -> SocketAddr {
     let socket = folder.join("gate.sock");
     let gate = UnixListener::bind(&socket).expect("the socket can be made");
     tokio::spawn(answer(gate));
+    let fare = Fare { channel: "ops".to_owned(), failing_since: None };
     let sources = Sources {
         relay: Arc::new(status),
         gate: Arc::new(Gate::behind(Some(socket))),
@@ -105,6 +107,7 @@ fn tell(folder: &Path) -> SocketAddr {
         routes: routes.subscribe(),
         meter: Arc::clone(journal.meter()),
         open: watch::Sender::new([trouble()].into()).subscribe(),
+        fares: watch::Sender::new([fare].into()).subscribe(),
         certificates: vec![config.tls.certificate],
         started_at: jiff::Timestamp::now(),
     };
@@ -169,7 +172,7 @@ async fn answer(gate: UnixListener) {
         "ports":[2525],"serving":true,"mode":"enforce","observe_until":null,"generation":7,
         "second_door":1,"loopback":true,"confirm_until":null,"shadow":null,"entries":100,"bans":2,
         "counters":{},"spared":0,"counted":[],"talkers":[],"bypasses":[],"refused_per_second":0,
-        "spikes":[{"class":"refused","since":"2026-01-31T12:00:00Z","until":null,"peak_per_second":9,
+        "spikes":[{"class":"spike-refused","since":"2026-01-31T12:00:00Z","until":null,"peak_per_second":9,
         "usual_per_second":1,"total":99}],"problems":[]}}"#;
     let said = said.replace('\n', "") + "\n";
     while let Ok((stream, _)) = gate.accept().await {

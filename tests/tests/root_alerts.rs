@@ -195,6 +195,32 @@ fn alerts_of_the_gate_and_the_relay_reach_a_receiver_over_the_relays_death() -> 
 }
 
 #[test]
+fn a_relay_that_hangs_is_told_of_by_the_gate_at_once_and_by_itself_when_it_is_back() -> Result<()> {
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let (world, mut receiver) = heard(|text| text)?;
+    let hangs = pid_of(&world.stage.listing(&["status"])?["relay"])?;
+    signal(hangs, Signal::STOP)?;
+    let told = wait_for("the gate to tell of it", || {
+        let log = world.stage.log();
+        log.lines().find(|line| line.contains(" relay-silent ")).map(str::to_owned)
+    });
+    signal(hangs, Signal::CONT)?;
+    let told = told.with_context(|| world.stage.log())?;
+    ensure!(told.contains("ERROR") && told.contains("it hangs, or was stopped"), "{told}");
+    receiver.wait_for(&[("relay-silent", "opened"), ("relay-silent", "closed")])?;
+
+    // One that is killed is back before anybody is told.
+    signal(hangs, Signal::KILL)?;
+    receiver.wait_for(&[("process-broken/relay", "noted")])?;
+    world.stage.command(&["mode", "observe", "--for", "1h"])?;
+    receiver.wait_for(&[("mode-observe", "opened")])?;
+    assert_eq!(receiver.count("relay-silent", "opened"), 1, "{:#?}", receiver.told);
+    Ok(())
+}
+
+#[test]
 fn a_gate_that_hangs_is_told_of_until_it_answers_and_one_that_is_back_at_once_is_not() -> Result<()>
 {
     if !need::root() || need::tool("python3").is_none() {

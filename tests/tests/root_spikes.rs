@@ -101,7 +101,7 @@ fn logins_that_fail_one_after_the_other_are_told_by_the_gate_though_only_the_rel
     }
     let line = line(stage, "logins-failed")?;
     ensure!(line.contains(&format!("{CLIENT}/32")), "its source is not named: {line}");
-    ensure!(line.contains(&format!("command=\"sallyport ban add {CLIENT}\"")), "{line}");
+    ensure!(line.contains(&format!("command=\"sallyport explain {CLIENT}\"")), "{line}");
     Ok(())
 }
 

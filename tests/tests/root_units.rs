@@ -76,5 +76,12 @@ fn the_shipped_units_refuse_no_client_and_lose_no_mail_whatever_is_restarted_or_
     arrived(&stage.hop, &acknowledged)?;
     let kept = systemd.control(&["show", "--property", "NFileDescriptorStore", GATE])?;
     ensure!(kept.trim() == "NFileDescriptorStore=1", "all of it was one socket: {kept}");
-    stranger.stop()?.met_silence()
+    stranger.stop()?.met_silence()?;
+
+    // Started without a gate it is ready, and may wait for one for as long as it takes.
+    systemd.control(&["stop", GATE])?;
+    systemd.control(&["--job-mode=ignore-dependencies", "restart", RELAY])?;
+    let status = stage.listing(&["status"])?;
+    ensure!(status["relay"]["serving"] == false, "{status}");
+    Ok(())
 }

@@ -21,6 +21,7 @@ pub mod troubles;
 mod webhook;
 mod work;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use self::channel::Means;
-use self::listing::{Listing, Open, Tested};
+use self::listing::{Fare, Fares, Listing, Open, Tested};
 use self::runner::Runner;
 use self::silences::Silence;
 use self::work::{Order, Work};
@@ -95,6 +96,7 @@ pub struct Alerts {
     has_runner: bool,
     config: Arc<watch::Sender<Arc<Config>>>,
     open: Open,
+    fares: Fares,
 }
 
 impl Alerts {
@@ -116,15 +118,15 @@ impl Alerts {
         let programs = runner.and_then(|runner| runner.attach(journal.clone()).ok());
         let means = Means { config, spool, programs };
         let work = Work::open(folder, means, journal, ear.lost.clone());
-        let open = work.open_now();
+        let (open, fares) = (work.open_now(), work.fares());
         tokio::spawn(work.run(orders, configs));
-        Self { ear, has_runner, config: Arc::new(sender), open }
+        Self { ear, has_runner, config: Arc::new(sender), open, fares }
     }
 
-    /// Takes an alert of the gate's, which named it by series and number. One that was heard before means
-    /// nothing. Waits for nothing.
-    pub fn carry(&self, series: Timestamp, number: u64, alert: Alert) {
-        self.ear.put(Order::Gate { series, number, alert: Box::new(alert) });
+    /// Takes an alert of the gate's, which named it by series and number, the last of `numbers`; it stands for
+    /// those before it too. One that was heard before means nothing. Waits for nothing.
+    pub fn carry(&self, series: Timestamp, numbers: RangeInclusive<u64>, alert: Alert) {
+        self.ear.put(Order::Gate { series, numbers, alert: Box::new(alert) });
     }
 
     /// Tells by another configuration from now on.
@@ -136,6 +138,19 @@ impl Alerts {
     #[must_use]
     pub fn open(&self) -> Open {
         self.open.clone()
+    }
+
+    /// Returns where it can be looked at how the channels fare, whatever the room is busy with.
+    #[must_use]
+    pub fn fares(&self) -> Fares {
+        self.fares.clone()
+    }
+
+    /// Says of each channel that has failed for long that it did: a sentence each.
+    #[must_use]
+    pub fn troubles(&self, now: Timestamp) -> Vec<String> {
+        let trouble = |fare: &Fare| fare.trouble(now);
+        self.fares.borrow().iter().filter_map(trouble).collect()
     }
 
     /// Says what a configuration asks for that takes a restart.
@@ -160,7 +175,11 @@ impl Alerts {
     ///
     /// If there is no such channel, or a test runs already.
     pub async fn test(&self, channel: Option<String>) -> Result<Vec<Tested>, String> {
-        self.ask(|answer| Order::Test(channel, answer)).await?
+        let tested = self.ask(|answer| Order::Test(channel, answer)).await??;
+        let took = tested.iter().filter(|one| one.taken).map(|one| one.channel.clone());
+        // Whoever mended a channel need not wait for the next alert to see that it works.
+        let _ = self.ear.orders.send(Order::Took(took.collect())).await;
+        Ok(tested)
     }
 
     /// Begins a silence; when this returns it outlives the process.

@@ -1,5 +1,6 @@
 //! The whole room: from an event to a receiver on a real socket, over restarts.
 
+mod faring;
 mod lost;
 
 use std::collections::BTreeSet;
@@ -228,17 +229,17 @@ async fn a_silence_outlives_the_process_and_an_alert_of_the_gate_is_heard_once()
     room.alerts.silence(silence).await.unwrap();
     let alert = opened("gate-detached", "x").at(Timestamp::now());
     let series = Timestamp::now();
-    room.alerts.carry(series, 1, alert.clone());
+    room.alerts.carry(series, 1..=1, alert.clone());
     assert_eq!(receiver.next().await["key"], "gate-detached");
     room.alerts.end().await;
     let room = site.room();
     let over = Alert { stage: Stage::Closed, ..alert.clone() };
-    room.alerts.carry(series, 1, over.clone());
+    room.alerts.carry(series, 1..=1, over.clone());
     room.ear.hear(&full());
     let listing = room.alerts.list().await.unwrap();
     let open: Vec<_> = listing.open.iter().map(|one| (one.alert.key(), one.is_known)).collect();
     assert_eq!(open, [("gate-detached".to_owned(), true), ("spool-full".to_owned(), false)]);
-    room.alerts.carry(series, 2, over);
+    room.alerts.carry(series, 2..=2, over);
     assert_eq!(receiver.next().await["stage"], "closed");
     room.alerts.unsilence(pattern.clone()).await.unwrap();
     assert!(room.alerts.unsilence(pattern).await.unwrap_err().contains("there is no silence"));
@@ -251,7 +252,7 @@ async fn what_a_gate_said_that_is_configured_no_more_ends_by_itself() {
         let mut site = Site::new("");
         let room = site.room();
         let now = Timestamp::now();
-        room.alerts.carry(now, 1, opened("gate-missing", "x").about("eth0").at(now));
+        room.alerts.carry(now, 1..=1, opened("gate-missing", "x").about("eth0").at(now));
         room.alerts.end().await;
         Arc::make_mut(&mut site.config).gate.interfaces = interfaces;
         let room = site.room();
@@ -273,13 +274,13 @@ async fn a_gate_that_rings_ends_the_silence_that_a_relay_before_told_of() {
     };
     let room = site.room();
     room.ear.hear(&Event::GateSilent { problem: "x".into() });
-    room.alerts.carry(now, 1, stands());
+    room.alerts.carry(now, 1..=1, stands());
     assert!(is_silent(&room).await, "whoever told of it tells of its end");
     room.alerts.end().await;
     let room = site.room();
     assert!(is_silent(&room).await);
     // One that was heard before, as after each attachment.
-    room.alerts.carry(now, 1, stands());
+    room.alerts.carry(now, 1..=1, stands());
     assert!(!is_silent(&room).await);
     room.alerts.end().await;
 }

@@ -4,7 +4,8 @@
 //!   is over. Its opening again while it is open is no news.
 //! - What only happened is told once; the same again, with the same words, after the time of a reminder.
 //! - A trouble that comes and goes is held down: a name is told 6 times an hour, a class 30 times. What is open
-//!   then is told when there is room; what is over by then is not.
+//!   then is told when there is room; what is over by then is not. One that wakes people and stays for a minute
+//!   is told once more.
 //! - A silenced trouble is told when the silence ends, if it is still open.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::alert::{Alert, Stage};
+use crate::event::alert::{Alert, Severity, Stage};
 
 /// The most open troubles, and the most things that happened, that are known at a time. One more trouble is lost;
 /// one more thing that happened makes the oldest of the class that has most forgotten, so that no class, whoever
@@ -23,6 +24,10 @@ pub const KNOWN_MAX: usize = 1000;
 const RECENT_MAX: usize = 50;
 /// How often in [`PACE`] one name is told.
 const NAME_MAX: usize = 6;
+/// How often in [`PACE`] besides, if it is critical and has stayed for [`STAYS`]: it is not what came and went.
+const NAME_MORE: usize = 1;
+/// How long a trouble stays that no longer comes and goes.
+const STAYS: Duration = Duration::from_secs(60);
 /// How often in [`PACE`] one class is told.
 const CLASS_MAX: usize = 30;
 /// The time over which is counted how often something is told.
@@ -290,11 +295,15 @@ impl Troubles {
             let told = self.told.get(name);
             told.map_or(0, |told| told.iter().filter(|at| !is_past(**at, PACE, now)).count())
         };
-        count(&name_of(alert)) < NAME_MAX && count(&alert.class) < CLASS_MAX
+        let stays = alert.stage != Stage::Noted && is_past(alert.since, STAYS, now);
+        let more = if stays && alert.severity == Severity::Critical { NAME_MORE } else { 0 };
+        count(&name_of(alert)) < NAME_MAX + more && count(&alert.class) < CLASS_MAX
     }
 
     fn tell(&mut self, alert: Alert, now: Timestamp) -> Alert {
-        for (name, most) in [(name_of(&alert), NAME_MAX), (alert.class.clone(), CLASS_MAX)] {
+        for (name, most) in
+            [(name_of(&alert), NAME_MAX + NAME_MORE), (alert.class.clone(), CLASS_MAX)]
+        {
             let told = self.told.entry(name).or_default();
             told.push_back(now);
             while told.len() > most {

@@ -186,7 +186,8 @@ impl<F: Fn() -> Front> Desk<F> {
             sessions: front.sessions,
             spool: self.spool.status().ok(),
             has_room: self.spool.has_room(),
-            troubled: [front.troubled, self.troubled()].concat(),
+            troubled: [front.troubled, self.troubled(), self.alerts.troubles(Timestamp::now())]
+                .concat(),
             sandbox: Some(self.sandbox.clone()),
         }
     }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The process serves.
+    /// The process does what it can do by itself.
     Ready,
     /// The process ends.
     Stopping,

@@ -175,6 +175,9 @@ impl Relay {
         let mut int = signal(SignalKind::interrupt())?;
         let mut hup = signal(SignalKind::hangup())?;
         let mut looks = interval(LOOK_EVERY);
+        // It answers, and mail leaves. Clients come when the gate stands, however long that takes: a service manager
+        // that waited for it would kill the process again and again.
+        notify::tell(State::Ready);
         loop {
             tokio::select! {
                 _ = term.recv() => break,
@@ -237,6 +240,7 @@ impl Relay {
             routes: self.routes.subscribe(),
             meter: Arc::clone(self.journal.meter()),
             open: self.alerts.open(),
+            fares: self.alerts.fares(),
         };
         let mut web = Web::new(&self.config, rooms);
         web.renew(&self.config).map_err(anyhow::Error::msg)?;
@@ -270,7 +274,9 @@ impl Relay {
                 self.listening = listening;
                 self.stop_accepting();
             }
-            Told::Alert(passed) => self.alerts.carry(passed.series, passed.number, passed.alert),
+            Told::Alert(passed) => {
+                self.alerts.carry(passed.series, passed.numbers(), passed.alert);
+            }
             Told::Notice(notice) => {
                 if let Err(error) = self.watched.hear(notice) {
                     let problem = format!("the gate's tables: {error}");
@@ -318,9 +324,6 @@ impl Relay {
                     journal.write(Event::Trouble { room: "relay", problem });
                 }
             });
-        }
-        if !accepting.is_empty() {
-            notify::tell(State::Ready);
         }
         accepting
     }

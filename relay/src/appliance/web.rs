@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::gate::telling::guarded_ports;
 use super::guard::Watched;
-use crate::alert::listing::Open;
+use crate::alert::listing::{Fares, Open};
 use crate::api::health::{self, Gate, Look};
 use crate::api::metrics::{self, Sources};
 use crate::api::server::{self, Place};
@@ -31,6 +31,8 @@ pub(super) struct Rooms {
     pub meter: Arc<Meter>,
     /// The open troubles.
     pub open: Open,
+    /// How the channels of alerts fare.
+    pub fares: Fares,
 }
 
 /// What of the configuration is told, and where.
@@ -96,7 +98,7 @@ impl Web {
     }
 
     fn pages(&self, told: &Told) -> Router {
-        let Rooms { relay, watched, spool, routes, meter, open } = &self.rooms;
+        let Rooms { relay, watched, spool, routes, meter, open, fares } = &self.rooms;
         let (watched, ports) = (watched.clone(), self.ports.clone());
         let sources = Sources {
             relay: Arc::clone(relay),
@@ -107,6 +109,7 @@ impl Web {
             routes: routes.clone(),
             meter: Arc::clone(meter),
             open: open.clone(),
+            fares: fares.clone(),
             certificates: told.certificates.clone(),
             started_at: self.started_at,
         };
@@ -154,6 +157,7 @@ mod tests {
             routes: watch::Sender::new(routes).subscribe(),
             meter: Arc::clone(journal.meter()),
             open: watch::Sender::new(Arc::default()).subscribe(),
+            fares: watch::Sender::new(Arc::default()).subscribe(),
         }
     }
 

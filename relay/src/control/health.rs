@@ -96,9 +96,15 @@ fn of_relay(relay: &RelayStatus, problems: &mut Vec<String>) {
     if relay.guard == UNGUARDED {
         problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
     }
-    if relay.spool.as_ref().is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
+    let spool = relay.spool.as_ref();
+    if spool.is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
         problems
             .push("the spool is below its reserve of free space: clients get 452 4.3.1".to_owned());
+    } else if !relay.has_room {
+        problems.push(match spool {
+            Some(_) => "the spool has as many messages as `spool.messages` allows: clients get 452 4.3.1",
+            None => "the disk of the spool does not tell its free space: clients get 452 or 451",
+        }.to_owned());
     }
     problems.extend(relay.troubled.iter().cloned());
 }
@@ -137,7 +143,27 @@ mod tests {
         let shut = RelayStatus { serving: false, guard: "waiting for the gate".into(), ..relay() };
         let unguarded = RelayStatus { guard: UNGUARDED.into(), ..relay() };
         let troubled = RelayStatus { troubled: vec!["route a: it waits".into()], ..relay() };
+        let spool = |free_bytes| {
+            let text = format!(
+                r#"{{"messages":9,"damaged":0,"held":0,"captured":0,"captured_bytes":0,"body_bytes":0,
+                "log_bytes":0,"segments":0,"troubled_segments":0,"free_bytes":{free_bytes},
+                "reserve_bytes":100,"commits":0,"flushes":0}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let crammed = |spool| RelayStatus { has_room: false, spool, ..relay() };
+        let (low, many, unknown) =
+            (crammed(Some(spool(99))), crammed(Some(spool(101))), crammed(None));
         let rows = [
+            ("the disk is full", Ok(Some(&good)), Ok(&low), Health::Degraded, "below its reserve"),
+            (
+                "all places are taken",
+                Ok(Some(&good)),
+                Ok(&many),
+                Health::Degraded,
+                "spool.messages",
+            ),
+            ("nobody knows", Ok(Some(&good)), Ok(&unknown), Health::Degraded, "does not tell"),
             ("all is well", Ok(Some(&good)), Ok(&relay()), Health::Good, ""),
             ("no gate is configured", Ok(None), Ok(&unguarded), Health::Degraded, "UNGUARDED"),
             ("the gate is dead", Err("the gate is dead"), Ok(&relay()), Health::Degraded, "dead"),

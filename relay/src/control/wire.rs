@@ -4,6 +4,8 @@
 mod gate;
 mod queue;
 
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,8 +52,19 @@ pub struct Passed {
     pub series: Timestamp,
     /// Its number in the series, from 1.
     pub number: u64,
+    /// So many numbers right before its own will not come: what they said is said by one that comes later.
+    #[serde(default)]
+    pub replaced: u64,
     /// What a person is to be told.
     pub alert: Alert,
+}
+
+impl Passed {
+    /// Returns the numbers that this one stands for: its own, and those before it that will not come.
+    #[must_use]
+    pub const fn numbers(&self) -> RangeInclusive<u64> {
+        self.number.saturating_sub(self.replaced)..=self.number
+    }
 }
 
 /// A line that the gate writes to a relay that attached.

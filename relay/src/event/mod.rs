@@ -93,6 +93,10 @@ pub enum Event {
     GateSilent { problem: String },
     /// The relay hears the gate's process again.
     GateHeard,
+    /// The gate has heard no relay for some time: mail is not taken, and nobody tells people what is wrong.
+    RelaySilent { problem: String },
+    /// The gate hears a relay again.
+    RelayHeard,
     /// Something came around the first door and was refused by the second; `attempts` counts those by this
     /// path so far.
     GateBypass { path: String, vlan: Option<u16>, source: IpAddr, attempts: u64 },
@@ -261,6 +265,7 @@ impl Event {
             | Self::Broken { .. }
             | Self::GateLost { .. }
             | Self::GateSilent { .. }
+            | Self::RelaySilent { .. }
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
@@ -290,6 +295,7 @@ impl Event {
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
             | Self::GateHeard
+            | Self::RelayHeard
             | Self::AllowAdded { .. }
             | Self::AllowReplaced { .. }
             | Self::AllowRemoved { .. }

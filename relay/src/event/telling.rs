@@ -47,6 +47,12 @@ impl Event {
             .first("sallyport doctor")
             .with("problem", problem),
             Self::GateHeard => closed("gate-silent", "the gate's process answers again"),
+            Self::RelaySilent { problem } => {
+                opened("relay-silent", format!("the gate hears no relay: {problem}"))
+                    .first("sallyport doctor")
+                    .with("problem", problem)
+            }
+            Self::RelayHeard => closed("relay-silent", "the gate hears the relay again"),
             Self::Detached { uid } => opened(
                 "gate-detached",
                 "the gate was taken away: nothing keeps strangers from the ports",
@@ -281,6 +287,7 @@ mod tests {
             (bypass(7), Event::GateBypassOver { path: "eth1, which is guarded now".into() }),
             (mode("observe"), mode("enforce")),
             (Event::GateSilent { problem: reason() }, Event::GateHeard),
+            (Event::RelaySilent { problem: reason() }, Event::RelayHeard),
             (
                 Event::RouteSuspended { route: route(), reason: reason() },
                 Event::RouteResumed { route: route(), uid: None },
@@ -317,6 +324,7 @@ mod tests {
         for event in [
             Event::Broken { room: "relay", problem: text() },
             Event::GateSilent { problem: text() },
+            Event::RelaySilent { problem: text() },
             Event::GateLost { interface: text(), problem: text() },
             bypass(0),
             Event::Detached { uid: 0 },

@@ -92,6 +92,8 @@ metrics! {
         "Open spikes, by class.";
     ALERTS_OPEN: Gauge "sallyport_alerts_open" ["class", "severity"]
         "Open alerts, by class and severity (warning, critical), silenced ones too; a class without one has no series.";
+    ALERT_CHANNEL_UP: Gauge "sallyport_alert_channel_up" ["channel"]
+        "Whether a channel of [alerts] took what it was told last; 1 too if it was told nothing yet.";
 
     SESSIONS: Gauge "sallyport_sessions" []
         "Live sessions.";
@@ -158,6 +160,8 @@ metrics! {
         "Free octets of the spool's file system.";
     SPOOL_RESERVE: Gauge "sallyport_spool_reserve_bytes" []
         "Free octets that submissions leave alone: below them clients are told to come back.";
+    SPOOL_HAS_ROOM: Gauge "sallyport_spool_has_room" []
+        "Whether submissions find room: 0 while clients are told to come back (452, 451).";
     SPOOL_TROUBLED: Gauge "sallyport_spool_troubled_segments" []
         "Files of the spool that a write failed on, or in which something cannot be read.";
     SPOOL_COMMITS: Counter "sallyport_spool_commits_total" []

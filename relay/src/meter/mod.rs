@@ -138,6 +138,8 @@ impl Meter {
             | Event::GateLost { .. }
             | Event::GateSilent { .. }
             | Event::GateHeard
+            | Event::RelaySilent { .. }
+            | Event::RelayHeard
             | Event::GateBypass { .. }
             | Event::GateBypassOver { .. }
             | Event::ModeChanged { .. }

@@ -22,6 +22,8 @@ const TRIES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// The longest time that a collector may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Why spans are dropped that nobody refused.
+const SLOW: &str = "it takes them more slowly than they come";
 /// How long what waits is still sent when the process ends.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -117,10 +119,7 @@ impl Shared {
                 return;
             }
             match self.send(&batch) {
-                Ok(()) if lock(&self.waiting).dropped == 0 => trouble = None,
-                Ok(()) => {
-                    self.complain(0, "it takes them more slowly than they come", &mut trouble);
-                }
+                Ok(hurdle) => self.relax(hurdle, &mut trouble),
                 Err((count, why)) => self.complain(count, &why, &mut trouble),
             }
         }
@@ -143,13 +142,14 @@ impl Shared {
         waiting.spans.drain(..count).collect()
     }
 
-    /// Sends a batch, again if that may help. Says how many spans were not taken, and why.
-    fn send(&self, batch: &[Span]) -> Result<(), (u64, String)> {
+    /// Sends a batch, again if that may help; returns why that had to be. Says how many spans were not taken, and why.
+    fn send(&self, batch: &[Span]) -> Result<Option<String>, (u64, String)> {
         let request = otlp::request(&self.hostname, batch);
         let mut tries = TRIES.into_iter();
+        let mut hurdle = None;
         loop {
             match self.collector.post(&request) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(hurdle),
                 Err(NotTaken::Some(count, why)) => return Err((count, why)),
                 Err(NotTaken::Ever(why)) => return Err((batch.len() as u64, why)),
                 Err(NotTaken::Now(wanted, why)) => {
@@ -158,6 +158,7 @@ impl Shared {
                     if !pause.is_some_and(|pause| self.pause(pause)) {
                         return Err((batch.len() as u64, why));
                     }
+                    hurdle = Some(why);
                 }
             }
         }
@@ -169,6 +170,23 @@ impl Shared {
         let goes_on = |waiting: &mut Waiting| waiting.ends_at.is_none();
         let waited = self.wake.wait_timeout_while(waiting, pause, goes_on);
         waited.unwrap_or_else(PoisonError::into_inner).0.ends_at.is_none()
+    }
+
+    /// Says what was dropped besides, now that a batch was taken: while none was, or since too many come. `hurdle` is
+    /// why this one was not taken at once.
+    fn relax(&self, hurdle: Option<String>, trouble: &mut Option<String>) {
+        if lock(&self.waiting).dropped == 0 {
+            *trouble = None;
+            return;
+        }
+        let outage = hurdle.or_else(|| trouble.clone().filter(|why| why != SLOW));
+        match outage {
+            None => self.complain(0, SLOW, trouble),
+            Some(why) => {
+                self.complain(0, &format!("{why}; it takes them again"), trouble);
+                *trouble = None;
+            }
+        }
     }
 
     /// Says that spans were dropped: once, until some are taken again or the reason is another.

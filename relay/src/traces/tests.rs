@@ -319,6 +319,31 @@ fn nobody_waits_for_a_collector_and_what_finds_no_room_is_counted() {
 }
 
 #[test]
+fn what_finds_no_room_during_an_outage_is_the_outages_and_said_when_it_is_over() {
+    let house = House::open();
+    let traces = house.traces();
+    for id in 0..BATCH as u64 {
+        traces.hear(&attempted(id, Became::Delivered));
+    }
+    house.came.recv_timeout(SOON).unwrap();
+    for id in 0..WAITING_MAX as u64 + 10 {
+        traces.hear(&attempted(id, Became::Delivered));
+    }
+    let busy =
+        "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    house.answers.send(busy.to_owned()).unwrap();
+    let mut came = 0;
+    while came < BATCH + WAITING_MAX {
+        came += house.next(good()).len();
+    }
+    drop(traces);
+    let problems = house.problems();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.contains(" does not take spans, 10 were dropped: HTTP 503"), "{problem}");
+    assert!(problem.ends_with("; it takes them again"), "{problem}");
+}
+
+#[test]
 fn what_waits_is_sent_when_the_process_ends() {
     let house = House::open();
     let traces = house.traces();

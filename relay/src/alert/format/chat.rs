@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Message, cut, facts, headline, mark};
 
-/// The most facts that a chat shows.
-const FACTS_MAX: usize = 10;
+/// The most facts that a chat shows: more than any alert of ours has.
+const FACTS_MAX: usize = 20;
+/// The most facts of one section of Slack's.
+const FIELDS_MAX: usize = 10;
 /// The longest value of a fact, characters.
 const FACT_MAX: usize = 200;
 
@@ -20,8 +22,10 @@ pub(super) fn slack(message: Message<'_>) -> Value {
     let mut blocks = vec![
         json!({ "type": "header", "text": plain(title) }),
         json!({ "type": "section", "text": plain(alert.summary.clone()) }),
-        json!({ "type": "section", "fields": fields }),
     ];
+    blocks.extend(
+        fields.chunks(FIELDS_MAX).map(|fields| json!({ "type": "section", "fields": fields })),
+    );
     if let Some(command) = &alert.command {
         blocks.push(json!({ "type": "section", "text": plain(format!("First: {command}")) }));
     }

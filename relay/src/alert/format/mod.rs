@@ -147,6 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn chats_are_told_all_that_a_spike_says() {
+        let mut alert = sample(Stage::Opened);
+        let names = ["now", "usual", "total", "top-1", "top-2", "top-3", "top-4", "top-5"];
+        for name in names.into_iter().chain(["reasons", "sample", "remark"]) {
+            alert.details.insert(name.to_owned(), format!("of {name}"));
+        }
+        let message = Message { id: "1", host: "relay.example.net", alert: &alert };
+        for format in [WebhookFormat::Slack, WebhookFormat::Teams] {
+            let text = body(format, message, "", Timestamp::UNIX_EPOCH).to_string();
+            for (name, value) in facts(&alert) {
+                assert!(text.contains(&format!("{name}: ")), "{format:?} lacks {name}: {value}");
+            }
+        }
+    }
+
+    #[test]
     fn the_longest_alert_fits_into_what_each_receiver_takes() {
         let mut alert = opened("c", "\u{1f600}".repeat(1000)).about("s".repeat(1000));
         for number in 0..40 {

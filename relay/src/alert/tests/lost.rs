@@ -23,11 +23,18 @@ async fn what_the_gate_could_not_keep_for_the_relay_is_counted_as_lost() {
     let first = Timestamp::now();
     let next = first + Duration::from_secs(1);
     // Who heard of no gate before does not know what another relay told. A gate that starts begins with 1.
-    let missing = [(first, 4745), (first, 4746), (first, 4749), (next, 3)];
+    // Of those before the last of each, the gate says that others said the same.
+    let missing = [
+        (first, 4745..=4745),
+        (first, 4746..=4746),
+        (first, 4749..=4749),
+        (first, 4750..=4790),
+        (next, 3..=9),
+    ];
     let (ear, heard) = ear();
-    for (series, number) in missing {
+    for (series, numbers) in missing {
         let alert = Box::new(opened("gate-detached", "x").at(series));
-        ear.put(Order::Gate { series, number, alert });
+        ear.put(Order::Gate { series, numbers, alert });
     }
     let room = site.room_of((ear, heard));
     assert_eq!(lost(&room).await, 4);
@@ -41,7 +48,7 @@ async fn an_alert_of_the_gate_that_finds_no_room_is_counted_once() {
     let (ear, heard) = ear();
     let gate = |number| {
         let alert = Box::new(opened("gate-detached", "x").at(series));
-        ear.put(Order::Gate { series, number, alert });
+        ear.put(Order::Gate { series, numbers: number..=number, alert });
     };
     gate(1);
     for _ in 1..WAITING_MAX {

@@ -112,6 +112,25 @@ fn what_comes_and_goes_is_held_down_and_told_when_it_stays() {
 }
 
 #[test]
+fn a_critical_trouble_that_came_and_went_is_told_once_more_when_it_stays() {
+    let mut desk = Desk::new();
+    let down = || opened("gate-missing", "it is missing").about("eth0");
+    let up = || closed("gate-missing", "it stands").about("eth0");
+    for round in 0..20 {
+        let told = desk.hear(down(), round * 10).is_some();
+        assert_eq!(told, round < NAME_MAX as u64, "{round}");
+        desk.hear(up(), round * 10 + 5);
+    }
+    assert!(desk.hear(down(), 200).is_none());
+    assert!(desk.tick(259).is_empty(), "it may go again");
+    let [late] = &desk.tick(260)[..] else { panic!("it is told") };
+    assert_eq!((late.stage, late.since), (Stage::Opened, at(200)));
+    assert!(desk.hear(up(), 300).is_some(), "its end too");
+    assert!(desk.hear(down(), 310).is_none());
+    assert!(desk.tick(3_000).is_empty(), "once");
+}
+
+#[test]
 fn what_happened_is_told_again_with_other_words_or_after_a_while() {
     let mut desk = Desk::new();
     let note = |words: &str| noted("login-failed", words).about("192.0.2.1");

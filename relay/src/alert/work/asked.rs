@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::{Work, told};
 use crate::alert::channel::{Cargo, Outcome, tell};
-use crate::alert::listing::{ChannelState, Listing, Tested};
+use crate::alert::listing::{ChannelState, Fare, Listing, Tested};
 use crate::config::alerts::Channel;
 use crate::event::wording::noted;
 
@@ -40,6 +40,31 @@ impl Work {
                 .chain(alerts.channels.iter().map(state))
                 .collect(),
             lost: self.lost_in_all,
+        }
+    }
+
+    /// Shows how the channels fare.
+    pub(super) fn show_fares(&self) {
+        let fare = |channel: &Channel| Fare {
+            channel: channel.name.clone(),
+            failing_since: self.states.get(&channel.name).and_then(|state| state.failing_since),
+        };
+        let fares: Vec<Fare> = self.means.config.alerts.channels.iter().map(fare).collect();
+        self.fares.send_if_modified(|shown| {
+            let is_news = **shown != *fares;
+            if is_news {
+                *shown = fares.into();
+            }
+            is_news
+        });
+    }
+
+    /// Notes that channels took a test: what was wrong with them is not any more.
+    pub(super) fn took(&mut self, channels: &[String], now: Timestamp) {
+        for name in channels {
+            if let Some(state) = self.states.get_mut(name) {
+                (state.fault, state.failing_since, state.last_taken) = (None, None, Some(now));
+            }
         }
     }
 

@@ -13,6 +13,8 @@ use crate::event::alert::Alert;
 
 /// How long a channel that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(2);
+/// When a heartbeat that was not taken is tried again.
+const BEAT_AGAIN: Duration = Duration::from_secs(15);
 /// How often a receiver that forgets open troubles is told them again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -26,7 +28,7 @@ impl Work {
             match purpose {
                 Purpose::Entry(_) => {}
                 Purpose::Open => state.refreshed = Some(Instant::now()),
-                Purpose::Heartbeat => state.beat = Some(Instant::now()),
+                Purpose::Heartbeat(every) => state.beat_due = Some(Instant::now() + every),
             }
             let name = channel.name.clone();
             let flight = self.flights.spawn(tell(self.means.clone(), channel, id, cargo));
@@ -48,17 +50,17 @@ impl Work {
             return Some((Purpose::Entry(entry.number), id, Cargo::Alert(entry.alert.clone())));
         }
         let ChannelKind::Webhook(hook) = &channel.kind else { return None };
-        let is_due = |last: Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
-        let beat = state.and_then(|state| state.beat);
-        let refreshed = state.and_then(|state| state.refreshed);
+        let beat_due = state.and_then(|state| state.beat_due);
         match hook.heartbeat {
-            Some(every) if is_due(beat, every) => {
+            Some(every) if beat_due.is_none_or(|due| due <= Instant::now()) => {
                 let id = format!("{series:016x}-heartbeat-{}", now.as_second());
-                return Some((Purpose::Heartbeat, id, Cargo::Heartbeat(every.as_secs())));
+                return Some((Purpose::Heartbeat(every), id, Cargo::Heartbeat(every.as_secs())));
             }
             Some(_) | None => {}
         }
-        if hook.format != WebhookFormat::Alertmanager || !is_due(refreshed, AGAIN) {
+        let refreshed = state.and_then(|state| state.refreshed);
+        let is_due = refreshed.is_none_or(|last| last.elapsed() >= AGAIN);
+        if hook.format != WebhookFormat::Alertmanager || !is_due {
             return None;
         }
         let open = self.kept.troubles.open().filter(|trouble| trouble.is_known);
@@ -84,9 +86,11 @@ impl Work {
         };
         if fault.is_some() {
             state.last_fault = Some(now);
+            state.failing_since.get_or_insert(now);
             state.paused_until = Some(Instant::now() + PAUSE);
         } else {
             state.last_taken = Some(now);
+            state.failing_since = None;
         }
         state.fault.clone_from(&fault);
         match (outcome, purpose) {
@@ -104,7 +108,11 @@ impl Work {
                     self.give_up(&entry, &why);
                 }
             }
-            (_, Purpose::Open | Purpose::Heartbeat) => {}
+            (Outcome::Later { .. }, Purpose::Heartbeat(every)) => {
+                // One that is missing wakes somebody: a moment without a network is no reason to.
+                state.beat_due = Some(Instant::now() + every.min(BEAT_AGAIN));
+            }
+            (_, Purpose::Open | Purpose::Heartbeat(_)) => {}
         }
         // One line for a channel that begins to fail, not one for each try.
         if let Some(why) = fault.filter(|_| was_sound) {

@@ -1,9 +1,11 @@
 //! The loop of the room: what is heard, what time brings, what channels answer.
 
 mod asked;
+mod carried;
 mod flights;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::channel::{Means, Outcome};
 use super::kept::{self, Kept, KeptFile};
-use super::listing::{Listing, Open, Tested};
+use super::listing::{Fare, Fares, Listing, Open, Tested};
 use super::outbox::Entry;
 use super::silences::Silence;
 use super::troubles::{LOST, Origin, Terms, Trouble};
@@ -42,8 +44,14 @@ type Did = Result<(), String>;
 #[derive(Debug)]
 pub(super) enum Order {
     Alert(Box<Alert>),
-    Gate { series: Timestamp, number: u64, alert: Box<Alert> },
+    Gate {
+        series: Timestamp,
+        numbers: RangeInclusive<u64>,
+        alert: Box<Alert>,
+    },
     List(oneshot::Sender<Listing>),
+    /// These channels took a test.
+    Took(Vec<String>),
     Test(Option<String>, oneshot::Sender<Result<Vec<Tested>, String>>),
     Silence(Silence, oneshot::Sender<Did>),
     Unsilence(Pattern, oneshot::Sender<Did>),
@@ -55,7 +63,8 @@ pub(super) enum Order {
 enum Purpose {
     Entry(u64),
     Open,
-    Heartbeat,
+    /// That the relay lives; it is told so often.
+    Heartbeat(Duration),
 }
 
 /// What is known of a channel since the start.
@@ -66,8 +75,10 @@ struct State {
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
-    /// When it was told last that the relay lives.
-    beat: Option<Instant>,
+    /// Since when it has taken nothing.
+    failing_since: Option<Timestamp>,
+    /// When it is to be told next that the relay lives.
+    beat_due: Option<Instant>,
     /// When it was told the open troubles last.
     refreshed: Option<Instant>,
 }
@@ -91,6 +102,8 @@ pub(super) struct Work {
     answers: Vec<(oneshot::Sender<Did>, Did)>,
     /// What others see of the open troubles.
     open: watch::Sender<Arc<[Trouble]>>,
+    /// What others see of the channels.
+    fares: watch::Sender<Arc<[Fare]>>,
 }
 
 impl Work {
@@ -128,6 +141,7 @@ impl Work {
             lost_in_all: 0,
             answers: Vec::new(),
             open: watch::Sender::new(Arc::default()),
+            fares: watch::Sender::new(Arc::default()),
         };
         if let Some(damage) = damage {
             work.trouble(damage);
@@ -144,6 +158,11 @@ impl Work {
     /// Returns where others see the open troubles.
     pub(super) fn open_now(&self) -> Open {
         self.open.subscribe()
+    }
+
+    /// Returns where others see how the channels fare.
+    pub(super) fn fares(&self) -> Fares {
+        self.fares.subscribe()
     }
 
     pub(super) async fn run(
@@ -203,8 +222,9 @@ impl Work {
         let now = Timestamp::now();
         match order {
             Order::Alert(alert) => self.hear(*alert, Origin::Relay, now),
-            Order::Gate { series, number, alert } => self.carry(series, number, *alert, now),
+            Order::Gate { series, numbers, alert } => self.carry(series, &numbers, *alert, now),
             Order::List(answer) => drop(answer.send(self.list())),
+            Order::Took(channels) => self.took(&channels, now),
             Order::Test(channel, answer) => self.test(channel.as_deref(), answer, now),
             Order::Silence(silence, answer) => {
                 let added = self.kept.silences.add(silence);
@@ -221,37 +241,6 @@ impl Work {
             Order::End(ended) => return Some(ended),
         }
         None
-    }
-
-    fn carry(&mut self, series: Timestamp, number: u64, alert: Alert, now: Timestamp) {
-        self.end_silence(now);
-        let last = match self.kept.heard {
-            Some((known, last)) if known == series && number <= last => return,
-            Some((known, last)) if known == series => last,
-            heard => {
-                self.kept.troubles.restarted(Origin::Gate, now);
-                // Who knows of no gate does not know what was told before: its file is new, or was lost.
-                if heard.is_some() { 0 } else { number.saturating_sub(1) }
-            }
-        };
-        // The gate keeps so many for a relay that is away, and numbers each.
-        self.lost.fetch_add(number.saturating_sub(last + 1), Ordering::Relaxed);
-        self.kept.heard = Some((series, number));
-        self.is_written = false;
-        self.hear(alert, Origin::Gate, now);
-    }
-
-    /// Ends the gate's silence if a process before this one told of it, which nobody says to be over now: a gate that
-    /// rings its alerts, as it does for each relay that comes, is there.
-    fn end_silence(&mut self, now: Timestamp) {
-        for over in Event::GateHeard.alerts(now) {
-            let key = over.key();
-            let is_left =
-                |trouble: &Trouble| trouble.unconfirmed.is_some() && trouble.alert.key() == key;
-            if self.kept.troubles.open().any(is_left) {
-                self.hear(over, Origin::Relay, now);
-            }
-        }
     }
 
     fn hear(&mut self, alert: Alert, origin: Origin, now: Timestamp) {
@@ -314,7 +303,7 @@ impl Work {
         }
     }
 
-    /// Shows the open troubles to whoever looks.
+    /// Shows the open troubles, and how the channels fare, to whoever looks.
     fn show(&self) {
         self.open.send_if_modified(|shown| {
             let is_news = !shown.iter().eq(self.kept.troubles.open());
@@ -323,6 +312,7 @@ impl Work {
             }
             is_news
         });
+        self.show_fares();
     }
 
     /// Writes what changed, and answers whoever waited for that.

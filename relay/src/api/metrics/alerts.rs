@@ -1,11 +1,12 @@
-//! The metric of the open alerts.
+//! The metrics of alerts: those that are open, and how the channels fare that tell them.
 
 use std::collections::BTreeMap;
 
+use crate::alert::listing::Fare;
 use crate::alert::troubles::Trouble;
 use crate::event::alert::Severity;
 use crate::meter::OTHER;
-use crate::meter::catalogue::ALERTS_OPEN;
+use crate::meter::catalogue::{ALERT_CHANNEL_UP, ALERTS_OPEN};
 use crate::meter::text::Text;
 
 /// The most classes that are told apart; a gate of another version may know some that this relay does not.
@@ -16,6 +17,14 @@ pub(super) fn write_open(text: &mut Text, open: &[Trouble]) {
     let mut rows = text.rows(&ALERTS_OPEN);
     for ((class, severity), count) in by_class(open) {
         rows.row(&[class, severity], count);
+    }
+}
+
+/// Writes of each channel whether it took what it was told last.
+pub(super) fn write_channels(text: &mut Text, fares: &[Fare]) {
+    let mut rows = text.rows(&ALERT_CHANNEL_UP);
+    for Fare { channel, failing_since } in fares {
+        rows.row(&[channel], u8::from(failing_since.is_none()));
     }
 }
 
@@ -68,6 +77,21 @@ mod tests {
         let mut none = Text::default();
         write_open(&mut none, &[]);
         assert_eq!(none.into_string(), "");
+    }
+
+    #[test]
+    fn a_channel_that_fails_is_told_apart() {
+        let fare =
+            |channel: &str, failing_since| Fare { channel: channel.to_owned(), failing_since };
+        let mut text = Text::default();
+        write_channels(&mut text, &[fare("ops", None), fare("pager", Some(Timestamp::UNIX_EPOCH))]);
+        let text = text.into_string();
+        let rows: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = [
+            r#"sallyport_alert_channel_up{channel="ops"} 1"#,
+            r#"sallyport_alert_channel_up{channel="pager"} 0"#,
+        ];
+        assert_eq!(rows, expected);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::meter::catalogue::{
     FLUSH_SECONDS, HOP_LIMIT, HOP_TRANSACTIONS, HOP_UP, Metric, ROUTE_CONNECTIONS,
     ROUTE_CONNECTIONS_MAX, ROUTE_MEMORY, ROUTE_STANDING, ROUTE_WAITING, SPOOL_BODIES,
-    SPOOL_COMMITS, SPOOL_FREE, SPOOL_LOG, SPOOL_MESSAGES, SPOOL_OLDEST, SPOOL_RESERVE,
-    SPOOL_TROUBLED,
+    SPOOL_COMMITS, SPOOL_FREE, SPOOL_HAS_ROOM, SPOOL_LOG, SPOOL_MESSAGES, SPOOL_OLDEST,
+    SPOOL_RESERVE, SPOOL_TROUBLED,
 };
 use crate::meter::text::Text;
 use crate::net::routes::{HostState, RouteState, Standing};
@@ -94,5 +94,6 @@ pub(super) fn write_spool(text: &mut Text, spool: &Spool, now: Timestamp) {
         text.one(&SPOOL_TROUBLED, status.troubled_segments);
         text.one(&SPOOL_COMMITS, status.commits);
     }
+    text.one(&SPOOL_HAS_ROOM, u8::from(spool.has_room()));
     text.histogram(&FLUSH_SECONDS, &[], spool.flush_times());
 }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 
 use super::health::{Gate, Look};
-use crate::alert::listing::Open;
+use crate::alert::listing::{Fares, Open};
 use crate::control::health::{Health, Judgement, judge};
 use crate::control::wire::GateStatus;
 use crate::gate::Survey;
@@ -55,6 +55,8 @@ pub struct Sources {
     pub meter: Arc<Meter>,
     /// What people were told and is not over.
     pub open: Open,
+    /// How the channels of alerts fare.
+    pub fares: Fares,
     /// The files of certificates.
     pub certificates: Vec<PathBuf>,
     /// When the process started.
@@ -103,6 +105,7 @@ impl Page {
             gate::write_survey(&mut text, &survey, &mut totals);
         }
         alerts::write_open(&mut text, &sources.open.borrow().clone());
+        alerts::write_channels(&mut text, &sources.fares.borrow().clone());
         text.one(&SESSIONS, relay.sessions);
         sources.meter.write(&mut text);
         let routes = Arc::clone(&sources.routes.borrow());

@@ -203,6 +203,7 @@ impl Keeper {
             self.journal.write(Event::Kernel { message });
         }
         self.sum_up(now);
+        self.listen_for_relay(now);
         if self.pending.tables.is_some() {
             self.restore_tables();
         }

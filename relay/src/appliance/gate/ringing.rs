@@ -9,8 +9,10 @@ use tokio::sync::watch;
 
 use crate::control::wire::Passed;
 use crate::event::Event;
+use crate::event::alert::{Alert, Stage};
 
-/// The alerts that are kept; the oldest leaves first.
+/// The alerts that are kept; the oldest leaves first. One that says again what an older one said takes its place, so
+/// that nobody who causes the same again and again drives the others out.
 const KEPT_MAX: usize = 256;
 
 /// The last alerts of this process. A relay knows by series and number which of them it heard before.
@@ -32,11 +34,17 @@ impl Ring {
     pub fn hear(&self, event: &Event, at: Timestamp) {
         for alert in event.alerts(at) {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = *self.newest.borrow() + 1;
+            let mut passed = Passed { series: self.series, number, replaced: 0, alert };
+            let older = kept.iter().position(|older| says_the_same(&older.alert, &passed.alert));
+            if let Some((place, older)) = older.and_then(|at| Some((at, kept.remove(at)?))) {
+                // Its number is missing from now on, and nothing is lost with it.
+                kept.get_mut(place).unwrap_or(&mut passed).replaced += older.replaced + 1;
+            }
             if kept.len() == KEPT_MAX {
                 kept.pop_front();
             }
-            let number = *self.newest.borrow() + 1;
-            kept.push_back(Passed { series: self.series, number, alert });
+            kept.push_back(passed);
             self.newest.send_replace(number);
         }
     }
@@ -55,17 +63,58 @@ impl Ring {
     }
 }
 
+/// Tells whether whoever hears the newer one need not hear the older one. What only happened is another thing if its
+/// words are others.
+fn says_the_same(older: &Alert, newer: &Alert) -> bool {
+    let is_same =
+        older.stage == newer.stage && older.class == newer.class && older.subject == newer.subject;
+    is_same && (newer.stage != Stage::Noted || older.summary == newer.summary)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn trouble(number: u64) -> Event {
+        Event::Trouble { room: "gate", problem: number.to_string() }
+    }
+
+    #[test]
+    fn a_busy_way_around_the_door_drives_no_other_alert_out_and_loses_none() {
+        let ring = Ring::new(Timestamp::UNIX_EPOCH);
+        let at = Timestamp::UNIX_EPOCH;
+        let bypass = |attempts| Event::GateBypass {
+            path: "eth1, which is not guarded".into(),
+            vlan: None,
+            source: [192, 0, 2, 1].into(),
+            attempts,
+        };
+        ring.hear(&bypass(0), at);
+        ring.hear(&Event::Detached { uid: 7 }, at);
+        for attempts in 1..=1_000 {
+            ring.hear(&bypass(attempts), at);
+        }
+        ring.hear(&trouble(1), at);
+        ring.hear(&trouble(2), at);
+        let kept = ring.after(0);
+        let shown: Vec<_> = kept.iter().map(|one| (one.numbers(), &*one.alert.class)).collect();
+        let wanted = [
+            (1..=2, "gate-detached"),
+            (3..=1_002, "gate-bypass"),
+            (1_003..=1_003, "trouble"),
+            (1_004..=1_004, "trouble"),
+        ];
+        assert_eq!(shown, wanted);
+        assert_eq!(kept[1].alert.details["attempts"], "1000");
+    }
 
     #[test]
     fn alerts_are_numbered_and_the_oldest_leaves() {
         let ring = Ring::new(Timestamp::UNIX_EPOCH);
         ring.hear(&Event::Stopped { process: "gate" }, Timestamp::UNIX_EPOCH);
         assert_eq!(ring.after(0), []);
-        for uid in 0..300 {
-            ring.hear(&Event::Detached { uid }, Timestamp::UNIX_EPOCH);
+        for number in 0..300 {
+            ring.hear(&trouble(number), Timestamp::UNIX_EPOCH);
         }
         let kept = ring.after(0);
         assert_eq!((kept.len(), kept[0].number, kept[255].number), (256, 45, 300));

@@ -71,7 +71,7 @@ impl Keeper {
     fn spike(&self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
         let mut top = self.top(alert);
         let refusals = matches!(alert.class, Class::Refused | Class::Prefix | Class::Sources);
-        let sample = self.frame(&top).filter(|_| refusals).map(shown);
+        let sample = self.frame(&top, alert.net).filter(|_| refusals).map(shown);
         let reasons: BTreeMap<&'static str, u64> = match alert.class {
             Class::Refused | Class::Sources => {
                 self.watching.refusals.since(alert.class, counters.by_reason())
@@ -128,13 +128,20 @@ impl Keeper {
         }
     }
 
-    /// Returns the latest frame from a network of `top`, the first one's before the others'.
-    fn frame(&self, top: &[Share]) -> Option<&Frame> {
+    /// Returns the latest frame from a network of `top`, the first one's before the others'; where sources are so many
+    /// that none of these is among the frames, the latest from `within`, or of all.
+    fn frame(&self, top: &[Share], within: Option<Net>) -> Option<&Frame> {
+        let frames = || self.watching.frames.iter().rev();
         let of = |share: &Share| {
-            let from = |frame: &&Frame| address(frame).is_some_and(|from| share.net.contains(from));
-            self.watching.frames.iter().rev().find(from)
+            frames().find(|frame| address(frame).is_some_and(|from| share.net.contains(from)))
         };
-        top.iter().find_map(of)
+        let any = || {
+            frames().find(|frame| {
+                let from = address(frame).map(Net::from);
+                within.is_none_or(|net| from.is_some_and(|from| net.covers(&from)))
+            })
+        };
+        top.iter().find_map(of).or_else(any)
     }
 
     fn remark(&self, alert: &Alert) -> Option<String> {
@@ -218,29 +225,24 @@ fn shown(frame: &Frame) -> String {
     format!("{from}{port} by {by}, {reason}")
 }
 
-/// Returns the command to run first. A stranger is refused already, so what helps is to learn why; a listed
-/// source that is too fast can be banned. Not this host itself, nor a proxy: that would cut off all who come by it.
+/// Returns the command to run first. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
+/// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
+/// this host itself, nor a proxy: that would cut off all who come by it.
 fn command(class: Class, top: &[Share], protected: &[Net]) -> String {
-    let over_rate = [Reason::OverRate, Reason::SourceOverRate].map(Reason::name);
     let is_spared = |share: &Share| {
         let own = share.net.ip();
         let meets = |net: Net| protected.iter().any(|one| one.covers(&net) || net.covers(one));
         own.is_loopback() || own.is_unspecified() || net(share.net).is_ok_and(meets)
     };
     match (class, top.first()) {
-        (
-            Class::Refused | Class::Prefix | Class::Sources | Class::Entry | Class::Logins,
-            Some(loudest),
-        ) if is_spared(loudest) => format!("sallyport explain {}", loudest.net.ip()),
-        (Class::Refused | Class::Prefix | Class::Sources, Some(loudest)) => {
-            if over_rate.contains(&loudest.reason) {
-                format!("sallyport ban add {}", loudest.net)
-            } else {
-                format!("sallyport explain {}", loudest.net.ip())
-            }
-        }
-        (Class::Entry | Class::Logins, Some(loudest)) => {
+        (Class::Entry, Some(loudest)) if !is_spared(loudest) => {
             format!("sallyport ban add {}", loudest.net.ip())
+        }
+        (
+            Class::Refused | Class::Prefix | Class::Sources | Class::Logins | Class::Entry,
+            Some(loudest),
+        ) => {
+            format!("sallyport explain {}", loudest.net.ip())
         }
         (Class::Entry, None) => "sallyport allow list".to_owned(),
         (Class::Refused | Class::Prefix | Class::Sources | Class::Logins, None)
@@ -275,18 +277,20 @@ mod tests {
     }
 
     #[test]
-    fn a_spike_suggests_no_ban_of_this_host_or_of_a_proxy() {
+    fn only_a_client_that_is_let_in_is_to_be_banned_at_once_and_not_this_host_or_a_proxy() {
         let protected = ["192.0.2.1/32", "198.51.100.0/29"]
             .map(|written: &str| net(written.parse().unwrap()).unwrap());
         for (loudest, class, reason, suggested) in [
-            ("203.0.113.7/32", Class::Logins, "login failed", "sallyport ban add 203.0.113.7"),
+            ("10.0.0.0/8", Class::Refused, "over_rate", "sallyport explain 10.0.0.0"),
+            ("10.0.0.0/8", Class::Prefix, "source_over_rate", "sallyport explain 10.0.0.0"),
+            ("10.0.0.0/8", Class::Sources, "unlisted_syn", "sallyport explain 10.0.0.0"),
+            ("203.0.113.7/32", Class::Logins, "login failed", "sallyport explain 203.0.113.7"),
             ("127.0.0.1/32", Class::Logins, "login failed", "sallyport explain 127.0.0.1"),
+            ("203.0.113.7/32", Class::Entry, "connected", "sallyport ban add 203.0.113.7"),
             ("127.0.0.9/32", Class::Entry, "connected", "sallyport explain 127.0.0.9"),
-            ("::1/128", Class::Logins, "login failed", "sallyport explain ::1"),
-            ("192.0.2.1/32", Class::Logins, "login failed", "sallyport explain 192.0.2.1"),
+            ("::1/128", Class::Entry, "connected", "sallyport explain ::1"),
+            ("192.0.2.1/32", Class::Entry, "connected", "sallyport explain 192.0.2.1"),
             ("198.51.100.2/32", Class::Entry, "connected", "sallyport explain 198.51.100.2"),
-            ("192.0.2.0/24", Class::Refused, "over_rate", "sallyport explain 192.0.2.0"),
-            ("203.0.113.0/24", Class::Refused, "over_rate", "sallyport ban add 203.0.113.0/24"),
         ] {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
             assert_eq!(command(class, &[share], &protected), suggested, "{loudest}");

@@ -9,6 +9,7 @@ use relay_common::addr::Net;
 use relay_common::table::Sample as Frame;
 
 use super::busy::Busy;
+use super::hearing::Hearing;
 use super::keeper::Keeper;
 use super::learned::Learned;
 use super::refusals::Refusals;
@@ -37,6 +38,7 @@ pub(super) struct Watching {
     pub watch: Watch,
     pub talkers: Talkers,
     pub learned: Learned,
+    pub hearing: Hearing,
     distinct: Distinct,
     pub refusals: Refusals,
     pub frames: VecDeque<Frame>,
@@ -63,6 +65,7 @@ impl Watching {
             watch,
             talkers: Talkers::default(),
             learned,
+            hearing: Hearing::default(),
             distinct: Distinct::default(),
             refusals: Refusals::default(),
             frames: VecDeque::with_capacity(FRAMES_KEPT),
@@ -162,6 +165,7 @@ impl Keeper {
 
     /// Takes what the relay tells of clients. It is believed as far as alerts go, and no further.
     pub(super) fn hear(&mut self, tally: &Tally, now: Moment) {
+        self.heard_relay();
         let at = Duration::from_nanos(now.boot_ns);
         let watching = &mut self.watching;
         watching.told_at = Some(at);

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::super::keeper::{Bulletin, Service};
+use super::super::keeper::{Bulletin, Keeper, Service};
 use super::super::listeners::{Guarded, Listeners};
 use super::super::office::{Office, Thread};
 use super::super::ringing::Ring;
@@ -22,7 +22,7 @@ use crate::control::server;
 use crate::control::wire::{Notice, Passed};
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::net::tally::Tallies;
+use crate::net::tally::{Tallies, Tally};
 
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(20);
@@ -149,6 +149,32 @@ async fn the_relay_gets_sockets_that_serve_and_notices() {
     notice(&mut relay, Notice::Serve).await;
     assert!(house.fake.admits("10.0.0.1"));
     house.kill().await;
+}
+
+#[test]
+fn a_relay_that_hangs_or_is_gone_is_told_of_and_its_next_word_ends_it() {
+    let Desk { folder: _folder, fake, mut keeper, journal, bulletin } = Desk::new();
+    let silent = |keeper: &mut Keeper, seconds: std::ops::Range<i64>| {
+        for second in seconds {
+            fake.tables().now_ns = moment(second).boot_ns;
+            keeper.inspect(moment(second));
+        }
+        let told = journal.take();
+        told.into_iter().find_map(|event| match event {
+            Event::RelaySilent { problem } => Some(problem),
+            _ => None,
+        })
+    };
+    keeper.hear(&Tally::default(), moment(0));
+    assert_eq!(silent(&mut keeper, 0..10), None, "who is not heard may be busy");
+    let problem = silent(&mut keeper, 10..100).expect("it is told");
+    assert!(problem.starts_with("it is attached and has told nothing for 10 s"), "{problem}");
+    keeper.hear(&Tally::default(), moment(100));
+    assert_eq!(journal.take(), [Event::RelayHeard]);
+    drop(bulletin);
+    assert_eq!(silent(&mut keeper, 100..129), None, "it may be started anew");
+    let problem = silent(&mut keeper, 129..200).expect("it is told");
+    assert!(problem.starts_with("none has been attached for 30 s"), "{problem}");
 }
 
 #[tokio::test]

@@ -78,3 +78,27 @@ fn a_driven_client_stands_first_and_all_open_spikes_are_counted_however_many_str
     let counted = [("spike-entry", 1), ("spike-prefix", 30)];
     assert_eq!(status.spikes_by_class(), counted.into());
 }
+
+#[test]
+fn a_flood_of_random_sources_shows_one_of_its_frames() {
+    let mut desk = Desk::new();
+    let tenth = |tick: u64| {
+        let at_ms = 100_000 + tick * 100;
+        let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
+        Moment { wall, boot_ns: at_ms * 1_000_000 }
+    };
+    for tick in 0..20_u8 {
+        desk.fake.tables().refused += 500;
+        // No two of them are seen again.
+        desk.fake.tables().samples.push(refused_frame([tick * 12, 100 + tick, 113, 7]));
+        desk.fake.tables().now_ns = tenth(tick.into()).boot_ns;
+        desk.keeper.sample(tenth(tick.into()));
+    }
+    let told = desk.journal.take();
+    let opened = told.iter().find_map(|event| match event {
+        Event::SpikeOpened(spike) => Some(spike),
+        _ => None,
+    });
+    let opened = opened.expect("the spike is in the journal");
+    assert!(opened.sample.as_ref().is_some_and(|frame| frame.contains(" to port 2525 by ")));
+}

@@ -1,0 +1,37 @@
+//! How channels fare: seen by whoever looks, and tried again in time.
+
+use super::*;
+
+#[tokio::test]
+async fn a_channel_that_fails_is_seen_until_it_takes_a_test() {
+    let mut receiver = Receiver::saying(&[404, 200]);
+    let site = Site::new(&webhook(&receiver.url));
+    let room = site.room();
+    let mut fares = room.alerts.fares();
+    let begun = Timestamp::now();
+    room.ear.hear(&full());
+    receiver.next().await;
+    let failing = |fares: &Arc<[Fare]>| fares.iter().any(|one| one.failing_since.is_some());
+    timeout(SOON, fares.wait_for(failing)).await.expect("it is shown").unwrap();
+    assert_eq!(room.alerts.troubles(Timestamp::now()), [""; 0], "it may be a moment");
+    let later = begun + Duration::from_secs(3600);
+    let [trouble] = &room.alerts.troubles(later)[..] else { panic!("it is said") };
+    assert!(trouble.starts_with("alert channel ops: it has failed for"), "{trouble}");
+    assert!(!trouble.contains("http"), "the address may be a secret: {trouble}");
+    room.alerts.test(None).await.unwrap();
+    let sound = |fares: &Arc<[Fare]>| !failing(fares);
+    timeout(SOON, fares.wait_for(sound)).await.expect("it is shown").unwrap();
+    room.alerts.end().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_is_not_taken_is_tried_again_before_its_next_turn() {
+    let mut receiver = Receiver::saying(&[503, 200]);
+    let hook = format!("{}heartbeat = '1h'\nclasses = []\n", webhook(&receiver.url));
+    let site = Site::new(&hook);
+    let room = site.room();
+    for _ in 0..2 {
+        assert_eq!(receiver.next().await["heartbeat"], true);
+    }
+    room.alerts.end().await;
+}
