@@ -276,6 +276,10 @@ fn the_timer_waits_after_a_failure_and_whoever_renews_by_hand_does_not() -> Resu
     let by_timer = ["tls", "renew", "--by-timer"];
     let said = town.refused(&by_timer)?;
     ensure!(said.contains("(connection)"), "{said}");
+    let noted = fs::metadata(town.at("tls/fullchain.pem.failed"))?;
+    ensure!(noted.permissions().mode() & 0o7777 == 0o644, "the relay cannot read why");
+    let advice = doctored(&town.world, town.world.stage.program(&["doctor", "--json"]))?;
+    ensure!(advice.contains("renewal-fails") && advice.contains("(connection)"), "{advice}");
     let asked = town.asked();
     let said = town.refused(&by_timer)?;
     ensure!(said.contains("the timer waits until") && said.contains("(connection)"), "{said}");

@@ -8,11 +8,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver as Lines, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
-use relay::demo::stage::CLIENT;
+use relay::demo::stage::{CLIENT, NAME};
 use relay::demo::steps::{gate, pid_of, session};
 use relay::hosts::process::{Signal, signal};
 use serde_json::Value;
@@ -124,6 +124,29 @@ fn want_of_room_is_told_though_no_client_comes() -> Result<()> {
     let mail = b"From: a@example.net\r\n\r\nhello\r\n";
     session(&world.stage, CLIENT)?.send("a@example.net", "b@example.com", mail)?;
     receiver.wait_for(&[("spool-full", "opened")])
+}
+
+#[test]
+fn a_certificate_that_ends_is_told_while_the_relay_runs() -> Result<()> {
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let (world, mut receiver) = heard(|text| text)?;
+    let at = |name: &str| world.folder.path().join(name);
+    let key = rcgen::KeyPair::from_pem(&fs::read_to_string(at("tls/key.pem"))?)?;
+    let show = |days_left: u32| -> Result<()> {
+        let mut params = rcgen::CertificateParams::new(vec![NAME.to_owned()])?;
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        params.not_before = (now - 50 * day).into();
+        params.not_after = (now + days_left * day).into();
+        fs::write(at("tls/new.pem"), params.self_signed(&key)?.pem())?;
+        Ok(fs::rename(at("tls/new.pem"), at("tls/chain.pem"))?)
+    };
+    let told = format!("certificate-ends/{}", at("tls/chain.pem").display());
+    show(10)?;
+    receiver.wait_for(&[(told.as_str(), "opened")])?;
+    show(60)?;
+    receiver.wait_for(&[(told.as_str(), "closed")])
 }
 
 #[test]

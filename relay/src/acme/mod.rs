@@ -1,9 +1,11 @@
 //! A client of ACME (RFC 8555): certificates for names whose port 80 leads to this host (HTTP-01, section 8.3).
 //!
-//! It asks the authority and answers its proofs. It reads and writes no file but that of authorities, and keeps
-//! nothing: keys, accounts and chains come and go as texts. Every verb blocks until it is done.
+//! It asks the authority and answers its proofs. It reads no file but that of authorities and keeps nothing, but for
+//! [that it failed](failed): keys, accounts and chains come and go as texts. Every verb blocks until it is done.
 
 mod courier;
+/// That a certificate is not renewed, and why.
+pub mod failed;
 mod fault;
 mod order;
 mod responder;

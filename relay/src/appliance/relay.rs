@@ -44,7 +44,7 @@ use crate::net::inbound::{self, Door};
 use crate::net::login::Logins;
 use crate::net::routes::Routes;
 use crate::net::sessions::{Caps, Entrance, Sessions};
-use crate::net::tls::ServerTls;
+use crate::net::tls::{Endings, ServerTls};
 use crate::policy::rate::Rates;
 use crate::spool::Spool;
 
@@ -95,6 +95,7 @@ struct Relay {
     logins: Logins,
     sessions: Sessions,
     tls: watch::Sender<Arc<ServerTls>>,
+    endings: Endings,
     /// What of the files of the configuration in force could not be used when it was read.
     unused: watch::Sender<Vec<String>>,
     watched: Watched,
@@ -141,6 +142,7 @@ impl Relay {
             logins,
             sessions: Sessions::new(Caps::of(&config.limits)),
             tls,
+            endings: Endings::default(),
             unused: watch::Sender::default(),
             watched,
             rates: Arc::new(Rates::new(&config, Instant::now())),
@@ -192,9 +194,18 @@ impl Relay {
                 return Err(self.broken("the spool's writer", "its thread is gone"));
             }
             self.spool.look_for_room(Instant::now());
+            self.look_at_certificates();
             self.look();
         }
         Ok(())
+    }
+
+    /// Tells what is wrong with the time of certificates, though no client comes and no file changes.
+    fn look_at_certificates(&mut self) {
+        let found = self.tls.borrow().endings(Timestamp::now());
+        for event in self.endings.hear(found) {
+            self.journal.write(event);
+        }
     }
 
     /// Says that a part has ended without which mail would be taken and go nowhere. Whoever started

@@ -139,6 +139,7 @@ pub enum Cause {
     CertificateName,
     CertificateOrder,
     CertificateEnds,
+    RenewalFails,
     FileUnreadable,
     UsersDamaged,
     NoLogins,
@@ -202,7 +203,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 100] = {
+const TABLE: [Row; 101] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -264,6 +265,7 @@ const TABLE: [Row; 100] = {
         fault(C::CertificateName, "certificate-name", P::Tls, Clients),
         fault(C::CertificateOrder, "certificate-order", P::Tls, Clients),
         known(C::CertificateEnds, "certificate-ends-soon", P::Tls),
+        known(C::RenewalFails, "renewal-fails", P::Tls),
         fault(C::FileUnreadable, "file-unreadable", P::Session, Clients),
         fault(C::UsersDamaged, "users-damaged", P::Session, Clients),
         fault(C::NoLogins, "no-logins", P::Session, Clients),

@@ -13,6 +13,7 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use super::{Case, Cause, Finding, Looked, Severity};
+use crate::acme::failed::Failed;
 use crate::net::tls::keys_of;
 use crate::smtp::answer::printable;
 
@@ -26,6 +27,7 @@ const NAME_MAX: usize = 253;
 /// What to do about a certificate that comes by ACME.
 const RENEW: &str = "sudo sallyport tls renew, which says what is in the way; journalctl -u sallyport-certificate has what \
                      the timer met";
+
 /// What was read of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -74,8 +76,18 @@ pub(super) fn look(case: &Case) -> Looked {
             )),
         }
     }
+    if tls.acme.is_some() {
+        looked.findings.extend(failing(&tls.certificate));
+    }
     looked.findings.extend(misnamed(&pairs, &case.config.hostname));
     looked
+}
+
+/// Says that the renewal of a certificate fails, and why.
+fn failing(certificate: &Path) -> Option<Finding> {
+    let Failed { since, why, .. } = Failed::read(certificate)?;
+    let says = format!("the renewal of {} fails since {since:.0}: {why}", certificate.display());
+    Some(Finding::new(Cause::RenewalFails, says, RENEW))
 }
 
 /// Names the command that renews a certificate, where renewal is what it wants.

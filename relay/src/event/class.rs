@@ -1,10 +1,11 @@
 //! The classes of alerts, by which people silence alerts and choose what a channel tells.
 
 /// Every class that an alert can have, as `config/docs/alerts.md` explains them.
-pub const CLASSES: [&str; 26] = [
+pub const CLASSES: [&str; 28] = [
     "alerts-lost",
     "allow-rolled-back",
     "bounce-dropped",
+    "certificate-ends",
     "client-banned",
     "gate-bypass",
     "gate-detached",
@@ -16,6 +17,7 @@ pub const CLASSES: [&str; 26] = [
     "mode-observe",
     "next-hop-unproved",
     "process-broken",
+    "relay-silent",
     "route-held",
     "route-suspended",
     "share-used",

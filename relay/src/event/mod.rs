@@ -216,6 +216,11 @@ pub enum Event {
     SpoolRoom,
     /// Submissions of a login are refused: it takes its quarter of the spool. At most once an hour and login.
     ShareUsed { login: String },
+    /// A certificate of the listeners ends soon and nothing renews it, or it is out of its time; `problem` is a
+    /// sentence about it.
+    CertificateEnds { file: String, until: Timestamp, severity: Severity, problem: String },
+    /// Nothing is wrong any more with the time of a certificate, or nobody is shown it any more.
+    CertificateGood { file: String },
     /// Something in the spool failed its check: `place` is a file of the log or a message, `became` what
     /// was done with it, `remedy` what to run.
     SpoolDamaged { place: String, problem: String, became: String, remedy: &'static str },
@@ -257,6 +262,7 @@ impl Event {
         match self {
             Self::SpikeOpened(spike) => level(spike.class.severity(Stage::Opened)),
             Self::SpikeGrew { times, spike } => level(spike.class.severity(Stage::Grew(*times))),
+            Self::CertificateEnds { severity, .. } => level(*severity),
             Self::Told {
                 severity: Severity::Critical,
                 stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
@@ -296,6 +302,7 @@ impl Event {
             | Self::GateAttached { .. }
             | Self::GateHeard
             | Self::RelayHeard
+            | Self::CertificateGood { .. }
             | Self::AllowAdded { .. }
             | Self::AllowReplaced { .. }
             | Self::AllowRemoved { .. }

@@ -69,7 +69,13 @@ impl Wording {
     /// Makes it a warning.
     #[must_use]
     pub fn warns(self) -> Self {
-        Self { severity: Severity::Warning, ..self }
+        self.of(Severity::Warning)
+    }
+
+    /// Says how bad it is.
+    #[must_use]
+    pub fn of(self, severity: Severity) -> Self {
+        Self { severity, ..self }
     }
 
     /// Says what it is about within its class.

@@ -171,6 +171,8 @@ impl Meter {
             | Event::Dropped { .. }
             | Event::SpoolFull { .. }
             | Event::SpoolRoom
+            | Event::CertificateEnds { .. }
+            | Event::CertificateGood { .. }
             | Event::ShareUsed { .. }
             | Event::SpoolDamaged { .. }
             | Event::Settled(_)

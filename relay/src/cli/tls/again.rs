@@ -3,12 +3,9 @@
 //! It looks every hour, for the sake of certificates that live for a day; an authority that refuses is not to be asked
 //! as often. Who renews by hand waits for nothing.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-
 use jiff::{SignedDuration, Timestamp};
+
+use crate::acme::failed::Failed;
 
 /// The shortest wait: the next look of the timer is a try, whatever time the last one took.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(45);
@@ -34,50 +31,15 @@ impl Caller {
     }
 }
 
-/// A try that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failed {
-    /// Until when the timer waits.
-    pub(super) until: Timestamp,
-    /// Why it failed, in one line.
-    pub(super) why: String,
-}
-
-impl Failed {
-    /// Returns the try of the timer after which it is to wait still.
-    pub(super) fn read(account: &Path, now: Timestamp) -> Option<Self> {
-        let text = fs::read_to_string(file(account)).ok()?;
-        let (until, why) = text.split_once('\n')?;
-        let until = until.parse().ok()?;
-        // A clock that was set back makes no wait longer.
-        let is_ahead = now < until && until.duration_since(now) <= LONGEST;
-        is_ahead.then(|| Self { until, why: why.trim_end().to_owned() })
-    }
-
-    /// Notes it beside the account.
-    pub(super) fn note(&self, account: &Path) -> io::Result<()> {
-        forget(account)?;
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(file(account))?;
-        writeln!(file, "{}\n{}", self.until, self.why.replace(char::is_control, " "))
-    }
-}
-
-/// Forgets what failed.
-pub(super) fn forget(account: &Path) -> io::Result<()> {
-    match fs::remove_file(file(account)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+/// Tells whether the timer is to wait still after a try that failed.
+pub(super) fn waits(failed: &Failed, now: Timestamp) -> bool {
+    // A clock that was set back makes no wait longer.
+    now < failed.until && failed.until.duration_since(now) <= LONGEST
 }
 
 /// Returns how long the timer waits after a failure, when so much is left of the certificate.
 pub(super) fn wait(left: SignedDuration) -> SignedDuration {
     (left / TRIES).clamp(SHORTEST, LONGEST)
-}
-
-fn file(account: &Path) -> PathBuf {
-    PathBuf::from(format!("{}.failed", account.display()))
 }
 
 #[cfg(test)]
@@ -109,25 +71,16 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_known_until_its_time_is_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let account = folder.path().join("account.json");
+    fn the_timer_waits_until_its_time_is_over() {
         let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
-        let failed = Failed { until: at(30), why: "a\u{1b}b".into() };
-        assert_eq!(Failed::read(&account, at(20)), None, "nothing failed");
-        failed.note(&account).unwrap();
-        failed.note(&account).unwrap();
-        let known = Some(Failed { why: "a b".into(), ..failed });
+        let failed = Failed { since: at(0), until: at(30), why: String::new() };
         for (row, now, wanted) in [
-            ("before", 29, known.clone()),
-            ("then", 30, None),
-            ("as early as can be", 6, known),
-            ("by a clock that was set back", 5, None),
+            ("before", 29, true),
+            ("then", 30, false),
+            ("as early as can be", 6, true),
+            ("by a clock that was set back", 5, false),
         ] {
-            assert_eq!(Failed::read(&account, at(now)), wanted, "{row}");
+            assert_eq!(waits(&failed, at(now)), wanted, "{row}");
         }
-        forget(&account).unwrap();
-        forget(&account).unwrap();
-        assert_eq!(Failed::read(&account, at(29)), None, "forgotten");
     }
 }

@@ -13,10 +13,11 @@ use rcgen::KeyPair;
 use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
-use super::again::{self, Caller, Failed};
+use super::again::{self, Caller};
 use super::due::{Due, due};
 use super::pair::{self, Signed, text};
 use super::port::told;
+use crate::acme::failed::Failed;
 use crate::acme::{AcmeError, Authority, Wanted};
 use crate::appliance::privilege::Identity;
 use crate::cli::init::steps::{Existing, Readers, Steps, rehearse};
@@ -113,30 +114,46 @@ pub fn renew(config: &Config, key: Key, caller: Caller) -> anyhow::Result<()> {
     let now = Timestamp::now();
     match due(read.as_ref().map_err(String::as_str), &names, now) {
         Due::From(from) => {
+            // Whoever put it there, what failed before is over.
+            forget_failed(config)?;
             let until = read.map(|seen| format!("{:.0}", seen.until)).unwrap_or_default();
             print::say(format!("{file} is good until {until}: it is renewed from {from:.0} on"));
             return Ok(());
         }
         Due::Now(why) => print::say(format!("{file} is renewed: {why}")),
     }
-    let waits = caller == Caller::Timer;
-    if let Some(failed) = Failed::read(&acme.account, now).filter(|_| waits) {
+    let is_timer = caller == Caller::Timer;
+    let waits = |failed: &Failed| is_timer && again::waits(failed, now);
+    if let Some(failed) = Failed::read(&tls.certificate).filter(waits) {
         bail!(
             "the try before failed, and the timer waits until {:.0} (`sallyport tls renew` does not): {}",
             failed.until,
             failed.why
         );
     }
-    writable(config, acme, key, BEFORE)?;
-    exchange(config, acme, key, BEFORE).map_err(|error| {
-        let left = read.map_or(SignedDuration::ZERO, |seen| seen.until.duration_since(now));
-        let wait = if error.is::<InVain>() { again::LONGEST } else { again::wait(left) };
-        let failed = Failed { until: Timestamp::now() + wait, why: format!("{error:#}") };
-        match if waits { failed.note(&acme.account) } else { Ok(()) } {
+    let left = read.map_or(SignedDuration::ZERO, |seen| seen.until.duration_since(now));
+    let tried = match writable(config, acme, key, BEFORE) {
+        // Nobody was asked: the timer's next look is a try.
+        Err(error) => Err((error, SignedDuration::ZERO)),
+        Ok(()) => exchange(config, acme, key, BEFORE).map_err(|error| {
+            let wait = if error.is::<InVain>() { again::LONGEST } else { again::wait(left) };
+            (error, wait)
+        }),
+    };
+    tried.map_err(|(error, wait)| {
+        let (now, why) = (Timestamp::now(), format!("{error:#}"));
+        let note = || Failed::note(&tls.certificate, now, now + wait, &why);
+        match if is_timer { note() } else { Ok(()) } {
             Ok(()) => error,
-            Err(problem) => error.context(format!("{}.failed: {problem}", acme.account.display())),
+            Err(problem) => error.context(format!("{file}.failed: {problem}")),
         }
     })
+}
+
+/// Forgets that a renewal failed.
+fn forget_failed(config: &Config) -> anyhow::Result<()> {
+    let certificate = &config.tls.certificate;
+    Failed::forget(certificate).with_context(|| format!("{}.failed", certificate.display()))
 }
 
 /// Waits until no other verb exchanges files by this account: what it reads of a key would be old when it writes the
@@ -185,7 +202,7 @@ fn exchange(config: &Config, acme: &Acme, key: Key, ending: &str) -> anyhow::Res
         Ok(signed.seen)
     });
     let seen = placed.context("the certificate and its key are as they were")?;
-    again::forget(&acme.account).with_context(|| format!("{}.failed", acme.account.display()))?;
+    forget_failed(config)?;
     print::say(format!(
         "wrote {} for {}, good until {:.0}; the relay shows it within seconds",
         tls.certificate.display(),

@@ -125,3 +125,16 @@ fn names_that_somebody_signed_are_told_without_harm_and_not_all_of_them() {
     let bad = listed(&[format!("\u{1b}[2J\n{}", "x".repeat(9000))]);
     assert!(bad.starts_with("?[2J?xxx") && bad.len() == NAME_MAX, "{bad}");
 }
+
+#[test]
+fn a_renewal_that_fails_is_found_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.pem");
+    assert!(failing(&file).is_none());
+    let now = Timestamp::from_second(0).unwrap();
+    Failed::note(&file, now, now, "no way to port 80").unwrap();
+    let found = failing(&file).unwrap();
+    assert_eq!(found.cause.id(), "renewal-fails");
+    assert!(found.says.ends_with("since 1970-01-01T00:00:00Z: no way to port 80"), "{found:?}");
+    assert!(found.remedy.contains("sallyport tls renew"), "{found:?}");
+}

@@ -1,6 +1,7 @@
 //! The TLS side of the listeners: what they show, whom they believe, read again when files change.
 
 mod binding;
+mod ending;
 mod files;
 mod identity;
 mod modes;
@@ -12,12 +13,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustls::{CommonState, ServerConfig};
 
+use crate::acme::failed::Failed;
 use crate::config::{self, ClientCertificates, Config};
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::stamp::Stamp;
 
 pub use binding::exporter;
+pub use ending::{Ending, Endings};
 pub use files::{TlsError, end_of, keys_of};
 pub use identity::{ClientIdentity, client_identity};
 
@@ -63,7 +66,7 @@ impl ServerTls {
         }
         // Looked at before they are read: what changes in between is read once more.
         let stamps = files::stamps(&files);
-        let modes = load(&files, &journal)?;
+        let modes = Modes::load(&files)?;
         let current = Current { modes, stamps, looked_at: Instant::now(), problem: None };
         Ok(Self { files, journal, current: Mutex::new(current) })
     }
@@ -84,6 +87,15 @@ impl ServerTls {
         current.problem.iter().cloned().chain(current.modes.out_of_time(now)).collect()
     }
 
+    /// Returns what is wrong at `now` with the time of each certificate, and why it is not renewed if that is known. The
+    /// files are looked at as for a handshake.
+    #[must_use]
+    pub fn endings(&self, now: Timestamp) -> Vec<Ending> {
+        let is_ordered = self.files.acme.is_some();
+        let failed = is_ordered.then(|| Failed::read(&self.files.certificate)).flatten();
+        self.looked().modes.endings(now, failed.as_ref())
+    }
+
     fn looked(&self) -> MutexGuard<'_, Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked_at.elapsed() >= LOOK_EVERY {
@@ -99,7 +111,7 @@ impl ServerTls {
             return;
         }
         current.stamps = stamps;
-        match load(&self.files, &self.journal) {
+        match Modes::load(&self.files) {
             Ok(modes) => (current.modes, current.problem) = (modes, None),
             Err(problem) => {
                 let problem = format!("the old certificates stay in use: {problem}");
@@ -108,14 +120,6 @@ impl ServerTls {
             }
         }
     }
-}
-
-fn load(files: &config::Tls, journal: &Journal) -> Result<Modes, TlsError> {
-    let modes = Modes::load(files)?;
-    for problem in modes.out_of_time(Timestamp::now()) {
-        journal.write(Event::Trouble { room: "net", problem });
-    }
-    Ok(modes)
 }
 
 /// Returns protocol version and cipher suite of a connection from either end, as trace headers show them.

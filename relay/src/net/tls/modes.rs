@@ -14,8 +14,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::ending::Ending;
 use super::files::{self, Origin, TlsError};
 use super::shown::Shown;
+use crate::acme::failed::Failed;
 use crate::config::{self, ClientCertificates};
 
 /// The one protocol name that a client may ask for by ALPN, so that a browser's handshake with us
@@ -64,6 +66,11 @@ impl Modes {
     /// Says of every certificate that is not valid at `now` why clients will not believe it.
     pub(super) fn out_of_time(&self, now: Timestamp) -> impl Iterator<Item = String> + '_ {
         self.shown.out_of_time(now)
+    }
+
+    /// Returns what is wrong at `now` with the time of each certificate.
+    pub(super) fn endings(&self, now: Timestamp, failed: Option<&Failed>) -> Vec<Ending> {
+        self.shown.endings(now, failed)
     }
 
     /// Returns what a listener shows; none if it asks for certificates that nobody could verify.

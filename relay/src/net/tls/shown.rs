@@ -15,13 +15,23 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
+use super::ending::Ending;
 use super::files::{self, Origin, TlsError};
+use crate::acme::failed::Failed;
 use crate::config;
+use crate::event::alert::Severity;
 use crate::net::certified::certified;
 
 /// How long before its end a certificate is a trouble; one of a short life, in its last tenth. Whoever renews should
 /// have done so long before.
 const OVERDUE: SignedDuration = SignedDuration::from_hours(72);
+
+/// How long before its end a certificate that nobody has renewed is worth knowing of; one of a short life, in its last
+/// quarter. By ACME it is due in its last third.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How long its renewal may fail before that is worth knowing: longer than the timer waits between two tries, since an
+/// authority, or the way to it, is away now and then.
+const FAILING: SignedDuration = SignedDuration::from_hours(30);
 
 /// The certificates of the listeners. Of two that are for one name the first is shown, the default
 /// before all others.
@@ -86,6 +96,16 @@ impl Shown {
         self.validities.iter().filter_map(move |validity| validity.out_of_time(now))
     }
 
+    /// Returns what is wrong at `now` with the time of each certificate; `failed` is what is known of the renewal of the
+    /// default one.
+    pub(super) fn endings(&self, now: Timestamp, failed: Option<&Failed>) -> Vec<Ending> {
+        let mut endings = Vec::new();
+        for (place, validity) in self.validities.iter().enumerate() {
+            endings.extend(validity.ending(now, failed.filter(|_| place == 0)));
+        }
+        endings
+    }
+
     /// Returns what a client sees that asks for `name`, which is in lower case. The asterisk of a
     /// wildcard stands for one whole label (RFC 9525, section 6.3).
     pub(super) fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
@@ -141,8 +161,32 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
 }
 
 impl Validity {
-    /// Says that the certificate is not valid at `now`, or that nobody has renewed it in time. It is shown all the same: a client that pins its
-    /// key does not mind, and one that does says more clearly what is wrong than no TLS at all could.
+    /// Returns what is wrong with its time at `now`.
+    fn ending(&self, now: Timestamp, failed: Option<&Failed>) -> Option<Ending> {
+        let Self { path, not_before, not_after } = self;
+        let life = not_after.duration_since(*not_before);
+        let is_soon = not_after.duration_since(now) < SOON.min(life / 4);
+        let fails = failed.is_some_and(|failed| now.duration_since(failed.since) >= FAILING);
+        let (severity, mut problem) = match self.out_of_time(now) {
+            Some(problem) => (Severity::Critical, problem),
+            None if is_soon || fails => {
+                let path = path.display();
+                let problem = format!(
+                    "{path}: the certificate ends at {not_after:.0} and is not renewed yet"
+                );
+                (Severity::Warning, problem)
+            }
+            None => return None,
+        };
+        if let Some(Failed { since, why, .. }) = failed {
+            problem = format!("{problem}; its renewal fails since {since:.0}: {why}");
+        }
+        Some(Ending { file: path.display().to_string(), until: *not_after, severity, problem })
+    }
+
+    /// Says that the certificate is not valid at `now`, or that nobody has renewed it in time. It is shown all the
+    /// same: a client that pins its key does not mind, and one that does says more clearly what is wrong than no TLS at
+    /// all could.
     fn out_of_time(&self, now: Timestamp) -> Option<String> {
         let Self { path, not_before, not_after } = self;
         let path = path.display();

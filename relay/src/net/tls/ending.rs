@@ -1,0 +1,73 @@
+//! What is wrong with the time of certificates, told when it begins, when it becomes worse and when it is over.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::event::Event;
+use crate::event::alert::Severity;
+
+/// What is wrong with the time of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Its file.
+    pub file: String,
+    /// When it ends.
+    pub until: Timestamp,
+    /// A warning: nothing renews it, and there is time to see why. Critical: clients refuse it, or will within days.
+    pub severity: Severity,
+    /// A sentence about it, with its file.
+    pub problem: String,
+}
+
+/// What was told of the time of certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Endings(BTreeMap<String, Severity>);
+
+impl Endings {
+    /// Takes what is wrong now; returns what is to be told because of it.
+    pub fn hear(&mut self, endings: Vec<Ending>) -> Vec<Event> {
+        let mut over = std::mem::take(&mut self.0);
+        let mut events = Vec::new();
+        for Ending { file, until, severity, problem } in endings {
+            if over.remove(&file) != Some(severity) {
+                let file = file.clone();
+                events.push(Event::CertificateEnds { file, until, severity, problem });
+            }
+            self.0.insert(file, severity);
+        }
+        events.extend(over.into_keys().map(|file| Event::CertificateGood { file }));
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ending(file: &str, severity: Severity) -> Ending {
+        let until = Timestamp::UNIX_EPOCH;
+        Ending { file: file.into(), until, severity, problem: format!("{file} ends") }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_once_and_when_it_is_worse_and_its_end() {
+        let mut endings = Endings::default();
+        let mut told = |now: &[(&str, Severity)]| {
+            let now = now.iter().map(|(file, severity)| ending(file, *severity)).collect();
+            let told = endings.hear(now).into_iter().map(|event| match event {
+                Event::CertificateEnds { file, severity, .. } => format!("{file} {severity:?}"),
+                Event::CertificateGood { file } => format!("{file} good"),
+                other => panic!("{other:?}"),
+            });
+            told.collect::<Vec<_>>()
+        };
+        let (warning, critical) = (Severity::Warning, Severity::Critical);
+        assert_eq!(told(&[]), [""; 0]);
+        assert_eq!(told(&[("a", warning), ("b", critical)]), ["a Warning", "b Critical"]);
+        assert_eq!(told(&[("a", warning), ("b", critical)]), [""; 0]);
+        assert_eq!(told(&[("a", critical)]), ["a Critical", "b good"]);
+        assert_eq!(told(&[]), ["a good"]);
+        assert_eq!(told(&[]), [""; 0]);
+    }
+}
