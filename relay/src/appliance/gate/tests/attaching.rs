@@ -182,14 +182,15 @@ async fn alerts_reach_the_relay_that_is_attached_and_the_one_that_comes_later() 
     let site = Site::new();
     let house = site.house(own_uid());
     let at = jiff::Timestamp::UNIX_EPOCH;
-    house.ring.hear(&Event::Detached { uid: 1 }, at);
+    let broken = |how: &str| Event::Broken { room: "gate", problem: how.to_owned() };
+    house.ring.hear(&broken("1"), at);
     let mut relay = site.attach();
     assert_eq!(alert(&mut relay).await.number, 1, "from before it came");
-    house.ring.hear(&Event::Detached { uid: 2 }, at);
+    house.ring.hear(&broken("2"), at);
     let second = alert(&mut relay).await;
-    assert_eq!((second.number, second.alert.key().as_str()), (2, "gate-detached"));
+    assert_eq!((second.number, second.alert.key().as_str()), (2, "process-broken/gate"));
     drop(relay);
-    house.ring.hear(&Event::Detached { uid: 3 }, at);
+    house.ring.hear(&broken("3"), at);
     let mut relay = site.attach();
     for number in 1..=3 {
         assert_eq!(alert(&mut relay).await.number, number, "all again: it may be another relay");
