@@ -50,6 +50,17 @@ fn watched(stage: &Stage) -> Result<()> {
     })
 }
 
+/// Waits for the alert of a flood, which goes on at each look, at a gate that has watched for some seconds. It must
+/// show in the window of a second: in ten seconds it would show too, and later.
+fn flood_line(stage: &Stage, class: &str, mut flood: impl FnMut() -> Result<()>) -> Result<String> {
+    watched(stage)?;
+    let first = Timestamp::now();
+    let line = line_amid(stage, class, || flood().ok())?;
+    took(&line, first)?;
+    ensure!(line.contains(" window-seconds=1 "), "{line}");
+    Ok(line)
+}
+
 /// Returns how long after the first SYN a line was written, milliseconds.
 fn took(line: &str, first: Timestamp) -> Result<i64> {
     let told: Timestamp =
@@ -113,12 +124,7 @@ fn attempts_in_the_name_of_listed_clients_are_told_and_keep_no_client_out() -> R
     let world = World::serving()?;
     let stage = &world.stage;
     let mut forger = Forger::at(stage)?;
-    watched(stage)?;
-    let first = Timestamp::now();
-    let line = line_amid(stage, "spike-forged", || forger.send(FORGED).ok())?;
-    took(&line, first)?;
-    // In ten seconds it would show too, and later.
-    ensure!(line.contains(" window-seconds=1 "), "{line}");
+    let line = flood_line(stage, "spike-forged", || forger.send(FORGED))?;
     ensure!(line.contains("command=\"sallyport "), "{line}");
     let told = wait_for("the alert at the relay", || {
         let listing = stage.listing(&["alert", "list"]).ok()?;
@@ -142,10 +148,5 @@ fn a_flood_from_many_places_is_told_as_one_by_the_window_of_a_second() -> Result
     let world = World::serving()?;
     let stage = &world.stage;
     let mut forger = Forger::at(stage)?;
-    watched(stage)?;
-    let first = Timestamp::now();
-    let line = line_amid(stage, "spike-sources", || forger.send_as_strangers(SCATTERED).ok())?;
-    took(&line, first)?;
-    ensure!(line.contains(" window-seconds=1 "), "{line}");
-    Ok(())
+    flood_line(stage, "spike-sources", || forger.send_as_strangers(SCATTERED)).map(drop)
 }

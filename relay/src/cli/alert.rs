@@ -21,23 +21,23 @@ use crate::event::wording::word;
 ///
 /// If the relay does not run, or refuses; if recorded samples cannot be read.
 pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
-    if let AlertVerb::Replay { files, usual, output } = verb {
-        let replayed = replay::replay(&files, usual.as_deref(), load(file)?.spikes)?;
-        replay::print(&replayed, output.form());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let socket = &reach(file)?.reach.relay.socket;
+    let socket = || reach(file).map(|found| found.reach.relay.socket);
     match verb {
-        AlertVerb::Replay { .. } => {}
+        // The relay need not run for this one, but the file must be good.
+        AlertVerb::Replay { files, usual, output } => {
+            let replayed = replay::replay(&files, usual.as_deref(), load(file)?.spikes)?;
+            replay::print(&replayed, output.form());
+        }
         AlertVerb::List { output } => {
-            let listing: Listing = ask(socket, "relay", &RelayRequest::AlertList)?;
+            let listing: Listing = ask(&socket()?, "relay", &RelayRequest::AlertList)?;
             match output.form() {
                 Output::Json => print::json(&listing),
                 Output::Text => print::say(listed::text(&listing, print::width())),
             }
         }
         AlertVerb::Test { channel, output } => {
-            let tested: Vec<Tested> = ask(socket, "relay", &RelayRequest::AlertTest { channel })?;
+            let tested: Vec<Tested> =
+                ask(&socket()?, "relay", &RelayRequest::AlertTest { channel })?;
             match output.form() {
                 Output::Json => print::json(&tested),
                 Output::Text if tested.is_empty() => {
@@ -54,7 +54,7 @@ pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
         }
         AlertVerb::Silence { pattern, remove: true, .. } => {
             let gone = format!("the silence of {pattern} is over");
-            ask::<_, ()>(socket, "relay", &RelayRequest::AlertUnsilence { pattern })?;
+            ask::<_, ()>(&socket()?, "relay", &RelayRequest::AlertUnsilence { pattern })?;
             print::say(gone);
         }
         AlertVerb::Silence { pattern, time, note, remove: false } => {
@@ -65,7 +65,11 @@ pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
                 crate::config::unit::written(time),
                 word(&pattern.to_string())
             );
-            ask::<_, ()>(socket, "relay", &RelayRequest::AlertSilence { pattern, for_ms, note })?;
+            ask::<_, ()>(
+                &socket()?,
+                "relay",
+                &RelayRequest::AlertSilence { pattern, for_ms, note },
+            )?;
             print::say(silent);
         }
     }

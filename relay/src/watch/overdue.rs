@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::TICK;
-use super::pace::{Reading, WINDOWS};
+use super::pace::{Reading, WINDOWS, rate};
 
 /// How long a handshake may take: a round trip to the other side of the world, one tick until the relay tells it, and
 /// one until it is looked at.
@@ -92,10 +92,6 @@ impl Overdue {
     pub fn restart(&mut self) {
         self.counts.clear();
     }
-}
-
-fn rate(count: u64, over: Duration) -> f64 {
-    super::rate_of(count) / over.as_secs_f64()
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ impl Pace {
     }
 }
 
-fn rate(count: u64, over: Duration) -> f64 {
+/// Returns how many a second so many in some time are.
+pub(super) fn rate(count: u64, over: Duration) -> f64 {
     super::rate_of(count) / over.as_secs_f64()
 }
 

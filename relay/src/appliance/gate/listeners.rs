@@ -251,11 +251,12 @@ impl Listeners {
     /// Writes the cookies down, and has the sockets kept. Without them the next gate must be started with its
     /// relay, so a failure costs a restart and no safety.
     fn note(&mut self) {
+        let network = this_network();
         let noted = |slot: &Slot| match &slot.state {
             State::Held(socket) => sockopt::socket_cookie(socket).ok().map(|cookie| Noted {
                 address: slot.address,
                 cookie,
-                network: this_network(),
+                network,
                 door: slot.door.as_ref().map_or(0, Door::place),
             }),
             State::Awaited { noted, .. } => *noted,
