@@ -39,11 +39,11 @@ else
 fi
 packages=systemd-sysv,systemd-resolved,systemd-timesyncd,udev,kmod,linux-image-amd64,initramfs-tools,busybox,zstd
 packages=$packages,e2fsprogs,fdisk,login,iproute2,ca-certificates,nano,openssh-server
-cp -r "$files/system" "$work/system"
-chmod -R u+w,a+rX "$work/system"
+cp -r "$files/system" "$work/files"
+chmod -R u+w,a+rX "$work/files"
 # The files lie there before the packages are set up, so that users and the first file system know them.
 mmdebstrap --mode=root --variant=essential --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
-    --essential-hook="cp -r --no-preserve=ownership '$work/system/.' \"\$1\"" \
+    --essential-hook="cp -r --no-preserve=ownership '$work/files/.' \"\$1\"" \
     "$suite" "$root" "$@" > "$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; fail mmdebstrap; }
 
 step 'the package'
