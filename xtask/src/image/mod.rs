@@ -24,7 +24,7 @@ use crate::tool::{Proof, Tool, program};
 pub const FOLDER: &str = "target/image";
 
 /// What root does, step by step.
-const SCRIPT: &str = include_str!("make.sh");
+const SCRIPT: &str = "xtask/src/image/make.sh";
 
 /// What becomes of the image that was made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn make(package: &Path, epoch: u64, image: &Path) -> Result<()> {
     fs::create_dir(&work.0).with_context(|| work.0.display().to_string())?;
     let variables = [("LC_ALL", OsStr::new("C.UTF-8"))];
     let mut shell = as_root("sh", &variables);
-    shell.args(["-c", SCRIPT, "image"]).arg(&work.0).arg(top().join("config/image"));
+    shell.arg(top().join(SCRIPT)).arg(&work.0).arg(top().join("config/image"));
     shell.arg(package).arg(image).arg(epoch.to_string());
     shell.arg(configured_mirror()?).args(security_mirror()?);
     run(&mut shell).context("the image was not made; its last line says where")
@@ -152,6 +152,7 @@ mod tests {
     #[test]
     fn script_and_table_of_partitions_agree() {
         let table = fs::read_to_string(top().join("config/image/layout.sfdisk")).unwrap();
+        let script = fs::read_to_string(top().join(SCRIPT)).unwrap();
         let mut mib = Vec::new();
         for line in table.lines().filter(|line| line.starts_with("start=")) {
             let number = |key: &str| -> u64 {
@@ -162,7 +163,7 @@ mod tests {
         }
         assert_eq!(mib, [(1, 1), (2, 254), (256, 768), (1024, 2046)]);
         for (file, (start, size)) in ["bios", "boot", "system", "ext4"].iter().zip(mib) {
-            assert!(SCRIPT.contains(&format!("place \"$work/{file}\" {start} {size}\n")), "{file}");
+            assert!(script.contains(&format!("place \"$work/{file}\" {start} {size}\n")), "{file}");
         }
     }
 }
