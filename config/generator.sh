@@ -10,11 +10,13 @@ into=$1/sallyport-relay.service.d
 
 # A unit whose namespace cannot be made does not start: not where there are none, nor where a setting of the kernel
 # (applied after this has run) will forbid them, nor in a container that has only some of the numbers.
-read -r most 2> /dev/null < /proc/sys/user/max_user_namespaces || exit 0
+# Not by `read`, which dash does an octet at a time: the kernel gives such a file out in one piece only.
+most=$(cat /proc/sys/user/max_user_namespaces 2> /dev/null) || exit 0
 [ "$most" -gt 0 ] || exit 0
 none='^[^#;]*user[./]max_user_namespaces[[:space:]]*=[[:space:]]*0'
 for folder in /etc /run /usr/local/lib /usr/lib; do
-    ! grep -qrsE "$none" "$folder/sysctl.d" || exit 0
+    # Also through links in it, as systemd-sysctl reads it.
+    ! grep -qRsE "$none" "$folder/sysctl.d" || exit 0
 done
 ! grep -qsE "$none" /etc/sysctl.conf /proc/cmdline || exit 0
 read -r _ _ numbers < /proc/self/uid_map
@@ -36,6 +38,8 @@ elif [ "${version:-0}" -eq 257 ]; then
     while IFS=: read -r _ _ number _; do
         [ "${number:-65536}" -lt 65536 ] || exit 0
     done < /etc/passwd
+    # Nor where the relay itself may run as such a number, of which no list of users needs to know.
+    ! grep -qRsE '^User=0*[1-9][0-9]{4,}' /etc/systemd/system/sallyport-relay.service.d || exit 0
 else
     exit 0
 fi

@@ -114,11 +114,11 @@ const MOST: &str = "/proc/sys/user/max_user_namespaces";
 const LINE: &str = "/proc/cmdline";
 const NEW: &str = "systemd 258 (258.1-1)";
 const TRIXIE: &str = "systemd 257 (257.13-1~deb13u1)";
-/// A plain host, as the generator sees it.
-const PLAIN: [(&str, &str); 4] = [
+/// A plain host, as the generator sees it. How many namespaces there may be it reads from this kernel: a file in the place
+/// of that one can be read in other ways.
+const PLAIN: [(&str, &str); 3] = [
     (PASSWD, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"),
     (SWITCH, "passwd:         files systemd\ngroup:          files systemd sss\n"),
-    (MOST, "96000\n"),
     (LINE, "quiet sysctl.kernel.panic=0\n"),
 ];
 const OFF: &str = "quiet sysctl.user.max_user_namespaces=0\n";
@@ -224,6 +224,24 @@ fn a_user_namespace_is_asked_for_where_it_can_be_made_and_hides_nobody() -> Resu
         let write = format!("echo '{setting}' > /etc/sysctl.d/90-host.conf; exec \"$0\" \"$@\"");
         let asked = asks_for(folder.path(), &["sh", "-c", &write], NEW, &plain(&[]))?;
         ensure!(asked == wanted, "{setting}: {asked}");
+    }
+    // The same by a link, as who keeps his configuration elsewhere has it; and a relay that runs as a number.
+    for (before, wanted) in [
+        (
+            "echo user.max_user_namespaces=0 > \"$FAR\"; ln -s \"$FAR\" /etc/sysctl.d/90-host.conf",
+            "",
+        ),
+        ("echo User=70000 > $unit.d/init.conf", ""),
+        ("echo User=sallyport > $unit.d/init.conf", "identity"),
+    ] {
+        let (folder, far) = (tempfile::tempdir()?, tempfile::NamedTempFile::new()?);
+        let before = format!(
+            "set -e; mount -t tmpfs none /etc/systemd; unit=/etc/systemd/system/sallyport-relay.service; \
+             mkdir -p $unit.d; FAR='{}'; {before}; exec \"$0\" \"$@\"",
+            far.path().display()
+        );
+        let asked = asks_for(folder.path(), &["sh", "-c", &before], TRIXIE, &plain(&[]))?;
+        ensure!(asked == wanted, "{before}: {asked}");
     }
     Ok(())
 }
