@@ -125,6 +125,18 @@ is_not test -e "$root/etc/systemd/system/sallyport-gate.service"
 # From here on they are where a package without a configuration looks for them.
 sed -i '/^pins/d' "$root/etc/sallyport/sallyport.toml"
 
+# What an operator and `init` put beside the units: what is theirs goes with the package, what is the operator's stays.
+units=$root/etc/systemd/system
+for unit in gate relay certificate; do
+    mkdir -p "$units/sallyport-$unit.service.d"
+    printf '[Service]\n' > "$units/sallyport-$unit.service.d/init.conf"
+done
+printf '[Service]\n' > "$units/sallyport-relay.service.d/netns.conf"
+printf '[Service]\n' > "$units/sallyport-gate.service.d/ours.conf"
+mkdir -p "$units/nftables.service.d" "$root/var/lib/systemd/timers"
+printf '[Service]\n' > "$units/nftables.service.d/sallyport.conf"
+touch "$root/var/lib/systemd/timers/stamp-sallyport-certificate.timer"
+
 step 'purged, with a gate that died and a configuration that is gone: nothing is left, in the kernel neither'
 inside "$gate"'
     kill -9 $!
@@ -134,6 +146,8 @@ inside "$gate"'
     apt-get purge -y sallyport > /removed.log 2>&1
     gone
 ' || fail 'purge'
+is test -s "$units/sallyport-gate.service.d/ours.conf"
+rm -r "$units/sallyport-gate.service.d" "$units/nftables.service.d"
 rm -f "$root"/first.deb "$root"/later.deb "$root"/gate.log "$root"/removed.log
 listing > "$root.after"
 # What other programs keep of any change: the copies of passwd and group, apt and the journal of dpkg.
