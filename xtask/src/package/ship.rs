@@ -32,10 +32,6 @@ const FOREIGN: [&str; 6] = [
 /// The section of the binary that lists its crates, in the form of cargo-auditable.
 const CRATES: &str = ".dep-v0";
 
-/// Crates that the list must have: TLS, its cryptography, what loads the kernel's program, what all of it runs on.
-/// (The advisories are about crates of crates.io: of ours cargo-audit finds none.)
-const LISTED: [&str; 4] = ["rustls", "aws-lc-sys", "aya", "tokio"];
-
 /// Builds the program and returns its file.
 ///
 /// # Errors
@@ -67,7 +63,8 @@ pub fn build(source: &Source, place: &Place) -> Result<PathBuf> {
     let sections = answer(Command::new("objdump").arg("-h").arg(&binary))
         .context("objdump tells the parts of a binary: Debian's package binutils has it")?;
     ensure!(sections.contains(CRATES), "{} lacks the list of its crates", binary.display());
-    audit::reads_back(place, &binary, &LISTED, &source.top.join("target/package/advisories"))?;
+    let database = source.top.join("target/package/advisories");
+    audit::reads_back(place, audit::List::In(&binary), &audit::LISTED, &database)?;
     let sysroot =
         answer(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&source.top))?;
     let seen = folders.iter().map(|(folder, _)| folder.as_path());
