@@ -51,6 +51,8 @@ pub struct Served {
     pub reads_without_rights: bool,
     /// What `status` finds degraded.
     pub problems: Vec<String>,
+    /// What the sandboxes of gate and relay cannot take away on this kernel; none where they are whole.
+    pub sandbox_lacks: Vec<String>,
     /// The messages that were acknowledged before the plug was pulled; all arrived after the next boot.
     pub acknowledged: usize,
     /// How many of them arrived more than once.
@@ -86,11 +88,19 @@ impl Served {
         let has_none =
             rights.split_whitespace().nth(1).is_some_and(|rights| rights.chars().all(|c| c == '0'));
         let problems = status["problems"].as_array().into_iter().flatten();
+        let mut sandbox_lacks = Vec::new();
+        for process in ["gate", "relay"] {
+            let sandbox = &status[process]["sandbox"];
+            ensure!(sandbox["holds"].is_string(), "{process}: no sandbox: {sandbox}");
+            let lacks = sandbox["lacks"].as_str();
+            sandbox_lacks.extend(lacks.map(|lacks| format!("{process}: sandbox: {lacks}")));
+        }
         Ok(Self {
             mode: mode.to_owned(),
             links: links.split_whitespace().count(),
             reads_without_rights: has_none && status["relay"]["guard"] == "guarded",
             problems: problems.filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+            sandbox_lacks,
             acknowledged: 0,
             delivered_again: 0,
         })
@@ -112,7 +122,7 @@ impl Row {
 }
 
 const HEADS: [&str; 7] =
-    ["KERNEL", "SELFTEST", "XDP", "LINKS", "TABLES WITHOUT RIGHTS", "AFTER THE PLUG", "LANDLOCK"];
+    ["KERNEL", "SELFTEST", "XDP", "LINKS", "TABLES WITHOUT RIGHTS", "AFTER THE PLUG", "SANDBOX"];
 
 /// Returns the table, and below it what is refused or degraded.
 pub fn table(rows: &[Row]) -> String {
@@ -129,7 +139,10 @@ pub fn table(rows: &[Row]) -> String {
         let _ = writeln!(text, "{}", line.join("  ").trim_end());
     }
     for row in rows {
-        let problems = row.served.iter().flat_map(|served| &served.problems);
+        let problems = row
+            .served
+            .iter()
+            .flat_map(|served| served.problems.iter().chain(&served.sandbox_lacks));
         for sentence in row.refusal.iter().chain(problems) {
             let _ = writeln!(text, "{}: {sentence}", row.release);
         }
@@ -149,6 +162,8 @@ fn cells(row: &Row) -> [String; 7] {
         served.map_or_else(none, |served| served.links.to_string()),
         served.map_or_else(none, |served| word(served.reads_without_rights)),
         served.map_or_else(none, |served| format!("{0} of {0}", served.acknowledged)),
-        word(row.landlock),
+        served.map_or_else(none, |served| {
+            if served.sandbox_lacks.is_empty() { "whole" } else { "WEAKER" }.to_owned()
+        }),
     ]
 }
