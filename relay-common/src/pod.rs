@@ -10,7 +10,7 @@ use crate::table::{
 
 const _: () = {
     assert!(size_of::<EntryId>() == 4 && align_of::<EntryId>() == 4);
-    assert!(size_of::<Switch>() == 56 + 48 + 8_192 && align_of::<Switch>() == 8);
+    assert!(size_of::<Switch>() == 64 + 48 + 8_192 && align_of::<Switch>() == 8);
     assert!(size_of::<Part>() == 48 && align_of::<Part>() == 8);
     assert!(size_of::<Head>() == 8 + 2 * 48 && align_of::<Head>() == 8);
     assert!(size_of::<Row>() == 64 && align_of::<Row>() == 8);

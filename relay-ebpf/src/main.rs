@@ -155,6 +155,13 @@ pub extern "C" fn settle(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, state
             let interface = || Packet::new(ctx).interface();
             let row = note::interface_row(maps.switch(), question.state, interface, question.port);
             note::count(row, Code(verdict.code()));
+            let switch = maps.switch();
+            if question.may_connect()
+                && switch.is_some_and(|s| word!(s, admitted_samples_left).read() != 0)
+            {
+                let about = u64::from(verdict.code()) << 32 | u64::from(question.state.number());
+                tell(ctx, high, low, rest, about);
+            }
         }
     }
     verdict.code()
@@ -174,16 +181,24 @@ pub extern "C" fn refuse(ctx: *mut xdp_md, high: u64, low: u64, about: u64, stat
     code
 }
 
-/// Tells a refused frame as a sample, if there is one left. `about` is the verdict's code and the number of the
-/// list.
+/// Tells a frame as a sample, if there is one left for its kind: refused frames cannot use those of admitted
+/// attempts up. `about` is the verdict's code and the number of the list.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell(ctx: *mut xdp_md, high: u64, low: u64, rest: u64, about: u64) -> u32 {
-    if !SWITCH.get_ptr_mut(0).is_some_and(|s| note::take_sample(word!(s, samples_left))) {
+    let code = Code((about >> 32) as u32);
+    let is_left = |switch: *mut Switch| {
+        note::take_sample(if code.passes() && !code.is_spared() {
+            word!(switch, admitted_samples_left)
+        } else {
+            word!(switch, samples_left)
+        })
+    };
+    if !SWITCH.get_ptr_mut(0).is_some_and(is_left) {
         return 0;
     }
     let question = Question::unpack([high, low], rest, State::default());
-    let reason = Code((about >> 32) as u32).reason();
+    let reason = code.reason();
     let packet = Packet::new(ctx);
     let about = About { interface: packet.interface(), generation: about as u32, vlan: 0 };
     note::tell(&question, reason, FIRST_DOOR, &about, |head| packet.head(head)).into()

@@ -113,6 +113,8 @@ fn logins_that_fail_one_after_the_other_are_told_by_the_gate_though_only_the_rel
     let line = line(stage, "logins-failed")?;
     ensure!(line.contains(&format!("{CLIENT}/32")), "its source is not named: {line}");
     ensure!(line.contains(&format!("command=\"sallyport explain {CLIENT}\"")), "{line}");
+    ensure!(line.contains("reasons={\"unknown_login\":"), "no reason: {line}");
+    ensure!(line.contains(&format!("sample=\"{CLIENT}")), "no sample: {line}");
     Ok(())
 }
 
@@ -125,7 +127,10 @@ fn attempts_in_the_name_of_listed_clients_are_told_and_keep_no_client_out() -> R
     let stage = &world.stage;
     let mut forger = Forger::at(stage)?;
     let line = flood_line(stage, "spike-forged", || forger.send(FORGED))?;
-    ensure!(line.contains("command=\"sallyport "), "{line}");
+    ensure!(line.contains("command=\"sallyport doctor --from "), "{line}");
+    ensure!(line.contains("\"reason\":\"no_handshake\""), "nobody is named: {line}");
+    ensure!(line.contains("reasons={\"admitted\":"), "no reason: {line}");
+    ensure!(line.contains(", admitted\""), "no frame: {line}");
     let told = wait_for("the alert at the relay", || {
         let listing = stage.listing(&["alert", "list"]).ok()?;
         let open = listing["open"].as_array()?;

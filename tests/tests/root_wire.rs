@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -325,6 +325,24 @@ fn a_flood_costs_no_more_samples_than_were_permitted() {
         assert_eq!(sample.head[..sample.head_bytes.into()], frame[..sample.head_bytes.into()]);
         assert_eq!(u32::from(sample.reason), Reason::UnlistedSyn.index());
     }
+    // Attempts of listed sources have samples of their own, which no flood of strangers uses up.
+    let listed = Ends { source: (Ipv4Addr::from([192, 0, 2, 10]), ends.source.1), ..ends };
+    let listed = V4.frame(&listed, &PLAIN.over_v4(&listed));
+    for frame in [&frame, &listed] {
+        runner.run(EntryPoint::Gate, frame, 100_000).unwrap();
+    }
+    let samples = gate.samples();
+    let told = |reason: Reason| {
+        samples.iter().filter(|sample| u32::from(sample.reason) == reason.index()).count()
+    };
+    assert_eq!((told(Reason::UnlistedSyn), told(Reason::Admitted)), (64, 16));
+    let admitted = samples.last().unwrap();
+    assert_eq!(admitted.source[..4], [192, 0, 2, 10]);
+    assert_eq!(admitted.head[..admitted.head_bytes.into()], listed[..admitted.head_bytes.into()]);
+    let entry = ruleset().entries[0];
+    assert_eq!(gate.entry_count(&entry.net).unwrap().unwrap().passed, 100_000);
+    let within = Net::new(entry.net.addr(), 32).unwrap();
+    assert_eq!(gate.entry_count(&within).unwrap(), None, "no entry of its own");
     drop(gate);
     let mut gate = wire.start(&[]);
     gate.samples();

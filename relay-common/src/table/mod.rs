@@ -30,7 +30,7 @@ use crate::state::SLOTS;
 
 /// The version of the tables' layout. It is part of the pins' path: a pin of the same name is reused
 /// without a look at what its bytes mean, so any change of a type here takes a new number.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// The most entries of the allowlist, of both families together.
 pub const ENTRIES_MAX: u32 = CHUNKS * CHUNK;

@@ -53,7 +53,7 @@ pub const fn sketch_cells(network: &Addr, prefix: u8, seed: u64) -> [usize; SKET
     [mixed % SKETCH_CELLS, mixed / SKETCH_CELLS % SKETCH_CELLS]
 }
 
-/// A refused frame, told as a sample.
+/// A frame that was refused, or an admitted connection attempt, told as a sample: the reason tells which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sample {

@@ -33,6 +33,8 @@ pub struct Switch {
     pub samples_left: u64,
     /// The same for the second door, whose samples no flood before the first may use up.
     pub door_samples_left: u64,
+    /// How many admitted connection attempts the first door may still tell, likewise: who stands in forged ones.
+    pub admitted_samples_left: u64,
     /// What the cells of single sources' rates are mixed with.
     pub source_seed: u64,
     /// Which interfaces and ports the rows of counters stand for; the program never reads it.

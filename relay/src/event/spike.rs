@@ -106,7 +106,7 @@ pub struct Share {
     pub net: IpNetwork,
     /// How many of what is counted came from it, an estimate: of refused frames within the window, or in all of a spike
     /// that is over (a minute at most); of connections and failed logins at most so many of late (what is older than a
-    /// minute counts half, or less).
+    /// minute counts half, or less); of attempts without a handshake at most so many since the spike began.
     pub count: u64,
     /// By how much that may be wrong; 0 where each was counted.
     pub error: u64,
@@ -140,10 +140,12 @@ pub struct Spike {
     /// Who it was, the loudest first; at most [`TOP_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<Share>,
-    /// How many were refused since the spike began, by reason.
+    /// How many there were since the spike began, by reason: of refused frames why they were refused, of one network's
+    /// as its samples share it out; of attempts without a handshake how many the gate passed, and how many handshakes
+    /// followed; of failed logins their causes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<&'static str, u64>,
-    /// One of the frames: source, port, interface, reason.
+    /// One of the frames: source, port, interface, reason; of failed logins the last: address, login, cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<String>,
     /// What else is known of it, in one sentence without a full stop.

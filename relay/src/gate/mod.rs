@@ -203,6 +203,13 @@ pub trait Gate: Send {
     /// What the kernel refused.
     fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError>;
 
+    /// Returns the counters of the entry of exactly this network; none if there is no such entry.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    fn entry_count(&self, net: &Net) -> Result<Option<EntryCounts>, GateError>;
+
     /// Returns the sums of refused frames by the networks of their sources, of all CPUs together.
     ///
     /// # Errors
@@ -210,7 +217,7 @@ pub trait Gate: Send {
     /// What the kernel refused.
     fn refused(&self) -> Result<Box<Sketch>, GateError>;
 
-    /// Returns the samples of refused frames since the last call, and permits as many again.
+    /// Returns the samples of refused frames and of admitted attempts since the last call, and permits as many again.
     fn samples(&mut self) -> Vec<Sample>;
 
     /// Asks the loaded program about a SYN from `source` to `port`, without recording anything.

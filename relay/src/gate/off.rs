@@ -83,6 +83,10 @@ impl Gate for Off {
         Ok(BTreeMap::new())
     }
 
+    fn entry_count(&self, _net: &Net) -> Result<Option<EntryCounts>, GateError> {
+        Ok(None)
+    }
+
     fn refused(&self) -> Result<Box<Sketch>, GateError> {
         Ok(Box::new(NO_SKETCH))
     }

@@ -84,7 +84,6 @@ impl Conduct {
 
     /// Notes that a login, of at most 64 octets, failed from a client's address.
     pub fn failed(&self, client: IpAddr, login: &str) {
-        self.shared.tallies.failed(client);
         let standing = self.standing(client);
         let grounds = self.offenders().failed(standing.source, login, Instant::now());
         self.weigh(standing, grounds);

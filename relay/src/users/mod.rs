@@ -142,6 +142,12 @@ impl Store {
         self.users.keys().map(String::as_str)
     }
 
+    /// Returns whether there is such a login. For the operator's eyes: no client is to learn it.
+    #[must_use]
+    pub fn knows(&self, login: &str) -> bool {
+        self.users.contains_key(login)
+    }
+
     /// Checks a password. Costs the same for every login, whether it exists or not; takes some
     /// milliseconds on purpose.
     #[must_use]

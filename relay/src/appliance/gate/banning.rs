@@ -1,8 +1,11 @@
 //! Bans: asked for by operators and by the relay.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use relay_common::addr::Net;
 
 use super::changes::{Terms, change, end, nets};
@@ -17,12 +20,23 @@ use crate::gate::cidr::{network, written};
 use crate::gate::clocks::Moment;
 use crate::gate::net;
 
+/// Returns the addresses of this host's interfaces; none where the system does not tell.
+fn own_addresses() -> Vec<IpAddr> {
+    let Ok(found) = getifaddrs() else { return Vec::new() };
+    let address = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+    };
+    found.filter_map(|found| found.address.and_then(address)).collect()
+}
+
 impl Keeper {
-    /// Returns what the relay may not ban: the addresses that this host listens on, and those that speak
-    /// for others. A ban of a proxy would shut out all of its clients.
+    /// Returns what the relay may not ban, and no alert suggests to: the addresses of this host and those that it
+    /// listens on, and those that speak for others. A ban of a proxy would shut out all of its clients.
     pub(super) fn protected(&self) -> Vec<Net> {
         let listeners = self.config.listeners.iter();
-        let own = listeners.clone().map(|listener| Net::from(listener.address.ip()));
+        let listening = listeners.clone().map(|listener| Net::from(listener.address.ip()));
+        let own = own_addresses().into_iter().map(Net::from).chain(listening);
         let proxies = listeners.flat_map(|listener| listener.proxy.iter().chain(&listener.xclient));
         // What is no network for the kernel is no source that could be banned.
         own.chain(proxies.filter_map(|network| net(*network).ok())).collect()

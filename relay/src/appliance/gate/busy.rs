@@ -52,6 +52,11 @@ impl Busy {
         self.of.entry(address).or_insert((before, before)).0 += count;
     }
 
+    /// Returns whether an address did it of late.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        self.of.contains_key(&address)
+    }
+
     /// Returns at most `limit` addresses inside a network, or of all: those first that certainly did it most, so
     /// that nobody is named first for what another did.
     pub fn top(&self, within: Option<Net>, limit: usize) -> Vec<Doer> {

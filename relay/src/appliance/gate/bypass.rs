@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use relay_common::addr::{Addr, Net};
 use relay_common::state::Mode;
 use relay_common::table::{SECOND_DOOR, Sample};
 use relay_common::verdict::Reason;
@@ -128,8 +129,12 @@ impl Path {
     }
 }
 
+fn is_admitted(sample: &Sample) -> bool {
+    Reason::from_index(sample.reason.into()).is_some_and(|reason| !reason.drops())
+}
+
 impl Keeper {
-    /// Takes the samples of the last tick: who is refused, and what went around the first door. A way that nobody
+    /// Takes the samples of the last tick: who is refused, in whose name attempts come, and what went around the first door. A way that nobody
     /// used for an hour is over.
     pub(super) fn take_samples(&mut self, now: Moment) {
         for path in self.bypasses.ended(now.boot_ns) {
@@ -141,9 +146,11 @@ impl Keeper {
         let first_stands = second && self.gate.health().iter().all(|one| stands(&one.state));
         for sample in samples {
             let Some(source) = source(sample.family, sample.source) else { continue };
-            if sample.door != SECOND_DOOR {
+            if is_admitted(&sample) {
+                self.note_admitted(source, sample);
+            } else if sample.door != SECOND_DOOR {
                 self.watching.talkers.note(source, sample.reason);
-                self.watching.note(sample);
+                self.watching.refused_frames.note(sample);
             } else if first_stands && self.is_bypass(&sample) {
                 let (way, vlan, at_ns) = (self.way(sample.interface), sample.vlan, now.boot_ns);
                 let source = IpAddr::from(source);
@@ -154,6 +161,17 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Keeps a frame in the name of a listed source.
+    fn note_admitted(&mut self, source: Addr, sample: Sample) {
+        // The entry may be gone since.
+        let Some(entry) = self.lists.allow.admitting(Net::from(IpAddr::from(source))) else {
+            return;
+        };
+        let passed = || self.gate.entry_count(&entry.net).ok()?.map(|count| count.passed);
+        self.watching.unanswered.see(entry.net, passed);
+        self.watching.admitted_frames.note(sample);
     }
 
     fn is_bypass(&self, sample: &Sample) -> bool {

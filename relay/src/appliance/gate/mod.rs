@@ -21,11 +21,12 @@ mod modes;
 mod office;
 mod recorder;
 mod redeclared;
-mod refusals;
+mod reasons;
 mod ringing;
 mod spikes;
 pub(super) mod telling;
 mod tenure;
+mod unanswered;
 mod watching;
 
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Spikes as they are told: what the watch found, with who it was and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use relay_common::verdict::Reason;
 
 use super::busy::Doer;
 use super::keeper::Keeper;
+use super::reasons::CONNECTED;
+use super::watching::Watching;
 use crate::control::wire;
 use crate::event::Event;
 use crate::event::spike::{Class, Share, Spike, TOP_MAX};
@@ -51,7 +53,7 @@ fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
 impl Keeper {
     /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
     /// at once.
-    pub(super) fn tell(&self, alert: &Alert, counters: &Counters, now: Moment) {
+    pub(super) fn tell(&mut self, alert: &Alert, counters: &Counters, now: Moment) {
         let spike = match alert.class {
             Class::Bypass | Class::Missing => return,
             Class::Refused
@@ -68,25 +70,64 @@ impl Keeper {
         });
     }
 
-    fn spike(&self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
+    fn spike(&mut self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
         let mut top = self.top(alert);
-        let refusals = matches!(alert.class, Class::Refused | Class::Prefix | Class::Sources);
-        let sample = self.frame(&top, alert.net).filter(|_| refusals).map(shown);
-        let reasons: BTreeMap<&'static str, u64> = match alert.class {
-            Class::Refused | Class::Sources => {
-                self.watching.refusals.since(alert.class, counters.by_reason())
-            }
-            Class::Prefix
+        let reasons = self.reasons(alert, counters);
+        if matches!(alert.class, Class::Refused | Class::Sources) {
+            bound(&mut top, &reasons);
+        }
+        let frame = self.frame(alert, &top);
+        let remark = self.remark(alert, counters);
+        let command = command(alert.class, &top, frame.and_then(address), &self.protected());
+        let sample = match alert.class {
+            Class::Logins => self.watching.failure.clone(),
+            Class::Refused
+            | Class::Prefix
             | Class::Entry
+            | Class::Sources
             | Class::Forged
             | Class::Bypass
-            | Class::Missing
-            | Class::Logins => BTreeMap::new(),
+            | Class::Missing => frame.map(shown),
         };
-        bound(&mut top, &reasons);
-        let remark = self.remark(alert);
-        let command = command(alert.class, &top, &self.protected());
+        let sample = self.remember(alert, sample);
         Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
+    }
+
+    /// Remembers what is shown of a spike while it is open: when it is over that may be all that is left of it.
+    fn remember(&mut self, alert: &Alert, sample: Option<String>) -> Option<String> {
+        let of = (alert.class, alert.net);
+        let Watching { watch, shown, .. } = &mut self.watching;
+        match alert.stage {
+            Stage::Opened | Stage::Grew(_) => {
+                // A spike of which there are too many ends untold.
+                let open: BTreeSet<_> = watch.open().map(|open| (open.class, open.net)).collect();
+                shown.retain(|of, _| open.contains(of));
+                if let Some(sample) = &sample {
+                    shown.insert(of, sample.clone());
+                }
+                sample.or_else(|| shown.get(&of).cloned())
+            }
+            Stage::Closed => shown.remove(&of).or(sample),
+        }
+    }
+
+    /// Returns what was counted since the spike began, by reason: of a network as its samples share it out.
+    fn reasons(&self, alert: &Alert, counters: &Counters) -> BTreeMap<&'static str, u64> {
+        let watching = &self.watching;
+        match alert.class {
+            Class::Refused | Class::Sources | Class::Forged | Class::Logins => {
+                watching.reasons.since(alert.class, &watching.counted(counters))
+            }
+            Class::Prefix => {
+                let shares = alert.net.map(|net| watching.talkers.reasons(&net, alert.total));
+                let named = |(reason, count): (u8, u64)| {
+                    Some((Reason::from_index(reason.into())?.name(), count))
+                };
+                shares.into_iter().flatten().filter_map(named).collect()
+            }
+            Class::Entry => BTreeMap::from([(CONNECTED, alert.total)]),
+            Class::Bypass | Class::Missing => BTreeMap::new(),
+        }
     }
 
     /// Returns who it was, the loudest first.
@@ -118,36 +159,56 @@ impl Keeper {
             }
             Class::Entry => {
                 let top = watching.connecting.top(alert.net, TOP_MAX);
-                top.into_iter().map(busy("connected")).collect()
+                top.into_iter().map(busy(CONNECTED)).collect()
             }
             Class::Logins => {
                 let top = watching.failing.top(None, TOP_MAX);
-                top.into_iter().map(busy("login failed")).collect()
+                top.into_iter().map(busy("login_failed")).collect()
             }
-            Class::Forged | Class::Bypass | Class::Missing => Vec::new(),
+            Class::Forged => watching
+                .unanswered
+                .top(|entry| self.gate.entry_count(entry).ok().flatten().map(|count| count.passed)),
+            Class::Bypass | Class::Missing => Vec::new(),
         }
     }
 
     /// Returns the latest frame from a network of `top`, the first one's before the others'; where sources are so many
-    /// that none of these is among the frames, the latest from `within`, or of all.
-    fn frame(&self, top: &[Share], within: Option<Net>) -> Option<&Frame> {
-        let frames = || self.watching.frames.iter().rev();
+    /// that none of these is among the frames, the latest from the network of the spike, or of all. Of forged attempts
+    /// one whose source completed no handshake of late is preferred.
+    fn frame(&self, alert: &Alert, top: &[Share]) -> Option<&Frame> {
+        let watching = &self.watching;
+        let (frames, is_forged) = match alert.class {
+            Class::Refused | Class::Prefix | Class::Sources => (&watching.refused_frames, false),
+            Class::Entry => (&watching.admitted_frames, false),
+            Class::Forged => (&watching.admitted_frames, true),
+            Class::Bypass | Class::Missing | Class::Logins => return None,
+        };
+        let connects = |from: IpAddr| is_forged && watching.connecting.knows(from);
         let of = |share: &Share| {
-            frames().find(|frame| address(frame).is_some_and(|from| share.net.contains(from)))
+            let is_its = |from: &IpAddr| share.net.contains(*from);
+            let mut its =
+                frames.latest().filter(|frame| address(frame).is_some_and(|from| is_its(&from)));
+            let latest = its.next()?;
+            let others = std::iter::once(latest).chain(its);
+            let mut unknown =
+                others.filter(|frame| address(frame).is_some_and(|from| !connects(from)));
+            Some(unknown.next().unwrap_or(latest))
         };
         let any = || {
-            frames().find(|frame| {
+            frames.latest().find(|frame| {
                 let from = address(frame).map(Net::from);
-                within.is_none_or(|net| from.is_some_and(|from| net.covers(&from)))
+                alert.net.is_none_or(|net| from.is_some_and(|from| net.covers(&from)))
             })
         };
         top.iter().find_map(of).or_else(any)
     }
 
-    fn remark(&self, alert: &Alert) -> Option<String> {
+    fn remark(&self, alert: &Alert, counters: &Counters) -> Option<String> {
         match alert.class {
-            Class::Sources if alert.count > 0 => {
-                let refused = self.watching.refusals.within(alert.window);
+            Class::Sources if alert.count > 0 && alert.stage != Stage::Closed => {
+                let begun = alert.at.saturating_sub(alert.window);
+                let counted = self.watching.counted(counters);
+                let refused = self.watching.reasons.refused_since(begun, &counted);
                 let each = refused / alert.count;
                 let what = if each <= SCAN { "a scan" } else { "a flood" };
                 Some(format!("{what}: {each} attempts from each source or fewer"))
@@ -210,7 +271,7 @@ impl Keeper {
     }
 }
 
-/// Says where a refused frame came from and why it was refused.
+/// Says where a frame came from and why it was refused, or passed.
 fn shown(frame: &Frame) -> String {
     let from = address(frame).map_or_else(|| "?".to_owned(), |from| from.to_string());
     let port = match frame.port {
@@ -227,8 +288,9 @@ fn shown(frame: &Frame) -> String {
 
 /// Returns the command to run first. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
 /// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
-/// this host itself, nor a proxy: that would cut off all who come by it.
-fn command(class: Class, top: &[Share], protected: &[Net]) -> String {
+/// this host itself, nor a proxy: that would cut off all who come by it. Who stands in a forged attempt is a client of
+/// ours, and `doctor` sees whether answers reach it; `shown` is whom the frame names that is shown.
+fn command(class: Class, top: &[Share], shown: Option<IpAddr>, protected: &[Net]) -> String {
     let is_spared = |share: &Share| {
         let own = share.net.ip();
         let meets = |net: Net| protected.iter().any(|one| one.covers(&net) || net.covers(one));
@@ -245,8 +307,12 @@ fn command(class: Class, top: &[Share], protected: &[Net]) -> String {
             format!("sallyport explain {}", loudest.net.ip())
         }
         (Class::Entry, None) => "sallyport allow list".to_owned(),
+        (Class::Forged, loudest) => match shown.or_else(|| loudest.map(|share| share.net.ip())) {
+            Some(from) => format!("sallyport doctor --from {from}"),
+            None => "sallyport doctor".to_owned(),
+        },
         (Class::Refused | Class::Prefix | Class::Sources | Class::Logins, None)
-        | (Class::Forged | Class::Bypass | Class::Missing, _) => "sallyport status".to_owned(),
+        | (Class::Bypass | Class::Missing, _) => "sallyport status".to_owned(),
     }
 }
 
@@ -284,8 +350,8 @@ mod tests {
             ("10.0.0.0/8", Class::Refused, "over_rate", "sallyport explain 10.0.0.0"),
             ("10.0.0.0/8", Class::Prefix, "source_over_rate", "sallyport explain 10.0.0.0"),
             ("10.0.0.0/8", Class::Sources, "unlisted_syn", "sallyport explain 10.0.0.0"),
-            ("203.0.113.7/32", Class::Logins, "login failed", "sallyport explain 203.0.113.7"),
-            ("127.0.0.1/32", Class::Logins, "login failed", "sallyport explain 127.0.0.1"),
+            ("203.0.113.7/32", Class::Logins, "login_failed", "sallyport explain 203.0.113.7"),
+            ("127.0.0.1/32", Class::Logins, "login_failed", "sallyport explain 127.0.0.1"),
             ("203.0.113.7/32", Class::Entry, "connected", "sallyport ban add 203.0.113.7"),
             ("127.0.0.9/32", Class::Entry, "connected", "sallyport explain 127.0.0.9"),
             ("::1/128", Class::Entry, "connected", "sallyport explain ::1"),
@@ -293,7 +359,7 @@ mod tests {
             ("198.51.100.2/32", Class::Entry, "connected", "sallyport explain 198.51.100.2"),
         ] {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
-            assert_eq!(command(class, &[share], &protected), suggested, "{loudest}");
+            assert_eq!(command(class, &[share], None, &protected), suggested, "{loudest}");
         }
     }
 

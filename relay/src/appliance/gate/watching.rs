@@ -12,25 +12,48 @@ use super::busy::Busy;
 use super::hearing::Hearing;
 use super::keeper::Keeper;
 use super::learned::Learned;
-use super::refusals::Refusals;
+use super::reasons::{self, Reasons};
 use super::telling::stands;
+use super::unanswered::Unanswered;
 use crate::config::Config;
+use crate::event::spike::Class;
 use crate::gate::Counters;
 use crate::gate::clocks::Moment;
 use crate::journal::Journal;
-use crate::net::tally::Tally;
+use crate::net::tally::{Causes, Tally};
 use crate::watch::distinct::{Distinct, SOURCE_WINDOWS};
 use crate::watch::talkers::Talkers;
 use crate::watch::{Sample, Stage, Told, Watch};
 
-/// The latest refused frames that are kept, for one of them to be shown.
-const FRAMES_KEPT: usize = 16;
+/// The latest frames of a kind that are kept, for one of them to be shown: those of some ticks.
+const FRAMES_KEPT: usize = 256;
+/// The longest text of the relay's that is taken over into an alert, characters.
+const TOLD_MAX: usize = 200;
 /// The networks of each length that are measured one by one.
 const LOUD_MAX: usize = 16;
 /// A relay that has told nothing for so long tells nothing now: it does so each tick.
 const TOLD_WITHIN: Duration = Duration::from_millis(300);
 /// So many refused frames in a tick, and the sums by source are looked at in it too. Fewer can wait for the second.
 const LOUD_TICK: u64 = 10;
+
+/// The latest frames of a kind, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Frames(VecDeque<Frame>);
+
+impl Frames {
+    /// Keeps a frame.
+    pub fn note(&mut self, frame: Frame) {
+        if self.0.len() == FRAMES_KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(frame);
+    }
+
+    /// Returns them, the latest first.
+    pub fn latest(&self) -> impl Iterator<Item = &Frame> {
+        self.0.iter().rev()
+    }
+}
 
 /// The watch and all that it is told with.
 #[derive(Debug)]
@@ -40,10 +63,17 @@ pub(super) struct Watching {
     pub learned: Learned,
     pub hearing: Hearing,
     distinct: Distinct,
-    pub refusals: Refusals,
-    pub frames: VecDeque<Frame>,
+    pub reasons: Reasons,
+    pub refused_frames: Frames,
+    pub admitted_frames: Frames,
+    pub unanswered: Unanswered,
+    /// The frame that was shown of each open spike.
+    pub shown: BTreeMap<(Class, Option<Net>), String>,
     /// What the relay told so far, and when it did last.
     told: Told,
+    causes: Causes,
+    /// The last failed login, in words.
+    pub failure: Option<String>,
     told_at: Option<Duration>,
     completed: BTreeMap<Net, u64>,
     missing: u64,
@@ -67,9 +97,14 @@ impl Watching {
             learned,
             hearing: Hearing::default(),
             distinct: Distinct::default(),
-            refusals: Refusals::default(),
-            frames: VecDeque::with_capacity(FRAMES_KEPT),
+            reasons: Reasons::default(),
+            refused_frames: Frames::default(),
+            admitted_frames: Frames::default(),
+            unanswered: Unanswered::default(),
+            shown: BTreeMap::new(),
             told: Told::default(),
+            causes: Causes::default(),
+            failure: None,
             told_at: None,
             completed: BTreeMap::new(),
             missing: 0,
@@ -81,12 +116,9 @@ impl Watching {
         }
     }
 
-    /// Keeps a refused frame.
-    pub fn note(&mut self, frame: Frame) {
-        if self.frames.len() == FRAMES_KEPT {
-            self.frames.pop_front();
-        }
-        self.frames.push_back(frame);
+    /// Returns what was counted by reason, by the gate and as the relay told it.
+    pub fn counted(&self, counters: &Counters) -> reasons::Counts {
+        reasons::counts(counters.by_reason(), self.told.completed, &self.causes)
     }
 
     /// Puts one tick together.
@@ -132,16 +164,19 @@ impl Keeper {
         {
             watching.talkers.take(at, &sketch);
         }
-        watching.refusals.take(at, || counters.by_reason());
+        let (told, causes) = (watching.told.completed, watching.causes);
+        watching.reasons.take(at, || reasons::counts(counters.by_reason(), told, &causes));
         for alert in &alerts {
             if alert.stage == Stage::Opened {
-                self.watching.refusals.begin(alert.class, alert.since, alert.window);
+                self.watching.reasons.begin(alert.class, alert.since, alert.window);
             }
             self.tell(alert, counters, now);
             if alert.stage == Stage::Closed {
-                self.watching.refusals.end(alert.class);
+                self.watching.reasons.end(alert.class);
             }
         }
+        let Watching { watch, unanswered, .. } = &mut self.watching;
+        unanswered.age(at, || watch.open().any(|alert| alert.class == Class::Forged));
     }
 
     /// Looks at the sums by source, and writes what was learned if it is time. Called each second.
@@ -170,12 +205,14 @@ impl Keeper {
         let watching = &mut self.watching;
         watching.told_at = Some(at);
         let mut completed = tally.completed.others;
+        watching.unanswered.complete_unnamed(completed);
         for (address, count) in &tally.completed.by {
             // The host's own connections are in no entry and made no attempt at the first door.
             let Some(entry) = self.lists.allow.admitting(Net::from(*address)) else { continue };
             completed = completed.saturating_add(*count);
             let held = watching.completed.entry(entry.net).or_default();
             *held = held.saturating_add(*count);
+            watching.unanswered.complete(entry.net, *count);
             watching.connecting.add(*address, *count, at);
         }
         for (address, count) in &tally.failed.by {
@@ -184,6 +221,11 @@ impl Keeper {
         watching.told.completed = watching.told.completed.saturating_add(completed);
         let failed = tally.failed.sum();
         watching.told.failed_logins = watching.told.failed_logins.saturating_add(failed);
+        watching.causes.add(&tally.causes);
+        if let Some(failure) = &tally.failure {
+            let short = failure.chars().map(|c| if c.is_control() { ' ' } else { c });
+            watching.failure = Some(short.take(TOLD_MAX).collect());
+        }
     }
 
     /// Writes what was learned, at the end.

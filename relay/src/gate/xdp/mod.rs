@@ -328,6 +328,10 @@ impl Gate for Xdp {
         entries.into_iter().map(|(_, id)| Ok((id, self.tables.counts(id)?))).collect()
     }
 
+    fn entry_count(&self, net: &Net) -> Result<Option<EntryCounts>, GateError> {
+        self.tables.id(net).map(|id| self.tables.counts(id)).transpose()
+    }
+
     fn refused(&self) -> Result<Box<Sketch>, GateError> {
         self.tables.refused()
     }

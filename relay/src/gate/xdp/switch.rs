@@ -19,14 +19,16 @@ const STATE: usize = offset_of!(Switch, state) / 8;
 const OBSERVE_UNTIL: usize = offset_of!(Switch, observe_until_ns) / 8;
 const SAMPLES_LEFT: usize = offset_of!(Switch, samples_left) / 8;
 const DOOR_SAMPLES_LEFT: usize = offset_of!(Switch, door_samples_left) / 8;
+const ADMITTED_SAMPLES_LEFT: usize = offset_of!(Switch, admitted_samples_left) / 8;
 const SOURCE_SEED: usize = offset_of!(Switch, source_seed) / 8;
 const ROWS_KEY: usize = offset_of!(Switch, rows_key) / 8;
 const FACTORS: usize = offset_of!(Switch, interface_factor) / 8;
 const BAN_LENGTHS: usize = offset_of!(Switch, ban_lengths) / 8;
 const PORTS: usize = offset_of!(Switch, ports) / 8;
 
-/// Refused frames that each tick may tell as samples, at the first door and at the second.
-const SAMPLES: [u64; 2] = [64, 16];
+/// What each tick may tell as samples: frames refused at the first door, at the second, and admitted attempts.
+const SAMPLES: [(usize, u64); 3] =
+    [(SAMPLES_LEFT, 64), (DOOR_SAMPLES_LEFT, 16), (ADMITTED_SAMPLES_LEFT, 16)];
 
 /// The words.
 pub struct Board(Written);
@@ -88,14 +90,16 @@ impl Board {
 
     /// Permits the samples of another tick.
     pub fn permit_samples(&self) {
-        self.store(SAMPLES_LEFT, SAMPLES[0]);
-        self.store(DOOR_SAMPLES_LEFT, SAMPLES[1]);
+        for (left, samples) in SAMPLES {
+            self.store(left, samples);
+        }
     }
 
     /// Permits no more samples: nobody will read them.
     pub fn permit_none(&self) {
-        self.store(SAMPLES_LEFT, 0);
-        self.store(DOOR_SAMPLES_LEFT, 0);
+        for (left, _) in SAMPLES {
+            self.store(left, 0);
+        }
     }
 
     /// Sets what the cells of single sources' rates are mixed with, if nothing is set yet.

@@ -132,6 +132,11 @@ impl Tables {
         self.places.image(self.live.as_ref()?).entry(source, |_| true)
     }
 
+    /// Returns the number of the entry of exactly this network.
+    pub fn id(&self, net: &Net) -> Option<EntryId> {
+        self.roll.id(net)
+    }
+
     /// Returns the network of an entry.
     pub fn network(&self, id: EntryId) -> Option<Net> {
         self.chunks.network(id)

@@ -19,6 +19,7 @@ use crate::config::OAuth;
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
+use crate::net::tally::Cause;
 use crate::policy::conduct::FailedLogins;
 use crate::policy::credential::{RecentLogins, StoredKeys, is_login};
 use crate::session::{Credentials, Proof, Token, Tokens, Verdict, Wanted};
@@ -188,14 +189,14 @@ impl Shared {
             Proof::Password(shown) => self.decide_password(source, &shown),
             Proof::Keys { login, acts_as } => {
                 let acts_as_itself = acts_as.is_none_or(|name| name == login);
-                self.settle(source, &login, acts_as_itself)
+                self.settle(source, &login, acts_as_itself.then_some(()).ok_or(Cause::OtherLogin))
             }
-            Proof::NoKeys { login } => self.settle(source, &login, false),
+            Proof::NoKeys { login } => self.settle(source, &login, Err(Cause::WrongPassword)),
             Proof::Certificate { names, acts_as } => {
                 let wanted = acts_as.as_deref().or(names.first().map(String::as_str));
                 let login = wanted.unwrap_or_default();
                 let granted = is_login(login) && names.iter().any(|name| name == login);
-                self.settle(source, login, granted)
+                self.settle(source, login, granted.then_some(()).ok_or(Cause::OtherLogin))
             }
             Proof::Token(token) => self.decide_token(source, &token),
         }
@@ -218,7 +219,8 @@ impl Shared {
                 drop(recent);
                 self.succeeded(source, &shown.login)
             }
-            Check::Right | Check::Wrong => self.failed(source, &shown.login),
+            Check::Right => self.failed(source, &shown.login, Cause::OtherLogin),
+            Check::Wrong => self.failed(source, &shown.login, Cause::WrongPassword),
         }
     }
 
@@ -233,20 +235,21 @@ impl Shared {
         self.tell("users", problem);
         match keys.check(&token.text) {
             Ok(login) if is_login(&login) && (claimed.is_empty() || claimed == login) => {
-                self.settle(source, &login, true)
+                self.settle(source, &login, Ok(()))
             }
-            Ok(_) | Err(_) => self.failed(source, claimed),
+            Ok(_) => self.failed(source, claimed, Cause::OtherLogin),
+            Err(_) => self.failed(source, claimed, Cause::WrongToken),
         }
     }
 
     /// Grants or denies what is decided, unless the login has to wait.
-    fn settle(&self, source: IpAddr, login: &str, granted: bool) -> Verdict {
+    fn settle(&self, source: IpAddr, login: &str, granted: Result<(), Cause>) -> Verdict {
         if self.must_wait(source, login) {
-            Verdict::Later
-        } else if granted {
-            self.succeeded(source, login)
-        } else {
-            self.failed(source, login)
+            return Verdict::Later;
+        }
+        match granted {
+            Ok(()) => self.succeeded(source, login),
+            Err(cause) => self.failed(source, login, cause),
         }
     }
 
@@ -261,9 +264,17 @@ impl Shared {
         Verdict::Granted(login.to_owned())
     }
 
-    /// Notes that `login` did not, by whatever mechanism.
-    fn failed(&self, source: IpAddr, login: &str) -> Verdict {
+    /// Notes that `login` did not, by whatever mechanism. Who asked is not told why.
+    fn failed(&self, source: IpAddr, login: &str, cause: Cause) -> Verdict {
         let login = bounded(login);
+        let is_known = self.store().knows(login);
+        let cause = match cause {
+            Cause::WrongPassword if !is_known => Cause::UnknownLogin,
+            Cause::WrongPassword | Cause::UnknownLogin | Cause::OtherLogin | Cause::WrongToken => {
+                cause
+            }
+        };
+        self.conduct.tallies().failed(source, login, cause);
         self.conduct.failed(source, login);
         if let Some(failures) = lock(&self.failed).failed(source, login, Instant::now()) {
             let login = login.to_owned();

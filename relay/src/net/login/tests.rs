@@ -135,3 +135,43 @@ async fn a_file_that_is_away_leaves_the_list_in_force_and_is_told() {
         "{told:?}"
     );
 }
+
+#[tokio::test]
+async fn the_operator_is_told_why_logins_fail_and_their_clients_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
+    let conduct = Conduct::without_gate();
+    let logins = Logins::start(&path, Journal::memory(), conduct.clone()).unwrap();
+    let certificate = Proof::Certificate { names: vec!["app".into()], acts_as: Some("web".into()) };
+    for (proof, told, words) in [
+        (shown("web", "wrong"), ("unknown_login", 1), "192.0.2.1 as web, unknown_login"),
+        (shown("app", "wrong"), ("wrong_password", 1), "192.0.2.1 as app, wrong_password"),
+        (
+            Proof::NoKeys { login: "app".into() },
+            ("wrong_password", 1),
+            "192.0.2.1 as app, wrong_password",
+        ),
+        (
+            acting("app", &password, Some("web")),
+            ("other_login", 1),
+            "192.0.2.1 as app, other_login",
+        ),
+        (certificate, ("other_login", 1), "192.0.2.1 as web, other_login"),
+        (shown("no login at all\r\n", "x"), ("unknown_login", 1), "192.0.2.1, unknown_login"),
+    ] {
+        assert_eq!(logins.verify(SOURCE, proof).await, Verdict::Denied);
+        let tally = conduct.tallies().take();
+        let causes = tally.causes.named().into_iter().filter(|(_, count)| *count > 0);
+        assert_eq!(causes.collect::<Vec<_>>(), [told]);
+        assert_eq!(tally.failure.as_deref(), Some(words));
+    }
+    assert_eq!(
+        logins.verify(SOURCE, shown("app", &password)).await,
+        Verdict::Granted("app".into())
+    );
+    assert_eq!(
+        conduct.tallies().take().causes.named().iter().map(|(_, count)| count).sum::<u64>(),
+        0
+    );
+}

@@ -21,6 +21,8 @@ pub struct Tables {
     pub bans: BTreeMap<Net, u64>,
     pub ports: Vec<u16>,
     pub refused: u64,
+    /// The attempts that were passed, by entry.
+    pub passed: BTreeMap<Net, u64>,
     pub now_ns: u64,
     pub interface: Option<InterfaceState>,
     /// What `repair` makes of the interface; none leaves it.
@@ -129,13 +131,20 @@ impl Gate for Fake {
     }
 
     fn counters(&self) -> Result<Counters, GateError> {
-        let counts = Counts { unlisted_syn: self.tables().refused, ..Counts::default() };
+        let tables = self.tables();
+        let (unlisted_syn, admitted) = (tables.refused, tables.passed.values().sum());
+        let counts = Counts { unlisted_syn, admitted, ..Counts::default() };
         let (interface, port) = (Some("eth0".to_owned()), Some(2525));
         Ok(Counters { rows: vec![CountRow { interface, port, counts }] })
     }
 
     fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError> {
         Ok(BTreeMap::new())
+    }
+
+    fn entry_count(&self, net: &Net) -> Result<Option<EntryCounts>, GateError> {
+        let passed = self.tables().passed.get(net).copied();
+        Ok(passed.map(|passed| EntryCounts { passed, ..EntryCounts::default() }))
     }
 
     fn refused(&self) -> Result<Box<Sketch>, GateError> {

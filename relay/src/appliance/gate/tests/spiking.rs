@@ -1,17 +1,57 @@
 //! Spikes as the journal and `status` tell them.
 
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
 use jiff::Timestamp;
-use relay_common::addr::Addr;
+use relay_common::addr::{Addr, Net};
 use relay_common::table::{FIRST_DOOR, SAMPLE_HEAD, Sample};
 use relay_common::verdict::Reason;
 
 use super::desk::*;
 use crate::control::wire::{GateRequest, GateStatus};
 use crate::event::Event;
+use crate::event::spike::{Class, Spike};
 use crate::gate::clocks::Moment;
+use crate::gate::{Counters, Gate};
+use crate::journal::Journal;
+use crate::net::tally::{Cause, Tallies, Tally};
 use crate::watch::samples::many_spikes;
+use crate::watch::{Alert, Stage};
+
+/// Returns the moment of a tick.
+fn tenth(tick: u64) -> Moment {
+    let at_ms = 100_000 + tick * 100;
+    let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
+    Moment { wall, boot_ns: at_ms * 1_000_000 }
+}
+
+/// Has the gate look at so many ticks, of which each does something first. Returns what was told of spikes.
+fn run(desk: &mut Desk, ticks: Range<u64>, mut does: impl FnMut(&mut Desk, u64)) -> Vec<Spike> {
+    for tick in ticks {
+        does(desk, tick);
+        desk.fake.tables().now_ns = tenth(tick).boot_ns;
+        desk.keeper.sample(tenth(tick));
+    }
+    told(&desk.journal)
+}
+
+fn told(journal: &Journal) -> Vec<Spike> {
+    let spike = |event| match event {
+        Event::SpikeOpened(spike) | Event::SpikeGrew { spike, .. } | Event::SpikeClosed(spike) => {
+            Some(*spike)
+        }
+        _ => None,
+    };
+    journal.take().into_iter().filter_map(spike).collect()
+}
 
 fn refused_frame(source: [u8; 4]) -> Sample {
+    frame(source, Reason::UnlistedSyn)
+}
+
+fn frame(source: [u8; 4], reason: Reason) -> Sample {
     Sample {
         at_ns: 0,
         source: Addr::v4(source).octets(),
@@ -19,7 +59,7 @@ fn refused_frame(source: [u8; 4]) -> Sample {
         generation: 1,
         port: 2525,
         vlan: 0,
-        reason: Reason::UnlistedSyn as u8,
+        reason: reason as u8,
         family: 4,
         door: FIRST_DOOR,
         head_bytes: 0,
@@ -31,11 +71,6 @@ fn refused_frame(source: [u8; 4]) -> Sample {
 fn a_burst_of_refusals_is_a_spike_in_journal_and_status() {
     let mut desk = Desk::new();
     desk.fake.tables().diagnostics = vec!["a frame with nine tags".into()];
-    let tenth = |tick: u64| {
-        let at_ms = 100_000 + tick * 100;
-        let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
-        Moment { wall, boot_ns: at_ms * 1_000_000 }
-    };
     for tick in 0..20 {
         desk.fake.tables().refused += 500;
         desk.fake.tables().samples.push(refused_frame([203, 0, 113, 7]));
@@ -82,11 +117,6 @@ fn a_driven_client_stands_first_and_all_open_spikes_are_counted_however_many_str
 #[test]
 fn a_flood_of_random_sources_shows_one_of_its_frames() {
     let mut desk = Desk::new();
-    let tenth = |tick: u64| {
-        let at_ms = 100_000 + tick * 100;
-        let wall = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap();
-        Moment { wall, boot_ns: at_ms * 1_000_000 }
-    };
     for tick in 0..20_u8 {
         desk.fake.tables().refused += 500;
         // No two of them are seen again.
@@ -101,4 +131,174 @@ fn a_flood_of_random_sources_shows_one_of_its_frames() {
     });
     let opened = opened.expect("the spike is in the journal");
     assert!(opened.sample.as_ref().is_some_and(|frame| frame.contains(" to port 2525 by ")));
+}
+
+#[test]
+fn attempts_without_handshakes_are_told_with_their_entries_a_frame_and_a_command() {
+    let mut desk = Desk::new();
+    let core = Net::new(Addr::v4([10, 0, 0, 0]), 8).unwrap();
+    let client = IpAddr::from([10, 0, 0, 1]);
+    let forged = |desk: &mut Desk, tick: u64| {
+        let mut tables = desk.fake.tables();
+        // One client that is served, among fifty attempts of nobody.
+        *tables.passed.entry(core).or_default() += if tick < 30 { 1 } else { 51 };
+        tables.samples.push(frame([10, 0, 0, 1], Reason::Admitted));
+        if tick >= 30 {
+            tables.samples.push(frame([10, 77, 0, 9], Reason::Admitted));
+            tables.samples.push(frame([10, 0, 0, 1], Reason::Admitted));
+        }
+        drop(tables);
+        let tallies = Tallies::default();
+        tallies.completed(client);
+        desk.keeper.hear(&tallies.take(), tenth(tick));
+    };
+    let spikes = run(&mut desk, 0..60, forged);
+    let [opened, ..] = &spikes[..] else { panic!("no spike") };
+    assert_eq!(opened.class, Class::Forged);
+    let [top] = &opened.top[..] else { panic!("{opened:?}") };
+    assert_eq!((top.net.to_string().as_str(), top.error), ("10.0.0.0/8", 0));
+    assert!((100..=600).contains(&top.count), "{opened:?}");
+    assert!(opened.reasons["admitted"] > 10 * opened.reasons["connected"], "{opened:?}");
+    let sample = opened.sample.as_deref().unwrap_or_default();
+    assert!(
+        sample.starts_with("10.77.0.9 to port 2525 by "),
+        "the client completes its own: {sample}"
+    );
+    assert_eq!(opened.command, "sallyport doctor --from 10.77.0.9");
+}
+
+#[test]
+fn failed_logins_are_told_with_their_causes_and_the_last_of_them() {
+    let mut desk = Desk::new();
+    let guess = |desk: &mut Desk, tick: u64| {
+        let tallies = Tallies::default();
+        for round in 0..if tick < 20 { 0 } else { 20 } {
+            let cause = if round % 4 == 0 { Cause::UnknownLogin } else { Cause::WrongPassword };
+            tallies.failed([10, 0, 0, 7].into(), "app", cause);
+        }
+        desk.keeper.hear(&tallies.take(), tenth(tick));
+    };
+    let spikes = run(&mut desk, 0..60, guess);
+    let [opened, ..] = &spikes[..] else { panic!("no spike") };
+    assert_eq!((opened.class, opened.top[0].reason), (Class::Logins, "login_failed"));
+    let [unknown, wrong] = ["unknown_login", "wrong_password"].map(|cause| opened.reasons[cause]);
+    assert_eq!((unknown * 3, opened.reasons.len()), (wrong, 2), "{opened:?}");
+    assert_eq!(opened.sample.as_deref(), Some("10.0.0.7 as app, wrong_password"));
+    assert_eq!(opened.command, "sallyport explain 10.0.0.7");
+}
+
+#[test]
+fn a_relay_cannot_write_lines_of_its_own_into_an_alert() {
+    let mut desk = Desk::new();
+    let failure = Some(format!("x\n2026-01-01 spike-closed{}", "y".repeat(9_000)));
+    desk.keeper.hear(&Tally { failure, ..Tally::default() }, tenth(0));
+    let kept = desk.keeper.watching.failure.as_deref().unwrap();
+    assert!(kept.starts_with("x 2026-01-01 ") && kept.len() == 200, "{kept}");
+}
+
+#[test]
+fn a_listed_entry_that_connects_too_often_is_told_with_a_frame_of_its_loudest_address() {
+    let mut desk = Desk::new();
+    let connect = |desk: &mut Desk, tick: u64| {
+        let mut tables = desk.fake.tables();
+        for source in [[10, 0, 0, 9], [10, 0, 0, 8]] {
+            tables.samples.push(frame(source, Reason::Admitted));
+        }
+        drop(tables);
+        let tallies = Tallies::default();
+        let times = if tick < 20 { 0 } else { 400 };
+        (0..times).for_each(|_| tallies.completed([10, 0, 0, 9].into()));
+        tallies.completed([10, 0, 0, 8].into());
+        desk.keeper.hear(&tallies.take(), tenth(tick));
+    };
+    let spikes = run(&mut desk, 0..60, connect);
+    let opened = spikes.iter().find(|spike| spike.class == Class::Entry).expect("a spike");
+    assert_eq!(opened.subject, "10.0.0.0/8");
+    assert_eq!(opened.top[0].net.to_string(), "10.0.0.9/32");
+    assert_eq!(opened.reasons["connected"], opened.total);
+    let sample = opened.sample.as_deref().unwrap_or_default();
+    assert!(sample.starts_with("10.0.0.9 to port 2525 by "), "{sample}");
+    assert!(sample.ends_with(", admitted"), "{sample}");
+    assert_eq!(opened.command, "sallyport ban add 10.0.0.9");
+}
+
+#[test]
+fn a_spike_of_one_network_is_told_with_its_own_reasons_and_frame_to_its_end() {
+    let mut desk = Desk::new();
+    let net = Net::new(Addr::v4([203, 0, 113, 0]), 24).unwrap();
+    let alert = |stage, at| Alert {
+        class: Class::Prefix,
+        net: Some(net),
+        stage,
+        at: Duration::from_secs(at),
+        since: Duration::from_secs(100),
+        window: Duration::from_secs(60),
+        count: 400,
+        usual: 0,
+        total: 400,
+        lasted: Duration::from_secs(9),
+    };
+    run(&mut desk, 0..2, |desk, _| {
+        let mut tables = desk.fake.tables();
+        for reason in
+            [Reason::UnlistedSyn, Reason::UnlistedSyn, Reason::UnlistedSyn, Reason::Banned]
+        {
+            tables.samples.push(frame([203, 0, 113, 7], reason));
+        }
+        tables.samples.push(refused_frame([198, 51, 100, 1]));
+    });
+    desk.keeper.tell(&alert(Stage::Opened, 100), &Counters::default(), tenth(3));
+    let mut spikes = told(&desk.journal);
+    // What others send meanwhile pushes its frames out.
+    run(&mut desk, 4..40, |desk, _| {
+        let frames = (0..64).map(|source| refused_frame([198, 51, 100, source]));
+        desk.fake.tables().samples.extend(frames);
+    });
+    desk.keeper.tell(&alert(Stage::Closed, 104), &Counters::default(), tenth(41));
+    spikes.extend(told(&desk.journal));
+    assert_eq!(spikes.len(), 2);
+    for spike in spikes {
+        let reasons: Vec<_> = spike.reasons.iter().map(|(name, count)| (*name, *count)).collect();
+        assert_eq!(reasons, [("banned", 100), ("unlisted_syn", 300)]);
+        let sample = spike.sample.as_deref().unwrap_or_default();
+        assert!(sample.starts_with("203.0.113.7 to port 2525 by "), "{sample}");
+    }
+    assert_eq!(desk.keeper.watching.shown.len(), 0);
+}
+
+#[test]
+fn this_host_is_not_to_be_banned_whatever_address_it_listens_on() {
+    let desk = Desk::new();
+    let protected = desk.keeper.protected();
+    for own in [[192, 0, 2, 1], [127, 0, 0, 1]] {
+        assert!(protected.iter().any(|net| *net == Net::from(IpAddr::from(own))), "{protected:?}");
+    }
+}
+
+#[test]
+fn the_remark_on_many_sources_counts_from_the_first_tick_of_a_flood_on() {
+    let mut desk = Desk::new();
+    let flood = |desk: &mut Desk, tick: u64| {
+        desk.fake.tables().refused += if tick < 35 { 0 } else { 40_000 };
+    };
+    run(&mut desk, 0..38, flood);
+    let alert = |stage| Alert {
+        class: Class::Sources,
+        net: None,
+        stage,
+        at: Duration::from_millis(103_700),
+        since: Duration::from_millis(103_700),
+        window: Duration::from_secs(1),
+        count: 400,
+        usual: 0,
+        total: 400,
+        lasted: Duration::ZERO,
+    };
+    let counters = desk.fake.counters().unwrap();
+    for stage in [Stage::Opened, Stage::Closed] {
+        desk.keeper.tell(&alert(stage), &counters, tenth(37));
+    }
+    let remarks: Vec<_> = told(&desk.journal).into_iter().map(|spike| spike.remark).collect();
+    let flood = "a flood: 300 attempts from each source or fewer";
+    assert_eq!(remarks, [Some(flood.to_owned()), None], "at the end nobody knows it any more");
 }
