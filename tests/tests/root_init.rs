@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::stage::{CLIENT, LOGIN, OTHER, STRANGER};
@@ -31,6 +32,7 @@ fn a_set_up_by_flags_delivers_its_first_mail_and_is_not_made_twice() -> Result<(
     ensure!(shown.contains("add the login app to") && shown.contains("[[gate.allow]]"), "{shown}");
     ensure!(all(&folder)? == before, "a dry run changed something");
 
+    let begun = Instant::now();
     let said = done(&world, &flags)?;
     world.stage.password = password(&said)?;
     ensure!(
@@ -68,6 +70,7 @@ fn a_set_up_by_flags_delivers_its_first_mail_and_is_not_made_twice() -> Result<(
     world.run(&mut world.curl(&curl, &message))?;
     let arrived = String::from_utf8(world.stage.hop.next_message()?)?;
     ensure!(arrived.contains("Subject: the first\r\n"), "{arrived}");
+    println!("from `init` to the first delivered mail: {} ms", begun.elapsed().as_millis());
     let told = world.stage.command(&["explain", &STRANGER.to_string()])?;
     ensure!(told.contains("unlisted"), "{told}");
 

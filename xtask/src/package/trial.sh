@@ -32,9 +32,11 @@ listing > "$root.before"
 trap 'rm -rf --one-file-system "$root" "$root.before" "$root.after"' EXIT
 
 step 'install: program, manual, completions, user, group, folders, services'
+began=$(date +%s)
 inside 'apt-get install -y ./first.deb 2>&1 && dpkg -s sallyport | grep -qx "Status: install ok installed"' > "$root.log" ||
     { cat "$root.log" >&2; fail install; }
 grep -q 'run "sallyport init"' "$root.log" || fail 'the installation says what to do next'
+step "installed in $(($(date +%s) - began)) s"
 rm -f "$root.log"
 inside 'sallyport --version' | grep -q '^sallyport [0-9]' || fail 'sallyport --version'
 for file in usr/share/man/man1/sallyport.1.gz usr/share/man/man5/sallyport.toml.5.gz \
