@@ -2,8 +2,6 @@
 //!
 //! Not here: the octets of a message (`message`).
 
-use zeroize::{Zeroize as _, Zeroizing};
-
 use crate::policy::conduct::Offence;
 use crate::policy::permit::Permit;
 use crate::policy::relaying::{accept_recipient, check_sender};
@@ -54,14 +52,10 @@ impl Session {
     }
 
     fn read_line(&mut self, awaited: Awaited) -> bool {
-        let mut input: &[u8] = self.input.make_contiguous();
-        let before = input.len();
-        let line = self.reader.read(&mut input, awaited);
-        let taken = before - input.len();
-        // A password may have stood there, and may stand in the line.
-        self.input.make_contiguous()[..taken].zeroize();
-        self.input.drain(..taken);
-        let Some(line) = line.map(|line| line.map(Zeroizing::new)) else { return false };
+        let mut rest = self.input.rest();
+        let line = self.reader.read(&mut rest, awaited);
+        self.input.forget(self.input.len() - rest.len());
+        let Some(line) = line else { return false };
         self.note_heard();
         match (line, std::mem::replace(&mut self.state, State::Commands)) {
             (Ok(line), State::Exchange(exchange)) => self.turn(exchange.respond(&line)),
@@ -133,7 +127,9 @@ impl Session {
             Command::Ehlo(name) => self.hello(Hello::Extended(name)),
             Command::Helo(name) => self.hello(Hello::Plain(name)),
             Command::StartTls => self.start_tls(),
-            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_deref()),
+            Command::Auth { mechanism, initial } => {
+                self.auth(&mechanism, initial.as_deref().map(String::as_str));
+            }
             Command::Mail { sender, parameters } => self.mail(sender, parameters, argument),
             Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters, argument),
             Command::Data => self.data(),

@@ -128,11 +128,11 @@ impl Session {
 
     fn read_body(&mut self, mut incoming: Box<Incoming>) {
         self.since = self.now;
-        let octets = Vec::from(std::mem::take(&mut self.input));
+        let octets = std::mem::take(&mut self.input);
         // DATA ends what may be sent ahead, so a client that goes on has read up to our 354. Otherwise
         // the same message, sent a second time on purpose, would be taken for a repeat.
         self.note_heard();
-        let mut rest = octets.as_slice();
+        let mut rest = octets.rest();
         let end = self.pass_on(&mut incoming, &mut rest, Last::No);
         self.input.extend(rest);
         match end {
@@ -187,7 +187,7 @@ impl Session {
     fn take_input(&mut self, left: &mut u64) -> Vec<u8> {
         let most = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.len());
         *left -= most as u64;
-        self.input.drain(..most).collect()
+        self.input.take(most)
     }
 
     /// Passes octets of the message on to the draft. Returns how it ended, if it did.

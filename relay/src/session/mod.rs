@@ -7,6 +7,7 @@
 //! transaction  sender and recipients
 //! message      DATA, BDAT and the octets that follow
 //! incoming     the message itself
+//! input        what was sent and not read yet
 //! told         what a session is told besides octets
 //! limits       what a client may do wrong, and how long it may take
 //! receipt      whether a client has heard that its message is ours
@@ -24,6 +25,7 @@ mod commands;
 mod ends;
 mod exchange;
 mod incoming;
+mod input;
 mod limits;
 mod message;
 mod receipt;
@@ -55,6 +57,7 @@ use crate::smtp::reply::Reply;
 pub use exchange::{Credentials, Proof, Token, TokenMechanism, Tokens, Wanted};
 use exchange::{Exchange, Means, Signing};
 use incoming::Incoming;
+use input::Input;
 use limits::{Answer, Misdeeds};
 use message::{Blame, Chunked, Opening, Skipping};
 use receipt::{Receipts, Submission};
@@ -210,7 +213,7 @@ pub struct Session {
     /// The message of which chunks were received, while the next one is awaited.
     chunked: Option<Box<Incoming>>,
     reader: LineReader,
-    input: VecDeque<u8>,
+    input: Input,
     actions: VecDeque<Action>,
     misdeeds: Misdeeds,
     receipts: Receipts,
@@ -253,7 +256,7 @@ impl Session {
             blame: Blame::Client,
             chunked: None,
             reader: LineReader::default(),
-            input: VecDeque::new(),
+            input: Input::default(),
             actions,
             misdeeds: Misdeeds::default(),
             receipts: Receipts::default(),

@@ -3,6 +3,8 @@
 //! A line is read in two steps, so that a verb out of its order is refused before its argument is
 //! looked at. Not here: which verb is lawful when (`session::stage`).
 
+use zeroize::Zeroizing;
+
 use super::address::{Address, AddressError, Charset, ReversePath, is_domain, is_literal};
 use super::extension::Extensions;
 use super::parameter::{MailParameters, RcptParameters};
@@ -114,7 +116,7 @@ pub enum Command {
         /// The mechanism, upper case.
         mechanism: String,
         /// The initial response as written: base64, or `=` for an empty one.
-        initial: Option<String>,
+        initial: Option<Zeroizing<String>>,
     },
     /// MAIL.
     Mail {
@@ -273,7 +275,7 @@ fn auth(rest: &str) -> Result<Command, ArgumentError> {
     if !named || initial.is_some_and(|initial| initial.is_empty() || initial.contains(' ')) {
         return Err(ArgumentError::Syntax);
     }
-    let initial = initial.map(str::to_owned);
+    let initial = initial.map(|initial| Zeroizing::new(initial.to_owned()));
     Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial })
 }
 

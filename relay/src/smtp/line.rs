@@ -1,6 +1,10 @@
 //! Command lines, read with a bound (RFC 5321, sections 2.3.8 and 4.5.3.1.4).
 //!
+//! A password may stand in one: lines are wiped when they are dropped, refused ones too.
+//!
 //! Not here: the lines of a message, which `body` reads.
+
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The longest command line with its CRLF, octets. RFC 5321, section 4.5.3.1.4, asks for 512 and
 /// every extension for some more; this holds all of them.
@@ -46,7 +50,7 @@ pub enum Awaited {
 /// Holds at most [`AUTH_MAX`] octets.
 #[derive(Debug, Default)]
 pub struct LineReader {
-    line: Vec<u8>,
+    line: Zeroizing<Vec<u8>>,
     /// The line has outgrown its limit: only its end is looked for.
     overflowed: bool,
     /// The last octet taken was a carriage return.
@@ -91,7 +95,7 @@ impl LineReader {
         &mut self,
         input: &mut &[u8],
         awaited: Awaited,
-    ) -> Option<Result<Vec<u8>, LineError>> {
+    ) -> Option<Result<Zeroizing<Vec<u8>>, LineError>> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let (text, rest) = input.split_at(end.unwrap_or(input.len()));
         self.keep(text, awaited);
@@ -106,6 +110,9 @@ impl LineReader {
         if let Some(last) = text.last() {
             self.after_cr = *last == b'\r';
         }
+        if self.overflowed {
+            return;
+        }
         let room = AUTH_MAX - self.line.len();
         let mut start = [0; b"AUTH ".len()];
         start.iter_mut().zip(self.line.iter().chain(text)).for_each(|(to, octet)| *to = *octet);
@@ -114,18 +121,16 @@ impl LineReader {
             self.line.reserve(room);
         }
         self.line.extend_from_slice(&text[..text.len().min(room)]);
-        if !self.overflowed {
-            self.opening = Opening::of(&self.line);
-        }
+        self.opening = Opening::of(&self.line);
         // The line feed is still to come, so a line of the limit's length is one too long.
-        self.overflowed |= text.len() > room || self.line.len() >= limit(self.opening, awaited);
+        self.overflowed = text.len() > room || self.line.len() >= limit(self.opening, awaited);
         if self.overflowed {
-            self.line.clear();
+            self.line.zeroize();
         }
     }
 
     /// Judges the line that has just ended, and starts over.
-    fn finish(&mut self) -> Result<Vec<u8>, LineError> {
+    fn finish(&mut self) -> Result<Zeroizing<Vec<u8>>, LineError> {
         let Self { mut line, overflowed, after_cr, opening } = std::mem::take(self);
         if !after_cr {
             return Err(LineError::BareLineFeed);
@@ -171,7 +176,7 @@ mod tests {
         let mut lines = Vec::new();
         for mut piece in input.chunks(step) {
             while let Some(line) = reader.read(&mut piece, awaited) {
-                lines.push(line);
+                lines.push(line.map(|line| line.to_vec()));
             }
             assert!(piece.is_empty(), "a reader without a line has taken all");
             assert!(reader.line.len() <= AUTH_MAX);
@@ -230,6 +235,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_was_too_long_is_forgotten_at_once_and_every_line_is_wiped() {
+        const fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let mut reader = LineReader::default();
+        let line = reader.read(&mut &b"AUTH PLAIN secret\r\n"[..], Awaited::Command);
+        wiped(&line.unwrap().unwrap());
+        let long = padded("AUTH PLAIN ", AUTH_MAX + 1);
+        assert_eq!(reader.read(&mut &long[..AUTH_MAX], Awaited::Command), None);
+        assert!(reader.overflowed && reader.line.is_empty());
+        wiped(&reader.line);
     }
 
     proptest! {

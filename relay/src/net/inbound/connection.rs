@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::Door;
-use super::stream::Stream;
+use super::stream::{Octets, Stream};
 use super::tale::Tale;
 use crate::config::ClientCertificates;
 use crate::event::Event;
@@ -257,7 +257,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Waits for octets from the client.
-    async fn input(&mut self) -> Came<io::Result<Vec<u8>>> {
+    async fn input(&mut self) -> Came<io::Result<Octets>> {
         let wants = self.session.wants_input();
         let mut stream = std::mem::replace(&mut self.stream, Stream::Gone);
         let came = self

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use crate::net::tls::{ClientIdentity, client_identity, describe, exporter};
 use crate::session::Channel;
@@ -32,6 +34,26 @@ const PIECE: usize = 16 << 10;
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
 }
+
+/// What a client sent, a password perhaps: it is wiped when it is dropped.
+pub(super) struct Octets(Vec<u8>);
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Octets {
+    fn drop(&mut self) {
+        // All at once: messages pass here too, and Vec's own way is one octet after the other.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Octets {}
 
 /// A connection.
 #[derive(Debug)]
@@ -56,7 +78,7 @@ impl Stream {
     /// Returns what the client sends, at most [`PIECE`] octets. None: it will send no more, and under
     /// TLS has said so. An end of the connection that is not announced there is an error, since
     /// anybody on the way could have made it (RFC 8446, section 6.1).
-    pub(super) async fn read(&mut self) -> io::Result<Vec<u8>> {
+    pub(super) async fn read(&mut self) -> io::Result<Octets> {
         // A client that is silent for hours holds no buffer: the octets are read into the thread's,
         // and only those that came are kept.
         poll_fn(|context| {
@@ -67,9 +89,9 @@ impl Stream {
                     Self::Secured(stream) => Pin::new(stream).poll_read(context, &mut buffer),
                     Self::Gone => Poll::Ready(Err(gone())),
                 };
-                let came = read.map_ok(|()| buffer.filled().to_vec());
+                let came = read.map_ok(|()| Octets(buffer.filled().to_vec()));
                 // What one client sends must not lie where the next one's is read.
-                buffer.filled_mut().fill(0);
+                buffer.filled_mut().zeroize();
                 came
             })
         })
@@ -159,6 +181,11 @@ impl Stream {
 mod tests {
     use super::*;
 
+    /// Takes only what is wiped when it is dropped.
+    const fn wiped<T: ZeroizeOnDrop>(what: T) -> T {
+        what
+    }
+
     #[tokio::test]
     async fn octets_of_two_clients_do_not_mix_and_an_end_is_empty() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -172,17 +199,18 @@ mod tests {
             client.write_all(said.as_bytes()).await.unwrap();
         }
         let [(first, ours), (second, theirs)] = &mut ends[..] else { unreachable!() };
-        assert_eq!(theirs.read().await.unwrap(), b"RSET with more\r\n");
-        assert_eq!(ours.read().await.unwrap(), b"NOOP\r\n");
+        let said = wiped(theirs.read().await.unwrap());
+        assert_eq!(*said, *b"RSET with more\r\n");
+        assert_eq!(*ours.read().await.unwrap(), *b"NOOP\r\n");
         first.shutdown().await.unwrap();
-        assert_eq!(ours.read().await.unwrap(), b"");
+        assert_eq!(*ours.read().await.unwrap(), *b"");
         let long = vec![b'x'; PIECE + 1];
         second.write_all(&long).await.unwrap();
         let mut come = Vec::new();
         while come.len() < long.len() {
             let piece = theirs.read().await.unwrap();
             assert!((1..=PIECE).contains(&piece.len()));
-            come.extend(piece);
+            come.extend_from_slice(&piece);
         }
         assert_eq!(come, long);
     }

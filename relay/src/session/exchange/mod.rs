@@ -16,8 +16,8 @@ mod proof;
 mod scram;
 mod server;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, decoded_len_estimate};
 use zeroize::Zeroizing;
 
 use crate::policy::credential::StoredKeys;
@@ -327,7 +327,10 @@ fn unescaped(name: &str) -> String {
 
 /// Reads base64 with its padding, and nothing else (RFC 4648, sections 3.2 to 3.5).
 fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ExchangeFault> {
-    STANDARD.decode(text).map(Zeroizing::new).map_err(|_| ExchangeFault::Base64)
+    // Given its room, it does not move; and what was decoded before a fault is wiped too.
+    let mut octets = Zeroizing::new(Vec::with_capacity(decoded_len_estimate(text.len())));
+    STANDARD.decode_vec(text, &mut octets).map_err(|_| ExchangeFault::Base64)?;
+    Ok(octets)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn commands_are_read_in_any_case_and_addresses_keep_theirs() {
     let none = MailParameters::default;
     let auth = |initial: Option<&str>| Command::Auth {
         mechanism: "PLAIN".to_owned(),
-        initial: initial.map(str::to_owned),
+        initial: initial.map(|initial| initial.to_owned().into()),
     };
     for (line, command) in [
         ("EHLO client.example.net", Command::Ehlo("client.example.net".to_owned())),
