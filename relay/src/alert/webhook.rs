@@ -14,7 +14,7 @@ use serde_json::Value;
 use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::AUTHORIZATION;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::channel::Outcome;
 use super::outbox::WAIT_MAX;
@@ -32,6 +32,8 @@ pub const ID: &str = "Sallyport-Id";
 pub(super) const REQUEST: Duration = Duration::from_secs(20);
 /// The longest secret, octets.
 const SECRET_MAX: u64 = 4096;
+/// Room for a body, octets; few are longer.
+const BODY_ROOM: usize = 16 << 10;
 /// How much of a refusal is read and told, octets.
 const WORDS_MAX: usize = 200;
 
@@ -59,7 +61,14 @@ fn try_to_post(
     let secret = secret(hook)?;
     let is_pagerduty = hook.format == WebhookFormat::PagerDuty;
     let routing_key = if is_pagerduty { &*secret } else { "" };
-    let body = serde_json::to_vec(&body(routing_key)).map_err(|error| error.to_string())?;
+    let mut telling = body(routing_key);
+    // A text that grows would leave the routing key where it was.
+    let mut body = Zeroizing::new(Vec::with_capacity(BODY_ROOM));
+    let written = serde_json::to_writer(&mut *body, &telling);
+    if let Some(Value::String(key)) = telling.get_mut("routing_key") {
+        key.zeroize();
+    }
+    written.map_err(|error| error.to_string())?;
     let agent = http::agent(hook.ca_file.as_deref(), Wire::AsAddressed, within)?;
     let mut request = agent.post(&hook.url).content_type("application/json").header(ID, id);
     if hook.secret_file.is_some() && !is_pagerduty {

@@ -25,6 +25,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
+use zeroize::Zeroizing;
 
 use super::print;
 use crate::appliance::folders;
@@ -111,8 +112,8 @@ pub fn for_config(
 pub struct Made {
     /// The server certificate, then the CA's.
     pub chain: String,
-    /// The server's private key.
-    pub key: String,
+    /// The server's private key. It is wiped when dropped.
+    pub key: Zeroizing<String>,
     /// The CA's certificate.
     pub ca: String,
 }
@@ -154,7 +155,7 @@ pub fn make(names: &[String]) -> anyhow::Result<Made> {
 
     Ok(Made {
         chain: certificate.pem() + &ca_certificate.pem(),
-        key: key.serialize_pem(),
+        key: Zeroizing::new(key.serialize_pem()),
         ca: ca_certificate.pem(),
     })
 }

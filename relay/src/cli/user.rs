@@ -14,6 +14,9 @@ use crate::appliance::privilege::Identity;
 use crate::config::Config;
 use crate::users::{self, Password, Store, UsersError};
 
+/// Room for the line that a password stands in, octets: it has 256 at most.
+const LINE_ROOM: usize = 1024;
+
 /// Does what a verb says to the file that the configuration names. The relay sees the change at the
 /// next login.
 ///
@@ -54,7 +57,8 @@ fn password(from_stdin: bool) -> anyhow::Result<Password> {
     if !from_stdin {
         return Ok(Password::Made);
     }
-    let mut line = Zeroizing::new(String::new());
+    // A line that grows would leave copies of the password behind.
+    let mut line = Zeroizing::new(String::with_capacity(LINE_ROOM));
     std::io::stdin().lock().read_line(&mut line).context("standard input")?;
     Ok(Password::Chosen(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned())))
 }
@@ -62,7 +66,7 @@ fn password(from_stdin: bool) -> anyhow::Result<Password> {
 /// Shows a password that was made: nobody will see it again.
 fn told(made: Option<Zeroizing<String>>) {
     match made {
-        Some(password) => print::say(format!("password: {}", *password)),
+        Some(password) => print::say(Zeroizing::new(["password: ", &password].concat())),
         None => print::say("the password is set"),
     }
 }

@@ -40,13 +40,14 @@ impl Hash {
     }
 }
 
-/// StoredKey and ServerKey of RFC 5802, section 3: enough to check a login, not to make one.
+/// StoredKey and ServerKey of RFC 5802, section 3: enough to check a login, not to make one. They are wiped when
+/// dropped: who has ServerKey can stand in for us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     /// H(ClientKey).
-    pub stored: Vec<u8>,
+    pub stored: Zeroizing<Vec<u8>>,
     /// HMAC(SaltedPassword, "Server Key").
-    pub server: Vec<u8>,
+    pub server: Zeroizing<Vec<u8>>,
 }
 
 /// Everything that SCRAM needs to know of a login (RFC 5802, section 5.1).
@@ -73,8 +74,8 @@ impl Keys {
         let salted = hmac::Key::new(hmac, &salted);
         let client = hmac::sign(&salted, b"Client Key");
         Self {
-            stored: digest::digest(digest, client.as_ref()).as_ref().to_vec(),
-            server: hmac::sign(&salted, b"Server Key").as_ref().to_vec(),
+            stored: digest::digest(digest, client.as_ref()).as_ref().to_vec().into(),
+            server: hmac::sign(&salted, b"Server Key").as_ref().to_vec().into(),
         }
     }
 
@@ -109,7 +110,7 @@ pub fn fake_keys(secret: &[u8], login: &str, hash: Hash) -> Keys {
         let mut context = hmac::Context::with_key(&key);
         context.update(what);
         context.update(login.as_bytes());
-        context.sign().as_ref().to_vec()
+        context.sign().as_ref().to_vec().into()
     };
     // No salt is made of these words, and no name begins with them: a login holds no NUL.
     Keys { stored: part(b"stored\0"), server: part(b"server\0") }
@@ -210,7 +211,15 @@ mod tests {
         let signature = hmac::sign(&stored, auth.as_bytes());
         let client: Vec<u8> =
             proof.iter().zip(signature.as_ref()).map(|(proof, mask)| proof ^ mask).collect();
-        assert_eq!(digest::digest(&digest::SHA256, &client).as_ref(), keys.stored);
+        assert_eq!(digest::digest(&digest::SHA256, &client).as_ref(), keys.stored.as_slice());
+    }
+
+    #[test]
+    fn keys_are_wiped_when_they_are_dropped() {
+        const fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let Keys { stored, server } = fake_keys(b"secret", "a", Hash::Sha256);
+        wiped(&stored);
+        wiped(&server);
     }
 
     #[test]

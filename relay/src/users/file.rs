@@ -7,10 +7,10 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, decoded_len_estimate};
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::{Store, User, UsersError};
@@ -42,7 +42,7 @@ struct Form {
 struct Written {
     format: u32,
     iterations: u32,
-    secret: String,
+    secret: Wiped,
     #[serde(default)]
     user: BTreeMap<String, WrittenUser>,
 }
@@ -58,8 +58,31 @@ struct WrittenUser {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenKeys {
-    stored: String,
-    server: String,
+    stored: Wiped,
+    server: Wiped,
+}
+
+/// A text that is wiped when it is dropped: ServerKey, or the secret of all logins.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Wiped(Zeroizing<String>);
+
+impl From<String> for Wiped {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl Wiped {
+    fn of(octets: &[u8]) -> Self {
+        STANDARD.encode(octets).into()
+    }
+}
+
+impl Serialize for Wiped {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
 }
 
 /// Reads the file.
@@ -102,8 +125,7 @@ impl Written {
             return Err(format!("more than {USERS_MAX} logins"));
         }
         let iterations = NonZeroU32::new(self.iterations).ok_or("iterations is zero")?;
-        let secret = decode(&Zeroizing::new(self.secret), 16..=64);
-        let secret = Zeroizing::new(secret.ok_or("secret is malformed")?);
+        let secret = decode(&self.secret.0, 16..=64).ok_or("secret is malformed")?;
         let mut users = BTreeMap::new();
         for (login, user) in self.user {
             let user = user.into_user().filter(|_| is_login(&login));
@@ -118,7 +140,7 @@ impl Written {
         Self {
             format: FORMAT,
             iterations: store.iterations.get(),
-            secret: STANDARD.encode(&*store.secret),
+            secret: Wiped::of(&store.secret),
             user: store.users.iter().map(user).collect(),
         }
     }
@@ -127,7 +149,7 @@ impl Written {
 impl WrittenUser {
     fn into_user(self) -> Option<User> {
         Some(User {
-            salt: decode(&self.salt, 8..=64)?,
+            salt: decode(&self.salt, 8..=64)?.to_vec(),
             sha256: self.sha256.into_keys(Hash::Sha256)?,
             sha512: self.sha512.into_keys(Hash::Sha512)?,
         })
@@ -146,18 +168,20 @@ impl WrittenKeys {
     fn into_keys(self, hash: Hash) -> Option<Keys> {
         let octets = hash.octets()..=hash.octets();
         Some(Keys {
-            stored: decode(&self.stored, octets.clone())?,
-            server: decode(&self.server, octets)?,
+            stored: decode(&self.stored.0, octets.clone())?,
+            server: decode(&self.server.0, octets)?,
         })
     }
 
     fn of(keys: &Keys) -> Self {
-        Self { stored: STANDARD.encode(&keys.stored), server: STANDARD.encode(&keys.server) }
+        Self { stored: Wiped::of(&keys.stored), server: Wiped::of(&keys.server) }
     }
 }
 
-fn decode(text: &str, octets: std::ops::RangeInclusive<usize>) -> Option<Vec<u8>> {
-    STANDARD.decode(text).ok().filter(|decoded| octets.contains(&decoded.len()))
+fn decode(text: &str, octets: std::ops::RangeInclusive<usize>) -> Option<Zeroizing<Vec<u8>>> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(decoded_len_estimate(text.len())));
+    STANDARD.decode_vec(text, &mut decoded).ok()?;
+    octets.contains(&decoded.len()).then_some(decoded)
 }
 
 /// Reads the file, changes it and replaces it. A second editor waits for the first.
@@ -184,7 +208,7 @@ pub(super) fn edit<T>(
 /// Writes beside the file, flushes, and renames: a reader sees the old list or the new one, and a
 /// crash leaves one of them. The group of the folder may read it: that is the relay.
 fn replace(path: &Path, folder: &File, written: &Written) -> io::Result<()> {
-    let text = toml::to_string(written).map_err(io::Error::other)?;
+    let text = Zeroizing::new(toml::to_string(written).map_err(io::Error::other)?);
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
         Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),

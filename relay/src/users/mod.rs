@@ -154,8 +154,8 @@ impl Store {
     pub fn check(&self, login: &str, password: &[u8]) -> Check {
         let fake = || User {
             salt: fake_salt(&self.secret, login).to_vec(),
-            sha256: Keys { stored: vec![0; 32], server: Vec::new() },
-            sha512: Keys { stored: Vec::new(), server: Vec::new() },
+            sha256: Keys { stored: vec![0; 32].into(), server: Zeroizing::default() },
+            sha512: Keys { stored: Zeroizing::default(), server: Zeroizing::default() },
         };
         let (user, exists) = match self.users.get(login) {
             Some(user) => (user.clone(), true),
@@ -384,7 +384,7 @@ mod tests {
         let store = Store::load(&path).unwrap();
         for hash in [Hash::Sha256, Hash::Sha512] {
             let StoredKeys { salt, keys, .. } = store.keys("app", hash);
-            for held in [salt, keys.stored, keys.server] {
+            for held in [salt, keys.stored.to_vec(), keys.server.to_vec()] {
                 assert_eq!(store.check("app", &held), Check::Wrong);
             }
         }
