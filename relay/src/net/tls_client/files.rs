@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
@@ -12,6 +12,7 @@ use super::TlsClientError;
 use crate::config::RouteCertificate;
 use crate::file;
 use crate::net::certified::certified;
+use crate::net::tls::keys_of;
 
 /// The largest file of a route, octets.
 const FILE_MAX: u64 = 4 << 20;
@@ -48,9 +49,11 @@ pub(super) fn identity(
     }
     let unreadable = self::unreadable("client-key", route, &files.key);
     let pem = read(&files.key).map_err(&unreadable)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|problem| unreadable(problem.to_string()));
-    certified(chain, &Zeroizing::new(key?)).map_err(|problem| {
+    let keys = keys_of(&pem).map_err(|problem| unreadable(problem.to_string()))?;
+    // While a key is exchanged there are two, and the certificate's may be the second.
+    let mut tried = keys.iter().map(|key| certified(chain.clone(), key));
+    let first = tried.next().expect("invariant: there is a key, or an error");
+    first.or_else(|problem| tried.find_map(Result::ok).ok_or(problem)).map_err(|problem| {
         let (route, problem) = (route.to_owned(), problem.to_string());
         TlsClientError::Identity { route, problem }
     })

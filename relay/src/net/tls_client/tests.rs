@@ -179,8 +179,14 @@ async fn our_certificate_is_shown_where_it_is_asked_for() {
         let certificate = Some(RouteCertificate { certificate: file(certificate), key: file(key) });
         TlsClient::for_route(&Route { certificate, ..route(folder.path()) })
     };
+    // As an exchange of the key that was cut off leaves it.
+    let both = server.key.serialize_pem() + &ours.key.serialize_pem();
+    fs::write(file("both-keys.pem"), both).unwrap();
+    for key in ["key.pem", "both-keys.pem"] {
+        let ours = with("us.pem", key).unwrap();
+        assert_eq!(shake(&ours, &server, Some(&ca)).await, Ok(true), "{key}");
+    }
     let ours = with("us.pem", "key.pem").unwrap();
-    assert_eq!(shake(&ours, &server, Some(&ca)).await, Ok(true));
     assert_eq!(shake(&ours, &server, None).await, Ok(false), "nobody asked");
     let none = TlsClient::for_route(&route(folder.path())).unwrap();
     let words = shake(&none, &server, Some(&ca)).await.unwrap_err();
