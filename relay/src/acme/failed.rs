@@ -1,8 +1,8 @@
 //! That a certificate is not renewed, and why: a file beside it, which whoever renews writes and everybody reads.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -38,15 +38,18 @@ impl Failed {
     }
 
     /// Notes beside a certificate that a try failed `now`. It fails since the first of those that came to nothing one
-    /// after the other. Blocks on the disk.
+    /// after the other. The folder is made if it is missing, as a certificate's: readable by all. Blocks on the disk.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// If the folder cannot be made, or the file not be written.
     pub fn note(certificate: &Path, now: Timestamp, until: Timestamp, why: &str) -> io::Result<()> {
         let before = Self::read(certificate).map(|before| before.since);
         // A clock that was set back made no try in the future.
         let since = before.filter(|since| *since <= now).unwrap_or(now);
+        if let Some(folder) = certificate.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        }
         let new = beside(certificate, ".failed.new");
         remove(&new)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
@@ -88,7 +91,8 @@ mod tests {
     #[test]
     fn what_fails_is_known_since_the_first_try_until_one_succeeds() {
         let folder = tempfile::tempdir().unwrap();
-        let certificate = folder.path().join("chain.pem");
+        // Nobody has made it: the first order failed.
+        let certificate = folder.path().join("etc/tls/chain.pem");
         let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
         let note = |now, until, why: &str| {
             Failed::note(&certificate, at(now), at(until), why).unwrap();

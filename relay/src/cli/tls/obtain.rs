@@ -143,11 +143,14 @@ pub fn renew(config: &Config, key: Key, caller: Caller) -> anyhow::Result<()> {
     tried.map_err(|(error, wait)| {
         let (now, why) = (Timestamp::now(), format!("{error:#}"));
         let note = || Failed::note(&tls.certificate, now, now + wait, &why);
-        match if is_timer { note() } else { Ok(()) } {
-            Ok(()) => error,
-            Err(problem) => error.context(format!("{file}.failed: {problem}")),
-        }
+        let noted = if is_timer { note() } else { Ok(()) };
+        noted.map_or_else(|problem| not_noted(&why, &tls.certificate, &problem), |()| error)
     })
+}
+
+/// Returns why a renewal failed, and behind it that this could not be noted: the cause is what somebody can mend.
+fn not_noted(why: &str, certificate: &Path, problem: &io::Error) -> anyhow::Error {
+    anyhow!("{why}; that is not noted in {}.failed: {problem}", certificate.display())
 }
 
 /// Forgets that a renewal failed.
@@ -303,4 +306,19 @@ pub fn order(config: &Config, acme: &Acme, key: Key) -> anyhow::Result<Signed> {
     });
     let seen = seen.map_err(|why| anyhow!(why).context(InVain(acme.directory.clone())))?;
     Ok(Signed { chain, key: is_new.then_some(key), seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_renewal_failed_is_told_before_that_it_could_not_be_noted() {
+        let problem = io::Error::from(ErrorKind::ReadOnlyFilesystem);
+        let told = not_noted("the authority is away", Path::new("/etc/chain.pem"), &problem);
+        assert_eq!(
+            told.to_string(),
+            "the authority is away; that is not noted in /etc/chain.pem.failed: read-only filesystem or storage medium"
+        );
+    }
 }
