@@ -2,8 +2,8 @@
 //!
 //! They are two files, and a loss of power may come between the moments at which they are replaced. So a new key does
 //! not replace the old one at once: for as long as the certificate is exchanged, its file holds both, the new one
-//! first. The relay shows a certificate with whichever of two keys fits it, so each state in between can be served, by
-//! a relay that runs and by one that starts. What a crash left of that [`settle`] ends.
+//! first, and [`MARK`] between them. The relay shows a certificate with whichever of two keys fits it, so each state in
+//! between can be served, by a relay that runs and by one that starts. What a crash left of that [`settle`] ends.
 
 use std::path::Path;
 
@@ -19,6 +19,9 @@ use crate::file;
 
 /// The largest file of a key or an account, octets.
 const FILE_MAX: u64 = 64 << 10;
+/// What stands between two keys while they are exchanged: of two that somebody else put into a file none is taken away.
+/// Text outside of the blocks means nothing (RFC 7468, section 2).
+const MARK: &str = "# sallyport: the key below is exchanged for the one above";
 /// How the block of a private key begins and ends (RFC 7468, section 10).
 const KEY: [(&str, &str); 3] = [
     ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
@@ -55,7 +58,9 @@ impl Signed {
         let mut both = None;
         if let Some(key) = &self.key {
             steps.folder(&above(&tls.key), Readers::All)?;
-            both = former(tls).map(|former| Zeroizing::new(format!("{}\n{}", **key, *former)));
+            both = former(tls).map(|former| {
+                Zeroizing::new([key.trim_end(), "\n", MARK, "\n", &*former].concat())
+            });
             steps.file(&tls.key, both.as_ref().unwrap_or(key), relay, Existing::Keep(ending))?;
         }
         steps.folder(&above(&tls.certificate), Readers::All)?;
@@ -76,7 +81,7 @@ pub(super) fn settle(config: &Config) -> anyhow::Result<()> {
     let tls = &config.tls;
     // What cannot be read is told by whoever needs it.
     let Ok(all) = text(&tls.key) else { return Ok(()) };
-    if keys(&all).count() != 2 {
+    if keys(&all).count() != 2 || !all.lines().any(|line| line == MARK) {
         return Ok(());
     }
     let Some(one) = former(tls) else { return Ok(()) };
@@ -96,7 +101,7 @@ fn former(tls: &config::Tls) -> Option<Zeroizing<String>> {
     let fits = |key: &&str| {
         certificates::of_pem(&chain, key.as_bytes()).is_ok_and(|seen| seen.key.is_ok())
     };
-    keys(&all).find(fits).map(|key| Zeroizing::new(format!("{key}\n")))
+    keys(&all).find(fits).map(|key| Zeroizing::new([key, "\n"].concat()))
 }
 
 /// Returns the blocks of the private keys of a text in PEM.
@@ -115,8 +120,8 @@ fn keys(text: &str) -> impl Iterator<Item = &str> {
 /// Reads a file of text, which is wiped when dropped.
 pub(super) fn text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let octets = file::read(path, FILE_MAX).with_context(|| format!("{}", path.display()))?;
-    let text = String::from_utf8(octets.to_vec());
-    Ok(Zeroizing::new(text.map_err(|_| anyhow!("{} is no text", path.display()))?))
+    let text = std::str::from_utf8(&octets);
+    Ok(Zeroizing::new(text.map_err(|_| anyhow!("{} is no text", path.display()))?.to_owned()))
 }
 
 #[cfg(test)]
@@ -234,9 +239,16 @@ mod tests {
             settle(&laid.1).unwrap();
             assert_eq!(laid.read()[1], text);
         }
-        let three = format!("{key}{other}{other}");
-        laid.put(&chain, &three);
-        settle(&laid.1).unwrap();
-        assert_eq!(laid.read()[1], three);
+        // Several of somebody else's, one of which fits.
+        for text in [
+            format!("{key}{other}{other}"),
+            format!("{key}{other}"),
+            format!("{other}{key}"),
+            format!("{other}# mine\n{key}"),
+        ] {
+            laid.put(&chain, &text);
+            settle(&laid.1).unwrap();
+            assert_eq!(laid.read()[1], text);
+        }
     }
 }
