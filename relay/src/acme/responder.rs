@@ -172,6 +172,7 @@ fn is_whole(head: &[u8]) -> bool {
 mod tests {
     use tokio::io::{duplex, split};
     use tokio::net::TcpStream;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -276,21 +277,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn whoever_is_silent_keeps_nobody_out() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, proofs()));
-        let mut silent = Vec::new();
-        for _ in 0..2 * OF_SOURCE_MAX {
-            silent.push(TcpStream::connect(address).await.unwrap());
+        let (mut places, source) = (Places::default(), Source::of([192, 0, 2, 1].into(), None));
+        let mut connect = || {
+            let (client, server) = duplex(1024);
+            let answered = async move { drop(answer(server, &proofs()).await) };
+            places.take(source, answered);
+            client
+        };
+        let began = Instant::now();
+        let mut silent: Vec<_> = (0..2 * OF_SOURCE_MAX).map(|_| connect()).collect();
+        let mut last = connect();
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        last.write_all(request).await.unwrap();
+        let mut said = String::new();
+        last.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, NOTHING);
+        // The oldest made way, without a word.
+        for (place, early) in silent[..=OF_SOURCE_MAX].iter_mut().enumerate() {
+            let mut said = Vec::new();
+            early.read_to_end(&mut said).await.unwrap();
+            assert_eq!(said, b"", "{place}");
         }
-        assert_eq!(ask(address, b"GET / HTTP/1.1\r\n\r\n").await, NOTHING);
-        // It was dropped, without a word.
-        let mut said = Vec::new();
-        silent[0].read_to_end(&mut said).await.unwrap();
-        assert_eq!(said, b"");
-        serving.abort();
+        // The others are heard, as long as they have time.
+        for late in &mut silent[OF_SOURCE_MAX + 1..] {
+            late.write_all(request).await.unwrap();
+            let mut said = String::new();
+            late.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, NOTHING);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO, "somebody was waited for");
     }
 
     #[tokio::test]
