@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use relay::demo::stage::{CLIENT, LOGIN, OTHER, STRANGER};
+use relay::demo::stage::{CLIENT, LOGIN, NAME, OTHER, STRANGER};
 use tests::need;
 use tests::setup::{Found, all, bare, done, init, password, places, refused, whole};
 use tests::terminal::Terminal;
@@ -95,6 +95,40 @@ fn a_set_up_by_flags_delivers_its_first_mail_and_is_not_made_twice() -> Result<(
     ensure!(others(&before) == others(&after), "a certificate or a login was changed");
     ensure!(fs::read_to_string(&file)?.contains("ops@example.org"));
     world.stage.command(&["reload"])?;
+    Ok(())
+}
+
+#[test]
+fn mail_is_taken_under_a_certificate_that_was_given() -> Result<()> {
+    let Some(curl) = need::root().then(|| need::tool("curl")).flatten() else { return Ok(()) };
+    let mut world = bare()?;
+    let folder = world.folder.path().to_owned();
+    let made = relay::cli::tls::make(&[NAME.to_owned()])?;
+    fs::create_dir(folder.join("given"))?;
+    let [chain, key] = ["given/chain.pem", "given/key.pem"].map(|name| folder.join(name));
+    fs::write(&chain, &made.chain)?;
+    fs::write(&key, &made.key)?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640))?;
+    std::os::unix::fs::chown(&key, None, Some(65534))?;
+    // What curl trusts, and nobody else: a certificate that `init` made would be by another authority.
+    fs::create_dir(folder.join("tls"))?;
+    fs::write(folder.join("tls/ca.pem"), &made.ca)?;
+    let before = all(&folder.join("given"))?;
+    let given = [chain.display().to_string(), key.display().to_string()];
+    let more = ["--interface", "guard0", "--certificate", &given[0], "--key", &given[1]];
+    let flags = [whole(&world), more.map(str::to_owned).to_vec()].concat();
+    let said = done(&world, &flags)?;
+    ensure!(said.contains(&format!("show clients {}, which stays as it is", given[0])), "{said}");
+    ensure!(all(&folder.join("given"))? == before, "what was given was changed");
+    ensure!(!folder.join("tls/fullchain.pem").exists(), "another one was made");
+    world.stage.password = password(&said)?;
+    world.stage.start()?;
+    let message = folder.join("message");
+    let text = "From: app@example.net\r\nTo: customer@example.com\r\nSubject: given\r\n\r\nx\r\n";
+    fs::write(&message, text)?;
+    world.run(&mut world.curl(&curl, &message))?;
+    let arrived = String::from_utf8(world.stage.hop.next_message()?)?;
+    ensure!(arrived.contains("Subject: given\r\n"), "{arrived}");
     Ok(())
 }
 
@@ -253,14 +287,23 @@ fn a_login_whose_password_nobody_saw_gets_another_one() -> Result<()> {
     }
     let world = bare()?;
     let flags = [whole(&world), vec!["--interface".into(), "guard0".into()]].concat();
-    // As a loss of power before the configuration was written leaves it.
     let users = world.folder.path().join("users.toml");
     relay::users::add(&users, LOGIN, relay::users::Password::Made)?;
+    let before = fs::read(&users)?;
+    // It may be another configuration's, in the same folder: it stays.
+    let shown = done(&world, &flags)?;
+    ensure!(shown.contains("`sallyport user passwd app` gives it another"), "{shown}");
+    ensure!(fs::read(&users)? == before, "a login in use was changed");
+    fs::remove_file(world.folder.path().join("sallyport.toml"))?;
+    // As a loss of power before the configuration was written leaves it.
+    let mark = relay::cli::init::unseen::mark(&users);
+    fs::write(&mark, format!("{LOGIN}\n"))?;
     let shown = done(&world, &[flags.as_slice(), &["--dry-run".into()]].concat())?;
     ensure!(shown.contains("another password and show that once"), "{shown}");
     let password = password(&done(&world, &flags)?)?;
     let store = relay::users::Store::load(&users)?;
     ensure!(store.check(LOGIN, password.as_bytes()) == relay::users::Check::Right);
+    ensure!(!mark.exists(), "it would get another one again");
     let about = fs::metadata(&users)?;
     ensure!((about.permissions().mode() & 0o7777, about.gid()) == (0o640, 65534));
     Ok(())

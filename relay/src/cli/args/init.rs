@@ -107,7 +107,8 @@ pub struct InitFlags {
     #[arg(long)]
     pub dry_run: bool,
     /// Replace a configuration that is there; the old one stays beside it under the time of the day.
-    /// Certificates and logins that are there are kept in any case.
+    /// Certificates and logins that are there are kept, with or without it, but for a login that a set-up was cut off
+    /// after: nobody has seen its password, and it gets another one.
     #[arg(long)]
     pub force: bool,
     /// Start gate and relay by systemd when all is written, now and at every boot.

@@ -18,6 +18,7 @@ mod settings;
 pub mod steps;
 pub mod trust;
 pub mod units;
+pub mod unseen;
 pub mod wish;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -150,6 +151,10 @@ fn carry_out(plan: &Plan) -> anyhow::Result<Option<Zeroizing<String>>> {
         whole.with_context(|| if shown { format!("forget the password; {kept}") } else { kept });
     whole?;
     steps.keep();
+    if let Err(problem) = unseen::forget(&draft.places.users()) {
+        let mark = unseen::mark(&draft.places.users());
+        print::say(format!("note: {} is to be removed, and cannot be: {problem}", mark.display()));
+    }
     Ok(password)
 }
 
@@ -162,7 +167,8 @@ fn beside(plan: &Plan, steps: &mut Steps, relay: Identity, ending: &str) -> anyh
     if let Some(secret) = &plan.wish.secret {
         let (file, readers) = (places.secret(), Readers::Relay(relay));
         steps.folder(&above(&file), readers)?;
-        steps.file(&file, &format!("{}\n", **secret), readers, Existing::Keep(ending))?;
+        let line = Zeroizing::new([secret.as_str(), "\n"].concat());
+        steps.file(&file, &line, readers, Existing::Keep(ending))?;
     }
     if let (Certificate::Own(names), Need::Make) = (&plan.wish.certificate, plan.certificate) {
         let made = tls::make(names).context("the certificate could not be made")?;
@@ -187,13 +193,13 @@ fn login(
     relay: Identity,
 ) -> anyhow::Result<Option<Zeroizing<String>>> {
     let draft = &plan.wish.draft;
+    let users = draft.places.users();
     match plan.login {
-        FirstLogin::Add | FirstLogin::Renew => {
-            let users = draft.places.users();
-            steps.login(&users, &draft.login, Readers::Relay(relay)).map(Some)
-        }
-        FirstLogin::Keep => Ok(None),
+        FirstLogin::Add => unseen::note(steps, &users, &draft.login)?,
+        FirstLogin::Renew => {}
+        FirstLogin::Keep => return Ok(None),
     }
+    steps.login(&users, &draft.login, Readers::Relay(relay)).map(Some)
 }
 
 fn show(password: &str) -> io::Result<()> {
@@ -240,11 +246,16 @@ fn tell(
         print::say(format!("note: {caution}"));
     }
     print::say(settings::table(&settings, &draft.places.certificate));
-    print::say(match password {
+    match password {
         // The samples are long.
-        Some(password) => format!("password:   {}, as above", **password),
-        None => format!("the login {} keeps its password", draft.login),
-    });
+        Some(password) => {
+            print::say(Zeroizing::new(["password:   ", password, ", as above"].concat()));
+        }
+        None => print::say(format!(
+            "the login {0} keeps its password; `sallyport user passwd {0}` gives it another",
+            draft.login
+        )),
+    }
     if !plan.drop_ins.is_empty()
         && !flags.start
         && let Err(problem) = units::reread()

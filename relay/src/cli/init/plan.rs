@@ -10,6 +10,7 @@ use super::host::Seen;
 use super::refusal::{Before, refusals};
 use super::settings;
 use super::units::{self, DropIn};
+use super::unseen;
 use super::wish::Wish;
 use crate::cli::tls::port::port_trouble;
 use crate::doctor::{certificates, files};
@@ -30,18 +31,18 @@ pub enum Need {
 pub enum FirstLogin {
     /// It is added.
     Add,
-    /// It is there, and gets another password: no configuration says that anybody has seen the one that it has.
+    /// It is there, made by a set-up that was cut off, and gets another password: nobody has seen the one that it has.
     Renew,
     /// It is there, and stays as it is.
     Keep,
 }
 
 impl FirstLogin {
-    const fn of_one_that_is_there(before: Before) -> Self {
+    /// Returns what becomes of a login that is there. Where a configuration is, its password was shown.
+    fn of_one_that_is_there(before: Before, users: &Path, login: &str) -> Self {
         match before {
-            // Interrupted after it was made, an earlier set-up showed its password to nobody.
-            Before::Nothing => Self::Renew,
-            Before::SetUp => Self::Keep,
+            Before::Nothing if unseen::is_unseen(users, login) => Self::Renew,
+            Before::Nothing | Before::SetUp => Self::Keep,
         }
     }
 }
@@ -95,7 +96,7 @@ impl Plan {
         let users = draft.places.users();
         let login = match Store::load(&users) {
             Ok(store) if store.logins().any(|login| login == draft.login) => {
-                FirstLogin::of_one_that_is_there(before)
+                FirstLogin::of_one_that_is_there(before, &users, &draft.login)
             }
             Ok(_) | Err(UsersError::Missing(_)) => FirstLogin::Add,
             Err(problem) => {
@@ -157,7 +158,8 @@ impl Plan {
                 format!("add the login {login} to {} and show its password once", users.display())
             }
             FirstLogin::Renew => format!(
-                "give the login {login}, which is in {} already, another password and show that once",
+                "give the login {login}, which a set-up that was cut off left in {}, another password and show that \
+                 once",
                 users.display()
             ),
             FirstLogin::Keep => {
@@ -290,7 +292,16 @@ mod tests {
 
     #[test]
     fn a_login_of_a_set_up_that_did_not_come_to_its_end_gets_a_password_that_somebody_sees() {
-        assert_eq!(FirstLogin::of_one_that_is_there(Before::Nothing), FirstLogin::Renew);
-        assert_eq!(FirstLogin::of_one_that_is_there(Before::SetUp), FirstLogin::Keep);
+        let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users.toml");
+        let becomes = |before, login| FirstLogin::of_one_that_is_there(before, &users, login);
+        // Of another configuration in the same folder, perhaps.
+        assert_eq!(becomes(Before::Nothing, "app"), FirstLogin::Keep);
+        std::fs::write(unseen::mark(&users), "app\n").unwrap();
+        assert_eq!(becomes(Before::Nothing, "app"), FirstLogin::Renew);
+        assert_eq!(becomes(Before::Nothing, "web"), FirstLogin::Keep);
+        assert_eq!(becomes(Before::SetUp, "app"), FirstLogin::Keep);
+        unseen::forget(&users).unwrap();
+        assert_eq!(becomes(Before::Nothing, "app"), FirstLogin::Keep);
     }
 }
