@@ -68,12 +68,20 @@ impl Drop for Settled<'_> {
     }
 }
 
+/// Tells whether a verb has keys or passwords in its memory. The processes of the appliance see to themselves.
+const fn holds_secrets(verb: &Verb) -> bool {
+    matches!(verb, Verb::Init(_) | Verb::User(_) | Verb::Tls(_))
+}
+
 fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { config: file, verb } = arguments;
     let load = || load(&file);
     let reach = || reach(&file);
     // A file that cannot be read is told by whoever needs it.
     let journal = || Journal::of(&load().map(|config| config.log).unwrap_or_default());
+    if holds_secrets(&verb) {
+        appliance::privilege::no_core_dumps()?;
+    }
     match verb {
         Verb::Run => {
             let config = load()?;

@@ -2,6 +2,7 @@
 //! started it.
 
 use nix::unistd::{Group, Uid, User};
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, setrlimit,
 };
@@ -19,7 +20,7 @@ pub enum PrivilegeError {
         /// What was tried.
         what: &'static str,
         /// The kernel's word.
-        source: rustix::io::Errno,
+        source: Errno,
     },
     /// The relay was started as root.
     #[error(
@@ -111,6 +112,36 @@ pub fn keep_only(kept: CapabilitySet) -> Result<(), PrivilegeError> {
     rustix::thread::set_capabilities(None, sets).map_err(refused)
 }
 
+/// Keeps `kept` of the capabilities this thread has, and takes every other out of what it, and those that it starts,
+/// could ever gain: by no new privileges, and by the bounding set, as far as the thread may change that (it has
+/// CAP_SETPCAP; a relay that was started as its user has not, and an empty set by its unit).
+///
+/// Not for whoever starts processes of root: those have what their parent's bounding set has, and without new
+/// privileges what their parent has.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn keep_for_good(kept: CapabilitySet) -> Result<(), PrivilegeError> {
+    let refused =
+        |source| PrivilegeError::Refused { what: "the bounding set could not be reduced", source };
+    let now = rustix::thread::capabilities(None).map_err(refused)?;
+    if now.effective.contains(CapabilitySet::SETPCAP) {
+        // Those too that have no name here yet.
+        let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+        for capability in all.filter(|capability| !kept.contains(*capability)) {
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                Ok(()) => {}
+                // The last one that this kernel has came before.
+                Err(Errno::INVAL) => break,
+                Err(problem) => return Err(refused(problem)),
+            }
+        }
+    }
+    keep_only(kept)?;
+    no_new_privileges()
+}
+
 /// Checks that the calling process has every right that the gate keeps.
 ///
 /// # Errors
@@ -142,8 +173,7 @@ pub fn become_relay() -> Result<(), PrivilegeError> {
     if rustix::process::geteuid().is_root() || rustix::process::getuid().is_root() {
         return Err(PrivilegeError::Root);
     }
-    keep_only(CapabilitySet::empty())?;
-    no_new_privileges()?;
+    keep_for_good(CapabilitySet::empty())?;
     no_core_dumps()
 }
 

@@ -52,6 +52,8 @@ pub fn run(config: &Config, file: &Path, journal: &Journal) -> anyhow::Result<()
     let charge = |role| Charge { role, program: program.clone(), file: file.into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Nothing for good: a gate that it starts has its rights of being root and being executed, and would have these
+        // three alone under no new privileges, or by a smaller bounding set.
         privilege::keep_only(privilege::PARENT_OF_BOTH)?;
         // A log that nobody reads must not keep it from starting a child again.
         journal.unhurried()?;

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs as _};
+use std::net::{TcpListener, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -83,6 +83,7 @@ fn must_fail(config: &Config, file: &Path, pins: &[PathBuf], namespace: &File) {
     let write = |path: &Path| OpenOptions::new().write(true).open(path);
     told("!write the configuration", write(file));
     told("!write the logins", write(&config.relay.users));
+    told("!write the gate's entries", write(&state.join("allow.jsonl")));
     told("!write beside", File::create(beside.join("new")));
     let everybodys = Path::new("/var/tmp").join(format!("sallyport-{}", std::process::id()));
     told("!write where everybody may", File::create(&everybodys));
@@ -171,5 +172,7 @@ fn must_work(config: &Config, file: &Path) {
     told("ask the gate", UnixStream::connect(&config.gate.socket));
     let metrics = config.metrics.as_ref().map(|metrics| TcpListener::bind(metrics.address));
     told("bind the port of the metrics", metrics.unwrap_or_else(|| Err(io::Error::other("none"))));
+    // Nothing forbids it: names are asked for so.
+    told("bind a UDP port", UdpSocket::bind("127.0.0.1:0"));
     told("start a thread", std::thread::Builder::new().spawn(|| ()));
 }

@@ -104,8 +104,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
         server::bind(&config.gate.socket)?
     };
     // Before any thread starts: each has capabilities of its own.
-    privilege::keep_only(privilege::GATE)?;
-    privilege::no_new_privileges()?;
+    privilege::keep_for_good(privilege::GATE)?;
     let held = sandbox::enter(Grounds::of_gate(&config, file), Role::Gate, config.sandbox)?;
     opening::say(&held, "gate", journal);
     journal.unhurried()?;
