@@ -168,7 +168,8 @@ impl Draft {
         add(
             &mut text,
             format_args!(
-                "# What a 250 was given for. 5 % of its file system, at least 256 MiB, stays free for reports.\n\
+                "# What a 250 was given for. Some of its file system stays free for reports: 5 % (at least 256 MiB),\n\
+                 # and 2 GiB of one with more than 40 GiB.\n\
                  [spool]\npath = {}\n",
                 path(&places.spool)
             ),
