@@ -79,9 +79,11 @@ fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
     Some(Finding::new(cause, format!("{name} {says}"), remedy))
 }
 
-/// Tells whether another interface stands over it, which has the addresses then.
+/// Tells whether another interface stands over it, which has the addresses then. A tunnel without headers of Ethernet
+/// needs one of its own.
 fn has_upper(link: &Link, links: &Links) -> bool {
-    link.master.is_some() || links.all.iter().any(|other| other.below == Some(link.index))
+    let is_upper = |other: &Link| other.below == Some(link.index) && other.is_ethernet;
+    link.master.is_some() || links.all.iter().any(is_upper)
 }
 
 fn of_other(link: &Link, guarded: &[String], links: &Links) -> Option<Finding> {
@@ -169,7 +171,10 @@ mod tests {
         let local = Owned { ip: "fe80::1".parse().unwrap(), is_duplicate: false };
         let tunnel = || Link { is_ethernet: false, kind: Some("ipip".into()), ..link(3, "tun0") };
         let vlan = || Link { kind: Some("vlan".into()), below: Some(2), ..link(3, "eth0.5") };
-        let rows: [(&str, Vec<Link>, Offloads, &[&str]); 17] = [
+        let bound = |kind: &str| Link { kind: Some(kind.into()), below: Some(2), ..tunnel() };
+        let over =
+            |kind: &str| Link { kind: Some(kind.into()), below: Some(2), ..link(3, "over0") };
+        let rows: [(&str, Vec<Link>, Offloads, &[&str]); 25] = [
             ("healthy", vec![eth0()], off, &[]),
             ("gone", vec![link(2, "eth1")], off, &["interface-missing", "interface-unguarded"]),
             (
@@ -197,6 +202,24 @@ mod tests {
             ("a second one", vec![eth0(), link(3, "eth1")], off, &["interface-unguarded"]),
             ("a second one off", vec![eth0(), Link { is_up: false, ..link(3, "eth1") }], off, &[]),
             ("a tunnel", vec![eth0(), tunnel()], off, &["tunnel-around"]),
+            ("IP in IP, bound to it", vec![eth0(), bound("ipip")], off, &["tunnel-around"]),
+            ("GRE, bound to it", vec![eth0(), bound("gre")], off, &["tunnel-around"]),
+            ("IPsec, bound to it", vec![eth0(), bound("xfrm")], off, &["tunnel-around"]),
+            (
+                "GRE with Ethernet in it",
+                vec![eth0(), over("gretap")],
+                off,
+                &["interface-unguarded"],
+            ),
+            ("encrypted frames", vec![eth0(), over("macsec")], off, &["interface-unguarded"]),
+            ("a port of a switch", vec![eth0(), over("dsa")], off, &["interface-unguarded"]),
+            ("a macvlan", vec![eth0(), over("macvlan")], off, &[]),
+            (
+                "no address but in a tunnel",
+                vec![Link { addresses: vec![], ..eth0() }, bound("sit")],
+                off,
+                &["no-address", "tunnel-around"],
+            ),
             ("a VLAN", vec![eth0(), vlan()], off, &[]),
             (
                 "a VLAN has the addresses",

@@ -13,6 +13,12 @@ use crate::gate::netlink;
 /// The most interfaces that are looked at.
 const LINKS_MAX: usize = 4096;
 
+/// Kinds that take frames from an interface below them or from their ports as they came: the gate there has judged what
+/// they bring. All others unpack what it did not see: tunnels and macsec, also if they are bound to that interface, and
+/// the ports of a switch, whose frames carry a tag of its own.
+const HAND_ON: [&str; 9] =
+    ["vlan", "bridge", "bond", "team", "vrf", "macvlan", "macvtap", "ipvlan", "ipvtap"];
+
 /// Every interface of this network; none if the kernel does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
@@ -36,7 +42,7 @@ pub(super) struct Link {
     pub has_carrier: bool,
     /// The index of the bridge or bond that it is a port of.
     pub master: Option<u32>,
-    /// The index of the interface below it, for instance of a VLAN.
+    /// The index of the interface below it, for instance of a VLAN, or of the one that a tunnel is bound to.
     pub below: Option<u32>,
     pub addresses: Vec<Owned>,
 }
@@ -70,7 +76,8 @@ impl Links {
 }
 
 impl Links {
-    /// Tells whether an interface stands over one of these, on whatever layer: it gets what that one let pass.
+    /// Tells whether an interface stands over one of these, on whatever layer: it gets what that one let pass, and nothing
+    /// else. A tunnel that is bound to one does not.
     pub(super) fn is_over(&self, link: &Link, names: &[String]) -> bool {
         !names.contains(&link.name) && self.stack(names).contains(&link.index)
     }
@@ -83,8 +90,9 @@ impl Links {
         loop {
             let above = self.all.iter().flat_map(|link| {
                 let master = link.master.filter(|_| stack.contains(&link.index));
-                let upper = link.below.filter(|below| stack.contains(below)).map(|_| link.index);
-                [master, upper].into_iter().flatten()
+                let master = master.filter(|index| self.is_of_ports(*index));
+                let upper = link.below.filter(|below| stack.contains(below) && link.hands_on());
+                [master, upper.map(|_| link.index)].into_iter().flatten()
             });
             let above: Vec<u32> = above.filter(|index| !stack.contains(index)).collect();
             if above.is_empty() {
@@ -92,6 +100,13 @@ impl Links {
             }
             stack.extend(above);
         }
+    }
+
+    /// Tells whether an interface takes frames from its ports as they came. Drivers that make one of two cards (`netvsc`
+    /// and the like) name no kind.
+    fn is_of_ports(&self, index: u32) -> bool {
+        let master = self.all.iter().find(|link| link.index == index);
+        master.is_some_and(|master| master.kind.is_none() || master.hands_on())
     }
 
     /// Returns the domain of routing that an interface is in (`ip link … type vrf`), if it is in one.
@@ -112,6 +127,11 @@ impl Links {
 }
 
 impl Link {
+    /// Tells whether it takes frames from below as they came.
+    fn hands_on(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| HAND_ON.contains(&kind))
+    }
+
     /// Returns whether it has an address that others can reach it by.
     pub(super) fn is_addressed(&self) -> bool {
         self.addresses.iter().any(|own| !is_link_local(own.ip))
@@ -161,8 +181,8 @@ async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
             }
         }
         link.kind = netlink::by_index(link.index).ok().flatten().and_then(|seen| seen.kind);
-        // Of a veth it is the other end, which is not below it; of another network it is a number of that one's.
-        if is_elsewhere || link.kind.as_deref() == Some("veth") {
+        // Of a pair it is the other end, which is not below it; of another network it is a number of that one's.
+        if is_elsewhere || matches!(link.kind.as_deref(), Some("veth" | "netkit")) {
             link.below = None;
         }
         links.push(link);
@@ -210,12 +230,17 @@ mod tests {
 
     #[test]
     fn what_stands_over_an_interface_is_found_on_every_layer() {
-        let link = |index, name: &str, master: Option<u32>, below: Option<u32>| Link {
-            index,
-            name: name.into(),
-            master,
-            below,
-            ..Link::default()
+        let of =
+            |kind: Option<&str>, index, name: &str, master: Option<u32>, below: Option<u32>| Link {
+                index,
+                name: name.into(),
+                kind: kind.map(str::to_owned),
+                master,
+                below,
+                ..Link::default()
+            };
+        let link = |index, name: &str, master: Option<u32>, below: Option<u32>| {
+            of(below.map(|_| "vlan"), index, name, master, below)
         };
         let over = |all: Vec<Link>| {
             let links = Links { all, problem: None };
@@ -255,6 +280,29 @@ mod tests {
                 "a circle",
                 vec![eth0(Some(3)), link(3, "a", Some(4), None), link(4, "b", Some(3), Some(2))],
                 vec!["a", "b"],
+            ),
+            (
+                "a bridge by its kind, and its macvlan",
+                vec![
+                    eth0(Some(3)),
+                    of(Some("bridge"), 3, "br0", None, None),
+                    of(Some("macvlan"), 4, "mac0", None, Some(3)),
+                ],
+                vec!["br0", "mac0"],
+            ),
+            (
+                "a mesh that unpacks what its ports bring",
+                vec![eth0(Some(3)), of(Some("batadv"), 3, "bat0", None, None)],
+                vec![],
+            ),
+            (
+                "a tunnel that is bound to it, and a VLAN over that",
+                vec![
+                    eth0(None),
+                    of(Some("gretap"), 3, "tap0", None, Some(2)),
+                    link(4, "tap0.5", None, Some(3)),
+                ],
+                vec![],
             ),
         ] {
             assert_eq!(over(all), wanted, "{row}");

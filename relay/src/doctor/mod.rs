@@ -41,12 +41,14 @@ use case::{Case, Process};
 pub use cause::{Cause, Place, Severity, Stops};
 pub use report::{Report, Walked};
 
-/// What nobody can see from inside the host.
-pub const UNSEEN: [&str; 4] = [
+/// What is not looked at: most of it nobody can see from inside the host.
+pub const UNSEEN: [&str; 5] = [
     "filters before this host: security groups and firewalls of the provider, routers, load balancers; what they \
      drop never comes here",
     "the client's own side: its firewall, its DNS, the name or port that it uses, whom its TLS trusts",
     "whether the route to a client works in both directions: only the first step of the way back is looked up",
+    "IPsec by policy, without an interface of its own (ip xfrm policy shows it): what it unpacks comes around the first \
+     door",
     "what the next hop does with mail after it took it",
 ];
 

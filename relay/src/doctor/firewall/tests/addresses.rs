@@ -68,7 +68,11 @@ fn the_interfaces_with_addresses_hand_over_and_each_may_have_an_ingress() {
         vec![
             bond(),
             link(3, "bond0", &[]),
-            Link { below: Some(3), ..link(4, "bond0.100", &["192.0.2.1"]) },
+            Link {
+                kind: Some("vlan".into()),
+                below: Some(3),
+                ..link(4, "bond0.100", &["192.0.2.1"])
+            },
         ]
     };
     let guarded = of(layers(), Some("eth0"));
