@@ -155,6 +155,16 @@ pub async fn ask_within<Q: Serialize + Sync, A: DeserializeOwned>(
     understood(path, process, patience, in_time(answer))
 }
 
+/// Tells whether the process behind a socket says within a time that it lives. It does so also where it has no time for
+/// questions.
+#[must_use]
+pub fn lives(patience: Duration, path: &Path) -> bool {
+    let sign = async { converse(place(path).await?, PING).await };
+    let in_time = async { tokio::time::timeout(patience, sign).await };
+    let said = runtime().map(|runtime| runtime.block_on(in_time));
+    matches!(said, Ok(Ok(Ok(said))) if !said.is_empty())
+}
+
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -305,6 +315,27 @@ mod tests {
             assert!(begin.elapsed() >= LOOK * 40, "{row}");
             tokio::time::resume();
         }
+    }
+
+    #[test]
+    fn a_process_that_answers_nothing_gives_no_sign_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        assert!(!lives(SIGN_OF_LIFE, &path), "there is none");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(!lives(Duration::from_millis(10), &path), "it is stopped");
+        let answering = std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            for stream in listener.incoming().flatten().take(2) {
+                let (mut stream, mut question) = (stream, [0; 64]);
+                if stream.read(&mut question).is_ok_and(|octets| &question[..octets] == PING) {
+                    // Whoever gave up does not hear it.
+                    let _ = stream.write_all(b"{\"ok\":null}\n");
+                }
+            }
+        });
+        assert!(lives(SIGN_OF_LIFE, &path));
+        answering.join().unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod attach;
 pub mod caller;
 pub mod client;
 pub mod health;
+mod lobby;
 pub mod passing;
 mod pulse;
 pub mod server;

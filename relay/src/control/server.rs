@@ -1,4 +1,7 @@
 //! The serving side of a control socket: one loop that accepts, one that answers.
+//!
+//! Everybody on the host may connect, so a connection that says nothing costs nobody his answer, and the question whether
+//! the process lives is answered whatever else it has to do: only another question takes a place.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +17,20 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Right, Trust};
+use super::lobby::Lobby;
 use super::wire::{Answer, PING, QUESTION_MAX};
 
-/// How many callers are served at a time; others wait in the socket's backlog.
-const CALLERS_MAX: usize = 64;
+/// How many connections may have said nothing yet, or nothing since their last answer.
+const UNREAD_MAX: usize = 128;
+
+/// How much of a question is read before it has a place, octets: most are shorter.
+const BEGINNING_MAX: usize = 4 << 10;
+
+/// How many questions are answered at a time.
+const PLACES: usize = 64;
+
+/// How many questions may wait for a place; whoever asks then is told to ask again.
+const QUEUE_MAX: usize = 128;
 
 /// How many callers may have a file under way; others are told to ask again. A file is held in memory.
 const FILES_MAX: usize = 2;
@@ -109,84 +122,147 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves callers for ever.
 pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Arc<H>) {
-    let places = Arc::new(Semaphore::new(CALLERS_MAX));
-    let (trust, files) = (Arc::new(trust), Arc::new(Semaphore::new(FILES_MAX)));
+    let house = Arc::new(House {
+        handler,
+        trust,
+        lobby: Lobby::new(UNREAD_MAX),
+        queue: Semaphore::new(QUEUE_MAX),
+        places: Semaphore::new(PLACES),
+        files: Semaphore::new(FILES_MAX),
+    });
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors: wait until some are given back.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (handler, trust, files) = (handler.clone(), trust.clone(), files.clone());
+        let house = Arc::clone(&house);
         tokio::spawn(async move {
-            let _ = converse(stream, &trust, &files, handler).await;
-            drop(place);
+            let _ = house.converse(stream).await;
         });
     }
 }
 
-async fn converse<H: Handler>(
-    stream: UnixStream,
-    trust: &Trust,
-    files: &Semaphore,
+/// What all connections have in common.
+struct House<H> {
     handler: Arc<H>,
-) -> io::Result<()> {
-    let peer = stream.peer_cred()?;
-    let caller = Caller { uid: peer.uid(), right: trust.of(peer.uid(), peer.gid()) };
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut stream).take(QUESTION_MAX as u64 + 1);
-        if timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await?? == 0 {
-            return Ok(());
+    trust: Trust,
+    lobby: Lobby,
+    queue: Semaphore,
+    places: Semaphore,
+    files: Semaphore,
+}
+
+/// How a conversation goes on.
+enum Next {
+    /// With another question.
+    Question(BufReader<UnixStream>),
+    /// Not at all.
+    End,
+}
+
+impl<H: Handler> House<H> {
+    async fn converse(&self, stream: UnixStream) -> io::Result<()> {
+        let peer = stream.peer_cred()?;
+        let caller = Caller { uid: peer.uid(), right: self.trust.of(peer.uid(), peer.gid()) };
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut line = Vec::new();
+            tokio::select! {
+                biased;
+                read = read_line(&mut stream, BEGINNING_MAX, &mut line) => read?,
+                () = self.lobby.wait() => {
+                    let refusal = "too many connections say nothing, this one for longest; ask again";
+                    return write(&mut stream, Err(refusal.to_owned())).await;
+                }
+            }
+            if line.is_empty() {
+                return Ok(());
+            }
+            if line == PING {
+                write(&mut stream, Said::of(&())).await?;
+                continue;
+            }
+            let Ok(queued) = self.queue.try_acquire() else {
+                let refusal = "too many questions wait for an answer; ask again";
+                return write(&mut stream, Err(refusal.to_owned())).await;
+            };
+            let Ok(_place) = self.places.acquire().await else { return Ok(()) };
+            drop(queued);
+            match self.answer(stream, line, caller).await? {
+                Next::Question(kept) => stream = kept,
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Answers a question that begins with this, which is all of it if it is short.
+    async fn answer(
+        &self,
+        mut stream: BufReader<UnixStream>,
+        mut line: Vec<u8>,
+        caller: Caller,
+    ) -> io::Result<Next> {
+        if line.len() == BEGINNING_MAX && !line.ends_with(b"\n") {
+            read_line(&mut stream, QUESTION_MAX + 1 - BEGINNING_MAX, &mut line).await?;
         }
         if line.len() > QUESTION_MAX {
-            let refusal = Err(format!("a question has at most {QUESTION_MAX} octets"));
-            return timeout(PATIENCE, write(&mut stream, refusal)).await?;
-        }
-        if line == PING {
-            timeout(PATIENCE, write(&mut stream, Said::of(&()))).await??;
-            continue;
+            let refusal = format!("a question has at most {QUESTION_MAX} octets");
+            write(&mut stream, Err(refusal)).await?;
+            return Ok(Next::End);
         }
         let request = match serde_json::from_slice::<H::Request>(&line) {
             Ok(request) => request,
             Err(error) => {
-                let refusal = Err(format!("not understood: {error}"));
-                timeout(PATIENCE, write(&mut stream, refusal)).await??;
-                continue;
+                write(&mut stream, Err(format!("not understood: {error}"))).await?;
+                return Ok(Next::Question(stream));
             }
         };
-        let permitted = match handler.file_of(&request, caller) {
+        let permitted = match self.handler.file_of(&request, caller) {
             Ok(0) => Ok((0, None)),
-            Ok(bytes) => match files.try_acquire() {
+            Ok(bytes) => match self.files.try_acquire() {
                 Ok(place) => Ok((bytes, Some(place))),
                 Err(_) => Err("other files are being read; ask again".to_owned()),
             },
             Err(refusal) => Err(refusal),
         };
-        let (bytes, place) = match permitted {
+        let (bytes, file_place) = match permitted {
             Ok(read) => read,
-            Err(refusal) => return timeout(PATIENCE, write(&mut stream, Err(refusal))).await?,
+            Err(refusal) => {
+                write(&mut stream, Err(refusal)).await?;
+                return Ok(Next::End);
+            }
         };
         let file = read_file(&mut stream, bytes).await?;
         let mut unanswered = Some(request);
         if stream.buffer().is_empty()
             && let Some(request) = unanswered.take()
         {
-            match handler.adopt(request, caller, stream.into_inner()) {
-                Ok(()) => return Ok(()),
+            match self.handler.adopt(request, caller, stream.into_inner()) {
+                Ok(()) => return Ok(Next::End),
                 Err((request, kept)) => {
                     stream = BufReader::new(kept);
                     unanswered = Some(request);
                 }
             }
         }
-        let Some(request) = unanswered else { return Ok(()) };
-        let answer = handler.answer(request, file, caller).await;
-        drop(place);
-        timeout(PATIENCE, write(&mut stream, answer)).await??;
+        let Some(request) = unanswered else { return Ok(Next::End) };
+        let answer = self.handler.answer(request, file, caller).await;
+        drop(file_place);
+        write(&mut stream, answer).await?;
+        Ok(Next::Question(stream))
     }
+}
+
+/// Adds to a line what comes until its end, of so many octets at most.
+async fn read_line(
+    stream: &mut BufReader<UnixStream>,
+    most: usize,
+    line: &mut Vec<u8>,
+) -> io::Result<()> {
+    let mut bounded = stream.take(most as u64);
+    timeout(PATIENCE, bounded.read_until(b'\n', line)).await??;
+    Ok(())
 }
 
 /// Reads a file that follows a question. A caller who stops sending it is given up.
@@ -211,7 +287,7 @@ async fn write(stream: &mut BufReader<UnixStream>, answer: Result<Said, String>)
             line
         }
     };
-    stream.write_all(&line).await
+    timeout(PATIENCE, stream.write_all(&line)).await?
 }
 
 /// Refuses a caller who has not this right.
@@ -228,130 +304,4 @@ pub fn require(caller: Caller, right: Right) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::client;
-    use crate::control::wire::{RelayRequest, Which};
-    use crate::history::Act;
-    use crate::mail::message::MessageId;
-
-    struct Echo;
-
-    impl Handler for Echo {
-        type Request = RelayRequest;
-
-        async fn answer(
-            &self,
-            request: RelayRequest,
-            file: Vec<u8>,
-            caller: Caller,
-        ) -> Result<Said, String> {
-            match request {
-                RelayRequest::QueueShow { .. } => {
-                    require(caller, Right::Change).and_then(|()| Said::of(&1))
-                }
-                RelayRequest::QueueChange { .. } => Said::of(&String::from_utf8_lossy(&file)),
-                other => Said::of(&other),
-            }
-        }
-
-        fn file_of(&self, request: &RelayRequest, caller: Caller) -> Result<usize, String> {
-            match request {
-                RelayRequest::QueueChange { .. } => require(caller, Right::Change).map(|()| 5),
-                _ => Ok(0),
-            }
-        }
-    }
-
-    fn with_a_file() -> RelayRequest {
-        RelayRequest::QueueChange { act: Act::Drop, which: Which::Ids(Vec::new()) }
-    }
-
-    /// Must be called within a runtime.
-    fn served(trust: Trust) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sock");
-        let listener = bind(&path).unwrap();
-        tokio::spawn(serve(listener, trust, Arc::new(Echo)));
-        (folder, path)
-    }
-
-    fn nobody() -> Trust {
-        let own_uid = rustix::process::getuid().as_raw();
-        Trust { admin_group: None, relay_uid: None, own_uid, hidden_uid: None }
-    }
-
-    #[tokio::test]
-    async fn a_question_gets_its_answer_and_a_live_socket_is_not_replaced() {
-        let (_folder, path) = served(nobody());
-        let asked = path.clone();
-        let answer: u32 = tokio::task::spawn_blocking(move || {
-            client::ask(&asked, "relay", &RelayRequest::QueueShow { id: MessageId(1) })
-        })
-        .await
-        .unwrap()
-        .unwrap();
-        assert_eq!(answer, 1);
-        assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[tokio::test]
-    async fn a_file_follows_its_question_and_nobody_sends_one_who_may_not() {
-        let ids = with_a_file();
-        let (_folder, path) = served(nobody());
-        let (asked, question) = (path.clone(), ids.clone());
-        let echoed: String = tokio::task::spawn_blocking(move || {
-            client::ask_with(&asked, "relay", &question, b"five!")
-        })
-        .await
-        .unwrap()
-        .unwrap();
-        assert_eq!(echoed, "five!");
-        let (_folder, path) = served(Trust { own_uid: u32::MAX, ..nobody() });
-        if rustix::process::getuid().is_root() {
-            eprintln!("skipped: root may change everything");
-            return;
-        }
-        let refused = tokio::task::spawn_blocking(move || {
-            client::ask_with::<_, String>(&path, "relay", &ids, &vec![0; 1 << 20])
-        });
-        let refused = refused.await.unwrap().unwrap_err().to_string();
-        assert!(refused.contains("may look, not change"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn only_so_many_files_are_under_way_at_a_time() {
-        let (_folder, path) = served(nobody());
-        let mut question = serde_json::to_vec(&with_a_file()).unwrap();
-        question.push(b'\n');
-        // One more than there are places, and none sends its file.
-        let mut waiting = tokio::task::JoinSet::new();
-        for _ in 0..=FILES_MAX {
-            let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
-            stream.write_all(&question).await.unwrap();
-            waiting.spawn(async move {
-                let mut line = String::new();
-                stream.read_line(&mut line).await.unwrap();
-                line
-            });
-        }
-        let first = waiting.join_next().await.unwrap().unwrap();
-        assert!(first.contains("other files are being read; ask again"), "{first}");
-        assert!(waiting.try_join_next().is_none(), "the others wait for their files");
-    }
-
-    #[tokio::test]
-    async fn nonsense_gets_an_error_and_too_much_of_it_the_end() {
-        let (_folder, path) = served(nobody());
-        let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
-        stream.write_all(b"nonsense\n").await.unwrap();
-        let mut line = String::new();
-        stream.read_line(&mut line).await.unwrap();
-        assert!(line.starts_with("{\"error\":\"not understood"), "{line}");
-        // The server may stop reading before all of it is written.
-        let _ = stream.write_all(&vec![b'x'; QUESTION_MAX + 2]).await;
-        let mut rest = Vec::new();
-        let _ = stream.read_to_end(&mut rest).await;
-        assert!(rest.is_empty() || rest.starts_with(b"{\"error\":\"a question has at most"));
-    }
-}
+mod tests;

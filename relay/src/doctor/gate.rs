@@ -55,7 +55,7 @@ pub(super) fn look(case: &Case) -> Looked {
     let gate = &case.config.gate;
     let mut left_out = Vec::new();
     if let Process::Unasked(why) = &case.gate {
-        left_out.push(format!("gate: its process was not asked: {why}"));
+        left_out.push(format!("gate: its process did not say how it is: {why}"));
     }
     let (tables, interfaces) =
         if case.is_guarded() { stands(case) } else { (Tables::Read, Vec::new()) };

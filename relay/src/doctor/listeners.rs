@@ -11,6 +11,7 @@ use super::holders::{Holder, holders};
 use super::links::Links;
 use super::{Case, Cause, Finding, Looked, Process, aside};
 use crate::config::{Listener, ListenerTls};
+use crate::control::wire::RelayStatus;
 use crate::gate::clients::{Listening, listening};
 
 /// The name of our processes, as the kernel has it.
@@ -40,11 +41,39 @@ enum Relay {
     Unknown,
 }
 
+impl Relay {
+    /// Returns what was seen of it, and what of that could not be looked at. One that greets clients does not hang, whatever
+    /// keeps its socket from answering.
+    fn of(process: &Process<RelayStatus>, seen: &[Seen]) -> (Self, Option<String>) {
+        match process {
+            Process::Says(status) if status.serving => (Self::Serves, None),
+            Process::Says(status) => (Self::Waits(status.guard.clone()), None),
+            Process::Dead => (Self::Dead, None),
+            Process::Silent(why) if seen.iter().any(Seen::is_greeted_by_us) => {
+                let why = format!(
+                    "listeners: how the relay's process is: {why}, and clients are greeted"
+                );
+                (Self::Unknown, Some(why))
+            }
+            Process::Silent(_) => (Self::Hangs, None),
+            Process::Unasked(why) => {
+                let why = format!("listeners: the relay's process did not say how it is: {why}");
+                (Self::Unknown, Some(why))
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Tells whether a process of ours greets here, as far as that is known.
+    fn is_greeted_by_us(&self) -> bool {
+        let is_ours = self.holders.is_empty() || self.holders.iter().any(|one| one.name == OURS);
+        is_ours && matches!(self.greeting, Greeting::Said(_))
+    }
+}
+
 pub(super) fn look(case: &Case) -> Looked {
     let mut left_out = Vec::new();
-    if let Process::Unasked(why) = &case.relay {
-        left_out.push(format!("listeners: the relay's process was not asked: {why}"));
-    }
     let sockets = match listening() {
         Ok(sockets) => sockets,
         Err(error) => return Looked::left_out(format!("listeners: who listens: {error}")),
@@ -52,14 +81,9 @@ pub(super) fn look(case: &Case) -> Looked {
     if case.is_guarded() && !case.config.gate.loopback {
         left_out.push("listeners: whether they greet: the gate does not admit this host (gate.loopback = false)".to_owned());
     }
-    let relay = match &case.relay {
-        Process::Says(status) if status.serving => Relay::Serves,
-        Process::Says(status) => Relay::Waits(status.guard.clone()),
-        Process::Dead => Relay::Dead,
-        Process::Silent(_) => Relay::Hangs,
-        Process::Unasked(_) => Relay::Unknown,
-    };
     let seen = observe(case, &sockets);
+    let (relay, why) = Relay::of(&case.relay, &seen);
+    left_out.extend(why);
     left_out.extend(seen.iter().filter_map(|one| match &one.greeting {
         Greeting::Unable(why) => Some(format!(
             "listeners: whether {} greets: this host cannot connect to itself: {why}",

@@ -162,3 +162,26 @@ fn each_state_of_a_listener_has_its_cause() {
         assert_eq!(found, wanted, "{row}");
     }
 }
+
+#[test]
+fn a_relay_that_greets_does_not_hang_whatever_its_socket_answers() {
+    let silent = Process::Silent("the relay does not answer within 3 s".into());
+    let quiet = || Seen { greeting: Greeting::Silence, ..healthy() };
+    let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
+    let rows: [(&str, Vec<Seen>, Relay, &[&str]); 6] = [
+        ("it greets", vec![healthy()], Relay::Unknown, &[]),
+        ("whose port it is does not show", vec![by(&[])], Relay::Unknown, &[]),
+        ("one of two greets", vec![quiet(), healthy()], Relay::Unknown, &["no-greeting"]),
+        ("none greets", vec![quiet()], Relay::Hangs, &["relay-hangs"]),
+        ("another greets", vec![by(&["master"])], Relay::Hangs, &["relay-hangs", "port-taken"]),
+        ("there is no listener", vec![], Relay::Hangs, &["relay-hangs"]),
+    ];
+    for (row, seen, wanted, causes) in rows {
+        let (relay, left_out) = Relay::of(&silent, &seen);
+        assert_eq!(left_out.is_some(), wanted == Relay::Unknown, "{row}: {left_out:?}");
+        assert_eq!(relay, wanted, "{row}");
+        let found = judge(&seen, &relay, &Links::default());
+        let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
+        assert_eq!(found, causes, "{row}");
+    }
+}
