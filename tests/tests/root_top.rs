@@ -1,4 +1,4 @@
-//! The live view in a real terminal, beside a real gate: strangers knock, the operator bans them by a key.
+//! The live view in a real terminal, beside a real gate: strangers knock, the operator bans and admits them by a key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn knock(world: &Host, is_over: &AtomicBool) -> Result<()> {
 }
 
 #[test]
-fn strangers_are_seen_explained_and_banned_by_keys() -> Result<()> {
+fn strangers_are_seen_explained_banned_and_admitted_by_keys() -> Result<()> {
     if !need::root() {
         return Ok(());
     }
@@ -63,6 +63,12 @@ fn strangers_are_seen_explained_and_banned_by_keys() -> Result<()> {
     top.press("y")?;
     top.until("an answer", |text| text.contains(&format!("{stranger}/32 added")))?;
     assert!(stage.command(&["ban", "list"])?.contains("from sallyport top"));
+    top.press(" a")?;
+    let command = format!("sallyport allow add {stranger}/32 --ttl 8h");
+    top.until("another question", |text| text.contains(&command))?;
+    top.press("y")?;
+    top.until("another answer", |text| text.contains(&format!("{stranger}/32 added")))?;
+    assert!(stage.command(&["allow", "list"])?.contains("from sallyport top"));
     top.press(" q")?;
     let (code, left) = top.end()?;
     assert_eq!((code, left.trim()), (0, ""), "the terminal is as before");

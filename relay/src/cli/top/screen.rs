@@ -1,5 +1,7 @@
 //! The live view on the cells of a terminal. Colours say again what words say, for terminals without any.
 
+mod fitting;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
@@ -15,6 +17,7 @@ use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
 use crate::net::routes::{RouteState, Standing};
+use fitting::{Row, fitted};
 
 /// The least that the view is made for.
 const LEAST: (u16, u16) = (60, 16);
@@ -46,9 +49,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let halves = [Constraint::Percentage(60), Constraint::Percentage(40)];
     let [sources, alerts] = Layout::horizontal(halves).areas(lists);
     draw_sources(model, frame, sources);
-    let told = Paragraph::new(alert_lines(model)).wrap(Wrap { trim: true });
-    draw_list(frame, alerts, "open alerts", told);
-    draw_list(frame, mail, "mail", Paragraph::new(mail_lines(model)));
+    draw_list(frame, alerts, "open alerts", fitted(alert_rows(model), inside(alerts)));
+    draw_list(frame, mail, "mail", fitted(mail_rows(model), inside(mail)));
     frame.render_widget(key_line(model), keys);
     draw_over(model, frame, area);
 }
@@ -123,9 +125,14 @@ fn draw_rate(frame: &mut Frame<'_>, area: Rect, name: &str, series: &Series, col
     frame.render_widget(bars_of.style(Style::new().fg(colour)), bars);
 }
 
-fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, list: Paragraph<'static>) {
+fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, list: Vec<Line<'static>>) {
     let block = Block::bordered().title(format!(" {title} "));
-    frame.render_widget(list.block(block), area);
+    frame.render_widget(Paragraph::new(list).block(block), area);
+}
+
+/// Returns the columns and lines within the frame of a list.
+const fn inside(area: Rect) -> (usize, usize) {
+    (area.width.saturating_sub(2) as usize, area.height.saturating_sub(2) as usize)
 }
 
 fn draw_sources(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -138,7 +145,7 @@ fn draw_sources(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if lines.is_empty() {
         lines.push("nobody".dim().into());
     }
-    draw_list(frame, area, "refused most, last minute", Paragraph::new(lines));
+    draw_list(frame, area, "refused most, last minute", lines);
 }
 
 fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
@@ -149,49 +156,53 @@ fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
     if is_selected { line.reversed() } else { line }
 }
 
-/// What people were told, the latest first; then what the health names besides, and what the gate alone
-/// knows while the relay is dead.
-fn alert_lines(model: &Model) -> Vec<Line<'static>> {
+/// What people were told, the worst first and of those the latest; then what the health names besides, and what the gate
+/// alone knows while the relay is dead.
+fn alert_rows(model: &Model) -> Vec<Row> {
     let Some(sample) = &model.sample else { return Vec::new() };
-    let told = sample.whole.alerts.iter().rev().map(|alert| {
-        let line = Line::from(format!("{}: {}", alert.key(), print::shown(&alert.summary)));
-        match alert.severity {
-            Severity::Critical => line.red(),
-            Severity::Warning => line.yellow(),
-        }
+    let mut told: Vec<_> = sample.whole.alerts.iter().rev().collect();
+    told.sort_by_key(|alert| match alert.severity {
+        Severity::Critical => 0,
+        Severity::Warning => 1,
     });
-    let mut lines: Vec<_> = told.collect();
-    if lines.is_empty()
+    let told = told.into_iter().map(|alert| {
+        let colour = match alert.severity {
+            Severity::Critical => Color::Red,
+            Severity::Warning => Color::Yellow,
+        };
+        Row::prose(format!("{}: {}", alert.key(), print::shown(&alert.summary)), colour)
+    });
+    let mut rows: Vec<_> = told.collect();
+    if rows.is_empty()
         && let Some(gate) = &sample.whole.gate
     {
-        lines.extend(spike_lines(gate));
+        rows.extend(spike_rows(gate));
     }
-    lines.extend(
-        sample.whole.judgement.problems.iter().map(|problem| Line::from(print::shown(problem))),
-    );
-    if lines.is_empty() {
-        lines.push("none".dim().into());
+    let problems = &sample.whole.judgement.problems;
+    rows.extend(problems.iter().map(|problem| Row::prose(print::shown(problem), Color::Reset)));
+    if rows.is_empty() {
+        rows.push(Row::line("none".dim()));
     }
-    lines
+    rows
 }
 
-fn spike_lines(gate: &GateStatus) -> impl Iterator<Item = Line<'static>> {
+fn spike_rows(gate: &GateStatus) -> impl Iterator<Item = Row> {
     let open = gate.spikes.iter().filter(|spike| spike.until.is_none());
-    open.map(|spike| Line::from(print::shown(&spike_line(spike))).red())
+    open.map(|spike| Row::prose(print::shown(&spike_line(spike)), Color::Red))
 }
 
-fn mail_lines(model: &Model) -> Vec<Line<'static>> {
+fn mail_rows(model: &Model) -> Vec<Row> {
     let Some(sample) = &model.sample else { return Vec::new() };
     let Whole { relay, routes, .. } = &sample.whole;
-    let Some(relay) = relay else { return vec!["the relay does not answer".red().into()] };
+    let Some(relay) = relay else { return vec![Row::line("the relay does not answer".red())] };
     let serves = if relay.serving { "serving" } else { "not serving" };
-    let mut lines = vec![Line::from(format!(
+    let mut rows = vec![Row::line(format!(
         "relay   {serves}, {}; {}",
         relay.guard,
         print::count(relay.sessions, "session")
     ))];
-    lines.extend(relay.spool.as_ref().map(|spool| {
-        Line::from(format!(
+    rows.extend(relay.spool.as_ref().map(|spool| {
+        Row::line(format!(
             "spool   {}: {} held, {} captured, {} damaged; {} MiB, {} GiB free",
             print::count(spool.messages, "message"),
             spool.held,
@@ -201,8 +212,20 @@ fn mail_lines(model: &Model) -> Vec<Line<'static>> {
             spool.free_bytes >> 30
         ))
     }));
-    lines.extend(routes.iter().map(route_line));
-    lines
+    let mut routes: Vec<_> = routes.iter().collect();
+    routes.sort_by_key(|route| urgency(route.standing));
+    rows.extend(routes.into_iter().map(|route| Row::line(route_line(route))));
+    rows
+}
+
+/// Returns which routes are shown first, where not all can be: those whose mail waits.
+const fn urgency(standing: Standing) -> u8 {
+    match standing {
+        Standing::Down | Standing::LoginRefused => 0,
+        Standing::Suspended => 1,
+        Standing::Degraded => 2,
+        Standing::Up => 3,
+    }
 }
 
 fn route_line(route: &RouteState) -> Line<'static> {

@@ -76,6 +76,40 @@ fn what_people_were_told_comes_first_among_the_alerts() {
 }
 
 #[test]
+fn routes_whose_mail_waits_are_shown_first_and_those_without_room_are_counted() {
+    let model = flood();
+    let at = |shown: &str, words: &str| {
+        shown.find(words).unwrap_or_else(|| panic!("{words:?} in {shown}"))
+    };
+    let small = text(&model, 80, 24);
+    let first = ["billing down", "newsletter suspended", "partner degraded", "2 more"];
+    let places = first.map(|words| at(&small, words));
+    assert!(places.is_sorted(), "{small}");
+    assert!(!small.contains("smarthost"), "{small}");
+    let large = text(&model, 80, 30);
+    let all = ["partner degraded", "smarthost up; 1 of 4 connections, 48211 carried", "archive up"];
+    assert!(all.map(|words| at(&large, words)).is_sorted() && !large.contains(" more"), "{large}");
+}
+
+#[test]
+fn critical_alerts_are_shown_before_warnings_and_those_without_room_are_counted() {
+    let mut model = flood();
+    let mut told = sample(9, 0, 0);
+    let at = told.at;
+    told.whole.alerts.push(opened("spool-full", "the spool is full").at(at));
+    for number in 0..9 {
+        let warning = opened("route-held", "an operator suspended it").warns();
+        told.whole.alerts.push(warning.about(format!("r{number}")).at(at));
+    }
+    model.take(Told::Sample(Box::new(told)));
+    let shown = text(&model, 80, 24);
+    let [critical, latest, rest] = ["spool-full: the spool is", "route-held/r8: an", "9 more"]
+        .map(|words| shown.find(words).unwrap_or_else(|| panic!("{words:?} in {shown}")));
+    assert!(critical < latest && latest < rest, "{shown}");
+    assert!(!shown.contains("route-held/r0"), "{shown}");
+}
+
+#[test]
 fn a_picture_that_nothing_follows_grows_old_and_a_new_one_is_new() {
     let mut model = Model::new("relay.example.net".into());
     assert!(!model.tick(sample(0, 0, 0).at), "nothing is shown yet");
