@@ -207,23 +207,25 @@ fn prometheus(name: &str) -> Option<PathBuf> {
     need::tool("prometheus").map(|path| path.with_file_name(name))
 }
 
-/// Runs a command, with this on its standard input, that must succeed without a word of complaint.
-fn content(command: &mut Command, input: &str) {
+/// Runs a command, with this on its standard input, that must succeed; returns what it said.
+fn content(command: &mut Command, input: &str) -> String {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}\n{input}", String::from_utf8_lossy(&said));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}\n{input}");
+    said
 }
 
 #[test]
 fn promtool_finds_nothing_wrong_with_a_scrape() {
     let Some(promtool) = prometheus("promtool") else { return };
     let (_, text) = Told::start().page();
-    content(Command::new(promtool).args(["check", "metrics"]), &text);
+    let said = content(Command::new(promtool).args(["check", "metrics"]), &text);
+    assert_eq!(said, "", "not a word of complaint");
 }
 
 #[test]
@@ -232,8 +234,13 @@ fn the_rules_fire_when_they_should_and_a_healthy_relay_raises_none() {
     let folder = top().join("config/prometheus");
     let run =
         |words: &[&str]| content(Command::new(&promtool).args(words).current_dir(&folder), "");
-    run(&["check", "config", "scrape.yml"]);
-    run(&["test", "rules", "tests/alerts.yml"]);
+    for words in [&["check", "config", "scrape.yml"][..], &["test", "rules", "tests/alerts.yml"]] {
+        let said = run(words);
+        assert!(said.contains("SUCCESS"), "{said}");
+        for complaint in ["FAILED", "WARNING", "duplicate"] {
+            assert!(!said.contains(complaint), "{said}");
+        }
+    }
 }
 
 #[test]
@@ -250,13 +257,37 @@ fn every_rule_has_a_test_that_it_fires_and_a_command_to_run_first() {
     }
 }
 
-/// A process that ends with this.
-struct Running(Child);
+/// A Prometheus that scrapes, and ends with this.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
 
-impl Drop for Running {
+impl Prometheus {
+    /// Asks a question of PromQL; nothing if it does not answer.
+    fn ask(&self, query: &str) -> Option<serde_json::Value> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        let octets = query.bytes().map(|octet| format!("%{octet:02x}"));
+        let query: String = octets.collect();
+        let request = format!("GET /api/v1/query?query={query} HTTP/1.0\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (_, json) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(json).ok()
+    }
+
+    fn value(&self, query: &str) -> Option<String> {
+        let value = self.ask(query)?["data"]["result"][0]["value"][1].as_str()?.to_owned();
+        Some(value)
+    }
+}
+
+impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -290,28 +321,25 @@ fn a_real_prometheus_scrapes_the_relay_and_answers() {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn();
-    let _running = Running(child.expect("it starts"));
-    let ask = |query: &str| {
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        let request = format!("GET /api/v1/query?query={query} HTTP/1.0\r\nHost: a\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (_, json) = answer.split_once("\r\n\r\n")?;
-        let json: serde_json::Value = serde_json::from_str(json).ok()?;
-        let value = json["data"]["result"][0]["value"][1].as_str()?;
-        Some(value.to_owned())
-    };
+    let running = Prometheus { child: child.expect("it starts"), address };
     let value = |query: &str| {
-        let found = wait_for(query, || ask(query));
+        let found = wait_for(query, || running.value(query));
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", log()))
     };
     assert_eq!(value("sallyport_sessions"), "3");
     assert_eq!(value("sallyport_gate_list_generation"), "7");
     assert_eq!(value("sum(sallyport_outcomes_total)"), "1");
-    assert_eq!(value("count(ALERTS%7Balertname=%22SallyportSpike%22%7D)"), "1", "a rule fires");
+    assert_eq!(value("count(ALERTS{alertname=\"SallyportSpike\"})"), "1", "a rule fires");
+    // Grafana puts its variables into a query, and sends the rest as it stands.
+    for query in dashboard_queries() {
+        let sent = query.replace("$__rate_interval", "1m").replace("$instance", ".*");
+        assert!(!sent.contains('$'), "a variable that nobody knows: {query}");
+        let answer = running.ask(&sent).expect("it answered before");
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+    }
+    let answer = running.ask("sum by (").expect("it answered before");
+    assert_eq!(answer["status"], "error", "what is no query is refused");
 }
 
 /// Returns the names in a query that could be metrics.
@@ -320,21 +348,31 @@ fn names(query: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("sallyport_") || word.starts_with("process_"))
 }
 
-#[test]
-fn every_query_of_the_dashboard_and_of_the_rules_names_metrics_that_exist() {
+/// Returns the panels of the dashboard.
+fn panels() -> Vec<serde_json::Value> {
     let dashboard: serde_json::Value =
         serde_json::from_str(&read("config/grafana/sallyport.json")).expect("it is JSON");
-    let panels = dashboard["panels"].as_array().expect("panels");
+    dashboard["panels"].as_array().expect("panels").clone()
+}
+
+/// Returns the queries of all panels.
+fn dashboard_queries() -> Vec<String> {
+    let panels = panels();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    targets.map(|target| target["expr"].as_str().expect("a query").to_owned()).collect()
+}
+
+#[test]
+fn every_query_of_the_dashboard_and_of_the_rules_names_metrics_that_exist() {
     let mut ids = BTreeSet::new();
     let mut used = BTreeSet::new();
-    for panel in panels {
+    for panel in panels() {
         assert!(ids.insert(panel["id"].as_u64()), "{panel}: its id stands twice");
         assert!(panel["title"].as_str().is_some_and(|title| !title.is_empty()));
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            let query = target["expr"].as_str().expect("a query");
-            assert!(names(query).next().is_some(), "{query} names no metric");
-            used.extend(names(query).map(str::to_owned));
-        }
+    }
+    for query in dashboard_queries() {
+        assert!(names(&query).next().is_some(), "{query} names no metric");
+        used.extend(names(&query).map(str::to_owned));
     }
     assert!(ids.len() > 30, "{} panels", ids.len());
     for line in read("config/prometheus/alerts.yml").lines() {
