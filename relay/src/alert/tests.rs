@@ -1,6 +1,7 @@
 //! The whole room: from an event to a receiver on a real socket, over restarts.
 
 mod faring;
+mod formats;
 mod lost;
 
 use std::collections::BTreeSet;
