@@ -169,9 +169,15 @@ fn jumbo_frames_and_changed_sizes_and_channels_change_nothing() {
     run(&wire.relay, &ip, "link set guard0 down");
     run(&wire.relay, &ip, "link set guard0 up");
     guards("down and up");
+    let strips_tags = || {
+        let seen = wire.relay.within(|| relay::gate::offloads("guard0")).unwrap();
+        seen.unwrap().expect("the driver says it").strips_tags
+    };
+    assert!(strips_tags(), "as a driver of veth begins");
     for host in [(&wire.relay, "guard0"), (&wire.world, "wire0")] {
         run(host.0, &ethtool, &format!("-K {} rxvlan off txvlan off", host.1));
     }
+    assert!(!strips_tags(), "the bit follows ethtool");
     guards("tags left in the frames");
     gate.detach().unwrap();
 }
