@@ -86,10 +86,19 @@ fn keep(browser: &Browser, name: &str) -> Result<()> {
     fs::write(folder.join(name), browser.picture()?).context("the folder of the pictures")
 }
 
-/// Has strangers knock for a while, and a client too, so that a picture has something to show.
+/// Makes the window as high as the page is, so that a picture shows all of it.
+fn show_all(browser: &Browser, scheme: Scheme) -> Result<()> {
+    browser.show(WIDE, scheme)?;
+    let height = browser.run("return document.documentElement.scrollHeight;")?;
+    let height = u32::try_from(height.as_u64().context("a height")?)?;
+    browser.show(Size { height, ..WIDE }, scheme)
+}
+
+/// Has strangers knock for a while, and a client too, so that a picture has something to show. None of them is on the
+/// list: who knocks and never shakes hands would be taken for forged.
 fn storm(stage: &Stage) -> Result<()> {
     let strangers =
-        [Ipv4Addr::new(203, 0, 113, 77), Ipv4Addr::new(198, 51, 100, 23)].map(IpAddr::V4);
+        [Ipv4Addr::new(203, 0, 113, 77), Ipv4Addr::new(203, 0, 113, 178)].map(IpAddr::V4);
     for stranger in strangers {
         stage.world.address("wire0", IpNetwork::from(stranger))?;
     }
@@ -200,8 +209,9 @@ fn the_page_shows_what_happens_while_it_happens() -> Result<()> {
     browser.wait("!document.querySelector('#overview').hidden")?;
     if pictures().is_some() {
         storm(stage)?;
+        show_all(&browser, Scheme::Light)?;
         keep(&browser, "page-overview.png")?;
-        browser.show(WIDE, Scheme::Dark)?;
+        show_all(&browser, Scheme::Dark)?;
         keep(&browser, "page-dark.png")?;
     }
     let console = browser.console()?;
