@@ -289,7 +289,8 @@ fn shown(frame: &Frame) -> String {
 /// Returns the command to run first. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
 /// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
 /// this host itself, nor a proxy: that would cut off all who come by it. Who stands in a forged attempt is a client of
-/// ours, and `doctor` sees whether answers reach it; `shown` is whom the frame names that is shown.
+/// ours, and `doctor` sees whether answers reach it. `shown` is whom the frame names that is shown: of a network it is
+/// the one address that is known to have sent something.
 fn command(class: Class, top: &[Share], shown: Option<IpAddr>, protected: &[Net]) -> String {
     let is_spared = |share: &Share| {
         let own = share.net.ip();
@@ -304,7 +305,8 @@ fn command(class: Class, top: &[Share], shown: Option<IpAddr>, protected: &[Net]
             Class::Refused | Class::Prefix | Class::Sources | Class::Logins | Class::Entry,
             Some(loudest),
         ) => {
-            format!("sallyport explain {}", loudest.net.ip())
+            let known = shown.filter(|from| loudest.net.contains(*from));
+            format!("sallyport explain {}", known.unwrap_or_else(|| loudest.net.ip()))
         }
         (Class::Entry, None) => "sallyport allow list".to_owned(),
         (Class::Forged, loudest) => match shown.or_else(|| loudest.map(|share| share.net.ip())) {
@@ -359,6 +361,12 @@ mod tests {
             ("198.51.100.2/32", Class::Entry, "connected", "sallyport explain 198.51.100.2"),
         ] {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
+            if class == Class::Refused {
+                let shown =
+                    |from: [u8; 4]| command(class, &[share.clone()], Some(from.into()), &[]);
+                assert_eq!(shown([10, 2, 3, 4]), "sallyport explain 10.2.3.4");
+                assert_eq!(shown([192, 0, 2, 9]), suggested, "a frame of somebody else");
+            }
             assert_eq!(command(class, &[share], None, &protected), suggested, "{loudest}");
         }
     }
