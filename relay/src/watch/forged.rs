@@ -66,7 +66,10 @@ impl Forged {
             }
             return None;
         };
-        self.told = Some(sample.at);
+        let was_gone = |told| sample.at.saturating_sub(told) > GONE;
+        if self.told.replace(sample.at).is_some_and(was_gone) {
+            self.lookout.spike.seen_again(sample.at);
+        }
         let mut change = None;
         if let Some((mut reading, attempts, handshakes)) =
             self.overdue.take(sample.at, sample.admitted, completed)
@@ -91,6 +94,10 @@ impl Forged {
                 }
             };
             let reading = missing(&attempts, &handshakes);
+            // Within a second a busier hour hides what is missing long before it does so here.
+            if window == FIRST {
+                self.lookout.go_on(window, &reading, sample.wall, rules);
+            }
             if self.judge(window, &reading, sample, rules, &mut change) {
                 return change;
             }
@@ -130,13 +137,15 @@ fn is_much(attempts: f64, handshakes: f64) -> bool {
 
 /// Returns the attempts that no handshake followed; none if that may be on its way.
 fn missing(attempts: &Reading, handshakes: &Reading) -> Reading {
+    let at_most = (attempts.per_second - handshakes.per_second).max(0.0);
     let is_much = is_much(attempts.per_second, handshakes.per_second);
-    let per_second = if is_much { attempts.per_second - handshakes.per_second } else { 0.0 };
+    let per_second = if is_much { at_most } else { 0.0 };
     Reading {
         count: attempts.count.saturating_sub(handshakes.count),
         count_before: attempts.count_before.saturating_sub(handshakes.count_before),
         per_second,
         per_second_now: per_second,
+        at_most,
         ..*attempts
     }
 }

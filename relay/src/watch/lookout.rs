@@ -115,6 +115,12 @@ impl Lookout {
         change
     }
 
+    /// Lets an open spike that a reading of a longer window still shows go on there: see [`Spike::go_on`].
+    pub fn go_on(&mut self, window: usize, reading: &Reading, wall: Timestamp, rules: Rules) {
+        let bounds = self.bounds(window, wall, rules);
+        self.spike.go_on(window, reading, bounds.threshold);
+    }
+
     fn bounds(&self, window: usize, wall: Timestamp, rules: Rules) -> Bounds {
         self.usual.bounds(window, wall, rules.floor_of(window), rules.deviations)
     }

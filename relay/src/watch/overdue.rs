@@ -35,6 +35,11 @@ impl Count {
     const fn missing(&self) -> u64 {
         self.attempts.saturating_sub(self.handshakes)
     }
+
+    /// Returns how many more attempts than handshakes there were since an earlier count; fewer is none.
+    const fn since(&self, earlier: &Self) -> u64 {
+        (self.attempts - earlier.attempts).saturating_sub(self.handshakes - earlier.handshakes)
+    }
 }
 
 /// The counts of the last second.
@@ -77,12 +82,15 @@ impl Overdue {
         let due = newest.attempts - start.attempts;
         let came = handshakes - start.handshakes;
         let span = newest.at.saturating_sub(before.at).max(TICK);
+        let per_second = rate(due.saturating_sub(came), WINDOWS[0].saturating_sub(PATIENCE));
         let reading = Reading {
             at,
             count: now.missing(),
             count_before: start.missing(),
-            per_second: rate(due.saturating_sub(came), WINDOWS[0].saturating_sub(PATIENCE)),
-            per_second_now: rate(newest.attempts - before.attempts, span),
+            per_second,
+            per_second_now: rate(newest.since(&before), span),
+            // As if nothing were on its way.
+            at_most: per_second.max(rate(now.since(&start), WINDOWS[0])),
             since_last,
         };
         Some((reading, due, came))
@@ -136,6 +144,19 @@ mod tests {
             .map(|(reading, ..)| super::super::whole(reading.per_second))
             .collect();
         assert_eq!(found, [0, 0, 0, 0, 0, 0, 125, 250, 375, 500, 500, 500, 500, 500]);
+    }
+
+    #[test]
+    fn the_rate_of_now_is_of_attempts_that_no_handshake_followed() {
+        let mut overdue = Overdue::default();
+        // Besides 300 a tick, 100 that are answered two ticks later.
+        let answered = |tick: u32| u64::from(tick.saturating_sub(2)) * 100;
+        let mut found = None;
+        for tick in 0..=20_u32 {
+            found = overdue.take(TICK * tick, u64::from(tick) * 400, answered(tick));
+        }
+        let (reading, ..) = found.unwrap();
+        assert_eq!([reading.per_second_now, reading.at_most].map(super::super::whole), [3_000; 2]);
     }
 
     #[test]

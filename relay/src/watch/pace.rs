@@ -30,6 +30,8 @@ pub(super) struct Reading {
     pub per_second: f64,
     /// The rate since the last count: what a flood that has just begun really has.
     pub per_second_now: f64,
+    /// The rate that it may have been at most: more than `per_second` where that leaves out what is not certain.
+    pub at_most: f64,
     /// The time since the last reading.
     pub since_last: Duration,
 }
@@ -83,15 +85,17 @@ impl Pace {
         // A second that is not full yet is still divided by all of it: the rate of one that has hardly begun
         // would be mostly noise.
         let since_last = at.saturating_sub(tick);
+        let per_second = rate(count - count_before, span.max(WINDOWS[0]));
         let reading = Reading {
             at,
             count,
             count_before,
-            per_second: rate(count - count_before, span.max(WINDOWS[0])),
+            per_second,
             per_second_now: rate(count - count_last, since_last),
+            at_most: per_second,
             since_last,
         };
-        self.last = reading.per_second;
+        self.last = per_second;
         Some(reading)
     }
 

@@ -262,7 +262,15 @@ const MINUTE: usize = 2;
 fn reading(at: Duration, count: u64, rate: f32) -> Reading {
     let per_second = f64::from(rate);
     let since_last = super::TICK;
-    Reading { at, count, count_before: count, per_second, per_second_now: per_second, since_last }
+    Reading {
+        at,
+        count,
+        count_before: count,
+        per_second,
+        per_second_now: per_second,
+        at_most: per_second,
+        since_last,
+    }
 }
 
 impl Profile {

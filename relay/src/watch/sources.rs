@@ -56,6 +56,7 @@ impl Sources {
                 count_before: 0,
                 per_second,
                 per_second_now: per_second,
+                at_most: per_second,
                 since_last,
             };
             let was_open = self.lookout.spike.is_open();

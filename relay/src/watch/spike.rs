@@ -54,11 +54,15 @@ pub(super) struct Open {
     usual: f64,
     /// The highest rate while it settled.
     level: f64,
+    /// The most that it may have been while it settled: from there on it grows.
+    at_most: f64,
     peak: f64,
     /// The next of [`GROWTHS`] to tell.
     growth: usize,
     /// The last time that the rate was not quiet, and the count then.
     loud: (Duration, u64),
+    /// Since when it is looked at without a pause: what nobody saw was not quiet.
+    seen: Duration,
 }
 
 impl Default for Spike {
@@ -111,6 +115,25 @@ impl Spike {
             }
         }
     }
+
+    /// Notes that an open spike is looked at again after a pause.
+    pub fn seen_again(&mut self, at: Duration) {
+        if let Self::Open(open) = self {
+            open.seen = at;
+        }
+    }
+
+    /// Lets an open spike go on in a longer window, if it stands above the `threshold` there and was quiet in its own
+    /// for all of that time: then this is no rest of what is over, and its end would be told while it lasts.
+    pub fn go_on(&mut self, window: usize, reading: &Reading, threshold: f64) {
+        let Self::Open(open) = self else { return };
+        let rate = reading.per_second;
+        let is_over = open.quiet_for(reading.at) >= WINDOWS[window];
+        if window > open.window && is_over && rate > threshold {
+            (open.window, open.level, open.peak) = (window, rate, rate);
+            open.loud = (reading.at, reading.count);
+        }
+    }
 }
 
 impl Open {
@@ -135,10 +158,17 @@ impl Open {
             window,
             usual,
             level: reading.per_second,
+            at_most: reading.at_most,
             peak: reading.per_second,
             growth: 0,
             loud: (reading.at, reading.count),
+            seen: reading.at,
         }
+    }
+
+    /// Returns for how long it was seen to be quiet.
+    fn quiet_for(&self, at: Duration) -> Duration {
+        at.saturating_sub(self.loud.0.max(self.seen))
     }
 
     fn take(
@@ -158,11 +188,12 @@ impl Open {
         // A flood fills its window only bit by bit; that is no growth.
         if reading.at.saturating_sub(self.since) <= WINDOWS[window] {
             self.level = self.level.max(rate);
+            self.at_most = self.at_most.max(reading.at_most);
         }
         let from = self.level.max(bounds.threshold);
         if rate >= bounds.usual + QUIET_PART * (from - bounds.usual).max(0.0) {
             self.loud = (reading.at, reading.count);
-        } else if reading.at.saturating_sub(self.loud.0) >= quiet {
+        } else if self.quiet_for(reading.at) >= quiet {
             return Some(self.change(Stage::Closed, reading, self.peak));
         }
         // What is usual by now is no growth, however little it was when the spike opened.
@@ -171,7 +202,7 @@ impl Open {
 
     fn grown(&mut self, window: usize, reading: &Reading) -> Option<Change> {
         let rate = reading.per_second;
-        let grown = GROWTHS.iter().rposition(|times| rate >= self.level * f64::from(*times))?;
+        let grown = GROWTHS.iter().rposition(|times| rate >= self.at_most * f64::from(*times))?;
         if grown < self.growth {
             return None;
         }

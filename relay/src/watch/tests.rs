@@ -121,6 +121,7 @@ fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
         count_before: 0,
         per_second,
         per_second_now: per_second,
+        at_most: per_second,
         since_last: TICK,
     };
     for (at, rate) in (0..).zip([150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0]) {

@@ -158,6 +158,75 @@ fn a_flood_in_the_name_of_clients_shows_within_a_second_besides_a_busy_hour() {
     assert!(worst <= 10, "{worst} tenths");
 }
 
+/// Forges so many a tick besides as many from clients, whose handshakes take three tenths of a second.
+fn besides(way: &mut VecDeque<u64>, now: &mut Sample, forged: u64, clients: u64) {
+    way.push_back(clients);
+    now.admitted += clients + forged;
+    now.told.as_mut().expect("a relay tells").completed +=
+        way.pop_front().expect("three are on the way");
+}
+
+#[test]
+fn a_flood_in_the_name_of_clients_is_one_spike_however_busy_the_clients_become() {
+    for (forged, clients) in [(50, [5, 25, 5, 0]), (50, [20, 0, 20, 60]), (100, [5, 150, 40, 0])] {
+        let mut host = Host::new();
+        let mut way = VecDeque::from([0; 3]);
+        host.pass(60, |_, now| besides(&mut way, now, 0, clients[0]));
+        for clients in clients {
+            host.pass(120, |_, now| besides(&mut way, now, forged, clients));
+        }
+        let said = [(Class::Forged, Stage::Opened, 1)];
+        assert_eq!(host.said(), said, "{forged} besides {clients:?}");
+        let open: Vec<Alert> = host.watch.open().collect();
+        assert_eq!(open.len(), 1);
+        assert!(open[0].total >= forged * 4_750, "until now: {open:?}");
+        let [busy, ..] = clients;
+        host.pass(60, |_, now| besides(&mut way, now, 0, busy));
+        assert_eq!(host.said()[1..].len(), 1, "{forged} besides {clients:?}");
+        assert_eq!(host.alerts[1].stage, Stage::Closed);
+    }
+}
+
+#[test]
+fn a_flood_in_the_name_of_clients_is_not_over_because_no_relay_told_of_handshakes_for_a_while() {
+    let mut host = Host::new();
+    let mut way = VecDeque::from([0; 3]);
+    host.pass(60, |_, now| besides(&mut way, now, 0, 10));
+    host.pass(60, |_, now| besides(&mut way, now, 50, 10));
+    let told = host.now.told.take();
+    host.pass(40, |_, now| now.admitted += 50);
+    host.now.told = told;
+    host.pass(60, |_, now| besides(&mut way, now, 50, 10));
+    assert_eq!(host.said(), [(Class::Forged, Stage::Opened, 1)]);
+    host.pass(60, |_, now| besides(&mut way, now, 0, 10));
+    assert_eq!(host.said()[1..], [(Class::Forged, Stage::Closed, 1)]);
+}
+
+#[test]
+fn a_flood_in_the_name_of_clients_that_grows_is_told_within_a_second_however_busy_they_are() {
+    for clients in [0, 20, 40] {
+        let mut host = Host::new();
+        let mut way = VecDeque::from([0; 3]);
+        host.pass(60, |_, now| besides(&mut way, now, 0, 0));
+        host.pass(120, |_, now| besides(&mut way, now, 50, 0));
+        host.pass(120, |_, now| besides(&mut way, now, 50, clients));
+        let grows = host.now.at;
+        host.pass(120, |_, now| besides(&mut way, now, 4_000, clients));
+        let said = [(Class::Forged, Stage::Opened, 1), (Class::Forged, Stage::Grew(10), 1)];
+        assert_eq!(host.said(), said, "besides {clients}");
+        assert!(host.alerts[1].at <= grows + TICK * 10, "{:?}", host.alerts[1]);
+    }
+}
+
+#[test]
+fn what_clients_do_besides_is_no_part_of_what_no_handshake_followed() {
+    let mut host = Host::new();
+    let mut way = VecDeque::from([0; 3]);
+    host.pass(60, |_, now| besides(&mut way, now, 0, 100));
+    host.pass(60, |_, now| besides(&mut way, now, 300, 100));
+    assert_eq!((host.alerts[0].stage, host.alerts[0].count), (Stage::Opened, 3_000));
+}
+
 #[test]
 fn a_relay_that_accepts_nothing_for_a_moment_is_no_forger() {
     for pause in [5_u32, 12, 25] {
