@@ -1,7 +1,7 @@
 //! Samples as lines of text: recorded by the gate, replayed by `sallyport alert replay`.
 //!
 //! ```text
-//! sallyport-samples 1
+//! sallyport-samples 2
 //! @5000 1800000000000 r9000 a120 b0 m0 c118 f3
 //! 100 r3 a1 c1 e192.0.2.0/24=1
 //! 100
@@ -19,6 +19,8 @@
 //! | `s` | at least how many different sources in 1 s, 10 s, 60 s and 15 min; `-` where not counted |
 //! | `p` | a refused network: at least so many frames in the last minute; alone: none was loud |
 //! | `e` | an entry of the allowlist: so many completed handshakes |
+//!
+//! Form 1 had three numbers after `s`: nobody counted the sources of a second.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -31,7 +33,9 @@ use super::distinct::SOURCE_WINDOWS;
 use super::{Sample, Told};
 
 /// The first line.
-pub const HEAD: &str = "sallyport-samples 1";
+pub const HEAD: &str = "sallyport-samples 2";
+/// The first line of the form before, which is read as well.
+const FORMER_HEAD: &str = "sallyport-samples 1";
 /// The longest line that is read, octets.
 pub const LINE_MAX: usize = 64 << 10;
 /// After so many lines the counts are said whole again: a reader may begin there.
@@ -136,7 +140,7 @@ impl Reader {
     /// A sentence that says what is wrong with the line.
     pub fn read(&mut self, line: &str) -> Result<Option<Sample>, String> {
         let line = line.trim();
-        if line == HEAD {
+        if line == HEAD || line == FORMER_HEAD {
             self.headed = true;
             return Ok(None);
         }
@@ -188,10 +192,14 @@ fn take(sample: &mut Sample, word: &str) -> Result<(), String> {
         }
         Some('n') if rest.is_empty() => sample.told = None,
         Some('s') => {
-            let mut counts = rest.split(',');
-            for place in &mut sample.sources {
-                let count =
-                    counts.next().ok_or_else(|| format!("{word}: four numbers belong here"))?;
+            let mut counts: Vec<&str> = rest.split(',').collect();
+            if counts.len() + 1 == SOURCE_WINDOWS {
+                counts.insert(0, "-");
+            }
+            if counts.len() != SOURCE_WINDOWS {
+                return Err(format!("{word}: four numbers belong here"));
+            }
+            for (place, count) in sample.sources.iter_mut().zip(counts) {
                 *place = if count == "-" { None } else { Some(number(count)?) };
             }
         }
@@ -234,19 +242,32 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_line_is_said() {
-        let whole = "sallyport-samples 1\n@5 6 r1\n";
+        let whole = "sallyport-samples 2\n@5 6 r1\n";
         for (text, wanted) in [
             ("@5 6 r1", "the first line must be"),
-            ("sallyport-samples 1\n100", "a line with @ must come first"),
-            ("sallyport-samples 1\n@5", "wall clock is missing"),
+            ("sallyport-samples 2\n100", "a line with @ must come first"),
+            ("sallyport-samples 2\n@5", "wall clock is missing"),
             (&format!("{whole}x"), "\"x\" is no number"),
             (&format!("{whole}1 z9"), "z9 is not known here"),
-            (&format!("{whole}1 s1,2,3"), "four numbers"),
+            ("sallyport-samples 3\n@5 6 r1", "the first line must be"),
+            (&format!("{whole}1 s1,2"), "four numbers"),
+            (&format!("{whole}1 s1,2,3,4,5"), "four numbers"),
             (&format!("{whole}1 e192.0.2.1/8=4"), "is no network"),
             (&format!("{whole}1 n c4"), "no relay tells"),
         ] {
             let problem = read(text).unwrap_err();
             assert!(problem.contains(wanted), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn samples_of_the_former_form_are_read_without_the_sources_of_a_second() {
+        for (text, wanted) in [
+            ("sallyport-samples 1\n@5 6 s3,12,-\n", [None, Some(3), Some(12), None]),
+            ("sallyport-samples 2\n@5 6 s3,12,40,-\n", [Some(3), Some(12), Some(40), None]),
+        ] {
+            let samples = read(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
+            assert_eq!(samples[0].sources, wanted, "{text}");
         }
     }
 
