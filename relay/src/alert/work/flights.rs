@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
+use super::beats::Beats;
 use super::{Purpose, Work, random};
 use crate::alert::channel::{Cargo, Outcome, tell};
 use crate::config::alerts::{Channel, ChannelKind, WebhookFormat};
@@ -13,8 +14,6 @@ use crate::event::alert::Alert;
 
 /// How long a channel that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(2);
-/// When a heartbeat that was not taken is tried again.
-const BEAT_AGAIN: Duration = Duration::from_secs(15);
 /// How often a receiver that forgets open troubles is told them again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -28,7 +27,7 @@ impl Work {
             match purpose {
                 Purpose::Entry(_) => {}
                 Purpose::Open => state.refreshed = Some(Instant::now()),
-                Purpose::Heartbeat(every) => state.beat_due = Some(Instant::now() + every),
+                Purpose::Heartbeat => state.beats.sent(Instant::now()),
             }
             let name = channel.name.clone();
             let flight = self.flights.spawn(tell(self.means.clone(), channel, id, cargo));
@@ -50,11 +49,11 @@ impl Work {
             return Some((Purpose::Entry(entry.number), id, Cargo::Alert(entry.alert.clone())));
         }
         let ChannelKind::Webhook(hook) = &channel.kind else { return None };
-        let beat_due = state.and_then(|state| state.beat_due);
+        let beats = state.map_or_else(Beats::default, |state| state.beats);
         match hook.heartbeat {
-            Some(every) if beat_due.is_none_or(|due| due <= Instant::now()) => {
+            Some(every) if beats.is_due(every, Instant::now()) => {
                 let id = format!("{series:016x}-heartbeat-{}", now.as_second());
-                return Some((Purpose::Heartbeat(every), id, Cargo::Heartbeat(every.as_secs())));
+                return Some((Purpose::Heartbeat, id, Cargo::Heartbeat(every.as_secs())));
             }
             Some(_) | None => {}
         }
@@ -108,11 +107,8 @@ impl Work {
                     self.give_up(&entry, &why);
                 }
             }
-            (Outcome::Later { .. }, Purpose::Heartbeat(every)) => {
-                // One that is missing wakes somebody: a moment without a network is no reason to.
-                state.beat_due = Some(Instant::now() + every.min(BEAT_AGAIN));
-            }
-            (_, Purpose::Open | Purpose::Heartbeat(_)) => {}
+            (Outcome::Later { .. }, Purpose::Heartbeat) => state.beats.missed(Instant::now()),
+            (_, Purpose::Open | Purpose::Heartbeat) => {}
         }
         // One line for a channel that begins to fail, not one for each try.
         if let Some(why) = fault.filter(|_| was_sound) {

@@ -1,6 +1,7 @@
 //! The loop of the room: what is heard, what time brings, what channels answer.
 
 mod asked;
+mod beats;
 mod carried;
 mod flights;
 
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use self::beats::Beats;
 use super::channel::{Means, Outcome};
 use super::kept::{self, Kept, KeptFile};
 use super::listing::{Fare, Fares, Listing, Open, Tested};
@@ -63,8 +65,8 @@ pub(super) enum Order {
 enum Purpose {
     Entry(u64),
     Open,
-    /// That the relay lives; it is told so often.
-    Heartbeat(Duration),
+    /// That the relay lives.
+    Heartbeat,
 }
 
 /// What is known of a channel since the start.
@@ -75,10 +77,10 @@ struct State {
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
-    /// Since when it has taken nothing.
+    /// Since when it has taken nothing of what is tried again.
     failing_since: Option<Timestamp>,
-    /// When it is to be told next that the relay lives.
-    beat_due: Option<Instant>,
+    /// When it is told that the relay lives.
+    beats: Beats,
     /// When it was told the open troubles last.
     refreshed: Option<Instant>,
 }
