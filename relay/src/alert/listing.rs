@@ -25,7 +25,8 @@ pub type Fares = watch::Receiver<Arc<[Fare]>>;
 pub struct Fare {
     /// Its name.
     pub channel: String,
-    /// Since when it has taken nothing of what it was told; none if it took the last, or was told nothing yet.
+    /// Since when it has taken nothing of what waits for it; none if it took the last or refused it for good, or was
+    /// told nothing yet.
     pub failing_since: Option<Timestamp>,
 }
 

@@ -93,7 +93,7 @@ metrics! {
     ALERTS_OPEN: Gauge "sallyport_alerts_open" ["class", "severity"]
         "Open alerts, by class and severity (warning, critical), silenced ones too; a class without one has no series.";
     ALERT_CHANNEL_UP: Gauge "sallyport_alert_channel_up" ["channel"]
-        "Whether a channel of alerts took what it was told last; 1 too if it was told nothing yet.";
+        "Whether a channel of alerts takes what it is told: 0 while something waits that it did not take.";
 
     SESSIONS: Gauge "sallyport_sessions" []
         "Live sessions.";

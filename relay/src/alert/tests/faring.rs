@@ -25,6 +25,31 @@ async fn a_channel_that_fails_is_seen_until_it_takes_a_test() {
 }
 
 #[tokio::test]
+async fn a_channel_that_refuses_an_alert_for_good_does_not_fail_since_nothing_waits() {
+    let mut receiver = Receiver::saying(&[503, 400]);
+    let site = Site::new(&webhook(&receiver.url));
+    let room = site.room();
+    let mut fares = room.alerts.fares();
+    room.ear.hear(&full());
+    receiver.next().await;
+    let failing = |fares: &Arc<[Fare]>| fares.iter().any(|one| one.failing_since.is_some());
+    timeout(SOON, fares.wait_for(failing)).await.expect("it is tried again").unwrap();
+    receiver.next().await;
+    let sound = |fares: &Arc<[Fare]>| !failing(fares);
+    timeout(SOON, fares.wait_for(sound)).await.expect("it is given up").unwrap();
+    let listing = room.alerts.list().await.unwrap();
+    let ops = listing.channels.iter().find(|channel| channel.name == "ops").unwrap();
+    assert_eq!((ops.waiting, ops.last_taken), (0, None));
+    assert!(ops.fault.as_ref().unwrap().contains("HTTP status 400"), "it is seen: {ops:?}");
+    let given_up = |event: Event| match event {
+        Event::Trouble { problem, .. } => problem.contains("ops was not told of spool-full"),
+        _ => false,
+    };
+    assert!(room.journal.take().into_iter().any(given_up));
+    room.alerts.end().await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_that_is_not_taken_is_tried_again_before_its_next_turn() {
     let mut receiver = Receiver::saying(&[503, 200]);
     let hook = format!("{}heartbeat = '1h'\nclasses = []\n", webhook(&receiver.url));

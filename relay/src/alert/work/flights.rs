@@ -85,12 +85,15 @@ impl Work {
         };
         if fault.is_some() {
             state.last_fault = Some(now);
-            state.failing_since.get_or_insert(now);
             state.paused_until = Some(Instant::now() + PAUSE);
         } else {
             state.last_taken = Some(now);
-            state.failing_since = None;
         }
+        state.failing_since = match &outcome {
+            Outcome::Later { .. } => state.failing_since.or(Some(now)),
+            // Nothing waits for a channel that said that it never takes this: it may well take the next.
+            Outcome::Taken(_) | Outcome::Refused(_) => None,
+        };
         state.fault.clone_from(&fault);
         match (outcome, purpose) {
             (Outcome::Taken(_), Purpose::Entry(number)) => {

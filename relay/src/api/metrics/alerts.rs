@@ -20,7 +20,7 @@ pub(super) fn write_open(text: &mut Text, open: &[Trouble]) {
     }
 }
 
-/// Writes of each channel whether it took what it was told last.
+/// Writes of each channel whether it takes what it is told.
 pub(super) fn write_channels(text: &mut Text, fares: &[Fare]) {
     let mut rows = text.rows(&ALERT_CHANNEL_UP);
     for Fare { channel, failing_since } in fares {
