@@ -25,11 +25,12 @@ pub struct Ending {
 pub struct Endings(BTreeMap<String, Severity>);
 
 impl Endings {
-    /// Takes what is wrong now; returns what is to be told because of it.
+    /// Takes what is wrong now; returns what is to be told because of it. Of a file that is named more than once, as
+    /// one may serve two names, the worst counts.
     pub fn hear(&mut self, endings: Vec<Ending>) -> Vec<Event> {
         let mut over = std::mem::take(&mut self.0);
         let mut events = Vec::new();
-        for Ending { file, until, severity, problem } in endings {
+        for Ending { file, until, severity, problem } in worst(endings) {
             if over.remove(&file) != Some(severity) {
                 let file = file.clone();
                 events.push(Event::CertificateEnds { file, until, severity, problem });
@@ -39,6 +40,19 @@ impl Endings {
         events.extend(over.into_keys().map(|file| Event::CertificateGood { file }));
         events
     }
+}
+
+/// Returns one ending of each file, in their order.
+fn worst(endings: Vec<Ending>) -> Vec<Ending> {
+    let mut files: Vec<Ending> = Vec::new();
+    for ending in endings {
+        match files.iter_mut().find(|known| known.file == ending.file) {
+            Some(known) if known.severity < ending.severity => *known = ending,
+            Some(_) => {}
+            None => files.push(ending),
+        }
+    }
+    files
 }
 
 #[cfg(test)]
@@ -69,5 +83,11 @@ mod tests {
         assert_eq!(told(&[("a", critical)]), ["a Critical", "b good"]);
         assert_eq!(told(&[]), ["a good"]);
         assert_eq!(told(&[]), [""; 0]);
+        // One file that is named twice.
+        assert_eq!(told(&[("a", warning), ("a", warning)]), ["a Warning"]);
+        assert_eq!(told(&[("a", warning), ("a", warning)]), [""; 0]);
+        assert_eq!(told(&[("a", warning), ("a", critical)]), ["a Critical"]);
+        assert_eq!(told(&[("a", critical), ("a", warning)]), [""; 0]);
+        assert_eq!(told(&[]), ["a good"]);
     }
 }
