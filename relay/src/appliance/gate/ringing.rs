@@ -38,6 +38,10 @@ impl Ring {
             let mut passed = Passed { series: self.series, number, replaced: 0, alert };
             let older = kept.iter().position(|older| says_the_same(&older.alert, &passed.alert));
             if let Some((place, older)) = older.and_then(|at| Some((at, kept.remove(at)?))) {
+                // A relay that hears only the newer one is to know since when it lasts.
+                if lasts(&older.alert, kept.range(place..)) {
+                    passed.alert.since = older.alert.since;
+                }
                 // Its number is missing from now on, and nothing is lost with it.
                 kept.get_mut(place).unwrap_or(&mut passed).replaced += older.replaced + 1;
             }
@@ -69,6 +73,14 @@ fn says_the_same(older: &Alert, newer: &Alert) -> bool {
     let is_same =
         older.stage == newer.stage && older.class == newer.class && older.subject == newer.subject;
     is_same && (newer.stage != Stage::Noted || older.summary == newer.summary)
+}
+
+/// Tells whether a trouble that an alert opened lasts through those that came after it.
+fn lasts<'a>(alert: &Alert, mut later: impl Iterator<Item = &'a Passed>) -> bool {
+    let ends = |later: &Alert| {
+        later.stage == Stage::Closed && later.class == alert.class && later.subject == alert.subject
+    };
+    alert.stage == Stage::Opened && !later.any(|passed| ends(&passed.alert))
 }
 
 #[cfg(test)]
@@ -106,6 +118,26 @@ mod tests {
         ];
         assert_eq!(shown, wanted);
         assert_eq!(kept[1].alert.details["attempts"], "1000");
+    }
+
+    #[test]
+    fn what_opens_again_while_it_is_open_lasts_since_it_opened_first() {
+        let ring = Ring::new(Timestamp::UNIX_EPOCH);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let lost = || Event::GateLost { interface: "eth0".into(), problem: "x".into() };
+        let shown = || -> Vec<_> {
+            let kept = ring.after(0).into_iter();
+            kept.map(|one| (one.alert.stage, one.alert.since, one.alert.at)).collect()
+        };
+        for second in [10, 20, 30] {
+            ring.hear(&lost(), at(second));
+        }
+        assert_eq!(shown(), [(Stage::Opened, at(10), at(30))]);
+        ring.hear(&Event::GateRestored { interface: "eth0".into() }, at(40));
+        ring.hear(&lost(), at(50));
+        ring.hear(&lost(), at(60));
+        let again = (Stage::Opened, at(50), at(60));
+        assert_eq!(shown(), [(Stage::Closed, at(40), at(40)), again]);
     }
 
     #[test]
