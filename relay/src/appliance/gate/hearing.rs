@@ -12,9 +12,9 @@ use crate::gate::clocks::Moment;
 /// How long a relay that is attached may tell nothing.
 const HANGS: Duration = Duration::from_secs(10);
 
-/// How long none may be attached: one that ends lets transactions come to their end for up to 25 s, and is started
-/// anew.
-const AWAY: Duration = Duration::from_secs(30);
+/// How long none may be attached: one that ends lets transactions come to their end for up to 25 s, then its alerts and
+/// its tasks, and has to start. The unit gives it so long before it is killed (`TimeoutStopSec`).
+const AWAY: Duration = Duration::from_secs(60);
 
 /// How long none may be attached to a gate that never heard one: the gate stands before the network does, and the
 /// relay waits for that at a boot, by default up to two minutes.
@@ -111,7 +111,7 @@ mod tests {
         for (name, is_heard, is_attached, after, words) in [
             ("it hangs", true, true, 10, "told nothing for 10 s: it hangs"),
             ("it hangs from the start", false, true, 10, "told nothing for 10 s: it hangs"),
-            ("it is gone", true, false, 30, "for 30 s: it ended and does not come back"),
+            ("it is gone", true, false, 60, "for 60 s: it ended and does not come back"),
             ("it never came", false, false, 180, "in 180 s since the gate started"),
         ] {
             let mut hearing = Hearing::default();
@@ -132,8 +132,8 @@ mod tests {
         let mut hearing = Hearing::default();
         hearing.look(Duration::ZERO, true);
         hearing.hear();
-        assert_eq!(said(&mut hearing, 1..29, false), []);
-        assert_eq!(said(&mut hearing, 29..38, true), [], "it is back for nine seconds");
+        assert_eq!(said(&mut hearing, 1..59, false), [], "it ends in order and starts");
+        assert_eq!(said(&mut hearing, 59..68, true), [], "it is back for nine seconds");
         hearing.hear();
         assert_eq!(hearing.look(Duration::from_secs(4_000), true), None, "the host slept");
         assert_eq!(hearing.look(Duration::from_secs(8_000), false), None, "and again");
