@@ -276,6 +276,7 @@ impl Event {
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
             | Self::NextHopUnproved { .. }
+            | Self::SpoolFull { .. }
             | Self::SpoolDamaged { .. } => Level::Error,
             Self::Told {
                 severity: Severity::Warning,
@@ -292,7 +293,7 @@ impl Event {
             | Self::LoginFailed { .. }
             | Self::HostDown { .. }
             | Self::RouteUnverified { .. }
-            | Self::SpoolFull { .. }
+            | Self::RouteHeld { .. }
             | Self::SpoolRoom
             | Self::ShareUsed { .. }
             | Self::BounceDropped { .. } => Level::Warn,
@@ -314,7 +315,6 @@ impl Event {
             | Self::Settled(_)
             | Self::CaptureEnded { .. }
             | Self::Bounced { .. }
-            | Self::RouteHeld { .. }
             | Self::RouteResumed { .. }
             | Self::RouteRenewed { .. }
             | Self::HostUp { .. }

@@ -1,6 +1,6 @@
 //! What begins, what ends and what wakes somebody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -83,6 +83,7 @@ fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
         Event::Detached { uid: 0 },
         Event::RouteSuspended { route: text(), reason: text() },
         Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
+        Event::SpoolFull { messages: 1, free_bytes: 0 },
         Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
         ends(Severity::Critical),
         Event::SpikeOpened(spike(Class::Entry)),
@@ -94,6 +95,54 @@ fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
         assert_eq!(alert.severity, Severity::Critical, "{event:?}");
         assert!(alert.command.as_ref().unwrap().starts_with("sallyport "), "{event:?}");
     }
+}
+
+#[test]
+fn every_alert_is_as_bad_as_the_line_of_its_event() {
+    let text = || "x".to_owned();
+    let net = "192.0.2.0/24".parse().expect("a network");
+    let id = crate::mail::message::MessageId(1);
+    let mut events = vec![
+        Event::Broken { room: "relay", problem: text() },
+        Event::Trouble { room: "tls", problem: text() },
+        Event::GateSilent { problem: text() },
+        Event::RelaySilent { problem: text() },
+        Event::GateLost { interface: text(), problem: text() },
+        bypass(0),
+        Event::Detached { uid: 0 },
+        Event::ModeChanged { mode: "observe", until: None, uid: None },
+        Event::AllowRolledBack { entries: 1, uid: None },
+        Event::RouteSuspended { route: text(), reason: text() },
+        Event::RouteHeld { route: text(), note: None, uid: 0 },
+        Event::HostDown { route: text(), host: text(), reason: text() },
+        Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
+        Event::SpoolFull { messages: 1, free_bytes: 0 },
+        Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
+        Event::ShareUsed { login: text() },
+        Event::BounceDropped { id, reason: text() },
+        Event::LoginFailed { source: [192, 0, 2, 1].into(), login: text(), failures: 9 },
+        Event::Offender { net, grounds: text() },
+        ends(Severity::Warning),
+        ends(Severity::Critical),
+    ];
+    for class in Class::ALL {
+        events.push(Event::SpikeOpened(spike(class)));
+        events.extend([2, 10].map(|times| Event::SpikeGrew { times, spike: spike(class) }));
+    }
+    // These two no event causes.
+    let mut classes = BTreeSet::from(["alerts-lost", "test"].map(str::to_owned));
+    for event in events {
+        let [alert] = &event.alerts(AT)[..] else { panic!("{event:?}") };
+        let level = match alert.severity {
+            Severity::Critical => Level::Error,
+            // One line a ban.
+            Severity::Warning if alert.class == "client-banned" => Level::Info,
+            Severity::Warning => Level::Warn,
+        };
+        assert_eq!(event.level(), level, "{event:?}");
+        classes.insert(alert.class.clone());
+    }
+    assert!(classes.iter().eq(CLASSES.iter()), "{classes:?}");
 }
 
 fn spike(class: Class) -> Box<Spike> {
