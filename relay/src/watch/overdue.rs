@@ -88,7 +88,7 @@ impl Overdue {
             count: now.missing(),
             count_before: start.missing(),
             per_second,
-            per_second_now: rate(newest.since(&before), span),
+            per_second_now: rate(newest.since(before), span),
             // As if nothing were on its way.
             at_most: per_second.max(rate(now.since(&start), WINDOWS[0])),
             since_last,
