@@ -362,8 +362,9 @@ mod tests {
         ] {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
             if class == Class::Refused {
-                let shown =
-                    |from: [u8; 4]| command(class, &[share.clone()], Some(from.into()), &[]);
+                let shown = |from: [u8; 4]| {
+                    command(class, std::slice::from_ref(&share), Some(from.into()), &[])
+                };
                 assert_eq!(shown([10, 2, 3, 4]), "sallyport explain 10.2.3.4");
                 assert_eq!(shown([192, 0, 2, 9]), suggested, "a frame of somebody else");
             }
