@@ -26,10 +26,10 @@ const UNREAD_MAX: usize = 128;
 /// How much of a question is read before it has a place, octets: most are shorter.
 const BEGINNING_MAX: usize = 4 << 10;
 
-/// How many questions are answered at a time.
+/// How many questions are answered at a time: of those who may change something, and of all others.
 const PLACES: usize = 64;
 
-/// How many questions may wait for a place; whoever asks then is told to ask again.
+/// How many questions of each of them may wait for a place; whoever asks then is told to ask again.
 const QUEUE_MAX: usize = 128;
 
 /// How many callers may have a file under way; others are told to ask again. A file is held in memory.
@@ -37,6 +37,9 @@ const FILES_MAX: usize = 2;
 
 /// How long a caller may be silent, or may not read.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a refusal is tried to be written: who reads has room for it at once.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Answers questions.
 pub trait Handler: Send + Sync + 'static {
@@ -126,8 +129,8 @@ pub async fn serve<H: Handler>(listener: UnixListener, trust: Trust, handler: Ar
         handler,
         trust,
         lobby: Lobby::new(UNREAD_MAX),
-        queue: Semaphore::new(QUEUE_MAX),
-        places: Semaphore::new(PLACES),
+        looking: Desk::new(),
+        changing: Desk::new(),
         files: Semaphore::new(FILES_MAX),
     });
     loop {
@@ -148,9 +151,22 @@ struct House<H> {
     handler: Arc<H>,
     trust: Trust,
     lobby: Lobby,
+    /// Where those are answered who may only look, and where the others.
+    looking: Desk,
+    changing: Desk,
+    files: Semaphore,
+}
+
+/// Where questions are answered.
+struct Desk {
     queue: Semaphore,
     places: Semaphore,
-    files: Semaphore,
+}
+
+impl Desk {
+    const fn new() -> Self {
+        Self { queue: Semaphore::const_new(QUEUE_MAX), places: Semaphore::const_new(PLACES) }
+    }
 }
 
 /// How a conversation goes on.
@@ -165,29 +181,25 @@ impl<H: Handler> House<H> {
     async fn converse(&self, stream: UnixStream) -> io::Result<()> {
         let peer = stream.peer_cred()?;
         let caller = Caller { uid: peer.uid(), right: self.trust.of(peer.uid(), peer.gid()) };
+        // However many of those come who may do nothing: the operators and the relay are answered.
+        let desk = match caller.right {
+            Right::Look => &self.looking,
+            Right::Relay | Right::Change => &self.changing,
+        };
         let mut stream = BufReader::new(stream);
         loop {
-            let mut line = Vec::new();
-            tokio::select! {
+            let heard = tokio::select! {
                 biased;
-                read = read_line(&mut stream, BEGINNING_MAX, &mut line) => read?,
+                heard = hear(&mut stream) => heard?,
                 () = self.lobby.wait() => {
-                    let refusal = "too many connections say nothing, this one for longest; ask again";
-                    return write(&mut stream, Err(refusal.to_owned())).await;
+                    return refuse(stream, "too many connections ask nothing, this one for longest; ask again").await;
                 }
-            }
-            if line.is_empty() {
-                return Ok(());
-            }
-            if line == PING {
-                write(&mut stream, Said::of(&())).await?;
-                continue;
-            }
-            let Ok(queued) = self.queue.try_acquire() else {
-                let refusal = "too many questions wait for an answer; ask again";
-                return write(&mut stream, Err(refusal.to_owned())).await;
             };
-            let Ok(_place) = self.places.acquire().await else { return Ok(()) };
+            let Some(line) = heard else { return Ok(()) };
+            let Ok(queued) = desk.queue.try_acquire() else {
+                return refuse(stream, "too many questions wait for an answer; ask again").await;
+            };
+            let Ok(_place) = desk.places.acquire().await else { return Ok(()) };
             drop(queued);
             match self.answer(stream, line, caller).await? {
                 Next::Question(kept) => stream = kept,
@@ -252,6 +264,24 @@ impl<H: Handler> House<H> {
         write(&mut stream, answer).await?;
         Ok(Next::Question(stream))
     }
+}
+
+/// Reads the beginning of a question; none if the caller has no more. Whoever asks for a sign of life gets one
+/// meanwhile.
+async fn hear(stream: &mut BufReader<UnixStream>) -> io::Result<Option<Vec<u8>>> {
+    loop {
+        let mut line = Vec::new();
+        read_line(stream, BEGINNING_MAX, &mut line).await?;
+        if line != PING {
+            return Ok(Some(line).filter(|line| !line.is_empty()));
+        }
+        write(stream, Said::of(&())).await?;
+    }
+}
+
+/// Says why nothing is answered, to whoever reads it at once.
+async fn refuse(mut stream: BufReader<UnixStream>, why: &str) -> io::Result<()> {
+    timeout(MOMENT, write(&mut stream, Err(why.to_owned()))).await?
 }
 
 /// Adds to a line what comes until its end, of so many octets at most.

@@ -183,6 +183,28 @@ async fn whatever_else_is_to_be_answered_a_sign_of_life_comes_and_whoever_finds_
 }
 
 #[tokio::test]
+async fn whoever_asks_for_signs_of_life_and_reads_none_gives_way_too() {
+    let (_folder, path) = served(nobody());
+    let mut deaf = Vec::new();
+    for _ in 0..=UNREAD_MAX {
+        let stream = UnixStream::connect(&path).await.unwrap();
+        // Until nobody takes any more, since the answers have no room.
+        while timeout(Duration::from_millis(20), stream.writable()).await.is_ok() {
+            if stream.try_write(&PING.repeat(100)).is_err() {
+                break;
+            }
+        }
+        deaf.push(stream);
+    }
+    let mut first = deaf.remove(0);
+    let mut said = Vec::new();
+    // Its end, or its answers and then its end.
+    let end = timeout(SOON, first.read_to_end(&mut said)).await.expect("it gave way");
+    assert!(end.is_err() || !said.is_empty());
+    assert_eq!(asked(&path, PING).await, "{\"ok\":null}\n");
+}
+
+#[tokio::test]
 async fn a_question_may_be_as_long_as_was_said_and_comes_in_pieces() {
     let (_folder, path) = served(nobody());
     for length in [BEGINNING_MAX - 1, BEGINNING_MAX, BEGINNING_MAX + 1, QUESTION_MAX] {
