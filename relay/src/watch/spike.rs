@@ -65,6 +65,9 @@ pub(super) struct Open {
     seen: Duration,
 }
 
+/// A window holds a step more than its name says, and a rate is told to be loud up to its end.
+const SLACK: Duration = Duration::from_secs(2);
+
 impl Default for Spike {
     fn default() -> Self {
         Self::Calm(<[Lately; WINDOWS.len()]>::default())
@@ -128,9 +131,10 @@ impl Spike {
     pub fn go_on(&mut self, window: usize, reading: &Reading, threshold: f64) {
         let Self::Open(open) = self else { return };
         let rate = reading.per_second;
-        let is_over = open.quiet_for(reading.at) >= WINDOWS[window];
+        let is_over = open.quiet_for(reading.at) >= WINDOWS[window] + SLACK;
         if window > open.window && is_over && rate > threshold {
-            (open.window, open.level, open.peak) = (window, rate, rate);
+            (open.window, open.level) = (window, rate);
+            open.peak = open.peak.max(rate);
             open.loud = (reading.at, reading.count);
         }
     }
