@@ -79,6 +79,7 @@ impl Work {
         let state = self.states.entry(name.clone()).or_default();
         state.is_busy = false;
         let was_sound = state.fault.is_none();
+        let is_entry = matches!(purpose, Purpose::Entry(_));
         let fault = match &outcome {
             Outcome::Taken(_) => None,
             Outcome::Later { why, .. } | Outcome::Refused(why) => Some(why.clone()),
@@ -91,8 +92,12 @@ impl Work {
         }
         state.failing_since = match &outcome {
             Outcome::Later { .. } => state.failing_since.or(Some(now)),
-            // Nothing waits for a channel that said that it never takes this: it may well take the next.
-            Outcome::Taken(_) | Outcome::Refused(_) => None,
+            Outcome::Taken(_) => None,
+            // What it never takes does not wait; what it did not take earlier may.
+            Outcome::Refused(_) => {
+                let waits = self.kept.outbox.of(&name).count() > usize::from(is_entry);
+                state.failing_since.filter(|_| waits)
+            }
         };
         state.fault.clone_from(&fault);
         match (outcome, purpose) {
