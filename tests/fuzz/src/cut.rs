@@ -32,7 +32,7 @@ fn read_lines(pieces: &[&[u8]], awaited: Awaited) -> Vec<Result<Vec<u8>, LineErr
     for piece in pieces {
         let mut piece = *piece;
         while let Some(line) = reader.read(&mut piece, awaited) {
-            lines.push(line);
+            lines.push(line.map(|line| line.to_vec()));
         }
         assert!(piece.is_empty(), "a reader without a line has taken all");
     }
