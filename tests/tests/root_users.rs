@@ -200,6 +200,10 @@ fn a_user_namespace_is_asked_for_where_it_can_be_made_and_hides_nobody() -> Resu
     if !need::root() {
         return Ok(());
     }
+    if fs::read_to_string(MOST)?.trim() == "0" {
+        eprintln!("SKIPPED: {MOST} is 0 here: `sysctl user.max_user_namespaces=1000` permits some");
+        return Ok(());
+    }
     let plain = |files: &[(&'static str, &'static str)]| {
         let is_other = |path: &str| files.iter().any(|(other, _)| *other == path);
         let rest = PLAIN.into_iter().filter(|(path, _)| !is_other(path));
