@@ -51,6 +51,14 @@ impl Counters {
         first.map(|row| row.counts.admitted).sum()
     }
 
+    /// Returns the frames with `reason`, each once: what the first door passed comes to the second, which counts it too.
+    #[must_use]
+    pub fn once(&self, reason: Reason) -> u64 {
+        let is_seen_twice = !reason.drops();
+        let rows = self.rows.iter().filter(|row| !is_seen_twice || row.interface.is_some());
+        rows.map(|row| row.counts.by_reason()[reason as usize]).sum()
+    }
+
     /// Returns the frames that passed although they should have been dropped, at both doors.
     #[must_use]
     pub fn spared(&self) -> u64 {

@@ -21,7 +21,7 @@ use crate::gate::clocks::Moment;
 use crate::gate::net;
 
 /// Returns the addresses of this host's interfaces; none where the system does not tell.
-fn own_addresses() -> Vec<IpAddr> {
+pub(super) fn own_addresses() -> Vec<IpAddr> {
     let Ok(found) = getifaddrs() else { return Vec::new() };
     let address = |address: SockaddrStorage| {
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
@@ -31,12 +31,11 @@ fn own_addresses() -> Vec<IpAddr> {
 }
 
 impl Keeper {
-    /// Returns what the relay may not ban, and no alert suggests to: the addresses of this host and those that it
-    /// listens on, and those that speak for others. A ban of a proxy would shut out all of its clients.
+    /// Returns what the relay may not ban: the addresses that this host listens on, and those that speak
+    /// for others. A ban of a proxy would shut out all of its clients.
     pub(super) fn protected(&self) -> Vec<Net> {
         let listeners = self.config.listeners.iter();
-        let listening = listeners.clone().map(|listener| Net::from(listener.address.ip()));
-        let own = own_addresses().into_iter().map(Net::from).chain(listening);
+        let own = listeners.clone().map(|listener| Net::from(listener.address.ip()));
         let proxies = listeners.flat_map(|listener| listener.proxy.iter().chain(&listener.xclient));
         // What is no network for the kernel is no source that could be banned.
         own.chain(proxies.filter_map(|network| net(*network).ok())).collect()

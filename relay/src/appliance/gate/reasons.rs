@@ -7,6 +7,7 @@ use std::time::Duration;
 use relay_common::verdict::Reason;
 
 use crate::event::spike::Class;
+use crate::gate::Counters;
 use crate::net::tally::Causes;
 
 /// How often the counts are kept, and for how long: the longest window of the watch, and the second before it.
@@ -19,9 +20,9 @@ pub(super) const CONNECTED: &str = "connected";
 /// Counts since some fixed moment, by the names of their reasons.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
-/// Puts together what the gate counted and what the relay told.
-pub(super) fn counts(gate: BTreeMap<Reason, u64>, completed: u64, causes: &Causes) -> Counts {
-    let gate = gate.into_iter().map(|(reason, count)| (reason.name(), count));
+/// Puts together what the gate counted, each frame once, and what the relay told.
+pub(super) fn counts(gate: &Counters, completed: u64, causes: &Causes) -> Counts {
+    let gate = Reason::ALL.into_iter().map(|reason| (reason.name(), gate.once(reason)));
     gate.chain([(CONNECTED, completed)]).chain(causes.named()).collect()
 }
 
@@ -104,17 +105,23 @@ impl Reasons {
 
 #[cfg(test)]
 mod tests {
+    use relay_common::table;
+
     use super::*;
+    use crate::gate::CountRow;
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// What both doors counted: the second sees what the first passed.
+    fn gate(unlisted_syn: u64, banned: u64, admitted: u64) -> Counters {
+        let first = table::Counts { unlisted_syn, admitted, ..table::Counts::default() };
+        let second = table::Counts { banned, admitted, ..table::Counts::default() };
+        let row = |interface, counts| CountRow { interface, port: Some(2525), counts };
+        Counters { rows: vec![row(Some("eth0".to_owned()), first), row(None, second)] }
+    }
+
     fn counted(unlisted: u64, banned: u64) -> Counts {
-        let gate = BTreeMap::from([
-            (Reason::UnlistedSyn, unlisted),
-            (Reason::Banned, banned),
-            (Reason::Admitted, 7),
-        ]);
-        counts(gate, 0, &Causes::default())
+        counts(&gate(unlisted, banned, 7), 0, &Causes::default())
     }
 
     #[test]
@@ -146,8 +153,7 @@ mod tests {
     #[test]
     fn each_class_is_told_the_reasons_that_say_something_of_it() {
         let causes = Causes { wrong_password: 5, unknown_login: 2, ..Causes::default() };
-        let gate = BTreeMap::from([(Reason::UnlistedSyn, 9), (Reason::Admitted, 400)]);
-        let now = counts(gate, 3, &causes);
+        let now = counts(&gate(9, 0, 400), 3, &causes);
         let reasons = Reasons::default();
         let told = |class| reasons.since(class, &now).into_iter().collect::<Vec<_>>();
         assert_eq!(told(Class::Refused), [("unlisted_syn", 9)]);

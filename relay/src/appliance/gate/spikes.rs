@@ -8,6 +8,7 @@ use relay_common::addr::Net;
 use relay_common::table::Sample as Frame;
 use relay_common::verdict::Reason;
 
+use super::banning::own_addresses;
 use super::busy::Doer;
 use super::keeper::Keeper;
 use super::reasons::CONNECTED;
@@ -50,6 +51,9 @@ fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
     }
 }
 
+/// What is shown of a spike, and whom it names.
+type Shown = (String, Option<IpAddr>);
+
 impl Keeper {
     /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
     /// at once.
@@ -78,7 +82,7 @@ impl Keeper {
         }
         let frame = self.frame(alert, &top);
         let remark = self.remark(alert, counters);
-        let command = command(alert.class, &top, frame.and_then(address), &self.protected());
+        let named = frame.and_then(address);
         let sample = match alert.class {
             Class::Logins => self.watching.failure.clone(),
             Class::Refused
@@ -89,12 +93,16 @@ impl Keeper {
             | Class::Bypass
             | Class::Missing => frame.map(shown),
         };
-        let sample = self.remember(alert, sample);
+        let (sample, named) = self.remember(alert, sample.map(|sample| (sample, named))).unzip();
+        let mut spared = self.protected();
+        spared.extend(own_addresses().into_iter().map(Net::from));
+        let command = command(alert.class, &top, named.flatten(), &spared);
         Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
     }
 
-    /// Remembers what is shown of a spike while it is open: when it is over that may be all that is left of it.
-    fn remember(&mut self, alert: &Alert, sample: Option<String>) -> Option<String> {
+    /// Remembers what is shown of a spike, and whom it names, while it is open: when it is over that may be all that is
+    /// left of it.
+    fn remember(&mut self, alert: &Alert, sample: Option<Shown>) -> Option<Shown> {
         let of = (alert.class, alert.net);
         let Watching { watch, shown, .. } = &mut self.watching;
         match alert.stage {

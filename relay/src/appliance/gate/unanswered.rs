@@ -12,7 +12,7 @@ use relay_common::addr::Net;
 use crate::event::spike::{Share, TOP_MAX};
 use crate::gate::cidr::network;
 
-/// The entries that are looked at at a time: those named first.
+/// The entries that are looked at at a time: those named first, as long as attempts of theirs are not answered.
 const ENTRIES_MAX: usize = 128;
 
 /// How long entries are counted before all begin anew, unless a spike is open: its entries are counted from before it
@@ -29,6 +29,8 @@ struct Count {
     before: u64,
     /// The handshakes since.
     completed: u64,
+    /// The attempts that were seen.
+    seen: u64,
 }
 
 /// The counts of some entries.
@@ -44,11 +46,22 @@ impl Unanswered {
     /// Notes that an attempt of an entry was seen; `passed` returns how many of them were counted so far, that one
     /// among them.
     pub fn see(&mut self, entry: Net, passed: impl FnOnce() -> Option<u64>) {
-        if self.of.len() < ENTRIES_MAX
-            && !self.of.contains_key(&entry)
-            && let Some(passed) = passed()
-        {
-            self.of.insert(entry, Count { before: passed.saturating_sub(1), completed: 0 });
+        if let Some(count) = self.of.get_mut(&entry) {
+            count.seen += 1;
+            return;
+        }
+        // A busy client that is answered makes room.
+        if self.of.len() >= ENTRIES_MAX {
+            let open = |count: &Count| count.seen.saturating_sub(count.completed);
+            let least = self.of.iter().min_by_key(|(_, count)| open(count));
+            match least.map(|(net, count)| (*net, open(count))) {
+                Some((answered, 0)) => self.of.remove(&answered),
+                Some(_) | None => return,
+            };
+        }
+        if let Some(passed) = passed() {
+            let before = passed.saturating_sub(1);
+            self.of.insert(entry, Count { before, completed: 0, seen: 1 });
         }
     }
 
@@ -128,6 +141,21 @@ mod tests {
         assert_eq!(unanswered.of.len(), ENTRIES_MAX);
         unanswered.age(SPAN, || false);
         assert_eq!((unanswered.of.len(), unanswered.since), (0, SPAN));
+    }
+
+    #[test]
+    fn a_flood_in_the_name_of_an_idle_entry_is_seen_among_many_busy_clients() {
+        let mut unanswered = Unanswered::default();
+        for number in 0..300 {
+            unanswered.see(entry(number), || Some(1));
+            unanswered.complete(entry(number), 1);
+        }
+        for _ in 0..50 {
+            unanswered.see(entry(999), || Some(1));
+        }
+        let top = unanswered.top(|net| Some(if *net == entry(999) { 50 } else { 1 }));
+        let told: Vec<_> = top.iter().map(|share| (share.net, share.count)).collect();
+        assert_eq!(told, [(network(entry(999)), 50)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! are refused, what the relay tells.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -67,8 +68,8 @@ pub(super) struct Watching {
     pub refused_frames: Frames,
     pub admitted_frames: Frames,
     pub unanswered: Unanswered,
-    /// The frame that was shown of each open spike.
-    pub shown: BTreeMap<(Class, Option<Net>), String>,
+    /// The frame that was shown of each open spike, and whom it names.
+    pub shown: BTreeMap<(Class, Option<Net>), (String, Option<IpAddr>)>,
     /// What the relay told so far, and when it did last.
     told: Told,
     causes: Causes,
@@ -118,7 +119,7 @@ impl Watching {
 
     /// Returns what was counted by reason, by the gate and as the relay told it.
     pub fn counted(&self, counters: &Counters) -> reasons::Counts {
-        reasons::counts(counters.by_reason(), self.told.completed, &self.causes)
+        reasons::counts(counters, self.told.completed, &self.causes)
     }
 
     /// Puts one tick together.
@@ -165,7 +166,7 @@ impl Keeper {
             watching.talkers.take(at, &sketch);
         }
         let (told, causes) = (watching.told.completed, watching.causes);
-        watching.reasons.take(at, || reasons::counts(counters.by_reason(), told, &causes));
+        watching.reasons.take(at, || reasons::counts(counters, told, &causes));
         for alert in &alerts {
             if alert.stage == Stage::Opened {
                 self.watching.reasons.begin(alert.class, alert.since, alert.window);

@@ -134,8 +134,9 @@ impl Gate for Fake {
         let tables = self.tables();
         let (unlisted_syn, admitted) = (tables.refused, tables.passed.values().sum());
         let counts = Counts { unlisted_syn, admitted, ..Counts::default() };
-        let (interface, port) = (Some("eth0".to_owned()), Some(2525));
-        Ok(Counters { rows: vec![CountRow { interface, port, counts }] })
+        let row = |interface, counts| CountRow { interface, port: Some(2525), counts };
+        let door = Counts { admitted, ..Counts::default() };
+        Ok(Counters { rows: vec![row(Some("eth0".to_owned()), counts), row(None, door)] })
     }
 
     fn entry_counts(&self) -> Result<BTreeMap<EntryId, EntryCounts>, GateError> {
