@@ -172,9 +172,9 @@ fn a_relay_that_hangs_or_is_gone_is_told_of_and_its_next_word_ends_it() {
     keeper.hear(&Tally::default(), moment(100));
     assert_eq!(journal.take(), [Event::RelayHeard]);
     drop(bulletin);
-    assert_eq!(silent(&mut keeper, 100..129), None, "it may be started anew");
-    let problem = silent(&mut keeper, 129..200).expect("it is told");
-    assert!(problem.starts_with("none has been attached for 30 s"), "{problem}");
+    assert_eq!(silent(&mut keeper, 100..159), None, "it may be started anew");
+    let problem = silent(&mut keeper, 159..230).expect("it is told");
+    assert!(problem.starts_with("none has been attached for 60 s"), "{problem}");
 }
 
 #[tokio::test]
