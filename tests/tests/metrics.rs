@@ -253,7 +253,6 @@ fn every_rule_has_a_test_that_it_fires_and_a_command_to_run_first() {
     assert_eq!(rules.matches("          command: ").count(), alerts.len());
     for alert in alerts {
         assert!(tests.contains(&format!("- name: {alert} fires\n")), "{alert} has no test");
-        // One that fires, one that does not.
         assert!(tests.matches(&format!("alertname: {alert}\n")).count() >= 2, "{alert}");
     }
 }
