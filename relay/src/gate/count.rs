@@ -47,8 +47,7 @@ impl Counters {
     /// Returns the connection attempts of listed sources that the first door passed.
     #[must_use]
     pub fn admitted(&self) -> u64 {
-        let first = self.rows.iter().filter(|row| row.interface.is_some());
-        first.map(|row| row.counts.admitted).sum()
+        self.once(Reason::Admitted)
     }
 
     /// Returns the frames with `reason`, each once: what the first door passed comes to the second, which counts it too.

@@ -14,6 +14,7 @@ use relay_common::verdict::Reason;
 
 use super::keeper::Keeper;
 use super::telling::stands;
+use super::unanswered::passed;
 use crate::control::wire::Bypass;
 use crate::event::Event;
 use crate::event::wording::way_of;
@@ -134,8 +135,8 @@ fn is_admitted(sample: &Sample) -> bool {
 }
 
 impl Keeper {
-    /// Takes the samples of the last tick: who is refused, in whose name attempts come, and what went around the first door. A way that nobody
-    /// used for an hour is over.
+    /// Takes the samples of the last tick: who is refused, in whose name attempts come, and what went around the first
+    /// door. A way that nobody used for an hour is over.
     pub(super) fn take_samples(&mut self, now: Moment) {
         for path in self.bypasses.ended(now.boot_ns) {
             self.journal.write(Event::GateBypassOver { path });
@@ -169,8 +170,8 @@ impl Keeper {
         let Some(entry) = self.lists.allow.admitting(Net::from(IpAddr::from(source))) else {
             return;
         };
-        let passed = || self.gate.entry_count(&entry.net).ok()?.map(|count| count.passed);
-        self.watching.unanswered.see(entry.net, passed);
+        let gate = self.gate.as_ref();
+        self.watching.unanswered.see(entry.net, || passed(gate, &entry.net));
         self.watching.admitted_frames.note(sample);
     }
 

@@ -12,6 +12,7 @@ use super::banning::own_addresses;
 use super::busy::Doer;
 use super::keeper::Keeper;
 use super::reasons::CONNECTED;
+use super::unanswered::passed;
 use super::watching::Watching;
 use crate::control::wire;
 use crate::event::Event;
@@ -52,7 +53,7 @@ fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
 }
 
 /// What is shown of a spike, and whom it names.
-type Shown = (String, Option<IpAddr>);
+pub(super) type Shown = (String, Option<IpAddr>);
 
 impl Keeper {
     /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
@@ -173,9 +174,7 @@ impl Keeper {
                 let top = watching.failing.top(None, TOP_MAX);
                 top.into_iter().map(busy("login_failed")).collect()
             }
-            Class::Forged => watching
-                .unanswered
-                .top(|entry| self.gate.entry_count(entry).ok().flatten().map(|count| count.passed)),
+            Class::Forged => watching.unanswered.top(|entry| passed(self.gate.as_ref(), entry)),
             Class::Bypass | Class::Missing => Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use relay_common::addr::Net;
 
 use crate::event::spike::{Share, TOP_MAX};
+use crate::gate::Gate;
 use crate::gate::cidr::network;
 
 /// The entries that are looked at at a time: those named first, as long as attempts of theirs are not answered.
@@ -21,6 +22,11 @@ const SPAN: Duration = Duration::from_secs(10);
 
 /// A part of an entry's attempts, one in so many, that may be on its way, or lost and sent again.
 const ON_THE_WAY: u64 = 4;
+
+/// Returns how many attempts of an entry the gate passed so far; none where there is no such entry, or nobody tells.
+pub(super) fn passed(gate: &dyn Gate, entry: &Net) -> Option<u64> {
+    gate.entry_count(entry).ok().flatten().map(|count| count.passed)
+}
 
 /// Of one entry.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,6 @@
 //! are refused, what the relay tells.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use super::hearing::Hearing;
 use super::keeper::Keeper;
 use super::learned::Learned;
 use super::reasons::{self, Reasons};
+use super::spikes::Shown;
 use super::telling::stands;
 use super::unanswered::Unanswered;
 use crate::config::Config;
@@ -69,7 +69,7 @@ pub(super) struct Watching {
     pub admitted_frames: Frames,
     pub unanswered: Unanswered,
     /// The frame that was shown of each open spike, and whom it names.
-    pub shown: BTreeMap<(Class, Option<Net>), (String, Option<IpAddr>)>,
+    pub shown: BTreeMap<(Class, Option<Net>), Shown>,
     /// What the relay told so far, and when it did last.
     told: Told,
     causes: Causes,
