@@ -10,12 +10,21 @@ use relay_common::addr::Net;
 use relay_common::table::EntryId;
 use relay_common::verdict::Verdict;
 
-use super::{Gate, GateError, Health, Listed, Place, Ruleset, Survey};
+use super::{Gate, GateError, Health, Listed, Place, Queue, Ruleset, Survey};
 
 /// Says nothing of the clock: this build makes no calls of its own to the kernel.
 #[must_use]
 pub const fn clock_is_kept() -> Option<bool> {
     None
+}
+
+/// Says nothing of a queue: this build makes no calls of its own to the kernel.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::Unsupported`], always.
+pub fn queue(_socket: impl AsFd) -> io::Result<Queue> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Fails: there is nothing to load.

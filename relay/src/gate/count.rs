@@ -24,6 +24,26 @@ pub struct Counters {
     pub rows: Vec<CountRow>,
 }
 
+/// Who completed a handshake and waits until somebody accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// How many connections.
+    pub waiting: u64,
+    /// Whether there is no room for another: then the kernel drops SYNs, and the last ACK of handshakes.
+    pub is_full: bool,
+}
+
+impl Queue {
+    /// Returns this queue and another as one.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting.saturating_add(other.waiting),
+            is_full: self.is_full || other.is_full,
+        }
+    }
+}
+
 impl Counters {
     /// Returns the frames with `reason`, at both doors.
     #[must_use]

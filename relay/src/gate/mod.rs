@@ -60,13 +60,15 @@ use relay_common::table::{EntryId, Sample, Sketch, TagName};
 use relay_common::verdict::Verdict;
 
 #[cfg(not(feature = "xdp"))]
-pub use absent::{Door, Filled, Loaded, View, clock_is_kept, detach, examine, lacking, load};
-pub use count::{Busy, CountRow, Counters, EntryCounts, Survey, TagCounts};
+pub use absent::{
+    Door, Filled, Loaded, View, clock_is_kept, detach, examine, lacking, load, queue,
+};
+pub use count::{Busy, CountRow, Counters, EntryCounts, Queue, Survey, TagCounts};
 pub use error::GateError;
 pub use off::Off;
 pub use offloads::{Offloads, offloads};
 #[cfg(feature = "xdp")]
-pub use sys::clock_is_kept;
+pub use sys::{clock_is_kept, queue};
 #[cfg(feature = "xdp")]
 pub use xdp::{Door, EntryPoint, Filled, Loaded, Run, Took, View, detach, examine, lacking, load};
 

@@ -35,8 +35,8 @@ use crate::appliance::notify;
 use crate::bound::{bound, is_in_the_way};
 use crate::control::attach::{Found, Handed, Handover};
 use crate::event::Event;
-use crate::gate::Door;
 use crate::gate::record::this_boot;
+use crate::gate::{self, Door, Queue};
 use crate::journal::Journal;
 
 /// How long a relay that serves may take to show its sockets to a gate that comes back: it tries four times a
@@ -85,6 +85,7 @@ pub enum Guarded {
 #[derive(Debug)]
 struct Slot {
     address: SocketAddr,
+    guarded: Guarded,
     /// The door for its socket; none if it has none.
     door: Option<Door>,
     state: State,
@@ -151,7 +152,8 @@ impl Listeners {
             let noted = known.iter().find(|noted| noted.address == address).copied();
             let door = door.clone().filter(|_| guarded == Guarded::Yes);
             let problem = "the relay has not shown it yet".to_owned();
-            let mut slot = Slot { address, door, state: State::Awaited { noted, problem } };
+            let state = State::Awaited { noted, problem };
+            let mut slot = Slot { address, guarded, door, state };
             // What cannot be looked at is not ours.
             let _ = slot.place_among(kept.iter().map(|kept| kept.socket.as_fd()));
             slots.push(slot);
@@ -185,6 +187,17 @@ impl Listeners {
     pub fn doors(&self) -> usize {
         let held = self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)));
         held.filter(|slot| slot.door.is_some()).count()
+    }
+
+    /// Returns who waits for the relay on the guarded sockets.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        let guarded = self.slots.iter().filter(|slot| slot.guarded == Guarded::Yes);
+        let asked = guarded.filter_map(|slot| match &slot.state {
+            State::Held(socket) => gate::queue(socket).ok(),
+            State::Awaited { .. } => None,
+        });
+        asked.fold(Queue::default(), Queue::and)
     }
 
     /// Decides what a relay serves that shows these sockets. Returns that, and the sockets to send.

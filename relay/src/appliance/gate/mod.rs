@@ -12,6 +12,7 @@ mod busy;
 mod bypass;
 mod changes;
 mod entries;
+mod handshakes;
 mod hearing;
 mod keeper;
 mod learned;

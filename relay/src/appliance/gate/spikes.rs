@@ -174,7 +174,10 @@ impl Keeper {
                 let top = watching.failing.top(None, TOP_MAX);
                 top.into_iter().map(busy("login_failed")).collect()
             }
-            Class::Forged => watching.unanswered.top(|entry| passed(self.gate.as_ref(), entry)),
+            Class::Forged => {
+                let waiting = watching.handshakes.waiting();
+                watching.unanswered.top(waiting, |entry| passed(self.gate.as_ref(), entry))
+            }
             Class::Bypass | Class::Missing => Vec::new(),
         }
     }

@@ -91,16 +91,18 @@ impl Unanswered {
     }
 
     /// Returns the entries in whose name most attempts came that no handshake followed, at most [`TOP_MAX`] of them;
-    /// `passed` returns how many attempts of an entry were counted so far.
-    pub fn top(&self, passed: impl Fn(&Net) -> Option<u64>) -> Vec<Share> {
+    /// `passed` returns how many attempts of an entry were counted so far. So many completed handshakes are `waiting`
+    /// to be told, nobody knows of which entries.
+    pub fn top(&self, waiting: u64, passed: impl Fn(&Net) -> Option<u64>) -> Vec<Share> {
+        let unnamed = self.unnamed.saturating_add(waiting);
         let missing = |(net, count): (&Net, &Count)| {
             let attempts = passed(net)?.saturating_sub(count.before);
             let missing = attempts.saturating_sub(count.completed);
-            let is_much = missing.saturating_mul(ON_THE_WAY) > attempts;
+            let is_much = missing.saturating_sub(waiting).saturating_mul(ON_THE_WAY) > attempts;
             is_much.then(|| Share {
                 net: network(*net),
                 count: missing,
-                error: self.unnamed.min(missing),
+                error: unnamed.min(missing),
                 reason: "no_handshake",
             })
         };
@@ -132,9 +134,20 @@ mod tests {
         unanswered.complete(entry(9), 7);
         unanswered.complete_unnamed(30);
         let now = BTreeMap::from([(entry(1), 302), (entry(2), 6_000), (entry(3), 10)]);
-        let top = unanswered.top(|net| now.get(net).copied());
+        let top = unanswered.top(0, |net| now.get(net).copied());
         let told: Vec<_> = top.iter().map(|share| (share.net, share.count, share.error)).collect();
         assert_eq!(told, [(network(entry(1)), 200, 30), (network(entry(3)), 10, 10)]);
+    }
+
+    #[test]
+    fn an_entry_whose_clients_may_all_wait_for_the_relay_is_not_named() {
+        let mut unanswered = Unanswered::default();
+        unanswered.see(entry(1), || Some(1));
+        unanswered.see(entry(2), || Some(1));
+        let now = BTreeMap::from([(entry(1), 90), (entry(2), 900)]);
+        let top = unanswered.top(90, |net| now.get(net).copied());
+        let told: Vec<_> = top.iter().map(|share| (share.net, share.count, share.error)).collect();
+        assert_eq!(told, [(network(entry(2)), 900, 90)]);
     }
 
     #[test]
@@ -159,7 +172,7 @@ mod tests {
         for _ in 0..50 {
             unanswered.see(entry(999), || Some(1));
         }
-        let top = unanswered.top(|net| Some(if *net == entry(999) { 50 } else { 1 }));
+        let top = unanswered.top(0, |net| Some(if *net == entry(999) { 50 } else { 1 }));
         let told: Vec<_> = top.iter().map(|share| (share.net, share.count)).collect();
         assert_eq!(told, [(network(entry(999)), 50)]);
     }
@@ -169,7 +182,7 @@ mod tests {
         let mut unanswered = Unanswered::default();
         unanswered.see(entry(1), || None);
         unanswered.see(entry(2), || Some(50));
-        assert_eq!(unanswered.top(|_| Some(3)), []);
-        assert_eq!(unanswered.top(|_| None), []);
+        assert_eq!(unanswered.top(0, |_| Some(3)), []);
+        assert_eq!(unanswered.top(0, |_| None), []);
     }
 }

@@ -2,6 +2,7 @@
 //! are refused, what the relay tells.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use relay_common::addr::Net;
 use relay_common::table::Sample as Frame;
 
 use super::busy::Busy;
+use super::handshakes::Handshakes;
 use super::hearing::Hearing;
 use super::keeper::Keeper;
 use super::learned::Learned;
@@ -18,8 +20,8 @@ use super::telling::stands;
 use super::unanswered::Unanswered;
 use crate::config::Config;
 use crate::event::spike::Class;
-use crate::gate::Counters;
 use crate::gate::clocks::Moment;
+use crate::gate::{Counters, Queue};
 use crate::journal::Journal;
 use crate::net::tally::{Causes, Tally};
 use crate::watch::distinct::{Distinct, SOURCE_WINDOWS};
@@ -70,16 +72,18 @@ pub(super) struct Watching {
     pub unanswered: Unanswered,
     /// The frame that was shown of each open spike, and whom it names.
     pub shown: BTreeMap<(Class, Option<Net>), Shown>,
-    /// What the relay told so far, and when it did last.
-    told: Told,
+    /// What the relay told so far, and when it did last; of handshakes also what nobody told yet.
+    failed_logins: u64,
+    pub handshakes: Handshakes,
     causes: Causes,
     /// The last failed login, in words.
     pub failure: Option<String>,
     told_at: Option<Duration>,
     completed: BTreeMap<Net, u64>,
     missing: u64,
-    /// The refused frames up to the last tick.
+    /// The refused frames up to the last tick, and the admitted attempts.
     refused: u64,
+    admitted: u64,
     sources: [Option<u64>; SOURCE_WINDOWS],
     loud: Option<Vec<(Net, u64)>>,
     /// Who completed connections of late, and whose logins failed.
@@ -103,13 +107,15 @@ impl Watching {
             admitted_frames: Frames::default(),
             unanswered: Unanswered::default(),
             shown: BTreeMap::new(),
-            told: Told::default(),
+            failed_logins: 0,
+            handshakes: Handshakes::default(),
             causes: Causes::default(),
             failure: None,
             told_at: None,
             completed: BTreeMap::new(),
             missing: 0,
             refused: u64::MAX,
+            admitted: u64::MAX,
             sources: [None; SOURCE_WINDOWS],
             loud: None,
             connecting: Busy::default(),
@@ -119,22 +125,33 @@ impl Watching {
 
     /// Returns what was counted by reason, by the gate and as the relay told it.
     pub fn counted(&self, counters: &Counters) -> reasons::Counts {
-        reasons::counts(counters, self.told.completed, &self.causes)
+        reasons::counts(counters, self.handshakes.counted(), &self.causes)
     }
 
     /// Puts one tick together.
-    fn sample(&mut self, counters: &Counters, bypassed: u64, missing: u64, now: Moment) -> Sample {
+    fn sample(
+        &mut self,
+        counters: &Counters,
+        queue: Queue,
+        bypassed: u64,
+        missing: u64,
+        now: Moment,
+    ) -> Sample {
         // In whole milliseconds, as a record has it: a replay gives the same alerts.
         let at = Duration::from_millis(now.boot_ns / 1_000_000);
         let wall = Timestamp::from_millisecond(now.wall.as_millisecond()).unwrap_or(now.wall);
         self.missing += missing;
+        let admitted = counters.admitted();
+        let attempts = admitted.saturating_sub(std::mem::replace(&mut self.admitted, admitted));
+        self.handshakes.look(at, queue, attempts);
+        let told = Told { completed: self.handshakes.counted(), failed_logins: self.failed_logins };
         let tells = self.told_at.is_some_and(|told| at.saturating_sub(told) <= TOLD_WITHIN);
         Sample {
             refused: counters.dropped(),
-            admitted: counters.admitted(),
+            admitted,
             bypassed,
             missing: self.missing,
-            told: tells.then_some(self.told),
+            told: tells.then_some(told),
             sources: std::mem::take(&mut self.sources),
             loud: self.loud.take(),
             completed: std::mem::take(&mut self.completed).into_iter().collect(),
@@ -156,7 +173,8 @@ impl Keeper {
             let at = Duration::from_nanos(now.boot_ns);
             watching.sources = watching.distinct.take(at, &sketch);
         }
-        let sample = watching.sample(counters, self.bypasses.total(), missing, now);
+        let queue = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).queue();
+        let sample = watching.sample(counters, queue, self.bypasses.total(), missing, now);
         watching.learned.record(&sample, self.config.spikes.record_bytes);
         let alerts = watching.watch.take(&sample);
         let at = sample.at;
@@ -165,8 +183,9 @@ impl Keeper {
         {
             watching.talkers.take(at, &sketch);
         }
-        let (told, causes) = (watching.told.completed, watching.causes);
-        watching.reasons.take(at, || reasons::counts(counters, told, &causes));
+        watching.reasons.take(at, || {
+            reasons::counts(counters, watching.handshakes.counted(), &watching.causes)
+        });
         for alert in &alerts {
             if alert.stage == Stage::Opened {
                 self.watching.reasons.begin(alert.class, alert.since, alert.window);
@@ -219,9 +238,9 @@ impl Keeper {
         for (address, count) in &tally.failed.by {
             watching.failing.add(*address, *count, at);
         }
-        watching.told.completed = watching.told.completed.saturating_add(completed);
+        watching.handshakes.accept(completed, tally.completed.sum());
         let failed = tally.failed.sum();
-        watching.told.failed_logins = watching.told.failed_logins.saturating_add(failed);
+        watching.failed_logins = watching.failed_logins.saturating_add(failed);
         watching.causes.add(&tally.causes);
         if let Some(failure) = &tally.failure {
             let short = failure.chars().map(|c| if c.is_control() { ' ' } else { c });

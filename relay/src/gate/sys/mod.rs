@@ -3,8 +3,8 @@
 //! aya opens a pin without flags, so a process that may only read could not open it; and where the kernel
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
 //! and that no pin can hold. It makes tables without the types that bpftool prints them by, and knows no
-//! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `channels`, `filter` and
-//! `memory`, in `clock` for one call that has nothing to do with the gate, and nowhere else in the relay.
+//! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `channels`, `filter`,
+//! `memory` and `queue`, in `clock` for one call that has nothing to do with the gate, and nowhere else in the relay.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers")]
 
 mod channels;
@@ -12,6 +12,7 @@ mod clock;
 mod filter;
 mod link;
 mod memory;
+mod queue;
 mod seen;
 mod table;
 
@@ -20,6 +21,7 @@ pub use clock::clock_is_kept;
 pub use filter::{attach_filter, filter_is_locked, lock_filter};
 pub use link::{XdpFlags, link_xdp, relink, unlink};
 pub use memory::Written;
+pub use queue::queue;
 pub use seen::{Seen, Window, all_words};
 pub use table::{Types, clear, make, put, put_many};
 

@@ -1,6 +1,6 @@
 //! Spikes as the journal and `status` tell them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use relay_common::table::{FIRST_DOOR, SAMPLE_HEAD, Sample};
 use relay_common::verdict::Reason;
 
 use super::super::banning::own_addresses;
+use super::super::listeners::{Guarded, Listeners};
 use super::desk::*;
 use crate::control::wire::{GateRequest, GateStatus};
 use crate::event::Event;
@@ -166,6 +167,29 @@ fn attempts_without_handshakes_are_told_with_their_entries_a_frame_and_a_command
         "the client completes its own: {sample}"
     );
     assert_eq!(opened.command, "sallyport doctor --from 10.77.0.9");
+}
+
+#[test]
+fn clients_that_wait_for_a_busy_relay_forge_nothing() {
+    let mut desk = Desk::new();
+    let core = Net::new(Addr::v4([10, 0, 0, 0]), 8).unwrap();
+    let anywhere = [(SocketAddr::from(([127, 0, 0, 1], 0)), Guarded::Yes)];
+    let record = desk.folder.path().join("listeners.json");
+    let listeners = Listeners::open(&anywhere, None, Vec::new(), record).unwrap();
+    let place = listeners.addresses()[0];
+    *desk.keeper.listeners.lock().unwrap() = listeners;
+    let mut clients = Vec::new();
+    // Fifteen a tick, as real as can be, and a relay that is there and accepts nobody.
+    let connect = |desk: &mut Desk, tick: u64| {
+        if tick >= 10 {
+            let new = (0..15).map(|_| TcpStream::connect(place).unwrap());
+            clients.extend(new);
+            *desk.fake.tables().passed.entry(core).or_default() += 15;
+        }
+        desk.keeper.hear(&Tally::default(), tenth(tick));
+    };
+    let told = run(&mut desk, 0..60, connect);
+    assert_eq!((told, clients.len()), (Vec::new(), 750));
 }
 
 #[test]
