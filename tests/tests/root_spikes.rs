@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, STRANGER, Stage};
 use relay::demo::steps::{gate, session};
-use relay::hosts::dial::send_syn;
+use relay::hosts::dial::{connect, send_syn};
 use tests::forger::Forger;
 use tests::misconduct::guess;
 use tests::need;
@@ -25,6 +25,9 @@ const PACE: Duration = Duration::from_millis(1);
 const FORGED: u16 = 5;
 /// The attempts of strangers in each look, each in another's name: the kernel looks at the source of one of sixteen.
 const SCATTERED: u16 = 50;
+/// The connections of a client in a rush, one after the other, and how long one may take.
+const RUSH: u32 = 8_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for the line of the journal that tells of a spike, doing something at each look.
 fn line_amid(stage: &Stage, class: &str, mut does: impl FnMut() -> Option<()>) -> Result<String> {
@@ -142,6 +145,28 @@ fn attempts_in_the_name_of_listed_clients_are_told_and_keep_no_client_out() -> R
         "b@example.com",
         b"From: a@example.net\r\n\r\nhello\r\n",
     )?;
+    Ok(())
+}
+
+#[test]
+fn a_rush_of_a_client_that_the_relay_accepts_late_is_no_forgery() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    watched(stage)?;
+    stage.world.within(|| -> std::io::Result<()> {
+        for _ in 0..RUSH {
+            connect(CLIENT, GUARDED, PATIENCE)?;
+        }
+        Ok(())
+    })??;
+    line(stage, "spike-entry")?;
+    // Who comes last is greeted when all before him were accepted.
+    session(stage, CLIENT)?;
+    let log = stage.log();
+    ensure!(!log.contains("class=spike-forged"), "{log}");
     Ok(())
 }
 
