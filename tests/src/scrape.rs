@@ -10,20 +10,17 @@ use relay::demo::stage::Stage;
 
 use crate::world::World;
 
-/// How many entries have series of their own.
-pub const ENTRIES: usize = 3;
-
-/// Sets a world whose relay tells its metrics, and starts it.
+/// Sets a world whose relay tells its metrics, with series of their own for so many `entries`, and starts it.
 ///
 /// # Errors
 ///
 /// If it cannot be set, or does not start.
-pub fn telling() -> Result<World> {
+pub fn telling(entries: usize) -> Result<World> {
     let mut world = World::set()?;
     let file = world.folder.path().join("sallyport.toml");
     let text = fs::read_to_string(&file)?;
     // The host of the world is its own: nobody else has the port.
-    let metrics = format!("[metrics]\naddress = \"127.0.0.1:9525\"\nentries = {ENTRIES}\n");
+    let metrics = format!("[metrics]\naddress = \"127.0.0.1:9525\"\nentries = {entries}\n");
     fs::write(&file, text + &metrics)?;
     world.stage.start()?;
     Ok(world)

@@ -10,8 +10,10 @@ use relay::demo::steps::{attempt, gate, pid_of, session};
 use relay::hosts::dial::Answer;
 use relay::hosts::process::{Signal, signal};
 use tests::need;
-use tests::scrape::{ENTRIES, list, page, telling};
+use tests::scrape::{list, page, telling};
 
+/// How many entries have series of their own.
+const ENTRIES: usize = 3;
 /// How long silence is waited for: less than the first retransmission of a SYN, so that one attempt is one.
 const SILENCE: Duration = Duration::from_millis(500);
 
@@ -27,7 +29,7 @@ fn the_relay_tells_what_the_kernel_counted_with_and_without_the_gates_process() 
     if !need::root() {
         return Ok(());
     }
-    let mut world = telling()?;
+    let mut world = telling(ENTRIES)?;
     let stage = &mut world.stage;
     let (head, word) = page(stage, "/health")?;
     ensure!(head.starts_with("HTTP/1.1 200 ") && word == "good\n", "{head}\n{word}");
@@ -97,7 +99,7 @@ fn a_list_of_a_hundred_thousand_networks_has_no_more_series_than_one_of_ten() ->
     if !need::root() {
         return Ok(());
     }
-    let world = telling()?;
+    let world = telling(ENTRIES)?;
     let entries = "sallyport_gate_entries{tag=\"\"}";
     list(&world, 10)?;
     assert_eq!(value(&world.stage, entries)?, 10);
