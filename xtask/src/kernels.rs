@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: the product on kernels that other hosts run, each in a machine under QEMU.
+//! `cargo xtask kernels`: the package on kernels that other hosts run, each in a machine under QEMU.
 //!
 //! A kernel is Debian's, unpacked below the user's cache and not installed: its image, and the few modules that a
 //! machine of `tests/src/machine` loads.
@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::artifact;
 use crate::bench::FOLDER;
-use crate::caller::{answer, as_root, cargo, code, is_root, status};
+use crate::caller::{answer, as_root, cargo, code, is_root, run, status, top};
 use crate::debian::Suite;
 use crate::install;
 use crate::module::depends;
+use crate::package;
 use crate::setup::setup;
 use crate::test::Tools;
 use crate::tool::{Proof, Tool};
@@ -48,6 +49,15 @@ const fn tool(name: &'static str, package: &'static str, purpose: &'static str) 
     Tool { name, package, proof: Proof::Program(name), purpose }
 }
 
+/// Which program is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// That of the Debian package of this checkout.
+    Package,
+    /// What `cargo build` makes: the same source, without optimization.
+    Debug,
+}
+
 /// Tries the kernels with these names, all if there is none, and writes what was found into the folder of the
 /// benches.
 ///
@@ -55,7 +65,7 @@ const fn tool(name: &'static str, package: &'static str, purpose: &'static str) 
 ///
 /// If a name is unknown, or something cannot be fetched, built or started. A kernel on which something does not
 /// happen is in the exit code.
-pub fn kernels(tools: Tools, names: &[&str]) -> Result<ExitCode> {
+pub fn kernels(tools: Tools, tried: Tried, names: &[&str]) -> Result<ExitCode> {
     if let Some(name) = names.iter().find(|name| KERNELS.iter().all(|one| one.name != **name)) {
         let known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
         bail!("no kernel {name}: there are {}", known.join(", "));
@@ -79,20 +89,23 @@ pub fn kernels(tools: Tools, names: &[&str]) -> Result<ExitCode> {
         arguments.push(kernel.fetch(&cache, tools)?);
     }
     eprintln!("kernels: building");
-    // In one build, so that both are made of the same parts.
-    let both = [
-        "build",
-        "--package",
-        "relay",
-        "--bin",
-        "sallyport",
-        "--package",
-        "tests",
-        "--example",
-        "kernels",
-    ];
-    let built = artifact::build(cargo().args(both))?;
-    let sallyport = &artifact::find(&built, "sallyport")?.executable;
+    let unpacked = Scratch::make(&cache)?;
+    let trial = ["build", "--package", "tests", "--example", "kernels"];
+    let (sallyport, built) = match tried {
+        Tried::Package => {
+            let folder = top().join(package::FOLDER);
+            fs::create_dir_all(&folder)?;
+            let (made, _) = package::debian_package(&place, &folder)?;
+            run(Command::new("dpkg-deb").arg("-x").args([made.as_path(), unpacked.0.as_path()]))?;
+            (unpacked.0.join("usr/bin/sallyport"), artifact::build(cargo().args(trial))?)
+        }
+        Tried::Debug => {
+            // In one build, so that both are made of the same parts.
+            let both = trial.into_iter().chain(["--package", "relay", "--bin", "sallyport"]);
+            let built = artifact::build(cargo().args(both))?;
+            (artifact::find(&built, "sallyport")?.executable.clone(), built)
+        }
+    };
     let trial = &artifact::find(&built, "kernels")?.executable;
     fs::create_dir_all(FOLDER)?;
     if !is_root() {

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::bench::Bench;
+use crate::kernels::Tried;
 use crate::package::Shown;
 use crate::test::Tools;
 
@@ -50,10 +51,11 @@ usage: cargo xtask <task>
   bench spool [--install] [FOLDER]
                     what the spool takes: alone, behind sessions beside Postfix, and with a
                     million messages; tables, spool.json and spool.svg in FOLDER
-  kernels [--install] [KERNEL...]
-                    the product on Debian's kernels (5.10, 6.1, 6.12, newest), each in a machine
+  kernels [--install] [--debug] [KERNEL...]
+                    the package on Debian's kernels (5.10, 6.1, 6.12, newest), each in a machine
                     under QEMU: self-test, mail, the plug pulled; a table, and kernels.json in
-                    target/bench. --install brings QEMU, and kernels into your cache
+                    target/bench. --install brings QEMU, and kernels into your cache; --debug
+                    tries what `cargo build` makes, which is built sooner than the package
   fuzz [TARGET] [--for 60s], fuzz --runs 2000
                     libFuzzer looks for input that breaks a claim of tests/fuzz, each target
                     for that long, or with so many inputs from a seed that does not change;
@@ -98,8 +100,7 @@ fn task(words: &[&str]) -> Result<ExitCode> {
         ["bench", "gate", rest @ ..] => measure(Bench::Gate, rest),
         ["bench", "smtp", rest @ ..] => measure(Bench::Smtp, rest),
         ["bench", "spool", rest @ ..] => measure(Bench::Spool, rest),
-        ["kernels", "--install", names @ ..] => kernels::kernels(Tools::Install, names),
-        ["kernels", names @ ..] => kernels::kernels(Tools::Skip, names),
+        ["kernels", rest @ ..] => try_kernels(rest),
         ["fuzz"] => fuzz::fuzz(None, fuzz::FOR),
         ["fuzz", "--for", time] => fuzz::fuzz(None, fuzz::time(time)?),
         ["fuzz", "--runs", number] => fuzz::fuzz(None, fuzz::runs(number)?),
@@ -123,6 +124,17 @@ fn measure(what: Bench, words: &[&str]) -> Result<ExitCode> {
         ["--install", folder] => bench::bench(what, folder, Tools::Install),
         [folder] => bench::bench(what, folder, Tools::Skip),
         _ => Ok(misused()),
+    }
+}
+
+fn try_kernels(words: &[&str]) -> Result<ExitCode> {
+    let (tools, words) = match words {
+        ["--install", rest @ ..] => (Tools::Install, rest),
+        rest => (Tools::Skip, rest),
+    };
+    match words {
+        ["--debug", names @ ..] => kernels::kernels(tools, Tried::Debug, names),
+        names => kernels::kernels(tools, Tried::Package, names),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: the product on other kernels, each in a machine of its own under QEMU.
+//! `cargo xtask kernels`: the package on other kernels, each in a machine of its own under QEMU.
 //!
 //! Needs root, for the wire of the machines. Takes the folder for `kernels.json`, busybox, and a folder for each
 //! kernel, which `cargo xtask kernels` fills: `vmlinuz`, `modules/`, and in `package` where it is from.
