@@ -25,8 +25,8 @@ pub type Fares = watch::Receiver<Arc<[Fare]>>;
 pub struct Fare {
     /// Its name.
     pub channel: String,
-    /// Since when it has taken nothing of what waits for it; none if it took the last or refused it for good, or was
-    /// told nothing yet.
+    /// Since when something waits that it was told and did not take, or since when it did not take what it was told
+    /// last; none if it took or refused for good whatever it was told.
     pub failing_since: Option<Timestamp>,
 }
 
@@ -71,6 +71,8 @@ pub struct ChannelState {
     pub kind: String,
     /// Alerts that it has not taken yet.
     pub waiting: usize,
+    /// When the next of those is tried again that it was told and did not take; none: there are none.
+    pub next_try: Option<Timestamp>,
     /// When it took something last, since the start.
     pub last_taken: Option<Timestamp>,
     /// Why it did not take what it was told last; none if it did.

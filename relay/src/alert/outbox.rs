@@ -71,6 +71,18 @@ impl Outbox {
         self.entries.iter().filter(move |entry| entry.channel == channel)
     }
 
+    /// Returns the entries of a channel that it was told and did not take.
+    pub fn tried(&self, channel: &str) -> impl Iterator<Item = &Entry> {
+        self.of(channel).filter(|entry| entry.tries > 0)
+    }
+
+    /// Makes the entries of a channel due that it did not take: what was in the way is not any more.
+    pub fn bring_forward(&mut self, channel: &str, now: Timestamp) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.channel == channel) {
+            entry.due = entry.due.min(now);
+        }
+    }
+
     /// Returns the first entry of a channel that is due. What is said of one trouble goes in its order: an
     /// end never overtakes its beginning.
     #[must_use]
@@ -154,6 +166,10 @@ mod tests {
         outbox.put_off(1, None, 0.0, at(0));
         assert_eq!(number(&outbox, 0), Some(3));
         assert_eq!(number(&outbox, 5), Some(1));
+        outbox.put_off(1, None, 0.0, at(5));
+        assert_eq!(outbox.tried("a").map(|entry| entry.number).collect::<Vec<_>>(), [1]);
+        outbox.bring_forward("a", at(6));
+        assert_eq!(number(&outbox, 6), Some(1), "what was in the way is not any more");
         outbox.take(1);
         assert_eq!(number(&outbox, 0), Some(2));
     }

@@ -188,6 +188,7 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     }
     lines.push(format!("refused   {} a second", gate.refused_per_second));
     lines.extend(gate.counted.iter().flat_map(counted_lines));
+    lines.extend(sources_line(gate));
     lines.extend(gate.talkers.iter().map(talker_line));
     lines.extend(gate.bypasses.iter().map(|bypass| format!("bypass    {}", bypass_line(bypass))));
     lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
@@ -219,9 +220,18 @@ fn counted_lines(counted: &Counted) -> Vec<String> {
     lines
 }
 
+/// Says how many strangers there were, if there were more than are named.
+fn sources_line(gate: &GateStatus) -> Option<String> {
+    let sources = gate.sources.filter(|count| *count > gate.talkers.len() as u64)?;
+    let whose = if gate.talkers.is_empty() { "; no network stands out" } else { "" };
+    Some(format!(
+        "sources   at least {sources} different ones were refused in the last minute{whose}"
+    ))
+}
+
 fn talker_line(talker: &Talker) -> String {
     let Talker { cidr, frames, error, reason } = talker;
-    format!("source    {cidr}: at most {frames} refused in the last minute (±{error}), {reason}")
+    format!("source    {cidr}: {frames} ±{error} refused in the last minute, {reason}")
 }
 
 fn bypass_line(bypass: &Bypass) -> String {

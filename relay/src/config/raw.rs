@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -11,6 +11,10 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
 use super::shown::{Form, Shown};
+use crate::event::class::distance;
+
+/// The letters that differ, are missing or are too many at most in a key that is mistyped.
+const SLIPS: usize = 2;
 
 /// Something wrong with the file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +103,8 @@ pub(super) struct Table<'a> {
     /// None where the file has no such table: every key is absent.
     values: Option<&'a DeTable<'a>>,
     taken: RefCell<Vec<&'a str>>,
+    /// Every key that was asked for, whether it is there or not.
+    asked: RefCell<BTreeSet<String>>,
 }
 
 /// A value and the place where it stands.
@@ -111,8 +117,7 @@ impl<'a> Table<'a> {
     /// Returns the table that is the whole file.
     pub(super) fn root(source: &'a Source<'a>, values: &'a Spanned<DeTable<'a>>) -> Self {
         let section = source.shown.borrow_mut().open(0, "", Form::Table);
-        let (path, taken) = (String::new(), RefCell::default());
-        Self { source, path, section, span: values.span(), values: Some(values.get_ref()), taken }
+        Self::new(source, String::new(), section, values.span(), Some(values.get_ref()))
     }
 
     /// Returns a table within this one.
@@ -124,7 +129,18 @@ impl<'a> Table<'a> {
         values: Option<&'a DeTable<'a>>,
     ) -> Self {
         let section = self.source.shown.borrow_mut().open(self.section, &path, form);
-        Self { source: self.source, path, section, span, values, taken: RefCell::default() }
+        Self::new(self.source, path, section, span, values)
+    }
+
+    fn new(
+        source: &'a Source<'a>,
+        path: String,
+        section: usize,
+        span: Range<usize>,
+        values: Option<&'a DeTable<'a>>,
+    ) -> Self {
+        let (taken, asked) = (RefCell::default(), RefCell::default());
+        Self { source, path, section, span, values, taken, asked }
     }
 
     /// Returns where the table begins.
@@ -229,6 +245,7 @@ impl<'a> Table<'a> {
 
     /// Returns the table `[key]` if there is one.
     pub(super) fn optional_table(&self, key: &str) -> Option<Table<'a>> {
+        self.asked.borrow_mut().insert(key.to_owned());
         if self.look(key).is_none() {
             let mut shown = self.source.shown.borrow_mut();
             shown.open(self.section, &self.name_of(key), Form::NoTable);
@@ -262,13 +279,19 @@ impl<'a> Table<'a> {
         tables.collect()
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every key that was not asked for, with the one that is meant, or those that there are.
     pub(super) fn finish(&self) {
         let Some(values) = self.values else { return };
+        let asked = self.asked.borrow();
         for key in values.keys() {
-            if !self.taken.borrow().contains(&key.get_ref().as_ref()) {
-                let name = self.name_of(key.get_ref());
-                self.source.report(&key.span(), format!("{name}: no such key"));
+            let written = key.get_ref().as_ref();
+            if !self.taken.borrow().contains(&written) {
+                let name = self.name_of(written);
+                let hint = near(&written.replace('_', "-"), &asked).map_or_else(
+                    || format!("known are {}", listed(&asked)),
+                    |near| format!("do you mean {near}?"),
+                );
+                self.source.report(&key.span(), format!("{name}: no such key; {hint}"));
             }
         }
     }
@@ -303,6 +326,7 @@ impl<'a> Table<'a> {
     /// As `look`, and remembers that the key was asked for. A key that stands there in both
     /// spellings is taken once, so that [`Table::finish`] reports the other.
     fn take(&self, key: &str) -> Option<Found<'a>> {
+        self.asked.borrow_mut().insert(key.to_owned());
         let (name, _) = self.values?.iter().find(|(name, _)| is_same_key(name.get_ref(), key))?;
         self.taken.borrow_mut().push(name.get_ref().as_ref());
         self.look(key)
@@ -329,6 +353,22 @@ impl<'a> Table<'a> {
 pub(super) trait Read<T>: Fn(&DeValue<'_>) -> Result<T, Cow<'static, str>> {}
 
 impl<T, F: Fn(&DeValue<'_>) -> Result<T, Cow<'static, str>>> Read<T> for F {}
+
+/// Returns the key that looks like what is written, but for a slip or two.
+fn near<'a>(written: &str, keys: &'a BTreeSet<String>) -> Option<&'a str> {
+    let (off, near) = keys.iter().map(|key| (distance(written, key), key)).min()?;
+    (off <= SLIPS && off < near.len() && off < written.len()).then_some(near.as_str())
+}
+
+/// Returns keys as a list: `a, b and c`.
+fn listed(keys: &BTreeSet<String>) -> String {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    match keys.as_slice() {
+        [] => "none".to_owned(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
 
 fn is_same_key(written: &str, key: &str) -> bool {
     written == key || (written.contains('_') && written.replace('_', "-") == key)

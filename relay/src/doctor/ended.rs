@@ -88,7 +88,7 @@ pub(super) fn gone(client: IpAddr, ended: &Ended, admit: &str) -> Finding {
             Cause::EntryExpired,
             "ended by itself",
             format!(
-                "{admit}, with a longer --ttl or without one; sallyport audit says who had it added"
+                "{admit}; or with --ttl 90d, for so long. sallyport audit says who had it added"
             ),
         ),
         How::Removed => (
@@ -111,7 +111,7 @@ pub(super) fn gone(client: IpAddr, ended: &Ended, admit: &str) -> Finding {
             ),
         ),
     };
-    Finding::new(cause, format!("{since} {went}, since {at:.0}"), remedy)
+    Finding::new(cause, format!("{since} {went} at {at:.0}"), remedy)
 }
 
 #[cfg(test)]

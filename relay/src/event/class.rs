@@ -40,7 +40,8 @@ pub fn nearest(text: &str) -> &'static str {
 }
 
 /// Returns how many octets must be changed, put in or taken out to make one text of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (place, octet) in one.bytes().enumerate() {
         let mut diagonal = row[0];

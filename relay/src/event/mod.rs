@@ -141,8 +141,10 @@ pub enum Event {
     },
     /// A spike is over.
     SpikeClosed(Box<Spike>),
-    /// A login succeeded or failed often enough to be named; `failures` counts since the last line.
-    LoginFailed { source: IpAddr, login: String, failures: u32 },
+    /// A login has to wait, since it failed often; `failures` counts since its last wait, `cause` is that of the last.
+    LoginFailed { source: IpAddr, login: String, cause: &'static str, failures: u32 },
+    /// In a minute so many more logins had to wait than have lines; `source` is the address of the last.
+    LoginFailedMore { logins: u64, failures: u64, source: IpAddr },
     /// A message is on disk and the client was told so.
     Accepted {
         id: MessageId,
@@ -291,6 +293,7 @@ impl Event {
             | Self::AllowRolledBack { .. }
             | Self::SpikeClosed(_)
             | Self::LoginFailed { .. }
+            | Self::LoginFailedMore { .. }
             | Self::HostDown { .. }
             | Self::RouteUnverified { .. }
             | Self::RouteHeld { .. }

@@ -76,6 +76,21 @@ impl Class {
         }
     }
 
+    /// Returns the command to run first where nobody is named.
+    #[must_use]
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Entry => "sallyport allow list",
+            Self::Forged => "sallyport doctor",
+            Self::Refused
+            | Self::Prefix
+            | Self::Sources
+            | Self::Bypass
+            | Self::Missing
+            | Self::Logins => "sallyport status",
+        }
+    }
+
     /// Returns how bad it is that a spike of this class reached a stage.
     #[must_use]
     pub const fn severity(self, stage: Stage) -> Severity {
@@ -105,10 +120,11 @@ pub struct Share {
     /// The network.
     pub net: IpNetwork,
     /// How many of what is counted came from it, an estimate: of refused frames within the window, or in all of a spike
-    /// that is over (a minute at most); of connections and failed logins at most so many of late (what is older than a
-    /// minute counts half, or less); of attempts without a handshake at most so many since the spike began.
+    /// that is over (a minute at most); of connections and failed logins at most so many in the same time (a quarter of
+    /// an hour at most); of attempts without a handshake at most so many since the spike began.
     pub count: u64,
-    /// By how much that may be wrong; 0 where each was counted.
+    /// By how much that may be wrong; 0 where each was counted. Of refused frames it is less than the count: who may
+    /// have sent none is not named.
     pub error: u64,
     /// The reason of its last refusal, as counters name it; for others a word.
     pub reason: &'static str,
@@ -128,11 +144,12 @@ pub struct Spike {
     /// The time in which it was found to rise: one second to a quarter of an hour.
     #[serde(rename = "window-seconds", serialize_with = "whole_seconds")]
     pub window: Duration,
-    /// How many there are in a window: now, or at the peak if the spike is over.
+    /// The rate, as so many in a window: of the last tick if it opens now, at the peak if it is over. Of a flood that
+    /// has not filled its window yet it is more than there were.
     pub count: u64,
     /// How many were usual before.
     pub usual: u64,
-    /// How many there were since it began.
+    /// How many were counted since it began.
     pub total: u64,
     /// How long it has lasted, up to the last moment in which it was loud.
     #[serde(rename = "lasted-seconds", serialize_with = "super::seconds")]
@@ -189,10 +206,13 @@ impl Spike {
         match stage {
             Stage::Opened | Stage::Noted => format!("{rose} where {} are usual", self.usual),
             Stage::Grew(times) => {
-                format!("{rose} where {} are usual: {times} times as many as at first", self.usual)
+                format!(
+                    "{rose} where {} are usual: at least {times} times as many as at first",
+                    self.usual
+                )
             }
             Stage::Closed => format!(
-                "over after {} s: {} {counted}{whose} in all, at most {} {}",
+                "over after {} s: {} {counted}{whose} in all, {} {} at the peak",
                 self.lasted.as_secs(),
                 self.total,
                 self.count,
@@ -289,13 +309,14 @@ mod tests {
         );
         assert_eq!(
             closed.summary,
-            "over after 31 s: 40000 connections of one listed entry (192.0.2.0/24) in all, at most \
-             12000 in 60 s"
+            "over after 31 s: 40000 connections of one listed entry (192.0.2.0/24) in all, 12000 \
+             in 60 s at the peak"
         );
         assert_eq!(closed.details["peak"], "12000 in 60 s");
         let grown = spike().alert(Stage::Grew(10), at);
         assert_eq!(grown.severity, Severity::Critical);
-        assert!(grown.summary.ends_with("10 times as many as at first"), "{}", grown.summary);
+        let words = "where 10 are usual: at least 10 times as many as at first";
+        assert!(grown.summary.ends_with(words), "{}", grown.summary);
     }
 
     #[test]

@@ -157,12 +157,13 @@ impl Event {
                     .first(format!("sallyport explain {}", net.ip()))
                     .with("grounds", grounds)
             }
-            Self::LoginFailed { source, login, failures } => {
+            Self::LoginFailed { source, login, cause, failures } => {
                 noted("login-failed", format!("logins from {source} fail again and again"))
                     .warns()
                     .about(source.to_string())
                     .first(format!("sallyport explain {source}"))
                     .with("login", login)
+                    .with("cause", cause)
                     .with("failures", failures)
             }
             Self::BounceDropped { id, reason } => noted(
@@ -227,6 +228,8 @@ impl Event {
             | Self::Notified { .. }
             // It is what the configuration asks for.
             | Self::RouteUnverified { .. }
+            // The gate tells of it, as the spike that it is.
+            | Self::LoginFailedMore { .. }
             | Self::QueueChanged { .. }
             | Self::Dropped { .. }
             | Self::SessionCut { .. }

@@ -158,6 +158,7 @@ impl Meter {
             | Event::SpikeGrew { .. }
             | Event::SpikeClosed { .. }
             | Event::LoginFailed { .. }
+            | Event::LoginFailedMore { .. }
             | Event::CaptureEnded { .. }
             | Event::RouteSuspended { .. }
             | Event::RouteHeld { .. }

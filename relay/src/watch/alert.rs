@@ -38,7 +38,7 @@ pub struct Alert {
     pub since: Duration,
     /// The window that it shows in.
     pub window: Duration,
-    /// How many there are in a window: now, or at the peak if the spike is over.
+    /// The rate, as so many in a window: now, or at the peak if the spike is over.
     pub count: u64,
     /// How many were usual before the spike.
     pub usual: u64,
@@ -80,10 +80,15 @@ impl Alert {
         self.usual / self.window.as_secs()
     }
 
-    /// Returns the spike as people are told it, without what the counts do not say; `since` is when it was noticed.
+    /// Returns the spike as people are told it, without what the counts do not say; `since` is when it was noticed. They
+    /// name nobody but the network, if there is one.
     #[must_use]
     pub fn spike(&self, since: Timestamp) -> Spike {
         let net = self.net.and_then(|net| IpNetwork::new(net.addr().into(), net.prefix()).ok());
+        let command = match (self.class, net) {
+            (Class::Prefix, Some(net)) => format!("sallyport explain {}", net.ip()),
+            (class, _) => class.command().to_owned(),
+        };
         Spike {
             class: self.class,
             subject: net.map_or_else(String::new, |net| net.to_string()),
@@ -97,7 +102,7 @@ impl Alert {
             reasons: BTreeMap::new(),
             sample: None,
             remark: None,
-            command: String::new(),
+            command,
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::config;
 use crate::event::spike::Class;
 
 pub use self::alert::{Alert, Stage};
+pub use self::pace::WINDOWS;
 
 use self::distinct::SOURCE_WINDOWS;
 use self::forged::Forged;

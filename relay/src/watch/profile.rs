@@ -7,7 +7,7 @@
 
 mod reached;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ pub type Peaks = [f32; WINDOWS.len()];
 /// What is known of one network.
 #[derive(Clone, Copy, Debug, Default)]
 struct Profile {
-    /// What came of late: sums that fade with their window.
+    /// What came of late: in the first window what came within it, in the others sums that fade with them.
     sums: Peaks,
     /// When the sums were as they stand.
     at: Duration,
@@ -69,6 +69,9 @@ pub(super) struct Profiles {
     most: usize,
     newcomers: Newcomers,
     of: BTreeMap<Net, Profile>,
+    /// What came within the first window, the oldest first: a sum that fades would have a flood that is not far above
+    /// its threshold climb to it for a second and more.
+    lately: VecDeque<(Duration, Vec<(Net, u64)>)>,
     open: BTreeMap<Net, Tracked>,
     reached: Reached,
 }
@@ -83,7 +86,8 @@ struct Tracked {
 impl Profiles {
     pub fn new(most: usize, newcomers: Newcomers) -> Self {
         let (of, open) = (BTreeMap::new(), BTreeMap::new());
-        Self { most, newcomers, of, open, reached: Reached::default() }
+        let (lately, reached) = (VecDeque::new(), Reached::default());
+        Self { most, newcomers, of, lately, open, reached }
     }
 
     /// Counts what came from networks since the last call, and returns what that changed, in the order of the
@@ -97,6 +101,10 @@ impl Profiles {
     ) -> Vec<(Net, Change)> {
         let mut changes = Vec::new();
         let now = (at, day_of(wall));
+        self.forget(at);
+        if !came.is_empty() {
+            self.lately.push_back((at, came.to_vec()));
+        }
         for (net, count) in came {
             let profile = self.profile(*net, at);
             profile.fade(at);
@@ -160,6 +168,18 @@ impl Profiles {
                 self.newcomers == Newcomers::Learn && peaks.iter().all(|peak| *peak <= 0.0);
             self.of.insert(net, Profile { peaks, is_new, ..Profile::default() });
             self.reached.restore(net, days);
+        }
+    }
+
+    /// Takes what is older than the first window out of its sums.
+    fn forget(&mut self, at: Duration) {
+        let is_old = |(then, _): &mut (Duration, Vec<_>)| at.saturating_sub(*then) >= WINDOWS[0];
+        while let Some((_, came)) = self.lately.pop_front_if(is_old) {
+            for (net, count) in came {
+                // It may have begun anew since.
+                let Some(profile) = self.of.get_mut(&net) else { continue };
+                profile.sums[0] = (profile.sums[0] - single(super::rate_of(count))).max(0.0);
+            }
         }
     }
 
@@ -274,13 +294,13 @@ fn reading(at: Duration, count: u64, rate: f32) -> Reading {
 }
 
 impl Profile {
-    /// Lets the sums fade to `at`.
+    /// Lets the sums of the longer windows fade to `at`.
     fn fade(&mut self, at: Duration) {
         let passed = at.saturating_sub(self.at);
         if passed.is_zero() {
             return;
         }
-        for (sum, window) in self.sums.iter_mut().zip(WINDOWS) {
+        for (sum, window) in self.sums.iter_mut().zip(WINDOWS).skip(1) {
             *sum *= (-passed.as_secs_f32() / window.as_secs_f32()).exp();
         }
         self.at = at;

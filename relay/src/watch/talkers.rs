@@ -7,6 +7,8 @@
 //! Space-Saving rule (Metwally, Agrawal and El Abbadi 2005), so a flood of forged sources that come once each
 //! pushes out others that come once.
 
+mod sampled;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use relay_common::addr::{Addr, Family, Net};
 use relay_common::table::{
     LEVEL_PREFIXES, LEVELS, SKETCH_CELLS, SKETCHED, Sketch, family_index, sketch_cells,
 };
+
+use self::sampled::Sampled;
 
 /// The time that sums are taken over, and how often a sum is remembered for that.
 pub const WINDOW: Duration = Duration::from_secs(60);
@@ -44,14 +48,13 @@ struct Candidate {
     reason: u8,
     /// Its samples of late by their reasons, of which there are some twenty.
     reasons: BTreeMap<u8, u64>,
-    /// When sums were taken first after it was seen last; [`Duration::MAX`] if none were yet.
-    last: Duration,
 }
 
 /// The summary.
 #[derive(Debug, Default)]
 pub struct Talkers {
     levels: [BTreeMap<Net, Candidate>; LEVELS],
+    sampled: Sampled,
     /// The sketch as it was at each step of the window, the oldest first.
     sums: VecDeque<(Duration, Box<Sketch>)>,
     /// The same, second by second.
@@ -62,8 +65,8 @@ pub struct Talkers {
 impl Talkers {
     /// Takes a sample of a refused frame.
     pub fn note(&mut self, source: Addr, reason: u8) {
+        self.sampled.note(source, reason);
         let prefixes = LEVEL_PREFIXES[family_index(source.family())];
-        let last = Duration::MAX;
         for (level, prefix) in self.levels.iter_mut().zip(prefixes) {
             let Ok(net) = Net::new(source.masked(prefix), prefix) else { continue };
             let mut seen = 1;
@@ -78,9 +81,9 @@ impl Talkers {
             }
             let reasons = BTreeMap::new();
             let candidate =
-                level.entry(net).or_insert(Candidate { seen: seen - 1, reason, reasons, last });
+                level.entry(net).or_insert(Candidate { seen: seen - 1, reason, reasons });
             candidate.seen += 1;
-            (candidate.reason, candidate.last) = (reason, last);
+            candidate.reason = reason;
             *candidate.reasons.entry(reason).or_default() += 1;
         }
     }
@@ -96,9 +99,7 @@ impl Talkers {
             self.sums.clear();
             self.seconds.clear();
         }
-        for candidate in self.levels.iter_mut().flat_map(BTreeMap::values_mut) {
-            candidate.last = candidate.last.min(at);
-        }
+        self.sampled.settle(at);
         if self.seconds.back().is_none_or(|(last, _)| at.saturating_sub(*last) >= SECOND) {
             if self.seconds.len() == SECONDS {
                 self.seconds.pop_front();
@@ -123,8 +124,8 @@ impl Talkers {
     }
 
     /// Returns at most `limit` networks, the loudest within `window` first, which counts from the last sums that were
-    /// taken and is a minute at most. A flood that has just begun is not in the sums yet: then those are named that
-    /// samples of that time name most, each with at least the frames that were told.
+    /// taken and is a minute at most. A flood that has just begun is not in the sums yet: then those are named that have
+    /// a large part of the samples of that time. Where sources are so many that none stands out it is nobody.
     #[must_use]
     pub fn named(&self, window: Duration, limit: usize) -> Vec<Talker> {
         let Some(((at, now), then)) = self.now.as_ref().zip(self.sum_before(window)) else {
@@ -132,17 +133,7 @@ impl Talkers {
         };
         let mut named = self.between(now, then, limit);
         if named.is_empty() {
-            let refused = now.total.saturating_sub(then.total);
-            let of_late =
-                |(_, candidate): &(&Net, &Candidate)| at.saturating_sub(candidate.last) <= window;
-            let seen = |(net, candidate): (&Net, &Candidate)| Talker {
-                net: *net,
-                frames: candidate.seen.max(1),
-                error: refused.saturating_sub(candidate.seen),
-                reason: candidate.reason,
-            };
-            named = self.levels[0].iter().filter(of_late).map(seen).collect();
-            named.sort_by_key(|talker| std::cmp::Reverse((talker.frames, talker.net)));
+            named = self.sampled.named(*at, window, now.total.saturating_sub(then.total));
         }
         named.truncate(limit);
         named

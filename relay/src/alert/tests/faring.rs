@@ -4,7 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn a_channel_that_fails_is_seen_until_it_takes_a_test() {
-    let mut receiver = Receiver::saying(&[404, 200]);
+    // The alert, the test, and the alert again, which is due then.
+    let mut receiver = Receiver::saying(&[404, 200, 200]);
     let site = Site::new(&webhook(&receiver.url));
     let room = site.room();
     let mut fares = room.alerts.fares();
@@ -58,5 +59,56 @@ async fn a_heartbeat_that_is_not_taken_is_tried_again_before_its_next_turn() {
     for _ in 0..2 {
         assert_eq!(receiver.next().await["heartbeat"], true);
     }
+    room.alerts.end().await;
+}
+
+#[tokio::test]
+async fn a_channel_fails_as_long_as_something_waits_that_it_did_not_take() {
+    let mut receiver = Receiver::saying(&[503, 200, 200]);
+    let site = Site::new(&webhook(&receiver.url));
+    let room = site.room();
+    let mut fares = room.alerts.fares();
+    room.ear.hear(&full());
+    let first = receiver.next().await;
+    let failing = |fares: &Arc<[Fare]>| fares.iter().any(|one| one.failing_since.is_some());
+    timeout(SOON, fares.wait_for(failing)).await.expect("it is shown").unwrap();
+    // Another alert overtakes it while it waits, and is taken: the first one is not told yet.
+    let share = Event::ShareUsed { login: "app".to_owned() };
+    room.ear.hear(&share);
+    assert_eq!(receiver.next().await["key"], "share-used/app");
+    let ops = async || {
+        let listing = room.alerts.list().await.unwrap();
+        listing.channels.into_iter().find(|channel| channel.name == "ops").unwrap()
+    };
+    let taken = async {
+        loop {
+            let ops = ops().await;
+            if ops.last_taken.is_some() {
+                return ops;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let state = timeout(SOON, taken).await.expect("it was taken");
+    assert_eq!((state.waiting, state.next_try.is_some(), state.fault), (1, true, None));
+    assert!(failing(&fares.borrow_and_update()), "one waits that it did not take");
+    assert_eq!(receiver.next().await, first);
+    let sound = |fares: &Arc<[Fare]>| !failing(fares);
+    timeout(SOON, fares.wait_for(sound)).await.expect("nothing waits").unwrap();
+    assert_eq!(ops().await.next_try, None);
+    room.alerts.end().await;
+}
+
+#[tokio::test]
+async fn each_test_has_its_own_id() {
+    let mut receiver = Receiver::saying(&[200, 200, 200]);
+    let site = Site::new(&webhook(&receiver.url));
+    let room = site.room();
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        room.alerts.test(None).await.unwrap();
+        ids.insert(receiver.next().await["id"].to_string());
+    }
+    assert_eq!(ids.len(), 3, "a receiver leaves out what it has already: {ids:?}");
     room.alerts.end().await;
 }

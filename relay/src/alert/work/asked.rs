@@ -19,6 +19,7 @@ impl Work {
                 name: channel.name.clone(),
                 kind: channel.kind.name().to_owned(),
                 waiting: self.kept.outbox.of(&channel.name).count(),
+                next_try: self.kept.outbox.tried(&channel.name).map(|entry| entry.due).min(),
                 last_taken: state.and_then(|state| state.last_taken),
                 fault: state.and_then(|state| state.fault.clone()),
                 last_fault: state.and_then(|state| state.last_fault),
@@ -59,12 +60,13 @@ impl Work {
         });
     }
 
-    /// Notes that channels took a test: what was wrong with them is not any more.
+    /// Notes that channels took a test: what was wrong with them is not any more, so what they did not take is due.
     pub(super) fn took(&mut self, channels: &[String], now: Timestamp) {
         for name in channels {
             if let Some(state) = self.states.get_mut(name) {
                 (state.fault, state.failing_since, state.last_taken) = (None, None, Some(now));
             }
+            self.kept.outbox.bring_forward(name, now);
         }
     }
 
@@ -106,7 +108,8 @@ impl Work {
             results.push(Tested { channel: name(), kind: name(), taken: true, words });
         }
         let means = self.means.clone();
-        let id = format!("{:016x}-test-{}", self.kept.series, now.as_second());
+        // A receiver that has an id already need not act again: each test has its own.
+        let id = format!("{:016x}-test-{}", self.kept.series, now.as_nanosecond());
         self.test = Some(tokio::spawn(async move {
             let mut tests = JoinSet::new();
             for channel in channels {

@@ -79,7 +79,6 @@ impl Work {
         let state = self.states.entry(name.clone()).or_default();
         state.is_busy = false;
         let was_sound = state.fault.is_none();
-        let is_entry = matches!(purpose, Purpose::Entry(_));
         let fault = match &outcome {
             Outcome::Taken(_) => None,
             Outcome::Later { why, .. } | Outcome::Refused(why) => Some(why.clone()),
@@ -90,14 +89,15 @@ impl Work {
         } else {
             state.last_taken = Some(now);
         }
+        // What it takes, or never takes, does not wait; what it did not take earlier may.
+        let this = match purpose {
+            Purpose::Entry(number) => Some(number),
+            Purpose::Open | Purpose::Heartbeat => None,
+        };
+        let waits = self.kept.outbox.tried(&name).any(|entry| Some(entry.number) != this);
         state.failing_since = match &outcome {
             Outcome::Later { .. } => state.failing_since.or(Some(now)),
-            Outcome::Taken(_) => None,
-            // What it never takes does not wait; what it did not take earlier may.
-            Outcome::Refused(_) => {
-                let waits = self.kept.outbox.of(&name).count() > usize::from(is_entry);
-                state.failing_since.filter(|_| waits)
-            }
+            Outcome::Taken(_) | Outcome::Refused(_) => state.failing_since.filter(|_| waits),
         };
         state.fault.clone_from(&fault);
         match (outcome, purpose) {

@@ -77,7 +77,7 @@ struct State {
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
-    /// Since when it has taken nothing of what is tried again.
+    /// Since when something is tried again that it did not take.
     failing_since: Option<Timestamp>,
     /// When it is told that the relay lives.
     beats: Beats,
@@ -295,6 +295,12 @@ impl Work {
                 &entry,
                 "it was tried for as long as alerts.keep says, or its channel is gone",
             );
+            // It may have been the last that waited for a channel that takes the others.
+            let waits = self.kept.outbox.tried(&entry.channel).next().is_some();
+            if let Some(state) = self.states.get_mut(&entry.channel) {
+                state.failing_since =
+                    state.failing_since.filter(|_| waits || state.fault.is_some());
+            }
         }
         if lost > 0 {
             self.lost_in_all += lost;

@@ -147,6 +147,7 @@ impl Keeper {
             spared: counters.spared(),
             counted: counted(&counters),
             talkers: self.talkers(),
+            sources: self.watching.crowd(),
             bypasses: self.bypasses.list(now),
             refused_per_second: self.watching.watch.refused_per_second(),
             spikes: self.spikes(now),

@@ -23,6 +23,7 @@ mod office;
 mod recorder;
 mod redeclared;
 mod reasons;
+mod remedy;
 mod ringing;
 mod spikes;
 pub(super) mod telling;

@@ -12,6 +12,7 @@ use super::banning::own_addresses;
 use super::busy::Doer;
 use super::keeper::Keeper;
 use super::reasons::CONNECTED;
+use super::remedy::command;
 use super::unanswered::passed;
 use super::watching::Watching;
 use crate::control::wire;
@@ -19,9 +20,9 @@ use crate::event::Event;
 use crate::event::spike::{Class, Share, Spike, TOP_MAX};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
-use crate::gate::{Counters, net, netlink};
+use crate::gate::{Counters, netlink};
 use crate::watch::talkers::{Talker, source};
-use crate::watch::{Alert, Stage};
+use crate::watch::{Alert, Stage, WINDOWS};
 
 /// The spikes that status shows.
 const SPIKES_SHOWN: usize = 16;
@@ -44,11 +45,26 @@ fn told_of(alert: &Alert) -> Duration {
     }
 }
 
-/// Takes from estimates what cannot be: nobody sent more than was refused in all, where that was counted.
+/// Returns the moment after which that time began.
+fn begun(alert: &Alert) -> Duration {
+    alert.at.saturating_sub(told_of(alert))
+}
+
+/// Takes from estimates what cannot be: nobody sent more than was refused in all, where that was counted. At least as
+/// many as before are certain.
 fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
     let refused: u64 = reasons.values().sum();
-    for share in top.iter_mut().filter(|_| refused > 0) {
-        share.count = share.count.min(refused);
+    for share in top.iter_mut().filter(|share| refused > 0 && share.count > refused) {
+        let certain = share.count.saturating_sub(share.error).min(refused);
+        (share.count, share.error) = (refused, refused - certain);
+    }
+}
+
+/// Returns whether a class is about strangers, whose networks are estimates.
+const fn is_of_strangers(class: Class) -> bool {
+    match class {
+        Class::Refused | Class::Prefix | Class::Sources => true,
+        Class::Entry | Class::Forged | Class::Bypass | Class::Missing | Class::Logins => false,
     }
 }
 
@@ -81,9 +97,14 @@ impl Keeper {
         if matches!(alert.class, Class::Refused | Class::Sources) {
             bound(&mut top, &reasons);
         }
-        let frame = self.frame(alert, &top);
-        let remark = self.remark(alert, counters);
-        let named = frame.and_then(address);
+        // A network that may have sent nothing is not named.
+        top.retain(|share| share.error < share.count || !is_of_strangers(alert.class));
+        let frame = self.frame(alert, &top).copied();
+        let is_crowd = top.is_empty() && matches!(alert.class, Class::Refused | Class::Sources);
+        let crowd = is_crowd.then(|| self.crowd(alert));
+        let remark: Vec<_> = self.remark(alert, counters).into_iter().chain(crowd).collect();
+        let remark = Some(remark.join("; ")).filter(|remark| !remark.is_empty());
+        let named = frame.as_ref().and_then(address);
         let sample = match alert.class {
             Class::Logins => self.watching.failure.clone(),
             Class::Refused
@@ -92,7 +113,7 @@ impl Keeper {
             | Class::Sources
             | Class::Forged
             | Class::Bypass
-            | Class::Missing => frame.map(shown),
+            | Class::Missing => frame.as_ref().map(shown),
         };
         let (sample, named) = self.remember(alert, sample.map(|sample| (sample, named))).unzip();
         let mut spared = self.protected();
@@ -167,11 +188,11 @@ impl Keeper {
                 named.take(TOP_MAX).map(refused).collect()
             }
             Class::Entry => {
-                let top = watching.connecting.top(alert.net, TOP_MAX);
+                let top = watching.connecting.top(alert.net, begun(alert), TOP_MAX);
                 top.into_iter().map(busy(CONNECTED)).collect()
             }
             Class::Logins => {
-                let top = watching.failing.top(None, TOP_MAX);
+                let top = watching.failing.top(None, begun(alert), TOP_MAX);
                 top.into_iter().map(busy("login_failed")).collect()
             }
             Class::Forged => {
@@ -211,6 +232,25 @@ impl Keeper {
             })
         };
         top.iter().find_map(of).or_else(any)
+    }
+
+    /// Says of a flood in which nobody stands out how many there were: in the shortest window that has all of the time
+    /// that is spoken of.
+    fn crowd(&mut self, alert: &Alert) -> String {
+        let at_least = self.gate.refused().ok().and_then(|sketch| {
+            let counted = self.watching.distinct.take(alert.at, &sketch);
+            let known =
+                WINDOWS.iter().zip(counted).filter_map(|(window, count)| Some((window, count?)));
+            let mut known: Vec<_> = known.collect();
+            let longest = known.pop()?;
+            let whole = known.into_iter().find(|(window, _)| **window >= told_of(alert));
+            Some(whole.unwrap_or(longest).1)
+        });
+        let whom = match at_least {
+            None | Some(0 | 1) => String::new(),
+            Some(sources) => format!(" among at least {sources} different sources"),
+        };
+        format!("no network stands out{whom}")
     }
 
     fn remark(&self, alert: &Alert, counters: &Counters) -> Option<String> {
@@ -296,38 +336,6 @@ fn shown(frame: &Frame) -> String {
     format!("{from}{port} by {by}, {reason}")
 }
 
-/// Returns the command to run first. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
-/// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
-/// this host itself, nor a proxy: that would cut off all who come by it. Who stands in a forged attempt is a client of
-/// ours, and `doctor` sees whether answers reach it. `shown` is whom the frame names that is shown: of a network it is
-/// the one address that is known to have sent something.
-fn command(class: Class, top: &[Share], shown: Option<IpAddr>, protected: &[Net]) -> String {
-    let is_spared = |share: &Share| {
-        let own = share.net.ip();
-        let meets = |net: Net| protected.iter().any(|one| one.covers(&net) || net.covers(one));
-        own.is_loopback() || own.is_unspecified() || net(share.net).is_ok_and(meets)
-    };
-    match (class, top.first()) {
-        (Class::Entry, Some(loudest)) if !is_spared(loudest) => {
-            format!("sallyport ban add {}", loudest.net.ip())
-        }
-        (
-            Class::Refused | Class::Prefix | Class::Sources | Class::Logins | Class::Entry,
-            Some(loudest),
-        ) => {
-            let known = shown.filter(|from| loudest.net.contains(*from));
-            format!("sallyport explain {}", known.unwrap_or_else(|| loudest.net.ip()))
-        }
-        (Class::Entry, None) => "sallyport allow list".to_owned(),
-        (Class::Forged, loudest) => match shown.or_else(|| loudest.map(|share| share.net.ip())) {
-            Some(from) => format!("sallyport doctor --from {from}"),
-            None => "sallyport doctor".to_owned(),
-        },
-        (Class::Refused | Class::Prefix | Class::Sources | Class::Logins, None)
-        | (Class::Bypass | Class::Missing, _) => "sallyport status".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,34 +359,6 @@ mod tests {
     fn who_it_was_is_told_of_the_window_and_at_the_end_of_all_of_the_spike() {
         for (stage, wanted) in [(Stage::Opened, 10), (Stage::Grew(2), 10), (Stage::Closed, 50)] {
             assert_eq!(told_of(&alert(stage)), Duration::from_secs(wanted), "{stage:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_client_that_is_let_in_is_to_be_banned_at_once_and_not_this_host_or_a_proxy() {
-        let protected = ["192.0.2.1/32", "198.51.100.0/29"]
-            .map(|written: &str| net(written.parse().unwrap()).unwrap());
-        for (loudest, class, reason, suggested) in [
-            ("10.0.0.0/8", Class::Refused, "over_rate", "sallyport explain 10.0.0.0"),
-            ("10.0.0.0/8", Class::Prefix, "source_over_rate", "sallyport explain 10.0.0.0"),
-            ("10.0.0.0/8", Class::Sources, "unlisted_syn", "sallyport explain 10.0.0.0"),
-            ("203.0.113.7/32", Class::Logins, "login_failed", "sallyport explain 203.0.113.7"),
-            ("127.0.0.1/32", Class::Logins, "login_failed", "sallyport explain 127.0.0.1"),
-            ("203.0.113.7/32", Class::Entry, "connected", "sallyport ban add 203.0.113.7"),
-            ("127.0.0.9/32", Class::Entry, "connected", "sallyport explain 127.0.0.9"),
-            ("::1/128", Class::Entry, "connected", "sallyport explain ::1"),
-            ("192.0.2.1/32", Class::Entry, "connected", "sallyport explain 192.0.2.1"),
-            ("198.51.100.2/32", Class::Entry, "connected", "sallyport explain 198.51.100.2"),
-        ] {
-            let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
-            if class == Class::Refused {
-                let shown = |from: [u8; 4]| {
-                    command(class, std::slice::from_ref(&share), Some(from.into()), &[])
-                };
-                assert_eq!(shown([10, 2, 3, 4]), "sallyport explain 10.2.3.4");
-                assert_eq!(shown([192, 0, 2, 9]), suggested, "a frame of somebody else");
-            }
-            assert_eq!(command(class, &[share], None, &protected), suggested, "{loudest}");
         }
     }
 

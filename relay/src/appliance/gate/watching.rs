@@ -26,7 +26,7 @@ use crate::journal::Journal;
 use crate::net::tally::{Causes, Tally};
 use crate::watch::distinct::{Distinct, SOURCE_WINDOWS};
 use crate::watch::talkers::Talkers;
-use crate::watch::{Sample, Stage, Told, Watch};
+use crate::watch::{Sample, Stage, Told, WINDOWS, Watch};
 
 /// The latest frames of a kind that are kept, for one of them to be shown: those of some ticks.
 const FRAMES_KEPT: usize = 256;
@@ -38,6 +38,9 @@ const LOUD_MAX: usize = 16;
 const TOLD_WITHIN: Duration = Duration::from_millis(300);
 /// So many refused frames in a tick, and the sums by source are looked at in it too. Fewer can wait for the second.
 const LOUD_TICK: u64 = 10;
+
+/// The time that status speaks of.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The latest frames of a kind, the oldest first.
 #[derive(Debug, Default)]
@@ -65,7 +68,7 @@ pub(super) struct Watching {
     pub talkers: Talkers,
     pub learned: Learned,
     pub hearing: Hearing,
-    distinct: Distinct,
+    pub distinct: Distinct,
     pub reasons: Reasons,
     pub refused_frames: Frames,
     pub admitted_frames: Frames,
@@ -86,6 +89,8 @@ pub(super) struct Watching {
     admitted: u64,
     sources: [Option<u64>; SOURCE_WINDOWS],
     loud: Option<Vec<(Net, u64)>>,
+    /// At least how many different sources were refused in each window, as of the last second.
+    pub crowd: [Option<u64>; SOURCE_WINDOWS],
     /// Who completed connections of late, and whose logins failed.
     pub connecting: Busy,
     pub failing: Busy,
@@ -118,6 +123,7 @@ impl Watching {
             admitted: u64::MAX,
             sources: [None; SOURCE_WINDOWS],
             loud: None,
+            crowd: [None; SOURCE_WINDOWS],
             connecting: Busy::default(),
             failing: Busy::default(),
         }
@@ -126,6 +132,13 @@ impl Watching {
     /// Returns what was counted by reason, by the gate and as the relay told it.
     pub fn counted(&self, counters: &Counters) -> reasons::Counts {
         reasons::counts(counters, self.handshakes.counted(), &self.causes)
+    }
+
+    /// Returns at least how many different sources were refused in the last minute, or in the longest of the shorter
+    /// windows if the gate has not looked for so long.
+    pub fn crowd(&self) -> Option<u64> {
+        let known = self.crowd.iter().zip(WINDOWS).filter(|(_, window)| *window <= MINUTE);
+        known.rev().find_map(|(count, _)| *count)
     }
 
     /// Puts one tick together.
@@ -206,6 +219,7 @@ impl Keeper {
         if let Ok(sketch) = self.gate.refused() {
             watching.talkers.take(at, &sketch);
             watching.sources = watching.distinct.take(at, &sketch);
+            watching.crowd = watching.sources;
             let loud = watching.talkers.loudest(LOUD_MAX).into_iter();
             // What may be an error is left out.
             let least = |talker: crate::watch::talkers::Talker| {

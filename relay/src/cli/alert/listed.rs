@@ -21,7 +21,7 @@ pub(super) fn text(listing: &Listing, width: usize) -> String {
     } else {
         let mut open: Vec<&Trouble> = listing.open.iter().collect();
         open.sort_by_key(|trouble| Reverse((trouble.alert.severity, trouble.alert.since)));
-        let rows = open.into_iter().map(open_row).collect();
+        let rows = open.into_iter().map(|trouble| open_row(trouble, &listing.silences)).collect();
         parts.push(print::detailed(["SEVERITY", "SINCE", "OPEN"], rows, width));
     }
     if !listing.recent.is_empty() {
@@ -48,11 +48,19 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn open_row(trouble: &Trouble) -> ([String; 3], Vec<Detail>) {
+fn open_row(trouble: &Trouble, silences: &[Silence]) -> ([String; 3], Vec<Detail>) {
     let alert = &trouble.alert;
     let mut details = vec![Detail::Prose(alert.summary.clone())];
     if trouble.told.is_none() {
-        details.push(Detail::Prose("not told: it is silenced, or was told too often".to_owned()));
+        let silence = silences.iter().find(|silence| silence.pattern.means(alert));
+        details.push(Detail::Prose(match silence {
+            Some(Silence { pattern, until, .. }) => {
+                format!("not told: it is silenced by {pattern} until {}", at(*until))
+            }
+            None => {
+                "not told yet: it, or its class, was told as often as may be in an hour".to_owned()
+            }
+        }));
     }
     if let Some(start) = trouble.unconfirmed {
         let start = at(start);
@@ -85,6 +93,12 @@ fn channel_row(channel: &ChannelState) -> ([String; 4], Vec<Detail>) {
             Some(format!("last fault at {}, and it took another after that", at(last)))
         }
         (None, None) => None,
+    };
+    let again =
+        channel.next_try.map(|next| format!("what it did not take is tried again at {}", at(next)));
+    let fault = match (fault, again) {
+        (Some(fault), Some(again)) => Some(format!("{fault}; {again}")),
+        (fault, again) => fault.or(again),
     };
     let row = [
         channel.name.clone(),
@@ -170,10 +184,30 @@ mod tests {
         let text = text(&listing(), 120);
         for words in [
             "warning   1970-01-01T00:00:07Z  host-down/smarthost/smtp.example.net:587",
-            "    not told: it is silenced",
+            "    not told: it is silenced by host-down/* until 1970-01-01T00:00:00Z",
             "    not heard of since the start at 1970-01-01T00:00:09Z",
             "    first: sallyport route list",
             "    end it: sallyport alert silence --remove 'host-down/*'",
+        ] {
+            assert!(text.contains(words), "{words}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_too_often_says_so_and_a_channel_says_what_waits() {
+        let second = |second| Some(Timestamp::from_second(second).unwrap());
+        let channel = ChannelState {
+            waiting: 1,
+            next_try: second(99),
+            last_fault: second(5),
+            ..ChannelState::default()
+        };
+        let held = Listing { silences: Vec::new(), channels: vec![channel], ..listing() };
+        let text = text(&held, 200);
+        for words in [
+            "not told yet: it, or its class, was told as often as may be in an hour",
+            "last fault at 1970-01-01T00:00:05Z, and it took another after that; what it did not take is tried \
+             again at 1970-01-01T00:01:39Z",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }

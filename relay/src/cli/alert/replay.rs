@@ -176,7 +176,9 @@ fn line(alert: &Alert) -> String {
         alert::Stage::Closed => "closed".to_owned(),
         alert::Stage::Noted => "noted".to_owned(),
     };
-    format!("{:.1} {stage:<8} {:<13} {}", alert.at, alert.class, alert.summary)
+    let first =
+        alert.command.as_ref().map_or_else(String::new, |first| format!("; first: {first}"));
+    format!("{:.1} {stage:<8} {:<13} {}{first}", alert.at, alert.class, alert.summary)
 }
 
 #[cfg(test)]
@@ -212,6 +214,8 @@ mod tests {
         let opened = first.alerts[0].at.as_millisecond() - 1_800_000_010_000;
         assert!((0..=500).contains(&opened), "{opened} ms after it began");
         assert!(line(&first.alerts[0]).contains("opened   spike-refused 3000 refused attempts"));
+        let commands = first.alerts.iter().map(|alert| alert.command.as_deref());
+        assert_eq!(commands.collect::<Vec<_>>(), [Some("sallyport status"); 2]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ refused   800 a second
           eth0, port 2525: admitted 120 banned 3 listed 40871
             source_over_rate 17 unlisted_segment 9 unlisted_syn 4801
           second door, port 2525: admitted 120
-source    203.0.113.0/24: at most 4801 refused in the last minute (±33), unlisted_syn
+source    203.0.113.0/24: 4801 ±33 refused in the last minute, unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
           sandbox: landlock (ABI 7), seccomp
 spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes
@@ -67,6 +67,18 @@ fn colours_are_put_around_the_health_and_its_reasons_only() {
         "          \u{1b}[1;33m! open spikes: spike-refused\u{1b}[0m",
     ];
     assert_eq!(differ, stored);
+}
+
+#[test]
+fn many_sources_of_which_none_stands_out_have_a_line() {
+    let named = GateStatus { sources: Some(900), ..whole().gate.unwrap() };
+    let line = "sources   at least 900 different ones were refused in the last minute";
+    assert_eq!(sources_line(&named).unwrap(), line);
+    let crowd = GateStatus { talkers: Vec::new(), ..named };
+    assert_eq!(sources_line(&crowd).unwrap(), format!("{line}; no network stands out"));
+    for sources in [None, Some(0), Some(1)] {
+        assert_eq!(sources_line(&GateStatus { sources, ..whole().gate.unwrap() }), None);
+    }
 }
 
 #[test]

@@ -102,7 +102,15 @@ fn each_problem_is_named_with_place_and_remedy() {
         ("", "line 1, column 1: gate.interfaces: name the interfaces to guard"),
         ("[gate]\ninterfaces = [\"a/b\"]", "line 4, column 14: gate.interfaces: \"a/b\" is not"),
         ("[gate]\nrequired = 1", "line 4, column 12: gate.required: expected true or false"),
-        ("[gate]\nrequird = true", "line 4, column 1: gate.requird: no such key"),
+        (
+            "[gate]\nrequird = true",
+            "line 4, column 1: gate.requird: no such key; do you mean required?",
+        ),
+        ("[alerts]\nkep = \"1d\"", "line 4, column 1: alerts.kep: no such key; do you mean keep?"),
+        (
+            "[alerts]\nprogram = \"/bin/page\"",
+            "alerts.program: no such key; known are exec, journal, keep, mail, remind and webhook",
+        ),
         ("[gate]\nstate = \"x\"", "line 4, column 9: gate.state: expected an absolute path"),
         (
             "[gate]\non_loss = \"x\"",

@@ -280,9 +280,9 @@ pub struct Counted {
 pub struct Talker {
     /// The network.
     pub cidr: IpNetwork,
-    /// Refused frames over the last minute, at most.
+    /// Refused frames over the last minute, an estimate.
     pub frames: u64,
-    /// By how much that may be too high, but for one network in seven.
+    /// By how much that may be wrong, but for one network in seven.
     pub error: u64,
     /// The reason of the last sample of it.
     pub reason: String,
@@ -309,7 +309,6 @@ pub struct Spike {
     /// Its class, for instance `spike-refused`.
     pub class: String,
     /// The network, of a class that has a spike for each.
-    #[serde(default)]
     pub subject: Option<String>,
     /// When it was noticed.
     pub since: Timestamp,
@@ -369,6 +368,8 @@ pub struct GateStatus {
     pub counted: Vec<Counted>,
     /// The networks that were refused most over the last minute.
     pub talkers: Vec<Talker>,
+    /// At least how many different sources that were, or of a shorter time where that has not passed; none: unknown.
+    pub sources: Option<u64>,
     /// Ways around the first door that were seen.
     pub bypasses: Vec<Bypass>,
     /// Refused connection attempts a second, over the last second.
@@ -381,7 +382,6 @@ pub struct GateStatus {
     /// What is wrong besides interfaces and spikes, for people.
     pub problems: Vec<String>,
     /// What keeps the process in; none: an older version answers.
-    #[serde(default)]
     pub sandbox: Option<Sandbox>,
 }
 

@@ -120,7 +120,12 @@ fn every_alert_is_as_bad_as_the_line_of_its_event() {
         Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
         Event::ShareUsed { login: text() },
         Event::BounceDropped { id, reason: text() },
-        Event::LoginFailed { source: [192, 0, 2, 1].into(), login: text(), failures: 9 },
+        Event::LoginFailed {
+            source: [192, 0, 2, 1].into(),
+            login: text(),
+            cause: "unknown_login",
+            failures: 9,
+        },
         Event::Offender { net, grounds: text() },
         ends(Severity::Warning),
         ends(Severity::Critical),

@@ -8,9 +8,9 @@ mod live;
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::tally::Cause;
-use crate::policy::conduct::FailedLogins;
+use crate::policy::conduct::{FailedLogins, FailureLines, LeftOut};
 use crate::policy::credential::{RecentLogins, StoredKeys, is_login};
 use crate::session::{Credentials, Proof, Token, Tokens, Verdict, Wanted};
 use crate::users::token::{TokenError, TokenKeys};
@@ -31,6 +31,8 @@ use live::Live;
 const QUEUE: usize = 64;
 /// The most worker threads.
 const WORKERS: usize = 4;
+/// How often a worker that has nothing to do looks whether there is something to tell.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The one place where logins are checked. Clones share everything.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ struct Shared {
     users: Live<Store>,
     tokens: Mutex<Option<Arc<Live<TokenKeys>>>>,
     failed: Mutex<FailedLogins>,
+    lines: Mutex<FailureLines>,
     recent: Mutex<RecentLogins>,
 }
 
@@ -80,6 +83,7 @@ impl Logins {
             users,
             tokens: Mutex::default(),
             failed: Mutex::default(),
+            lines: Mutex::default(),
             recent: Mutex::new(RecentLogins::new(&key)),
         });
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
@@ -169,7 +173,13 @@ impl Logins {
 
 fn work(shared: &Shared, jobs: &Mutex<Receiver<Job>>) {
     loop {
-        let Ok(job) = lock(jobs).recv() else { return };
+        let job = lock(jobs).recv_timeout(LOOK_EVERY);
+        shared.tell_left_out(Instant::now());
+        let job = match job {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         // The session may have ended meanwhile.
         match job {
             Job::Check { answer, .. } if answer.is_closed() => {}
@@ -276,11 +286,24 @@ impl Shared {
         };
         self.conduct.tallies().failed(source, login, cause);
         self.conduct.failed(source, login);
-        if let Some(failures) = lock(&self.failed).failed(source, login, Instant::now()) {
-            let login = login.to_owned();
-            self.journal.write(Event::LoginFailed { source, login, failures });
+        let now = Instant::now();
+        self.tell_left_out(now);
+        let counted = lock(&self.failed).failed(source, login, now);
+        if let Some(failures) = counted
+            && lock(&self.lines).has_line(source, failures, now)
+        {
+            let (login, cause) = (login.to_owned(), cause.name());
+            self.journal.write(Event::LoginFailed { source, login, cause, failures });
         }
         Verdict::Denied
+    }
+
+    /// Tells what had no line in the last minute.
+    fn tell_left_out(&self, now: Instant) {
+        let left_out = lock(&self.lines).over(now);
+        if let Some(LeftOut { logins, failures, last: source }) = left_out {
+            self.journal.write(Event::LoginFailedMore { logins, failures, source });
+        }
     }
 
     /// Returns the verdict if it needs no work: the pair has to wait, or it has just succeeded.

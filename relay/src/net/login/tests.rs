@@ -50,7 +50,35 @@ async fn five_failures_make_the_pair_wait_and_are_logged_once() {
     let granted = Verdict::Granted("app".to_owned());
     assert_eq!(logins.verify(other, shown("app", &password)).await, granted);
     let login = "app".to_owned();
-    assert_eq!(journal.take(), [Event::LoginFailed { source: SOURCE, login, failures: 5 }]);
+    let cause = "wrong_password";
+    assert_eq!(journal.take(), [Event::LoginFailed { source: SOURCE, login, cause, failures: 5 }]);
+}
+
+#[tokio::test]
+async fn whoever_invents_names_has_a_few_lines_and_others_have_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    users::add(&path, "app", Password::Made).unwrap();
+    let journal = Journal::memory();
+    let logins = Logins::start(&path, journal.clone(), Conduct::without_gate()).unwrap();
+    let fail = async |source: IpAddr, login: String| {
+        for _ in 0..5 {
+            let proof = Proof::NoKeys { login: login.clone() };
+            assert_eq!(logins.verify(source, proof).await, Verdict::Denied);
+        }
+    };
+    for number in 0..100 {
+        fail(SOURCE, format!("name-{number}")).await;
+    }
+    fail("192.0.2.2".parse().unwrap(), "app".to_owned()).await;
+    let line = |event| match event {
+        Event::LoginFailed { login, cause, .. } => Some((login, cause)),
+        _ => None,
+    };
+    let lines: Vec<_> = journal.take().into_iter().filter_map(line).collect();
+    let invented = (0..3).map(|number| (format!("name-{number}"), "unknown_login"));
+    let wanted: Vec<_> = invented.chain([("app".to_owned(), "wrong_password")]).collect();
+    assert_eq!(lines, wanted);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! waits      a login that fails too often from an address has to wait
+//! lines      which of those waits have a line in the journal
 //! offenders  a source that goes on is slowed down, then deserves a ban
 //! source     whom misconduct counts against
 //! auto_ban   for whom the relay may ask for bans: what the configuration says
@@ -16,12 +17,14 @@
 //! Not here: the ban. The gate imposes it, ends it, and makes it longer for who comes back.
 
 mod auto_ban;
+mod lines;
 mod memory;
 mod offenders;
 mod source;
 mod waits;
 
 pub use auto_ban::{AutoBan, AutoBans};
+pub use lines::{FailureLines, LeftOut};
 pub use offenders::{Grounds, Offence, Offenders};
 pub use source::Source;
 pub use waits::{FailedLogins, MustWait};

@@ -108,6 +108,43 @@ fn a_flood_that_has_just_begun_is_named_by_its_samples() {
 }
 
 #[test]
+fn of_a_flood_that_has_just_begun_those_networks_are_named_that_stand_out() {
+    let named = |sources: &mut dyn FnMut(u64) -> Addr| {
+        let mut kernel = Kernel::new();
+        kernel.sketch.total = 5_000;
+        (0..60).for_each(|number| kernel.talkers.note(sources(number), 6));
+        kernel.talkers.take(Duration::from_millis(300), &kernel.sketch);
+        kernel.talkers.named(Duration::from_secs(1), 5)
+    };
+    let mut state = 5;
+    let mut anywhere = |_| Addr::v4((random(&mut state) as u32).to_be_bytes());
+    assert_eq!(named(&mut anywhere), [], "no two of them are of one network");
+    // Half of it from one network each, in which no address comes again.
+    let half = |n: u64, inside: Addr, other: Addr| if n.is_multiple_of(2) { inside } else { other };
+    for (inside, wanted) in
+        [([203, 0, 113, 0], net("203.0.113.0", 24)), ([203, 0, 0, 0], net("203.0.0.0", 16))]
+    {
+        let mut state = 9;
+        let told = named(&mut |n| {
+            let address = if wanted.prefix() == 24 {
+                [inside[0], inside[1], inside[2], n as u8]
+            } else {
+                [inside[0], inside[1], n as u8, 77]
+            };
+            half(n, Addr::v4(address), Addr::v4((random(&mut state) as u32).to_be_bytes()))
+        });
+        assert_eq!(told.iter().map(|one| one.net).collect::<Vec<_>>(), [wanted]);
+        assert!(told[0].error < told[0].frames, "{told:?}");
+        assert!(told[0].frames.abs_diff(2_500) <= told[0].error, "{told:?}");
+    }
+    let told = named(&mut |n| {
+        let text = format!("2001:db8:{n:x}:7::1");
+        Addr::from(text.parse::<std::net::Ipv6Addr>().unwrap())
+    });
+    assert_eq!(told.iter().map(|one| one.net).collect::<Vec<_>>(), [net("2001:db8::", 32)]);
+}
+
+#[test]
 fn a_short_window_names_who_came_in_it_and_not_a_flood_that_ended_before() {
     let mut kernel = Kernel::new();
     let (old, new) = (Addr::v4([203, 0, 113, 7]), Addr::v4([198, 51, 100, 9]));

@@ -123,10 +123,15 @@ fn a_scan_soon_after_another_is_told_by_the_short_window() {
     assert_eq!(host.said()[2..], said[..1]);
 }
 
-/// Returns the most tenths of a second from the tick in which a flood begins to its alert, and how many were told, for
-/// 400 phases: more than a window of ten seconds has.
-fn slowest(class: Class, mut flood: impl FnMut(u32, &mut Sample)) -> u128 {
-    let took = (0..400_u32).map(|phase| {
+/// Returns the most tenths of a second from the tick in which a flood begins to its alert, for 400 phases: more than a
+/// window of ten seconds has.
+fn slowest(class: Class, flood: impl FnMut(u32, &mut Sample)) -> u128 {
+    slowest_of(400, class, flood)
+}
+
+/// The same for so many phases.
+fn slowest_of(phases: u32, class: Class, mut flood: impl FnMut(u32, &mut Sample)) -> u128 {
+    let took = (0..phases).map(|phase| {
         let mut host = Host::new();
         let begins = 600 + phase;
         host.pass(110, |tick, now| flood(tick.saturating_sub(begins), now));
@@ -135,6 +140,26 @@ fn slowest(class: Class, mut flood: impl FnMut(u32, &mut Sample)) -> u128 {
         alert.at.saturating_sub(TICK * begins).as_millis() / 100
     });
     took.max().expect("there are phases")
+}
+
+/// The relay tells of it within a tick, and the gate looks within one more: a second has room for eight.
+#[test]
+fn a_flood_of_connections_of_one_entry_or_of_failed_logins_is_told_within_a_second() {
+    // A new entry may do two hundred a second: one and a half times, twice and ten times as much.
+    for (each, most) in [(30, 8), (40, 7), (200, 3)] {
+        let worst = slowest_of(20, Class::Entry, |tick, now| {
+            now.completed.extend((tick > 0).then_some((net(1), each)));
+        });
+        assert!(worst <= most, "{each} connections a tick: {worst} tenths");
+    }
+    // The floor is five a second.
+    for (each, most) in [(1, 7), (5, 3)] {
+        let worst = slowest_of(20, Class::Logins, |tick, now| {
+            let told = now.told.as_mut().expect("a relay tells");
+            told.failed_logins += each * u64::from(tick > 0);
+        });
+        assert!(worst <= most, "{each} failures a tick: {worst} tenths");
+    }
 }
 
 #[test]

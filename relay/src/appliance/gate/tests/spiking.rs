@@ -133,6 +133,51 @@ fn a_flood_of_random_sources_shows_one_of_its_frames() {
     });
     let opened = opened.expect("the spike is in the journal");
     assert!(opened.sample.as_ref().is_some_and(|frame| frame.contains(" to port 2525 by ")));
+    assert_eq!(opened.top, [], "an address that came once is nobody");
+    assert_eq!(opened.remark.as_deref(), Some("no network stands out"));
+    assert_eq!(opened.command, "sallyport status");
+}
+
+#[test]
+fn a_flood_of_one_network_in_which_no_address_comes_again_is_told_by_the_network() {
+    let mut desk = Desk::new();
+    let flood = |desk: &mut Desk, tick: u64| {
+        desk.fake.tables().refused += 500;
+        let last = u8::try_from(tick).unwrap();
+        desk.fake.tables().samples.push(refused_frame([203, 0, 113, last]));
+        desk.fake.tables().samples.push(refused_frame([last * 12, 100 + last, 113, 7]));
+    };
+    let spikes = run(&mut desk, 0..20, flood);
+    let named: Vec<_> = spikes[0].top.iter().map(|share| share.net.to_string()).collect();
+    assert_eq!(named, ["203.0.113.0/24"], "{spikes:?}");
+    assert!(spikes[0].top[0].error < spikes[0].top[0].count, "{spikes:?}");
+    assert_eq!(spikes[0].remark, None);
+}
+
+#[test]
+fn who_was_busy_before_a_spike_is_not_named_for_it() {
+    let mut desk = Desk::new();
+    let client = |last| IpAddr::from([10, 0, 0, last]);
+    let work = |desk: &mut Desk, tick: u64| {
+        let tallies = Tallies::default();
+        let (last, times) = match tick {
+            0..10 => (1, 10),
+            // Twenty seconds later, another one.
+            210.. => (2, 400),
+            _ => (1, 0),
+        };
+        for _ in 0..times {
+            tallies.completed(client(last));
+            tallies.failed(client(last), "app", Cause::WrongPassword);
+        }
+        desk.keeper.hear(&tallies.take(), tenth(tick));
+    };
+    let spikes = run(&mut desk, 0..220, work);
+    for class in [Class::Entry, Class::Logins] {
+        let of_it = spikes.iter().rfind(|spike| spike.class == class).expect("a spike");
+        let named: Vec<_> = of_it.top.iter().map(|share| (share.net.ip(), share.error)).collect();
+        assert_eq!(named, [(client(2), 0)], "{of_it:?}");
+    }
 }
 
 #[test]
@@ -321,6 +366,10 @@ fn the_remark_on_many_sources_counts_from_the_first_tick_of_a_flood_on() {
         desk.keeper.tell(&alert(stage), &counters, tenth(37));
     }
     let remarks: Vec<_> = told(&desk.journal).into_iter().map(|spike| spike.remark).collect();
-    let flood = "a flood: 300 attempts from each source or fewer";
-    assert_eq!(remarks, [Some(flood.to_owned()), None], "at the end nobody knows it any more");
+    let [nobody, flood] = [
+        "no network stands out",
+        "a flood: 300 attempts from each source or fewer; no network stands out",
+    ];
+    let told = [flood, nobody].map(|remark| Some(remark.to_owned()));
+    assert_eq!(remarks, told, "at the end nobody knows any more how many each sent");
 }
