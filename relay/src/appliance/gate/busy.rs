@@ -53,13 +53,27 @@ struct Summary {
 impl Busy {
     /// Counts what an address did since the last time before `at`.
     pub fn add(&mut self, address: IpAddr, count: u64, at: Duration) {
+        if let Some(step) = self.step(at) {
+            step.of.add(address, count);
+        }
+    }
+
+    /// Counts what was done since the last time before `at` by nobody knows whom: by none of those that were named
+    /// for it.
+    pub fn add_unnamed(&mut self, count: u64, at: Duration) {
+        if count > 0
+            && let Some(step) = self.step(at)
+        {
+            step.of.others = step.of.others.saturating_add(count);
+        }
+    }
+
+    fn step(&mut self, at: Duration) -> Option<&mut Step> {
         if self.steps.back().is_none_or(|step| step.last < at) {
             self.steps.push_back(Step { first: at, last: at, of: Summary::default() });
             self.settle(at);
         }
-        if let Some(step) = self.steps.back_mut() {
-            step.of.add(address, count);
-        }
+        self.steps.back_mut()
     }
 
     /// Returns whether an address did it of late.
@@ -200,6 +214,16 @@ mod tests {
         let top = busy.top(None, Duration::ZERO, ADDRESSES_MAX);
         assert_eq!(top.last(), Some(&Doer { address: address(999), count: 51, error: 50 }));
         assert_eq!((top[0].count, top[0].error), (50, 0));
+    }
+
+    #[test]
+    fn who_was_not_named_once_may_have_done_what_nobody_was_named_for() {
+        let mut busy = Busy::default();
+        busy.add(address(1), 40, ticks(1));
+        busy.add_unnamed(9, ticks(1));
+        busy.add(address(2), 30, ticks(2));
+        let told = |number, count, error| Doer { address: address(number), count, error };
+        assert_eq!(busy.top(None, Duration::ZERO, 5), [told(1, 40, 0), told(2, 39, 9)]);
     }
 
     #[test]

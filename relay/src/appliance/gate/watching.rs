@@ -249,9 +249,11 @@ impl Keeper {
             watching.unanswered.complete(entry.net, *count);
             watching.connecting.add(*address, *count, at);
         }
+        watching.connecting.add_unnamed(tally.completed.others, at);
         for (address, count) in &tally.failed.by {
             watching.failing.add(*address, *count, at);
         }
+        watching.failing.add_unnamed(tally.failed.others, at);
         watching.handshakes.accept(completed, tally.completed.sum());
         let failed = tally.failed.sum();
         watching.failed_logins = watching.failed_logins.saturating_add(failed);
