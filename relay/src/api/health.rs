@@ -68,7 +68,7 @@ impl Gate {
             return said.clone().map(Some);
         }
         let asked = ask_within(PATIENCE, socket, "gate", &GateRequest::Status).await;
-        let said: Said = asked.map(Arc::new).map_err(|error| error.to_string());
+        let said: Said = asked.map(Arc::new).map_err(|error| error.advice());
         *last = Some((Instant::now(), said.clone()));
         said.map(Some)
     }
