@@ -26,6 +26,19 @@ pub fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// Tells whether this host takes connections to an address: an interface has it, or it is bound all the same by what the
+/// operator set up (`ip_nonlocal_bind`, a route of the type `local`). What cannot be found out is taken for yes.
+#[must_use]
+pub fn has_address(mut address: SocketAddr) -> bool {
+    // Any port of UDP: those of TCP that a sandbox permits are few.
+    address.set_port(0);
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC;
+    let bound = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))
+        .and_then(|socket| rustix::net::bind(&socket, &address));
+    bound != Err(Errno::ADDRNOTAVAIL)
+}
+
 /// Tells whether nobody can listen on one of the addresses while somebody listens on the other, as [`bound`] makes
 /// sockets: `[::]` takes IPv4, too.
 #[must_use]
@@ -36,4 +49,21 @@ pub fn is_in_the_way(one: SocketAddr, other: SocketAddr) -> bool {
         IpAddr::V4(_) | IpAddr::V6(_) => wide == narrow,
     };
     one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_has_loopback_and_no_address_of_a_documentation() {
+        for (address, has) in [
+            ("127.0.0.1:2525", true),
+            ("127.9.9.9:1", true),
+            ("0.0.0.0:2525", true),
+            ("192.0.2.254:2525", false),
+        ] {
+            assert_eq!(has_address(address.parse().unwrap()), has, "{address}");
+        }
+    }
 }

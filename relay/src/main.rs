@@ -124,7 +124,7 @@ fn call(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return doctor::doctor(&file, Asked { from, to }, output.form());
         }
         #[cfg(feature = "tui")]
-        Verb::Top => relay::cli::top::top(reach()?.reach)?,
+        Verb::Top => return relay::cli::top::top(reach()?.reach),
         Verb::User(verb) => user::user(&load()?, verb)?,
         Verb::Queue(verb) => queue::queue(&reach()?.reach.relay.socket, verb)?,
         Verb::Alert(verb) => return alert::alert(&file, verb),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// How long the screen is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,6 +87,36 @@ impl Terminal {
                 Err(problem) => bail!("waited for {what} ({problem}); the screen:\n{text}"),
             }
         }
+    }
+
+    /// Returns the number of the program's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the program ends; returns its code, and whether it left the terminal as it was: the plain screen, the
+    /// cursor, and lines that are echoed.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end, or was killed.
+    pub fn left(mut self) -> Result<(i32, bool)> {
+        while let Ok(octets) = self.octets.recv_timeout(PATIENCE) {
+            self.cells.process(&octets);
+        }
+        let code = self.child.wait()?.code().context("the program was killed")?;
+        let cooked = LocalModes::ICANON | LocalModes::ECHO;
+        let is_cooked = tcgetattr(&self.keys)?.local_modes.contains(cooked);
+        let screen = self.cells.screen();
+        Ok((code, is_cooked && !screen.alternate_screen() && !screen.hide_cursor()))
+    }
+
+    /// Tells whether the program has the terminal for itself: another screen, and no cursor.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        let screen = self.cells.screen();
+        screen.alternate_screen() && screen.hide_cursor()
     }
 
     /// Waits until the program ends and returns its code.

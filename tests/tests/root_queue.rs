@@ -86,6 +86,9 @@ fn messages_are_found_held_released_shown_and_dropped() -> Result<()> {
         let tried = |message: &&Value| message["attempts"] == 1;
         (waiting.as_array()?.iter().filter(tried).count() == 3).then_some(())
     })?;
+    for id in [&first, &second, &third] {
+        wait_for("queue and trace to agree", || queue_and_trace_agree(stage, id).ok())?;
+    }
     assert_eq!(ids(stage, &["queue", "list", "--sender", "B@"])?, [second.as_str()]);
     assert_eq!(
         ids(stage, &["queue", "list", "--domain", "example.org", "--tag", "demo"])?.len(),
@@ -122,6 +125,25 @@ fn messages_are_found_held_released_shown_and_dropped() -> Result<()> {
         &["attempt 1 ended", "held by uid 0", "released by uid 0", "dropped by uid 0"],
     )?;
     assert!(stage.command(&["trace", &first])?.contains("its text was read by uid 0"));
+    Ok(())
+}
+
+/// Fails unless the list of messages and the life of one say the same of its size and its attempts.
+fn queue_and_trace_agree(stage: &Stage, id: &str) -> Result<()> {
+    let listed = stage.listing(&["queue", "list"])?;
+    let listed = listed.as_array().context("a list")?.iter().find(|message| message["id"] == id);
+    let listed = listed.context("the message")?;
+    let told = stage.listing(&["trace", id])?;
+    let facts = |name: &str| -> Vec<Value> {
+        let all = told.as_array().into_iter().flatten();
+        all.filter(|line| line["fact"] == name).cloned().collect()
+    };
+    let size = &facts("received")[0]["size-bytes"];
+    ensure!(listed["size_bytes"] == *size, "{listed:#} and {told:#}");
+    let counted = facts("attempted").iter().filter(|line| line["counted"] != false).count();
+    ensure!(listed["attempts"] == counted, "{listed:#} and {told:#}");
+    let octets = format!(" {size} octets are on disk");
+    ensure!(stage.command(&["trace", id])?.contains(&octets), "{octets}");
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use relay::hosts::dial::send_syn;
 use relay::hosts::process::{Signal, signal};
 use tests::need;
 use tests::terminal::Terminal;
-use tests::world::World;
+use tests::world::{World, program};
 
 /// The pause of a stranger between two bursts of SYNs.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -93,6 +93,27 @@ fn the_view_goes_on_when_the_gate_and_the_relay_are_dead() -> Result<()> {
 }
 
 #[test]
+fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("sallyport.toml");
+    std::fs::write(
+        &file,
+        "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\nrequired = false\n\
+         [[listener]]\naddress = '127.0.0.1:2525'\n",
+    )?;
+    for (number, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut command = std::process::Command::new(program()?);
+        command.arg("--config").arg(&file).arg("top");
+        let mut top = Terminal::run((100, 30), command, |command| Ok(command.spawn()?))?;
+        top.until("the view", |text| text.contains("the relay does not answer"))?;
+        assert!(top.is_taken(), "{number:?}");
+        signal(top.pid(), number)?;
+        assert_eq!(top.left()?, (code, true), "{number:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn processes_that_hang_are_named_and_hold_nobody_who_asks() -> Result<()> {
     if !need::root() {
         return Ok(());
@@ -118,6 +139,7 @@ fn processes_that_hang_are_named_and_hold_nobody_who_asks() -> Result<()> {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("the gate does not answer within 2 s"), "{said}");
     assert!(said.contains("the relay does not answer within 2 s"), "{said}");
+    assert!(said.contains("see `sallyport doctor` and `journalctl -u sallyport-relay`"), "{said}");
     top.until("a good relay again", |text| text.contains("serving, guarded"))?;
     Ok(())
 }

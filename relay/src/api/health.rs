@@ -3,7 +3,7 @@
 //! | page | 200 | 503 |
 //! | --- | --- | --- |
 //! | `/live` | the relay's process answers | never: no answer says it |
-//! | `/ready` | clients are accepted and submissions find room | they are not: send clients elsewhere |
+//! | `/ready` | clients can come, are accepted, and submissions find room | not so: send clients elsewhere |
 //! | `/health` | `good`, or `degraded` and why: clients are served, somebody should look | `not serving` and why |
 //!
 //! Text, or JSON for who asks with `?format=json` or `Accept: application/json`. Everybody who reaches the
@@ -30,6 +30,12 @@ use crate::control::wire::{GateRequest, GateStatus, RelayStatus};
 const FRESH: Duration = Duration::from_secs(1);
 /// How long the gate may take to answer. Whoever watches gives up after some seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long `/ready` waits for the gate: balancers give up after a second. Without an answer the relay's word counts.
+const READY_PATIENCE: Duration = Duration::from_millis(300);
+
+/// What `/ready` says of a host that no client can come to.
+const CUT_OFF: &str = "no interface leads here: each is off, or has no carrier or no address";
 
 /// Tells how the relay is now, at once.
 pub type Look = Arc<dyn Fn() -> RelayStatus + Send + Sync>;
@@ -68,7 +74,7 @@ impl Gate {
             return said.clone().map(Some);
         }
         let asked = ask_within(PATIENCE, socket, "gate", &GateRequest::Status).await;
-        let said: Said = asked.map(Arc::new).map_err(|error| error.to_string());
+        let said: Said = asked.map(Arc::new).map_err(|error| error.advice());
         *last = Some((Instant::now(), said.clone()));
         said.map(Some)
     }
@@ -112,7 +118,11 @@ async fn live(uri: Uri, headers: HeaderMap) -> Response {
 
 async fn ready(State(sources): State<Sources>, uri: Uri, headers: HeaderMap) -> Response {
     let relay = (sources.relay)();
+    let gate = tokio::time::timeout(READY_PATIENCE, sources.gate.status()).await;
     let mut problems = Vec::new();
+    if matches!(gate, Ok(Ok(Some(gate))) if gate.cut_off) {
+        problems.push(CUT_OFF.to_owned());
+    }
     if !relay.serving {
         problems.push(format!("clients are not accepted ({})", relay.guard));
     }
@@ -270,5 +280,35 @@ mod tests {
         gate.fresh = Duration::ZERO;
         assert_eq!(gate.status().await, Err("answer 2".to_owned()));
         asked.abort();
+    }
+
+    #[tokio::test]
+    async fn a_host_that_no_interface_leads_to_is_not_ready_and_one_whose_gate_hangs_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.sock");
+        let socket = UnixListener::bind(&path).unwrap();
+        let hangs = Gate::behind(Some(path.clone()));
+        let answer = page(relay(), hangs, "/ready").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        let says = tokio::spawn(async move {
+            let said = r#"{"ok":{"pid":1,"interfaces":[{"name":"eth0","mode":"native","problem":"it is off",
+                "down":"down"}],"cut_off":true,"ports":[2525],"serving":true,"mode":"enforce",
+                "observe_until":null,"generation":1,"second_door":1,"loopback":true,"confirm_until":null,
+                "shadow":null,"entries":1,"bans":0,"counters":{},"spared":0,"counted":[],"talkers":[],
+                "bypasses":[],"refused_per_second":0,"spikes":[],"problems":[]}}"#;
+            let said = said.replace('\n', "") + "\n";
+            loop {
+                let (mut stream, _) = socket.accept().await.unwrap();
+                // Who asked before may be gone.
+                let _ = stream.write_all(said.as_bytes()).await;
+            }
+        });
+        let answer = page(relay(), Gate::behind(Some(path.clone())), "/ready").await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("not ready\nno interface leads here"), "{answer}");
+        let answer = page(relay(), Gate::behind(Some(path)), "/health").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "local programs are served: {answer}");
+        assert!(answer.contains("degraded\ngate on eth0: it is off\n"), "{answer}");
+        says.abort();
     }
 }

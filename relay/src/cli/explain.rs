@@ -135,9 +135,16 @@ fn held(socket: &Path, routes: &[&str]) -> Vec<Held> {
 
 /// Says in words what the program answered, why, and what to do about it.
 pub(super) fn sentences(answer: &Explanation) -> String {
+    sentences_of(answer, IpNetwork::from(answer.source))
+}
+
+/// Says the same of the first address of a network, and what to do about all of that.
+pub(super) fn sentences_of(answer: &Explanation, network: IpNetwork) -> String {
     let Explanation { source, port, verdict, reason, entry, tag, generation, mode, .. } = answer;
+    let is_one = network == IpNetwork::from(*source);
+    let of = if is_one { String::new() } else { format!(" (the first address of {network})") };
     let mut lines = vec![format!(
-        "{source} to port {port}: {verdict} ({reason}); mode {mode}, list {generation}"
+        "{source}{of} to port {port}: {verdict} ({reason}); mode {mode}, list {generation}"
     )];
     lines.push(match (entry, tag) {
         (None, _) if reason == "unguarded" => {
@@ -150,17 +157,20 @@ pub(super) fn sentences(answer: &Explanation) -> String {
         (None, _) if source.is_loopback() => "It is this host itself, and nobody else comes from there: gate.loopback \
              says whether it is admitted without an entry, `sallyport status` whether it is now."
             .to_owned(),
+        (None, _) if is_one => {
+            format!("It is not listed. To admit it: sallyport allow add {network}")
+        }
         (None, _) => format!(
-            "It is not listed. To admit it: sallyport allow add {}",
-            IpNetwork::from(*source)
+            "It is not listed; others of the network may be. To admit the whole network: sallyport allow add {network}"
         ),
-        (Some(network), Some(tag)) => format!("It is listed by {network} with tag {tag}."),
-        (Some(network), None) => format!("It is listed by {network} without a tag."),
+        (Some(listed), Some(tag)) => format!("It is listed by {listed} with tag {tag}."),
+        (Some(listed), None) => format!("It is listed by {listed} without a tag."),
     });
     lines.extend(answer.banned_until.map(|until| {
+        let own = if is_one { source.to_string() } else { network.to_string() };
         format!(
             "It is banned until {}. `sallyport ban list` shows by which ban; to lift one of its \
-             own: sallyport ban remove {source}",
+             own: sallyport ban remove {own}",
             at(until)
         )
     }));
@@ -218,6 +228,12 @@ mod tests {
             sentences(&answer),
             "192.0.2.7 to port 2525: drop (unlisted_syn); mode enforce, list 7\n\
              It is not listed. To admit it: sallyport allow add 192.0.2.7/32"
+        );
+        let first = Explanation { source: "192.0.2.0".parse().unwrap(), ..answer.clone() };
+        assert_eq!(
+            sentences_of(&first, "192.0.2.0/24".parse().unwrap()),
+            "192.0.2.0 (the first address of 192.0.2.0/24) to port 2525: drop (unlisted_syn); mode enforce, list 7\n\
+             It is not listed; others of the network may be. To admit the whole network: sallyport allow add 192.0.2.0/24"
         );
         for (verdict, reason, mode, said) in [
             ("pass", "unguarded", "enforce", "The gate does not guard this port"),

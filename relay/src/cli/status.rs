@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,7 +22,7 @@ use crate::control::wire::{
     Talker,
 };
 use crate::event::alert::Alert;
-use crate::net::routes::RouteState;
+use crate::net::routes::{RouteState, Standing};
 use crate::spool;
 
 /// The columns that lists of counters keep to.
@@ -83,9 +84,9 @@ fn ask_both(reach: &Reach) -> (Judgement, Option<GateStatus>, Option<RelayStatus
     let gate: Result<Option<GateStatus>, String> = match gate {
         Ok(gate) => Ok(Some(gate)),
         Err(_) if !is_wanted(&reach.gate) => Ok(None),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.advice()),
     };
-    let relay: Result<RelayStatus, String> = relay.map_err(|error| error.to_string());
+    let relay: Result<RelayStatus, String> = relay.map_err(|error| error.advice());
     let said_by_gate = gate.as_ref().map(Option::as_ref).map_err(String::as_str);
     let judgement = judge(said_by_gate, relay.as_ref().map_err(String::as_str));
     (judgement, gate.ok().flatten(), relay.ok())
@@ -194,8 +195,8 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
 }
 
-/// One interface: how it is guarded, and whether it is down.
-fn interface_words(interface: &Interface) -> String {
+/// One interface: how it is guarded, and whether it is closed to clients.
+pub(super) fn interface_words(interface: &Interface) -> String {
     let Interface { name, mode, down, .. } = interface;
     let down = down.as_ref().map_or_else(String::new, |down| format!(" ({})", down.to_uppercase()));
     format!("{name} {mode}{down}")
@@ -265,15 +266,29 @@ pub(super) fn spike_line(spike: &Spike) -> String {
 fn route_line(route: &RouteState) -> String {
     let carried: u64 = route.hosts.iter().map(|host| host.carried).sum();
     let up = route.hosts.iter().filter(|host| host.health == "up").count();
+    let waiting = route.waiting.filter(|waiting| *waiting > 0);
+    let waiting = waiting.map(|waiting| format!("; {} waiting", print::count(waiting, "message")));
+    let next = next_try(route).map(|next| format!("; next try {}", at(next)));
     format!(
-        "{} {}; {up} of {} up; {} of {} connections; {} carried",
+        "{} {}; {up} of {} up; {} of {} connections; {} carried{}{}",
         route.name,
         route.standing.words(),
         print::count(route.hosts.len(), "host"),
         route.in_use,
         route.connections,
-        carried
+        carried,
+        waiting.unwrap_or_default(),
+        next.unwrap_or_default()
     )
+}
+
+/// Returns when mail of a route is tried next that does not leave; none while it does, or where an operator has to let it.
+fn next_try(route: &RouteState) -> Option<Timestamp> {
+    match route.standing {
+        Standing::Up | Standing::Degraded | Standing::Suspended => None,
+        Standing::LoginRefused => route.until,
+        Standing::Down => route.hosts.iter().filter_map(|host| host.next_probe).min(),
+    }
 }
 
 /// Tells an alert and what to do first.
@@ -321,6 +336,10 @@ fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
             spool.flushes
         )
     }));
+    let next_due = relay.spool.as_ref().and_then(|spool| spool.next_due);
+    lines.extend(
+        next_due.map(|due| format!("          the next message that waits is due at {}", at(due))),
+    );
     lines.extend(relay.spool.as_ref().and_then(staying));
 }
 

@@ -75,6 +75,23 @@ pub enum AskError {
     Refused(String),
 }
 
+impl AskError {
+    /// Returns its words, and for a process that answers nothing in time the commands that tell why.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Silent { process, .. } => {
+                format!("{self}; see `sallyport doctor` and `journalctl -u sallyport-{process}`")
+            }
+            Self::NotRunning { .. }
+            | Self::Socket { .. }
+            | Self::Hangs { .. }
+            | Self::Answer { .. }
+            | Self::Refused(_) => self.to_string(),
+        }
+    }
+}
+
 /// Asks the process behind a socket one question, and waits for as long as it lives, 10 minutes at most. One that
 /// hangs is known after 5 seconds.
 ///

@@ -140,6 +140,8 @@ mod tests {
         let good = gate();
         let observing = GateStatus { mode: "observe".into(), ..gate() };
         let lost = GateStatus { serving: false, ..gate() };
+        let mut down = GateStatus { cut_off: true, ..gate() };
+        down.interfaces[0].problem = Some("it is switched off".into());
         let shut = RelayStatus { serving: false, guard: "waiting for the gate".into(), ..relay() };
         let unguarded = RelayStatus { guard: UNGUARDED.into(), ..relay() };
         let troubled = RelayStatus { troubled: vec!["route a: it waits".into()], ..relay() };
@@ -172,6 +174,7 @@ mod tests {
             ("it observes", Ok(Some(&observing)), Ok(&relay()), Health::Degraded, "observe"),
             ("it is lost", Ok(Some(&lost)), Ok(&relay()), Health::NotServing, "not accepted"),
             ("it waits", Ok(Some(&good)), Ok(&shut), Health::NotServing, "waiting for the gate"),
+            ("a link is down", Ok(Some(&down)), Ok(&relay()), Health::Degraded, "gate on eth0: it"),
             ("a route waits", Ok(Some(&good)), Ok(&troubled), Health::Degraded, "route a"),
         ];
         for (name, gate, relay, health, problem) in rows {

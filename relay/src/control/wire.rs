@@ -2,6 +2,7 @@
 //! programs speak them too.
 
 mod gate;
+mod interface;
 mod queue;
 
 use std::ops::RangeInclusive;
@@ -18,8 +19,9 @@ use crate::spool::{Filter, Status, Stretch};
 
 pub use gate::{
     AllowPage, Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation,
-    GateRequest, GateStatus, Interface, Spike, Talker,
+    GateRequest, GateStatus, Spike, Talker,
 };
+pub use interface::Interface;
 pub use queue::{Changed, Left, Meant, Text, Which};
 
 /// The longest answer, octets: it may list a million entries.

@@ -130,6 +130,7 @@ pub enum Cause {
     OnlyLoopback,
     RelayNotServing,
     BacklogFull,
+    Unanswered,
     NoGreeting,
     GreetingRefuses,
     CertificateUnreadable,
@@ -203,7 +204,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 101] = {
+const TABLE: [Row; 102] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -256,6 +257,7 @@ const TABLE: [Row; 101] = {
         fault(C::OnlyLoopback, "only-loopback", P::Listener, Clients),
         fault(C::RelayNotServing, "relay-not-serving", P::Listener, Clients),
         fault(C::BacklogFull, "backlog-full", P::Listener, Clients),
+        fault(C::Unanswered, "unanswered", P::Listener, Clients),
         fault(C::NoGreeting, "no-greeting", P::Listener, Clients),
         fault(C::GreetingRefuses, "greeting-refuses", P::Listener, Clients),
         fault(C::CertificateUnreadable, "certificate-unreadable", P::Tls, Clients),

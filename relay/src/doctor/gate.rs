@@ -100,9 +100,11 @@ fn says(status: &GateStatus) -> Says {
     let bypasses = status.bypasses.iter().map(|bypass| {
         format!("{} attempts by {}, the last from {}", bypass.attempts, bypass.path, bypass.source)
     });
+    // Told by the listeners' own check.
+    let is_lost = |problem: &&String| problem.contains("no interface has this address");
     Says {
         mode: status.mode.clone(),
-        problems: status.problems.clone(),
+        problems: status.problems.iter().filter(|problem| !is_lost(problem)).cloned().collect(),
         bypasses: bypasses.collect(),
     }
 }

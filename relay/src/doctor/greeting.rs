@@ -23,8 +23,11 @@ const OF_OUR_END: [Errno; 3] = [Errno::ADDRNOTAVAIL, Errno::NETUNREACH, Errno::A
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Greeting {
     Said(String),
+    /// The connection was made, and nothing was said.
     Silence,
     Failed(String),
+    /// The attempt to connect was not answered: something drops it, or the queue of the listener is full.
+    Unanswered,
     /// This host cannot connect to itself: what the system says.
     Unable(String),
     NotTried,
@@ -41,36 +44,46 @@ pub(super) fn greet(address: SocketAddr) -> Greeting {
         }
         ip => vec![at(ip)],
     };
-    let waiting: Vec<_> = tried.into_iter().map(|at| aside(move || greeted(at))).collect();
+    let waiting: Vec<_> =
+        tried.into_iter().map(|at| aside(move || greeted(at, PATIENCE))).collect();
     let answers =
         waiting.into_iter().map(|told| told.recv_timeout(WHOLE).unwrap_or(Greeting::Silence));
     answers.min().unwrap_or(Greeting::NotTried)
 }
 
-fn greeted(at: SocketAddr) -> Greeting {
-    match said(at) {
+/// Waits so long for the connection, and so long for the greeting.
+fn greeted(at: SocketAddr, patience: Duration) -> Greeting {
+    let stream = match TcpStream::connect_timeout(&at, patience) {
+        Ok(stream) => stream,
+        Err(error) if is_late(&error) => return Greeting::Unanswered,
+        Err(error) => return failed(&error),
+    };
+    match said(&stream, patience) {
         Ok(line) if line.is_empty() => Greeting::Failed("it closed the connection".to_owned()),
         Ok(line) => Greeting::Said(line.trim_end().to_owned()),
-        Err(error) => refused(&error),
+        Err(error) if is_late(&error) => Greeting::Silence,
+        Err(error) => failed(&error),
     }
 }
 
-fn said(at: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn said(mut stream: &TcpStream, patience: Duration) -> io::Result<String> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = String::new();
-    BufReader::new(io::Read::take(&stream, GREETING_MAX)).read_line(&mut line)?;
+    BufReader::new(io::Read::take(stream, GREETING_MAX)).read_line(&mut line)?;
     // Whoever refuses may be gone by now; what was said counts.
     let _ = stream.write_all(b"QUIT\r\n");
     Ok(line)
 }
 
-fn refused(error: &io::Error) -> Greeting {
-    match (Errno::from_io_error(error), error.kind()) {
-        (Some(of), _) if OF_OUR_END.contains(&of) => Greeting::Unable(error.to_string()),
-        (_, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => Greeting::Silence,
-        (_, _) => Greeting::Failed(error.to_string()),
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn failed(error: &io::Error) -> Greeting {
+    match Errno::from_io_error(error) {
+        Some(of) if OF_OUR_END.contains(&of) => Greeting::Unable(error.to_string()),
+        Some(_) | None => Greeting::Failed(error.to_string()),
     }
 }
 
@@ -113,19 +126,32 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_is_not_answered_is_no_listener_that_says_nothing() {
+        let soon = Duration::from_millis(300);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = crate::bound::bound(loopback).unwrap();
+        // A queue for one connection, which the kernel makes and nobody takes.
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&listener).unwrap()).unwrap();
+        assert_eq!(greeted(address, soon), Greeting::Silence);
+        assert_eq!(greeted(address, soon), Greeting::Unanswered, "that one still waits");
+    }
+
+    #[test]
     fn what_this_host_lacks_is_not_the_listeners_fault() {
         for (errno, wanted) in [
             (Errno::ADDRNOTAVAIL, "unable"),
             (Errno::NETUNREACH, "unable"),
             (Errno::CONNREFUSED, "failed"),
             (Errno::CONNRESET, "failed"),
-            (Errno::TIMEDOUT, "silence"),
         ] {
-            let seen = match refused(&errno.into()) {
+            let seen = match failed(&errno.into()) {
                 Greeting::Unable(_) => "unable",
                 Greeting::Failed(_) => "failed",
-                Greeting::Silence => "silence",
-                Greeting::Said(_) | Greeting::NotTried => "other",
+                Greeting::Silence
+                | Greeting::Unanswered
+                | Greeting::Said(_)
+                | Greeting::NotTried => "other",
             };
             assert_eq!(seen, wanted, "{errno}");
         }

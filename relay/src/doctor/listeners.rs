@@ -6,6 +6,7 @@ mod tests;
 use std::fs;
 use std::net::SocketAddr;
 
+use super::firewall::{Own, own_attempt};
 use super::greeting::{Greeting, PATIENCE, greet};
 use super::holders::{Holder, holders};
 use super::links::Links;
@@ -27,6 +28,8 @@ struct Seen {
     /// The programs that hold those sockets, as far as that is known.
     holders: Vec<Holder>,
     greeting: Greeting,
+    /// What the host's firewall makes of that attempt, if it failed.
+    own: Own,
 }
 
 /// What was seen of the relay's process.
@@ -89,7 +92,15 @@ pub(super) fn look(case: &Case) -> Looked {
             "listeners: whether {} greets: this host cannot connect to itself: {why}",
             one.address
         )),
-        Greeting::Said(_) | Greeting::Silence | Greeting::Failed(_) | Greeting::NotTried => None,
+        Greeting::Unanswered | Greeting::Failed(_) if one.own == Own::Told => Some(format!(
+            "listeners: whether {} greets: the firewall stops the attempts of this host as well",
+            one.address
+        )),
+        Greeting::Said(_)
+        | Greeting::Silence
+        | Greeting::Failed(_)
+        | Greeting::Unanswered
+        | Greeting::NotTried => None,
     }));
     if seen.iter().any(|one| !one.sockets.is_empty() && one.holders.is_empty()) {
         left_out.push("listeners: whose process holds their ports: root sees it".to_owned());
@@ -120,15 +131,16 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
                 holders.push(holder.clone());
             }
         }
-        Seen {
-            address,
-            has_address: has_address(case, address),
-            holders,
-            sockets: on_port,
-            // Whoever greets keeps to a time of his own.
-            greeting: waiting
-                .map_or(Greeting::NotTried, |told| told.recv().unwrap_or(Greeting::NotTried)),
-        }
+        // Whoever greets keeps to a time of his own.
+        let greeting = waiting.and_then(|told| told.recv().ok()).unwrap_or(Greeting::NotTried);
+        let own = match greeting {
+            Greeting::Unanswered | Greeting::Failed(_) => own_attempt(case, address),
+            Greeting::Said(_) | Greeting::Silence | Greeting::Unable(_) | Greeting::NotTried => {
+                Own::Free
+            }
+        };
+        let has_address = has_address(case, address);
+        Seen { address, has_address, holders, sockets: on_port, greeting, own }
     });
     seen.collect()
 }
@@ -247,19 +259,26 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             )),
         },
     }
-    found.extend(of_greeting(address, &seen.greeting, relay).filter(|_| seen.has_address));
+    // A queue that is full answers nobody.
+    let is_full = found.iter().any(|found| found.cause == Cause::BacklogFull);
+    let greeting = of_greeting(seen, relay).filter(|_| seen.has_address);
+    found.extend(greeting.filter(|found| !(is_full && found.cause == Cause::Unanswered)));
     found
 }
 
-fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Option<Finding> {
+fn of_greeting(seen: &Seen, relay: &Relay) -> Option<Finding> {
+    let Seen { address, greeting, own, .. } = seen;
     // A relay that does not run, or takes nobody, was told already.
     if matches!(relay, Relay::Dead | Relay::Waits(_)) {
         return None;
     }
     match greeting {
         // So was that it hangs.
-        Greeting::Silence if *relay == Relay::Hangs => None,
+        Greeting::Silence | Greeting::Unanswered if *relay == Relay::Hangs => None,
         Greeting::NotTried | Greeting::Unable(_) => None,
+        // The firewall's check says why.
+        Greeting::Unanswered | Greeting::Failed(_) if *own == Own::Told => None,
+        Greeting::Unanswered => Some(of_unanswered(*address, own)),
         Greeting::Said(line) if line.starts_with("220") => None,
         Greeting::Said(line) => Some(Finding::new(
             Cause::GreetingRefuses,
@@ -279,6 +298,30 @@ fn of_greeting(address: SocketAddr, greeting: &Greeting, relay: &Relay) -> Optio
             format!("listener {address} does not serve a connection of this host: {why}"),
             "journalctl -u sallyport-relay says why it ends connections",
         )),
+    }
+}
+
+/// Says that this host's own attempt was not answered: the listener's process never heard of it.
+fn of_unanswered(address: SocketAddr, own: &Own) -> Finding {
+    let unanswered = format!(
+        "listener {address} does not answer an attempt of this host itself to connect within {} s",
+        PATIENCE.as_secs()
+    );
+    match own {
+        Own::Dropped(rule) => Finding::new(
+            Cause::Unanswered,
+            format!("{unanswered}, since the host's firewall drops it: {rule}"),
+            "nothing, if that is meant: the firewall's check found no rule against clients",
+        ),
+        Own::Told | Own::Free => Finding::new(
+            Cause::Unanswered,
+            format!("{unanswered}: something on this host drops it before the relay hears of it"),
+            format!(
+                "nft list ruleset, iptables-save and bpftool net show what filters here; sallyport status whether the \
+                 gate lost its program; ss -ltn sport = :{} whether connections wait (Recv-Q)",
+                address.port()
+            ),
+        ),
     }
 }
 

@@ -275,6 +275,7 @@ mod tests {
     #[test]
     fn a_full_or_damaged_spool_is_told() {
         let empty = Status {
+            next_due: None,
             messages: 9,
             damaged: 0,
             held: 0,

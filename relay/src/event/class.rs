@@ -1,7 +1,7 @@
 //! The classes of alerts, by which people silence alerts and choose what a channel tells.
 
 /// Every class that an alert can have, as `config/docs/alerts.md` explains them.
-pub const CLASSES: [&str; 28] = [
+pub const CLASSES: [&str; 29] = [
     "alerts-lost",
     "allow-rolled-back",
     "bounce-dropped",
@@ -12,6 +12,7 @@ pub const CLASSES: [&str; 28] = [
     "gate-missing",
     "gate-silent",
     "host-down",
+    "interface-down",
     "login-failed",
     "logins-failed",
     "mode-observe",

@@ -88,6 +88,11 @@ pub enum Event {
     GateAttached { interface: String, mode: &'static str, adopted: bool },
     /// The gate's program is missing on an interface, or another one is in its place.
     GateLost { interface: String, problem: String },
+    /// No client can come by a guarded interface, for some time now: it is switched off, has no carrier or no
+    /// address. Critical if none can by any other.
+    InterfaceDown { interface: String, severity: Severity, problem: String },
+    /// Clients can come by that interface again.
+    InterfaceUp { interface: String },
     /// The gate's process has been gone, or has answered nothing, for some seconds: nobody watches, and nothing
     /// can be changed. Its programs in the kernel go on.
     GateSilent { problem: String },
@@ -264,7 +269,9 @@ impl Event {
         match self {
             Self::SpikeOpened(spike) => level(spike.class.severity(Stage::Opened)),
             Self::SpikeGrew { times, spike } => level(spike.class.severity(Stage::Grew(*times))),
-            Self::CertificateEnds { severity, .. } => level(*severity),
+            Self::CertificateEnds { severity, .. } | Self::InterfaceDown { severity, .. } => {
+                level(*severity)
+            }
             Self::Told {
                 severity: Severity::Critical,
                 stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
@@ -304,6 +311,7 @@ impl Event {
             | Self::Started { .. }
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
+            | Self::InterfaceUp { .. }
             | Self::GateHeard
             | Self::RelayHeard
             | Self::CertificateGood { .. }

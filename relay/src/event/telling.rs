@@ -11,6 +11,9 @@ use super::alert::{Alert, Stage};
 use super::class::CLASSES;
 use super::wording::{closed, noted, opened, way_of, word};
 
+/// The class of alerts about interfaces by which no client can come.
+const INTERFACE: &str = "interface-down";
+
 /// The class of alerts about the time of certificates.
 const CERTIFICATE: &str = "certificate-ends";
 
@@ -42,6 +45,16 @@ impl Event {
             Self::GateAttached { interface, .. } => {
                 let over = closed("gate-detached", "the gate guards this host again");
                 return vec![gate_stands(interface).at(at), over.at(at)];
+            }
+            Self::InterfaceDown { interface, severity, problem } => {
+                opened(INTERFACE, format!("no client comes by {interface}: {problem}"))
+                    .of(*severity)
+                    .about(interface)
+                    .first("sallyport doctor")
+                    .with("problem", problem)
+            }
+            Self::InterfaceUp { interface } => {
+                closed(INTERFACE, format!("clients can come by {interface} again")).about(interface)
             }
             Self::GateSilent { problem } => opened(
                 "gate-silent",

@@ -9,6 +9,8 @@
 
 /// The allowlist as its owner sees it.
 pub mod allowlist;
+/// Whether clients can come by an interface.
+pub mod approach;
 /// The log of every change.
 pub mod audit;
 /// The bans as their owner sees them.
@@ -58,6 +60,8 @@ use relay_common::bucket::Rate;
 use relay_common::state::{self, Alone, OwnHost, Scope};
 use relay_common::table::{EntryId, Sample, Sketch, TagName};
 use relay_common::verdict::Verdict;
+
+use approach::Approaches;
 
 #[cfg(not(feature = "xdp"))]
 pub use absent::{
@@ -231,6 +235,9 @@ pub trait Gate: Send {
 
     /// Returns how each interface stands that the gate was attached to, in that order.
     fn health(&self) -> Vec<Health>;
+
+    /// Returns whether clients can come by each of these interfaces, in the order of [`Gate::health`], and at all.
+    fn approaches(&self) -> Approaches;
 
     /// Attaches again wherever the gate's program is missing, for instance after an interface came back, and
     /// pins again what is not pinned any more. Returns how each interface stands then.

@@ -3,6 +3,8 @@
 //! A link can say which program it holds, but not that another stands on the interface, nor how it is
 //! attached; rtnetlink says both (`IFLA_XDP`).
 
+mod lists;
+
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -13,6 +15,8 @@ use rustix::net::{
 };
 
 use super::XdpMode;
+
+pub use lists::{Link, Own, addresses, links};
 
 const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;

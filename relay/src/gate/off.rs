@@ -11,9 +11,10 @@ use relay_common::state::{Alone, Mode};
 use relay_common::table::{EntryId, NO_SKETCH, Sample, Sketch};
 use relay_common::verdict::{Reason, Verdict};
 
+use super::approach::{self, Approaches};
 use super::{
     Counters, Door, Entry, EntryCounts, Explanation, Gate, GateError, Health, InterfaceState,
-    Ruleset, Switched,
+    Ruleset, Switched, netlink,
 };
 
 /// No gate.
@@ -103,6 +104,12 @@ impl Gate for Off {
     fn health(&self) -> Vec<Health> {
         let off = |name: &String| Health { interface: name.clone(), state: InterfaceState::Off };
         self.interfaces.iter().map(off).collect()
+    }
+
+    fn approaches(&self) -> Approaches {
+        let interface = |name: &String| netlink::interface(name).ok().flatten();
+        let seen: Vec<_> = self.interfaces.iter().map(interface).collect();
+        approach::look(&seen)
     }
 
     fn repair(&mut self) -> Vec<Health> {

@@ -29,8 +29,8 @@ pub struct Line {
 #[serde(tag = "fact", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 #[expect(missing_docs, reason = "the sentence of a variant speaks of its fields")]
 pub enum Fact {
-    /// A client's message is on disk; the 250 follows. `size_bytes` counts the body as it was received. How it
-    /// came stands beside the envelope and not in it.
+    /// A client's message is on disk; the 250 follows. `size_bytes` counts what is there: the body with our Received
+    /// field, as the queue has it. How it came stands beside the envelope and not in it.
     Received { came: Came, envelope: Box<Envelope>, size_bytes: u64 },
     /// The relay wrote this message itself: a report about another.
     Report { about: MessageId },
@@ -38,11 +38,13 @@ pub enum Fact {
     Reported { report: MessageId },
     /// A next hop was spoken to, from `began_at` on; `tls` is version and cipher suite, none in the clear.
     Carried { route: String, next_hop: String, tls: Option<String>, began_at: Timestamp },
-    /// An attempt ended that took the message up at `began_at`; `number` counts from 1, but for those at
-    /// which a hop only asked for less, or refused our login: the next has the same number. `open` recipients
-    /// are left; `trace` is the one that the message belongs to.
+    /// An attempt ended that took the message up at `began_at`; `number` counts from 1. One that is not `counted` (its
+    /// message was only captured, a hop asked for less, or refused our login) is none in the queue either: the next
+    /// has the same number. `open` recipients are left; `trace` is the one that the message belongs to.
     Attempted {
         number: u32,
+        #[serde(default = "yes", skip_serializing_if = "is_so")]
+        counted: bool,
         began_at: Timestamp,
         results: Vec<Told>,
         open: usize,
@@ -61,6 +63,16 @@ pub enum Fact {
     CaptureEnded { why: Ended },
     /// So many lines before this one found no room.
     Missed { lines: u64 },
+}
+
+/// Earlier versions did not say which attempts count: most do.
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+const fn is_so(value: &bool) -> bool {
+    *value
 }
 
 /// What an operator does to a message.

@@ -231,7 +231,14 @@ mod tests {
             recipients,
         };
         let began_at = Timestamp::now();
-        line(Fact::Attempted { number: 1, began_at, results: vec![told], open: 0, trace: None })
+        line(Fact::Attempted {
+            number: 1,
+            counted: true,
+            began_at,
+            results: vec![told],
+            open: 0,
+            trace: None,
+        })
     }
 
     #[test]

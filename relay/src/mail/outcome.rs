@@ -26,6 +26,16 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Tells whether it counts as an attempt. To keep a message, or to have it wait for its turn or for a hop that wants
+    /// less, does not.
+    #[must_use]
+    pub const fn is_attempt(&self) -> bool {
+        match self {
+            Self::Delivered | Self::Deferred(_) | Self::Failed => true,
+            Self::Postponed(_) | Self::Paused(_) | Self::Captured => false,
+        }
+    }
+
     /// Tells whether the recipient needs no other attempt.
     #[must_use]
     pub const fn is_done(&self) -> bool {

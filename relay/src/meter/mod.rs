@@ -136,6 +136,8 @@ impl Meter {
             | Event::Broken { .. }
             | Event::GateAttached { .. }
             | Event::GateLost { .. }
+            | Event::InterfaceDown { .. }
+            | Event::InterfaceUp { .. }
             | Event::GateSilent { .. }
             | Event::GateHeard
             | Event::RelaySilent { .. }

@@ -367,8 +367,10 @@ impl Outbound {
         let is_told = self.journal.history().is_wanted() && settlement.results().any(is_tried);
         is_told.then(|| {
             let done = settlement.results().filter(|(_, outcome)| outcome.fate.is_done()).count();
+            let counted = settlement.results().any(|(_, outcome)| outcome.fate.is_attempt());
             Fact::Attempted {
                 number: claim.attempts() + 1,
+                counted,
                 began_at,
                 results: history::told(settlement.results()),
                 open: claim.pending().len().saturating_sub(done),

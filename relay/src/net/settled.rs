@@ -63,8 +63,7 @@ impl Leaving<'_> {
         let mut word: Option<(&str, &Outcome)> = None;
         let mut is_attempt = false;
         for (route, outcome) in results {
-            is_attempt |=
-                matches!(outcome.fate, Fate::Delivered | Fate::Deferred(_) | Fate::Failed);
+            is_attempt |= outcome.fate.is_attempt();
             if !tally.enter(&outcome.fate) {
                 continue;
             }

@@ -99,6 +99,9 @@ pub struct Status {
     pub segments: usize,
     /// Files of the log that a write or flush failed on, or in which something cannot be read.
     pub troubled_segments: usize,
+    /// When the next message is due of those that wait for a time.
+    #[serde(default)]
+    pub next_due: Option<Timestamp>,
     /// Free space, octets.
     pub free_bytes: u64,
     /// Free space that submissions leave alone, octets.
@@ -246,6 +249,7 @@ pub(super) fn status(shared: &Shared) -> Result<Status, StoreError> {
         log_bytes: index.log_bytes(),
         segments: index.segments.len(),
         troubled_segments: index.segments.values().filter(|t| !is_sound(t.standing)).count(),
+        next_due: index.agenda.next_due(),
         free_bytes: space.free_bytes,
         reserve_bytes: shared.reserve_bytes(space),
         commits: shared.commits.load(Ordering::Relaxed),

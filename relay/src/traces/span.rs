@@ -88,12 +88,14 @@ pub fn of(hostname: &str, line: &Line) -> Vec<Span> {
             Some(message) => message.received(came, envelope, *size_bytes, line.at),
             None => Vec::new(),
         },
-        Fact::Attempted { number, began_at, results, open, trace } => match about(*trace) {
-            Some(message) => {
-                vec![message.attempted(*number, *began_at, results, *open, line.at)]
+        Fact::Attempted { number, counted: _, began_at, results, open, trace } => {
+            match about(*trace) {
+                Some(message) => {
+                    vec![message.attempted(*number, *began_at, results, *open, line.at)]
+                }
+                None => Vec::new(),
             }
-            None => Vec::new(),
-        },
+        }
         Fact::Report { .. }
         | Fact::Reported { .. }
         | Fact::Carried { .. }

@@ -156,7 +156,7 @@ fn attempted(id: u64, became: Became) -> Line {
     };
     let trace = Some(format!("00-{TRACE}-{PARENT}-01").parse().unwrap());
     let (number, began_at, results, open) = (1, at(50), vec![told], 1);
-    let fact = Fact::Attempted { number, began_at, results, open, trace };
+    let fact = Fact::Attempted { number, counted: true, began_at, results, open, trace };
     Line { id: Some(MessageId(id)), at: at(60), fact }
 }
 

@@ -30,7 +30,6 @@ pub const NEWER: &[Row] = &[
     row("iptables drops a list of ports", "firewall", |s| {
         s.run("iptables-nft", "-A INPUT -p tcp -m multiport --dports 25,2525 -j DROP")
     })
-    .also(&["no-greeting"])
     .undo(FLUSH),
     row("iptables sends the port to another", "redirected-away", |s| {
         s.run(
@@ -54,7 +53,6 @@ pub const NEWER: &[Row] = &[
 pub const ELDER: &[Row] = &[row("the elder iptables drops the port", "firewall", |s| {
     s.run("iptables-legacy", "-A INPUT -p tcp --dport 2525 -j DROP")
 })
-.also(&["no-greeting"])
 .undo(|s| s.run("iptables-legacy", "-F INPUT"))];
 
 /// Tells whether the newer iptables is there.

@@ -39,7 +39,7 @@ pub const ROWS: &[Row] = &[
         .also(&["hop-unreachable", "hop-silent"])
         .undo(|s| s.ip_of_world("link set wire0 up")),
     row("it lost its address", "no-address", |s| s.ip("address flush dev guard0 scope global"))
-        .also(&["address-missing", "no-greeting", "hop-unreachable", "hop-silent"])
+        .also(&["address-missing", "hop-unreachable", "hop-silent"])
         .undo(|s| s.ip("address add 192.0.2.1/24 dev guard0")),
     row("a second interface is not guarded", "interface-unguarded", |s| {
         s.ip("link add other0 type veth peer name other1")?;
@@ -143,11 +143,10 @@ pub const ROWS: &[Row] = &[
     })
     .words(UNLISTED)
     .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.99"]).map(drop)),
-    row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop")).also(&["no-greeting"]).undo(FLUSH),
+    row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop")).undo(FLUSH),
     row("the firewall refuses the port", "firewall", |s| {
         chain(s, INPUT, "tcp dport { 25, 2500-2600 } reject with tcp reset")
     })
-    .also(&["no-greeting"])
     .undo(FLUSH),
     row("the firewall's policy drops", "firewall", |s| {
         chain(s, "type filter hook input priority 0; policy drop", "tcp dport 22 accept")?;
@@ -180,6 +179,14 @@ pub const ROWS: &[Row] = &[
     .undo(FLUSH),
     row("the firewall may drop some client", "firewall-perhaps", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
+    })
+    .undo(FLUSH),
+    row("the firewall drops a network that this host is in", "firewall-perhaps", |s| {
+        chain(s, INPUT, "ip saddr 192.0.2.0/24 tcp dport 2525 drop")
+    })
+    .undo(FLUSH),
+    row("the firewall drops this host alone", "unanswered", |s| {
+        chain(s, INPUT, "iif lo tcp dport 2525 drop")
     })
     .undo(FLUSH),
     row("the port is sent to another host", "redirected-away", |s| {

@@ -70,7 +70,7 @@ pub const ROWS: &[Row] = &[
     })
     .undo(|s| s.shell("umount /sys/kernel/btf")),
     row("the gate's program is gone", "gate-missing", take_away)
-        .also(&["gate-hangs", "relay-not-serving", "no-greeting"])
+        .also(&["gate-hangs", "relay-not-serving", "unanswered", "no-greeting"])
         .undo(GO_ON),
     row("another program stands in its place", "gate-foreign", |s| {
         take_away(s)?;
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
         s.kept.push(Box::new(others));
         Ok(())
     })
-    .also(&["gate-hangs", "relay-not-serving", "no-greeting"])
+    .also(&["gate-hangs", "relay-not-serving", "unanswered", "no-greeting"])
     .undo(|s| {
         s.ip("link set dev guard0 xdp off")?;
         GO_ON(s)
@@ -132,7 +132,7 @@ pub const ROWS: &[Row] = &[
         s.ip("link del mac0")
     }),
     row("somebody opened the host", "gate-open", |s| s.sallyport(&["detach"]).map(drop))
-        .also(&["relay-not-serving", "no-greeting"])
+        .also(&["relay-not-serving", "unanswered", "no-greeting"])
         .undo(|s| {
             s.world.stage.stop()?;
             s.world.stage.start()

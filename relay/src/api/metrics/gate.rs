@@ -10,8 +10,8 @@ use crate::gate::{Busy, CountRow, Counters, Survey, TagCounts};
 use crate::meter::OTHER;
 use crate::meter::catalogue::{
     ENTRY_CONNECTIONS, ENTRY_OVER_RATE, GATE_BANS, GATE_BYPASSES, GATE_CONNECTIONS, GATE_ENTRIES,
-    GATE_FRAMES, GATE_GENERATION, GATE_INTERFACE, GATE_MODE, GATE_OVER_RATE, GATE_SECOND_DOOR,
-    GATE_SERVING, GATE_SPARED, GATE_UP, GATE_WOULD_DROP, Metric, SPIKES,
+    GATE_FRAMES, GATE_GENERATION, GATE_INTERFACE, GATE_INTERFACE_OPEN, GATE_MODE, GATE_OVER_RATE,
+    GATE_SECOND_DOOR, GATE_SERVING, GATE_SPARED, GATE_UP, GATE_WOULD_DROP, Metric, SPIKES,
 };
 use crate::meter::text::Text;
 
@@ -35,6 +35,10 @@ pub(super) fn write_status(text: &mut Text, gate: Result<Option<&GateStatus>, &s
     for interface in &gate.interfaces {
         let stands = interface.mode != "missing";
         interfaces.row(&[&interface.name, &interface.mode], u8::from(stands));
+    }
+    let mut interfaces = text.rows(&GATE_INTERFACE_OPEN);
+    for interface in &gate.interfaces {
+        interfaces.row(&[&interface.name], u8::from(interface.down.is_none()));
     }
     text.rows(&GATE_MODE).states(&[], &["enforce", "observe", "open"], &gate.mode);
     text.one(&GATE_GENERATION, gate.generation);

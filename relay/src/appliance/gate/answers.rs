@@ -8,15 +8,16 @@ use std::time::Duration;
 use relay_common::verdict::{Reason, Verdict};
 
 use super::applying::How;
+use super::approaches::current_name;
 use super::changes::Terms;
 use super::keeper::{Keeper, Service};
 use super::telling::{guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
 use crate::control::wire::{Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker};
+use crate::gate::approach::{Approach, Approaches};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
-use crate::gate::netlink::{self, Carries};
 use crate::gate::{Counters, Health, InterfaceState, XdpMode};
 
 /// The networks that status shows of each length.
@@ -129,9 +130,17 @@ impl Keeper {
         let (mode, observe_until_ns) = self.mode();
         let doors = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).doors();
         let wall = |until_ns| now.wall_of(until_ns);
+        let Approaches { guarded, cut_off } = self.gate.approaches();
+        let guarded = guarded.into_iter().chain(std::iter::repeat(Approach::Open));
         Ok(GateStatus {
             pid: std::process::id(),
-            interfaces: self.health.iter().map(interface).collect(),
+            interfaces: self
+                .health
+                .iter()
+                .zip(guarded)
+                .map(|(one, by)| interface(one, by))
+                .collect(),
+            cut_off,
             ports: guarded_ports(&self.config),
             serving: self.bulletin.borrow().service == Service::Serve,
             mode: mode.to_owned(),
@@ -204,32 +213,26 @@ fn counted(counters: &Counters) -> Vec<Counted> {
     rows.filter(|row| !row.counts.is_empty() || row.spared > 0).collect()
 }
 
-/// Says why no frames come by an interface. That is no fault of the gate's: a second port may be kept for a time.
-const fn down(carries: Carries) -> Option<&'static str> {
-    match carries {
-        Carries::Frames => None,
-        Carries::Off => Some("down"),
-        Carries::NoCarrier => Some("no carrier"),
-    }
-}
-
-fn interface(health: &Health) -> Interface {
+fn interface(health: &Health, approach: Approach) -> Interface {
+    let closed = approach.problem(current_name(health));
     let (mode, problem) = match &health.state {
         InterfaceState::Guarded { mode, renamed, .. } => {
-            (mode.name(), remark(*mode, renamed.as_deref()))
+            (mode.name(), remark(*mode, renamed.as_deref(), closed))
         }
-        InterfaceState::Off => ("UNGUARDED", Some(problem(&health.state))),
-        other => ("missing", Some(problem(other))),
+        InterfaceState::Off => ("UNGUARDED", Some(both(problem(&health.state), closed))),
+        other => ("missing", Some(both(problem(other), closed))),
     };
-    let down = match netlink::interface(&health.interface) {
-        Ok(Some(seen)) => down(seen.carries).map(str::to_owned),
-        Ok(None) | Err(_) => None,
-    };
+    let down = approach.words().map(str::to_owned);
     Interface { name: health.interface.clone(), mode: mode.to_owned(), problem, down }
 }
 
+/// Puts what is wrong with the gate on an interface before what is wrong with that.
+fn both(problem: String, closed: Option<String>) -> String {
+    closed.into_iter().fold(problem, |problem, closed| format!("{problem}; {closed}"))
+}
+
 /// Says what somebody should know of an interface that is guarded.
-fn remark(mode: XdpMode, renamed: Option<&str>) -> Option<String> {
+fn remark(mode: XdpMode, renamed: Option<&str>, closed: Option<String>) -> Option<String> {
     let slow = match mode {
         XdpMode::Native => None,
         XdpMode::Generic => Some(
@@ -240,6 +243,6 @@ fn remark(mode: XdpMode, renamed: Option<&str>) -> Option<String> {
     let renamed = renamed.map(|name| {
         format!("it is called {name} now and goes on being guarded; put that into gate.interfaces")
     });
-    let remarks: Vec<String> = slow.into_iter().chain(renamed).collect();
+    let remarks: Vec<String> = closed.into_iter().chain(slow).chain(renamed).collect();
     (!remarks.is_empty()).then(|| remarks.join("; "))
 }

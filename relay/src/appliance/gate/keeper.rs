@@ -12,17 +12,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use relay_common::state::Alone;
 use tokio::sync::watch as channel;
 
+use super::approaches::Watch;
 use super::bypass::Bypasses;
 use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
 use super::redeclared::redeclared;
-use super::telling::{guarded_ports, problem, ruleset, stands, told};
+use super::telling::{problem, ruleset, stands, told};
 use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
 use crate::config::{Config, OnLoss};
@@ -32,7 +33,6 @@ use crate::gate::audit::{self, Audit};
 use crate::gate::bans::{Ban, Budget};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
-use crate::gate::local_ports;
 use crate::gate::record::{Files, Former};
 use crate::gate::{Gate, Health, InterfaceState, Ruleset};
 use crate::journal::Journal;
@@ -70,6 +70,7 @@ pub struct Keeper {
     pub(super) journal: Journal,
     pub(super) bulletin: Arc<channel::Sender<Bulletin>>,
     pub(super) health: Vec<Health>,
+    pub(super) approaches: Watch,
     pub(super) pending: Pending,
     pub(super) audit: Audit,
     /// Bans of the relay's that are in the kernel and not in the file yet.
@@ -121,6 +122,7 @@ impl Keeper {
         let observing = Some(observe_until_ns).filter(|until_ns| *until_ns > gate.now_ns());
         let mut keeper = Self {
             health: gate.health(),
+            approaches: Watch::default(),
             changed_ns: gate.now_ns(),
             gate,
             file,
@@ -198,6 +200,7 @@ impl Keeper {
             health = self.gate.repair();
             self.compare(&health);
         }
+        self.look_at_approaches(now);
         self.publish();
         for message in self.gate.diagnostics() {
             self.journal.write(Event::Kernel { message });
@@ -358,18 +361,6 @@ impl Keeper {
             bulletin.service = service;
             changed
         });
-    }
-
-    /// Returns what is wrong besides interfaces and spikes.
-    pub(super) fn problems(&self) -> Vec<String> {
-        let Pending { allow_file, bans_file, tables, counters, restart, audit } = &self.pending;
-        let pending = [allow_file, bans_file, tables, counters, restart, audit];
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut problems = self.lists.damages.clone();
-        problems.extend(pending.into_iter().flatten().cloned());
-        problems.extend(listeners.problems());
-        problems.extend(local_ports::problem(&guarded_ports(&self.config)));
-        problems
     }
 
     pub(super) fn trouble(&self, problem: &str) {

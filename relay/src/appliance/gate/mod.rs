@@ -6,6 +6,7 @@
 
 mod answers;
 mod applying;
+mod approaches;
 mod attached;
 mod banning;
 mod busy;

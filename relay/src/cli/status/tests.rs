@@ -17,7 +17,7 @@ fn whole() -> Whole {
         "sandbox":{"holds":"landlock (ABI 7), seccomp","lacks":null},
         "spool":{"messages":9,"damaged":1,"held":2,"captured":3,"captured_bytes":2048,"body_bytes":0,
         "log_bytes":6291456,"segments":1,"troubled_segments":0,"free_bytes":42949672960,"reserve_bytes":0,
-        "commits":90,"flushes":12}}"#;
+        "commits":90,"flushes":12,"next_due":"1970-01-01T00:10:00Z"}}"#;
     Whole {
         judgement: Judgement {
             health: Health::Degraded,
@@ -29,7 +29,7 @@ fn whole() -> Whole {
         alerts: vec![
             opened("spool-full", "the spool is full")
                 .first("sallyport queue list")
-                .at(jiff::Timestamp::UNIX_EPOCH),
+                .at(Timestamp::UNIX_EPOCH),
         ],
     }
 }
@@ -50,6 +50,7 @@ source    203.0.113.0/24: 4801 ±33 refused in the last minute, unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
           sandbox: landlock (ABI 7), seccomp
 spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes
+          the next message that waits is due at 1970-01-01T00:10:00Z
           of these 2 held, 3 captured (2 KiB), 1 damaged
 alert     spool-full since 1970-01-01T00:00:00Z: the spool is full; first: sallyport queue list";
     assert_eq!(screen, stored, "the screen is now:\n{screen}");
@@ -104,14 +105,19 @@ fn processes_that_hang_are_waited_for_side_by_side_and_named() {
     let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
     let Whole { judgement, .. } = look(&Reach::from(&config));
     assert_eq!(judgement.health, Health::NotServing);
-    let wanted = ["the gate does not answer within 2 s", "the relay does not answer within 2 s"];
+    let wanted = ["gate", "relay"].map(|process| {
+        format!(
+            "the {process} does not answer within 2 s; see `sallyport doctor` and `journalctl -u \
+             sallyport-{process}`"
+        )
+    });
     assert_eq!(judgement.problems, wanted);
     drop(silent);
 }
 
 #[test]
 fn a_trouble_that_nobody_heard_of_since_a_start_is_said_to_be_perhaps_over() {
-    let start = jiff::Timestamp::UNIX_EPOCH;
+    let start = Timestamp::UNIX_EPOCH;
     let trouble = |unconfirmed| Trouble {
         alert: opened("route-suspended", "its mail waits").about("smarthost").at(start),
         origin: crate::alert::troubles::Origin::Relay,
@@ -123,4 +129,51 @@ fn a_trouble_that_nobody_heard_of_since_a_start_is_said_to_be_perhaps_over() {
     let words = "not heard of since the start at 1970-01-01T00:00:00Z, so it may be over";
     assert!(alert_line(&told(trouble(Some(start)))).contains(words));
     assert!(!alert_line(&told(trouble(None))).contains("not heard of"));
+}
+
+#[test]
+fn a_route_whose_mail_waits_says_how_much_and_when_it_is_tried_next() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let host = |next: Option<i64>| crate::net::routes::HostState {
+        host: "smtp.example.net:587".into(),
+        order: 0,
+        weight: 1,
+        health: "down".into(),
+        reason: Some("refused".into()),
+        since: None,
+        next_probe: next.map(at),
+        paused_until: None,
+        in_use: 0,
+        limit: 2,
+        carried: 5,
+        put_off: 0,
+        throttled: 0,
+        failed: 2,
+    };
+    let route = |standing, waiting| RouteState {
+        name: "smarthost".into(),
+        standing,
+        reason: None,
+        since: None,
+        until: Some(at(90)),
+        hosts: vec![host(Some(60)), host(Some(30)), host(None)],
+        in_use: 0,
+        idle: 0,
+        connections: 10,
+        in_memory: 0,
+        waiting: Some(waiting),
+        rate: None,
+        rate_per_second: None,
+    };
+    let line = |standing, waiting| {
+        let line = route_line(&route(standing, waiting));
+        line.split_once("15 carried").unwrap().1.to_owned()
+    };
+    assert_eq!(line(Standing::Down, 7), "; 7 messages waiting; next try 1970-01-01T00:00:30Z");
+    assert_eq!(
+        line(Standing::LoginRefused, 1),
+        "; 1 message waiting; next try 1970-01-01T00:01:30Z"
+    );
+    assert_eq!(line(Standing::Suspended, 1), "; 1 message waiting");
+    assert_eq!(line(Standing::Up, 0), "");
 }

@@ -5,15 +5,17 @@
 //! model   what is shown and what keys do: pure                        screen  the model on a terminal's cells
 //! ```
 //!
-//! Two threads: one asks the processes, so that one which hangs does not stop the keys; this one waits for
-//! keys and draws.
+//! Three threads: one asks the processes, so that one which hangs does not stop the keys; one waits for signals; this
+//! one waits for keys and draws.
 
+mod ending;
 mod model;
 mod sample;
 mod screen;
 mod series;
 
 use std::io::IsTerminal as _;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use jiff::Timestamp;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use self::ending::Ending;
 use self::model::{Act, Key, Model, Told};
 use self::sample::Sample;
 use crate::config::Reach;
@@ -34,16 +37,18 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What waits between the threads at most. Who asks faster than the processes answer is told so.
 const WAITING: usize = 4;
 
-/// Shows the live view until the user ends it. The terminal is as before then, also after a panic.
+/// Shows the live view until the user ends it, or SIGHUP, SIGINT or SIGTERM does: then the exit code is 128 and the
+/// signal's number. The terminal is as before in any case, also after a panic.
 ///
 /// # Errors
 ///
 /// If standard output or input is no terminal, or the terminal fails.
-pub fn top(reach: Reach) -> anyhow::Result<()> {
+pub fn top(reach: Reach) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
         "the live view needs a terminal; programs read `sallyport status --json`"
     );
+    let ending = Ending::begin()?;
     let mut model = Model::new(reach.hostname.clone());
     let (ask, acts) = sync_channel(WAITING);
     let (tell, told) = sync_channel(WAITING);
@@ -51,28 +56,32 @@ pub fn top(reach: Reach) -> anyhow::Result<()> {
         attend(&reach, &acts, &tell);
     })?;
     let mut terminal = ratatui::try_init()?;
-    let ended = show(&mut terminal, &mut model, &ask, &told);
+    let ended = show(&mut terminal, &mut model, &ending, &ask, &told);
     ratatui::restore();
     ended
 }
 
-/// Draws what changes and does what keys say, until the end.
+/// Draws what changes and does what keys say, until the end; returns the exit code.
 fn show(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
+    ending: &Ending,
     ask: &SyncSender<Act>,
     told: &Receiver<Told>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<ExitCode> {
     loop {
         terminal.draw(|frame| screen::draw(model, frame))?;
         let mut is_stale = false;
         while !is_stale {
+            if let Some(code) = ending.came() {
+                return Ok(ExitCode::from(code));
+            }
             if event::poll(LOOK)? {
                 is_stale = true;
                 let pressed = event::read()?;
                 let Some(key) = key(&pressed) else { continue };
                 match model.press(key) {
-                    Some(Act::Quit) => return Ok(()),
+                    Some(Act::Quit) => return Ok(ExitCode::SUCCESS),
                     Some(act) if ask.try_send(act).is_err() => {
                         model.take(Told::Done("busy; press again in a moment".to_owned()));
                     }

@@ -1,7 +1,5 @@
 //! What the live view shows and what its keys do: pure, so that a test presses keys.
 
-use std::net::IpAddr;
-
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use relay_common::verdict::Reason;
@@ -83,8 +81,8 @@ pub enum Act {
     Quit,
     /// Change a list.
     Change(Change),
-    /// Ask what the gate does with a source.
-    Explain(IpAddr),
+    /// Ask what the gate does with a network.
+    Explain(IpNetwork),
 }
 
 /// What comes from outside.
@@ -228,7 +226,7 @@ impl Model {
             Key::Char('b') => self.ask(network.map(Change::Ban)),
             Key::Char('a') => self.ask(network.map(Change::Allow)),
             Key::Char('e') | Key::Enter => match network {
-                Some(network) => return Some(Act::Explain(network.ip())),
+                Some(network) => return Some(Act::Explain(network)),
                 None => self.ask(None),
             },
             Key::Char(_) | Key::Escape => {}

@@ -1,12 +1,12 @@
 //! What both processes say at a time, and what keys have them do.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::model::Act;
-use crate::cli::explain::sentences;
+use crate::cli::explain::sentences_of;
 use crate::cli::gate::change_line;
 use crate::cli::status::{self, Whole};
 use crate::config::Reach;
@@ -37,7 +37,7 @@ pub fn act(reach: &Reach, act: &Act) -> String {
     let done = match act {
         Act::Quit => return String::new(),
         Act::Change(change) => changed(reach, &change.request()),
-        Act::Explain(source) => explain(reach, *source),
+        Act::Explain(network) => explain(reach, *network),
     };
     done.unwrap_or_else(|problem| match problem {
         AskError::Silent { .. } | AskError::Hangs { .. } => {
@@ -56,8 +56,8 @@ fn changed(reach: &Reach, request: &GateRequest) -> Result<String, AskError> {
     Ok(lines.join("; "))
 }
 
-fn explain(reach: &Reach, source: IpAddr) -> Result<String, AskError> {
-    let request = GateRequest::Explain { source, port: None };
+fn explain(reach: &Reach, network: IpNetwork) -> Result<String, AskError> {
+    let request = GateRequest::Explain { source: network.network(), port: None };
     let found: Explanation = ask_soon(PATIENCE, &reach.gate.socket, "gate", &request)?;
-    Ok(sentences(&found))
+    Ok(sentences_of(&found, network))
 }

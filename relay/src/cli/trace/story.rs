@@ -64,16 +64,20 @@ fn moments(line: &Line, all: &[Line]) -> Vec<Moment> {
             let what = format!("route {route}: spoken to {next_hop}, {tls}");
             vec![Moment { at: *began_at, what }]
         }
-        Fact::Attempted { number, began_at, results, open, trace: _ } => {
-            let mut moments =
-                vec![Moment { at: *began_at, what: format!("attempt {number} began") }];
+        Fact::Attempted { number, counted, began_at, results, open, trace: _ } => {
+            let (began, ended) = if *counted {
+                (format!("attempt {number} began"), format!("attempt {number} ended"))
+            } else {
+                ("taken up; this counts as no attempt".to_owned(), "put back".to_owned())
+            };
+            let mut moments = vec![Moment { at: *began_at, what: began }];
             moments.extend(results.iter().map(|told| Moment { at: line.at, what: result(told) }));
             let end = match open {
                 0 if all.iter().any(is_captured) => {
                     "nobody is open any more: the message stays in the spool, captured".to_owned()
                 }
                 0 => "nobody is open any more: the message has left the spool".to_owned(),
-                open => format!("attempt {number} ended, {} open", recipients(*open)),
+                open => format!("{ended}, {} open", recipients(*open)),
             };
             moments.push(Moment { at: line.at, what: end });
             moments
@@ -232,6 +236,7 @@ mod tests {
         };
         let attempted = Fact::Attempted {
             number: 1,
+            counted: true,
             began_at: at("06"),
             results: vec![told],
             open: 1,
@@ -296,8 +301,9 @@ mod tests {
             (Became::Delivered, "the message has left the spool"),
         ] {
             let results = vec![told(became)];
-            let fact =
-                Fact::Attempted { number: 1, began_at: at("06"), results, open: 0, trace: None };
+            let (number, counted, open) = (1, became != Became::Captured, 0);
+            let began_at = at("06");
+            let fact = Fact::Attempted { number, counted, began_at, results, open, trace: None };
             let rows = rows(&[line("08", fact)]);
             assert!(rows.last().unwrap()[2].ends_with(end), "{rows:?}");
         }
@@ -310,5 +316,28 @@ mod tests {
             let at = start.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
             assert_eq!(difference(start, at), shown);
         }
+    }
+
+    #[test]
+    fn what_the_queue_does_not_count_is_called_no_attempt() {
+        let told = Told {
+            route: "smarthost".into(),
+            next_hop: "mx:25".into(),
+            became: Became::Deferred,
+            retry_in_ms: Some(60_000),
+            reply: "450 later".into(),
+            recipients: vec!["a@example.com".parse().unwrap()],
+        };
+        let attempt = |second: &str, counted| {
+            let (began_at, results) = (at(second), vec![told.clone()]);
+            let fact =
+                Fact::Attempted { number: 1, counted, began_at, results, open: 1, trace: None };
+            line(second, fact)
+        };
+        let rows = rows(&[attempt("06", false), attempt("08", true)]);
+        let what: Vec<&str> = rows.iter().map(|row| row[2].as_str()).collect();
+        assert_eq!(what[0], "taken up; this counts as no attempt");
+        assert_eq!(what[2], "put back, 1 recipient is open");
+        assert_eq!((what[3], what[5]), ("attempt 1 began", "attempt 1 ended, 1 recipient is open"));
     }
 }

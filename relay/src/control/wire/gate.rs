@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Sandbox;
+use super::{Interface, Sandbox};
 
 /// What can be asked of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,19 +249,6 @@ pub struct Explanation {
     pub mode: String,
 }
 
-/// How an interface stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// `native`, `generic`, or `missing`.
-    pub mode: String,
-    /// What is wrong with it, if anything.
-    pub problem: Option<String>,
-    /// `down` or `no carrier`: no frames come by it; none: they can, or nobody knows.
-    pub down: Option<String>,
-}
-
 /// What was counted on one interface for one port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
@@ -338,6 +325,9 @@ pub struct GateStatus {
     pub pid: u32,
     /// Every configured interface.
     pub interfaces: Vec<Interface>,
+    /// Whether no client can come from another host, neither by these interfaces nor by any other.
+    #[serde(default)]
+    pub cut_off: bool,
     /// The guarded ports.
     pub ports: Vec<u16>,
     /// Whether clients are served: false while the gate is lost and `on-loss` is `refuse`.

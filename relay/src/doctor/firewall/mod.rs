@@ -15,7 +15,7 @@ mod ruleset;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked};
@@ -27,6 +27,9 @@ use ruleset::{Fate, Keeper, Ruleset};
 /// The hooks that a client's attempt passes, and those that ours pass.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
 const OUT: [&str; 1] = ["output"];
+/// Those of a connection of this host to itself, and the interface of it.
+const OUT_AND_IN: [&str; 3] = ["output", "prerouting", "input"];
+const LOOPBACK: &str = "lo";
 
 pub(super) fn look(case: &Case) -> Looked {
     let Some(read) = case.rules.wait() else {
@@ -63,6 +66,68 @@ pub(super) fn stops_out(rules: &Reading, target: SocketAddr) -> Option<String> {
         finds_back: true,
     };
     read.rules.follow(&packet, &OUT).stopped
+}
+
+/// What the rules make of this host's own attempt to connect to a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Nothing, as far as it is known.
+    Free,
+    /// A rule that is in the way of clients, or may be, and that the firewall's check names: it is in the way of this
+    /// host as well.
+    Told,
+    /// This rule drops it, and nobody else's.
+    Dropped(String),
+}
+
+/// Looks which rule stands in the way of this host's own attempt to connect to a listener. Blocks until the rules are
+/// read.
+pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
+    let Some(read) = case.rules.wait() else { return Own::Free };
+    let guarded = case.is_guarded().then_some(case.config.gate.interfaces.as_slice());
+    let entrance = Entrance::of(&case.links, guarded);
+    let from = case.asked.from.map(|from| from.to_canonical());
+    // A rule for other clients than the one who is asked for may well be for this host.
+    let asked = [from, None].map(|from| packets(&[listener], from, &entrance, true));
+    judge_own(&read.rules, listener, &asked.concat())
+}
+
+fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
+    let fates: Vec<Fate> = clients.iter().map(|packet| rules.follow(packet, &IN)).collect();
+    let are_stopped = fates.iter().any(|fate| fate.stopped.is_some());
+    let told: BTreeSet<&String> =
+        fates.iter().flat_map(|fate| fate.stopped.iter().chain(&fate.perhaps)).collect();
+    // Of a listener for all, loopback is connected to.
+    let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let tried = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![v4],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), v4],
+        ip => vec![ip],
+    };
+    let own = tried.into_iter().map(|ip| rules.follow(&of_own(ip, listener.port()), &OUT_AND_IN));
+    let mut dropped = None;
+    for Fate { stopped, perhaps, .. } in own {
+        let is_told = stopped.iter().chain(&perhaps).any(|rule| told.contains(rule));
+        if is_told || are_stopped && stopped.is_some() {
+            return Own::Told;
+        }
+        dropped = dropped.or(stopped);
+    }
+    dropped.map_or(Own::Free, Own::Dropped)
+}
+
+/// Returns the attempt of this host to connect to an address of its own.
+fn of_own(ip: IpAddr, port: u16) -> Packet {
+    Packet {
+        is_v4: ip.is_ipv4(),
+        source: Some(ip),
+        destinations: vec![ip],
+        is_for_us: Some(true),
+        port,
+        devices: vec![LOOPBACK.to_owned()],
+        comes_by: vec![LOOPBACK.to_owned()],
+        finds_back: true,
+    }
 }
 
 /// Returns a connection attempt for each listener and family that it serves. One for all serves those of which an

@@ -139,7 +139,8 @@ fn chain(written: &Value) -> Option<Chain> {
 fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usize) -> Vec<Rule> {
     let handle = rule["handle"].as_u64().unwrap_or(0);
     let name = format!(
-        "rule {handle} of chain {chain} in table {table} (nft -a list chain {table} {chain})"
+        "the rule with handle {handle} of chain {chain} in table {table} (nft -a list chain {table} {chain} shows it, nft \
+         delete rule {table} {chain} handle {handle} takes it out)"
     );
     let mut rules = Vec::new();
     let mut tests = Vec::new();

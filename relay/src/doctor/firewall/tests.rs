@@ -323,3 +323,69 @@ proptest::proptest! {
         let _ = iptables::read(&format!("*filter\n:INPUT DROP\n-A INPUT {text}"), Families::V6);
     }
 }
+
+#[test]
+fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
+    let port = || payload("tcp", "dport", json!(2525));
+    let from =
+        |net: &str, len: u8| payload("ip", "saddr", json!({"prefix": {"addr": net, "len": len}}));
+    let by = |name: &str| json!({"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": name}});
+    let drop = || json!({"drop": null});
+    let rule =
+        |handle| format!("the rule with handle {handle} of chain input in table inet filter");
+    let own = |policy: &str, rules: &[serde_json::Value], clients: &[Packet]| {
+        let rules = nft::read(&listing(policy, rules), &Ruleset::default()).unwrap();
+        match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), clients) {
+            Own::Dropped(name) => Some(name.split(" (").next().unwrap_or_default().to_owned()),
+            Own::Told => Some("told".to_owned()),
+            Own::Free => None,
+        }
+    };
+    let anybody = || vec![client(None)];
+    let told = || Some("told".to_owned());
+    let accept_lo = || json!([by("lo"), {"accept": null}]);
+    for (row, policy, rules, clients, wanted) in [
+        ("no rule", "accept", vec![], anybody(), None),
+        ("everybody", "accept", vec![json!([port(), drop()])], anybody(), told()),
+        ("a policy", "drop", vec![], anybody(), told()),
+        ("a policy, and loopback is let in", "drop", vec![accept_lo()], anybody(), None),
+        (
+            "us among others",
+            "accept",
+            vec![json!([from("192.0.2.0", 24), drop()])],
+            anybody(),
+            told(),
+        ),
+        ("others", "accept", vec![json!([from("198.51.100.0", 24), drop()])], anybody(), None),
+        (
+            "loopback alone",
+            "accept",
+            vec![json!([by("lo"), port(), drop()])],
+            anybody(),
+            Some(rule(2)),
+        ),
+        (
+            "a listener that no client comes to",
+            "accept",
+            vec![json!([port(), drop()])],
+            vec![],
+            Some(rule(2)),
+        ),
+    ] {
+        assert_eq!(own(policy, &rules, &clients), wanted, "{row}");
+    }
+}
+
+#[test]
+fn a_rule_is_named_by_its_handle_with_commands_that_can_be_pasted() {
+    let rules = [json!([payload("tcp", "dport", json!(2525)), {"drop": null}])];
+    let rules = nft::read(&listing("accept", &rules), &Ruleset::default()).unwrap();
+    let found = judge(&rules, &[client(None)], None);
+    for wanted in [
+        "the rule with handle 2 of chain input in table inet filter",
+        "nft -a list chain inet filter input",
+        "nft delete rule inet filter input handle 2",
+    ] {
+        assert!(found[0].says.contains(wanted), "{found:?}");
+    }
+}

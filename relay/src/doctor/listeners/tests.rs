@@ -19,6 +19,7 @@ fn healthy() -> Seen {
         sockets: vec![socket("[::]:2525")],
         holders: held(&[OURS]),
         greeting: Greeting::Said("220 relay.example.net ESMTP".into()),
+        own: Own::Free,
     }
 }
 
@@ -56,7 +57,7 @@ fn each_state_of_a_listener_has_its_cause() {
     let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
     let said = |line: &str| Greeting::Said(line.into());
     let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-    let rows: [(&str, Seen, Relay, &[&str]); 23] = [
+    let rows: [(&str, Seen, Relay, &[&str]); 28] = [
         ("healthy", healthy(), Relay::Serves, &[]),
         ("the relay is not known", healthy(), Relay::Unknown, &[]),
         (
@@ -136,6 +137,36 @@ fn each_state_of_a_listener_has_its_cause() {
             Seen { greeting: Greeting::Silence, ..healthy() },
             Relay::Serves,
             &["no-greeting"],
+        ),
+        (
+            "no answer to a connection",
+            Seen { greeting: Greeting::Unanswered, ..healthy() },
+            Relay::Serves,
+            &["unanswered"],
+        ),
+        (
+            "the firewall drops it, and clients",
+            Seen { greeting: Greeting::Unanswered, own: Own::Told, ..healthy() },
+            Relay::Serves,
+            &[],
+        ),
+        (
+            "the firewall drops it alone",
+            Seen { greeting: Greeting::Unanswered, own: Own::Dropped("x".into()), ..healthy() },
+            Relay::Serves,
+            &["unanswered"],
+        ),
+        (
+            "no answer, as the queue is full",
+            Seen { sockets: vec![full], greeting: Greeting::Unanswered, ..healthy() },
+            Relay::Serves,
+            &["backlog-full"],
+        ),
+        (
+            "no answer, and it hangs",
+            Seen { greeting: Greeting::Unanswered, ..healthy() },
+            Relay::Hangs,
+            &["relay-hangs"],
         ),
         (
             "a reset",

@@ -38,6 +38,7 @@ fn what_ends_a_trouble_bears_its_name() {
         ),
         (bypass(7), Event::GateBypassOver { path: "eth1, which is guarded now".into() }),
         (mode("observe"), mode("enforce")),
+        (unreached(Severity::Critical), Event::InterfaceUp { interface: "eth0".into() }),
         (Event::GateSilent { problem: reason() }, Event::GateHeard),
         (Event::RelaySilent { problem: reason() }, Event::RelayHeard),
         (
@@ -129,6 +130,8 @@ fn every_alert_is_as_bad_as_the_line_of_its_event() {
         Event::Offender { net, grounds: text() },
         ends(Severity::Warning),
         ends(Severity::Critical),
+        unreached(Severity::Warning),
+        unreached(Severity::Critical),
     ];
     for class in Class::ALL {
         events.push(Event::SpikeOpened(spike(class)));
@@ -166,6 +169,10 @@ fn spike(class: Class) -> Box<Spike> {
         remark: None,
         command: "sallyport status".to_owned(),
     })
+}
+
+fn unreached(severity: Severity) -> Event {
+    Event::InterfaceDown { interface: "eth0".into(), severity, problem: "x".into() }
 }
 
 fn ends(severity: Severity) -> Event {

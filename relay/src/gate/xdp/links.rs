@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use super::attach::{self, Program};
 use super::kernel_said;
 use super::pins::Pins;
+use crate::gate::approach::{self, Approaches};
 use crate::gate::netlink::{self, Interface};
 use crate::gate::sys;
 use crate::gate::{GateError, Health, InterfaceState, XdpMode};
@@ -54,6 +55,13 @@ impl Links {
     /// Returns how every interface stands.
     pub fn health(&self, programs: &[u32]) -> Vec<Health> {
         self.guarded.iter().map(|guarded| guarded.health(programs)).collect()
+    }
+
+    /// Returns whether clients can come by every interface, and at all.
+    pub fn approaches(&self) -> Approaches {
+        let seen: Vec<_> =
+            self.guarded.iter().map(|guarded| guarded.look().ok().flatten()).collect();
+        approach::look(&seen)
     }
 
     /// Attaches again where the program is missing, and returns how every interface stands then.

@@ -32,6 +32,7 @@ use relay_common::addr::{Addr, Net};
 use relay_common::state::Alone;
 use relay_common::table::{EntryId, Sample, Sketch};
 
+use super::approach::Approaches;
 use super::sys::Access;
 use super::{
     Counters, Entry, EntryCounts, Explanation, Gate, GateError, Health, Place, Ruleset, Switched,
@@ -358,6 +359,10 @@ impl Gate for Xdp {
     fn health(&self) -> Vec<Health> {
         let programs = self.object.gate().map(|program| vec![program.id]).unwrap_or_default();
         self.links.health(&programs)
+    }
+
+    fn approaches(&self) -> Approaches {
+        self.links.approaches()
     }
 
     fn repair(&mut self) -> Vec<Health> {

@@ -120,7 +120,7 @@ impl<'a> Connection<'a> {
             Action::Verify(proof) => self.verify(proof).await?,
             Action::Begin(envelope) => self.begin(envelope),
             Action::Amend(envelope) => {
-                let envelope = self.tale.begun(envelope);
+                let envelope = self.tale.amended(envelope);
                 if let Some(draft) = &mut self.draft {
                     draft.amend(&envelope);
                 }
@@ -216,6 +216,7 @@ impl<'a> Connection<'a> {
 
     async fn append(&mut self, octets: &[u8]) {
         let Some(mut draft) = self.draft.take() else { return };
+        self.tale.appended(octets);
         if let Came::Done(()) = self.meanwhile(draft.append(octets)).await {
             self.draft = Some(draft);
         }

@@ -13,12 +13,14 @@ pub(super) struct Tale {
     history: History,
     came: Box<Came>,
     envelope: Option<Box<Envelope>>,
+    /// The octets of that message that went to the spool.
+    size_bytes: u64,
 }
 
 impl Tale {
     /// Begins with a connection.
     pub(super) fn new(history: &History, came: Came) -> Self {
-        Self { history: history.clone(), came: Box::new(came), envelope: None }
+        Self { history: history.clone(), came: Box::new(came), envelope: None, size_bytes: 0 }
     }
 
     /// The TLS handshake is done.
@@ -34,9 +36,19 @@ impl Tale {
         self.came.mechanism = mechanism.map(str::to_owned);
     }
 
-    /// A message with this envelope comes in, or its envelope is this one after all. Returns it with how it
-    /// came.
-    pub(super) fn begun(&mut self, mut envelope: Envelope) -> Envelope {
+    /// A message with this envelope comes in. Returns it with how it came.
+    pub(super) fn begun(&mut self, envelope: Envelope) -> Envelope {
+        self.size_bytes = 0;
+        self.amended(envelope)
+    }
+
+    /// Octets of it go to the spool.
+    pub(super) const fn appended(&mut self, octets: &[u8]) {
+        self.size_bytes += octets.len() as u64;
+    }
+
+    /// Its envelope is this one after all. Returns it with how it came.
+    pub(super) fn amended(&mut self, mut envelope: Envelope) -> Envelope {
         self.envelope = self.history.is_wanted().then(|| Box::new(envelope.clone()));
         envelope.came = Some(self.came.clone());
         envelope
@@ -44,9 +56,9 @@ impl Tale {
 
     /// The session says something: if it is that the message was accepted, that is entered.
     pub(super) fn heard(&mut self, event: &Event) {
-        let Event::Accepted { id, size_bytes, .. } = event else { return };
+        let Event::Accepted { id, .. } = event else { return };
         if let Some(envelope) = self.envelope.take() {
-            let (came, size_bytes) = ((*self.came).clone(), *size_bytes);
+            let (came, size_bytes) = ((*self.came).clone(), self.size_bytes);
             self.history.enter(*id, Fact::Received { came, envelope, size_bytes });
         }
         self.came.earlier = self.came.earlier.saturating_add(1);

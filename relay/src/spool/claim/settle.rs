@@ -38,11 +38,7 @@ pub(in crate::spool) async fn settle(
     }
     let wait = if pending == 0 { UNSETTLED } else { wait(&claim, outcomes) };
     let due_at = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-    // To keep a message, or to have it wait for its turn or for a hop that wants less, is no attempt.
-    let is_attempt = outcomes.iter().any(|outcome| match outcome.fate {
-        Fate::Delivered | Fate::Deferred(_) | Fate::Failed => true,
-        Fate::Postponed(_) | Fate::Paused(_) | Fate::Captured => false,
-    });
+    let is_attempt = outcomes.iter().any(|outcome| outcome.fate.is_attempt());
     let attempts = claim.attempts.saturating_add(u32::from(is_attempt));
     let mut result = Err(StoreError::Closed);
     for pause in TRIES {

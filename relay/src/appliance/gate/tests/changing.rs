@@ -5,6 +5,7 @@ use super::desk::*;
 use crate::control::wire::{AllowPage, Did, Entry, Explanation, GateRequest, GateStatus};
 use crate::event::Event;
 use crate::gate::InterfaceState;
+use crate::gate::approach::{Approach, Approaches};
 
 #[test]
 fn who_may_ask_for_what() {
@@ -240,6 +241,28 @@ fn a_lost_program_is_told_put_back_and_told_again() {
     assert_eq!(count(|event| matches!(event, Event::GateAttached { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::GateLost { .. })), 1, "not one a second");
     assert_eq!(count(|event| matches!(event, Event::GateRestored { .. })), 1);
+}
+
+#[test]
+fn an_interface_by_which_nobody_comes_is_a_problem_at_once_and_told_when_it_lasts() {
+    let mut desk = Desk::new();
+    desk.inspect(1);
+    let status: GateStatus = desk.look(GateRequest::Status, 1);
+    assert_eq!((&status.interfaces[0].problem, &status.interfaces[0].down), (&None, &None));
+    let closed = Approaches { guarded: vec![Approach::Off], cut_off: true };
+    desk.fake.tables().approaches = Some(closed);
+    (2..70).for_each(|second| desk.inspect(second));
+    let status: GateStatus = desk.look(GateRequest::Status, 70);
+    assert!(status.cut_off && status.serving, "the host itself is served");
+    let eth0 = &status.interfaces[0];
+    assert_eq!((eth0.mode.as_str(), eth0.down.as_deref()), ("native", Some("down")));
+    assert!(eth0.problem.as_ref().unwrap().contains("`ip link set dev eth0 up`"), "{eth0:?}");
+    desk.fake.tables().approaches = None;
+    desk.inspect(71);
+    let told = desk.journal.take();
+    let count = |wanted: fn(&Event) -> bool| told.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::InterfaceDown { .. })), 1, "not one a second");
+    assert_eq!(count(|event| matches!(event, Event::InterfaceUp { .. })), 1);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use relay_common::state::{Alone, Mode};
 use relay_common::table::{Counts, EntryId, NO_SKETCH, Sample, Sketch};
 use relay_common::verdict::{Reason, Verdict};
 
+use crate::gate::approach::{Approach, Approaches};
 use crate::gate::{
     CountRow, Counters, Door, Entry, EntryCounts, Explanation, Gate, GateError, Health,
     InterfaceState, Ruleset, Switched, XdpMode,
@@ -27,6 +28,8 @@ pub struct Tables {
     pub interface: Option<InterfaceState>,
     /// What `repair` makes of the interface; none leaves it.
     pub repaired: Option<InterfaceState>,
+    /// Whether clients can come; none: they can.
+    pub approaches: Option<Approaches>,
     pub diagnostics: Vec<String>,
     pub samples: Vec<Sample>,
     pub observe_until_ns: u64,
@@ -173,6 +176,11 @@ impl Gate for Fake {
     fn health(&self) -> Vec<Health> {
         let state = self.tables().interface.clone().unwrap_or(GUARDED);
         vec![Health { interface: "eth0".into(), state }]
+    }
+
+    fn approaches(&self) -> Approaches {
+        let open = || Approaches { guarded: vec![Approach::Open], cut_off: false };
+        self.tables().approaches.clone().unwrap_or_else(open)
     }
 
     fn repair(&mut self) -> Vec<Health> {

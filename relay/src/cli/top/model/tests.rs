@@ -156,7 +156,7 @@ fn rates_come_from_the_first_door_alone_and_go_on_while_the_view_is_paused() {
 #[test]
 fn what_came_of_an_act_is_shown_until_a_key() {
     let mut model = shown([sample(0, 0, 0)]);
-    assert_eq!(model.press(Key::Enter), Some(Act::Explain("203.0.113.0".parse().unwrap())));
+    assert_eq!(model.press(Key::Enter), Some(Act::Explain("203.0.113.0/24".parse().unwrap())));
     model.take(Told::Done("not listed".into()));
     assert_eq!(model.over, Over::Answer("not listed".into()));
     assert_eq!(model.press(Key::Char('q')), None);

@@ -1,0 +1,178 @@
+//! Whether clients can come by the guarded interfaces, and what people are told if they cannot.
+//!
+//! `status` and the metrics have it at once. People are told of what lasts: a cable is put in again, and at a boot the
+//! gate stands before the network does.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::keeper::{Keeper, Pending};
+use super::telling::guarded_ports;
+use crate::bound::has_address;
+use crate::event::Event;
+use crate::event::alert::Severity;
+use crate::gate::approach::{Approach, Approaches};
+use crate::gate::clocks::Moment;
+use crate::gate::{Health, InterfaceState, local_ports};
+
+/// How long nobody can come by an interface before people are told.
+const LASTS: Duration = Duration::from_secs(60);
+
+/// The same of one by which nobody could come yet since the gate started: a boot waits for the network, by default up
+/// to two minutes.
+const NEVER: Duration = Duration::from_secs(180);
+
+/// The most time that counts between two looks, which come each second: a gate that was stopped, or a host that slept,
+/// saw nothing meanwhile.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// What was seen of one interface so far.
+#[derive(Debug, Default)]
+struct Watched {
+    /// For how long nobody could come.
+    closed: Duration,
+    was_open: bool,
+    is_told: bool,
+}
+
+/// What was seen of the guarded interfaces so far.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    looked_at: Option<Duration>,
+    interfaces: BTreeMap<String, Watched>,
+}
+
+impl Watch {
+    /// Takes a look `at` this moment of the boot clock: the interfaces as they are configured, and why nobody can come by
+    /// one. Returns what is to be told now.
+    fn look(&mut self, seen: Vec<(String, Option<String>)>, at: Duration) -> Vec<Event> {
+        let since =
+            self.looked_at.replace(at).map_or(Duration::ZERO, |last| at.saturating_sub(last));
+        let since = since.min(LOOK_MAX);
+        let is_alone = seen.iter().all(|(_, problem)| problem.is_some());
+        let severity = if is_alone { Severity::Critical } else { Severity::Warning };
+        let mut told = Vec::new();
+        for (interface, problem) in seen {
+            let watched = self.interfaces.entry(interface.clone()).or_default();
+            let Some(problem) = problem else {
+                (watched.closed, watched.was_open) = (Duration::ZERO, true);
+                if std::mem::take(&mut watched.is_told) {
+                    told.push(Event::InterfaceUp { interface });
+                }
+                continue;
+            };
+            watched.closed += since;
+            let patience = if watched.was_open { LASTS } else { NEVER };
+            if !watched.is_told && watched.closed >= patience {
+                watched.is_told = true;
+                told.push(Event::InterfaceDown { interface, severity, problem });
+            }
+        }
+        told
+    }
+}
+
+impl Keeper {
+    /// Looks whether clients can come, and tells what lasts. Called each second, and when an interface changes.
+    pub(super) fn look_at_approaches(&mut self, now: Moment) {
+        let Approaches { guarded, .. } = self.gate.approaches();
+        let of =
+            |(one, by): (&Health, Approach)| (one.interface.clone(), by.problem(current_name(one)));
+        let seen = self.health.iter().zip(guarded).map(of).collect();
+        for event in self.approaches.look(seen, Duration::from_nanos(now.boot_ns)) {
+            self.journal.write(event);
+        }
+    }
+
+    /// Returns what is wrong besides interfaces and spikes.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let Pending { allow_file, bans_file, tables, counters, restart, audit } = &self.pending;
+        let pending = [allow_file, bans_file, tables, counters, restart, audit];
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problems = self.lists.damages.clone();
+        problems.extend(pending.into_iter().flatten().cloned());
+        let of_listeners: Vec<String> = listeners.problems().collect();
+        let lost = listeners.addresses().into_iter().filter_map(lost);
+        // One that cannot be made says so itself.
+        let lost = lost.filter(|(name, _)| !of_listeners.iter().any(|said| said.starts_with(name)));
+        let lost: Vec<String> = lost.map(|(name, problem)| name + problem).collect();
+        problems.extend(of_listeners);
+        problems.extend(lost);
+        problems.extend(local_ports::problem(&guarded_ports(&self.config)));
+        problems
+    }
+}
+
+/// Returns the name that an interface has now.
+pub(super) fn current_name(health: &Health) -> &str {
+    match &health.state {
+        InterfaceState::Guarded { renamed: Some(name), .. } => name,
+        InterfaceState::Guarded { renamed: None, .. }
+        | InterfaceState::Missing
+        | InterfaceState::Foreign { .. }
+        | InterfaceState::NoInterface
+        | InterfaceState::Unknown { .. }
+        | InterfaceState::Off => &health.interface,
+    }
+}
+
+/// Says of a listening socket that this host lost its address; none of any other. The socket goes on listening: with
+/// the address its clients come back.
+fn lost(address: SocketAddr) -> Option<(String, &'static str)> {
+    let is_lost = !address.ip().is_unspecified() && !has_address(address);
+    let problem = "no interface has this address any more; see `ip address`";
+    is_lost.then(|| (format!("listener {address}: "), problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks each second of a range; returns when something is told, and what.
+    fn told(
+        watch: &mut Watch,
+        seconds: std::ops::Range<u64>,
+        seen: &[(&str, Approach)],
+    ) -> Vec<(u64, Event)> {
+        let seen = || seen.iter().map(|(name, state)| ((*name).to_owned(), state.problem(name)));
+        let at = |second| (second, Duration::from_secs(second));
+        let looks = seconds.map(at).map(|(second, at)| (second, watch.look(seen().collect(), at)));
+        looks
+            .flat_map(|(second, told)| told.into_iter().map(move |event| (second, event)))
+            .collect()
+    }
+
+    fn down(interface: &str, severity: Severity, approach: Approach) -> Event {
+        let problem = approach.problem(interface).unwrap();
+        Event::InterfaceDown { interface: interface.to_owned(), severity, problem }
+    }
+
+    #[test]
+    fn a_link_that_stays_down_is_told_once_and_so_is_its_end() {
+        let (open, off) = (Approach::Open, Approach::Off);
+        let mut watch = Watch::default();
+        assert_eq!(told(&mut watch, 0..9, &[("eth0", open), ("eth1", open)]), []);
+        assert_eq!(told(&mut watch, 9..40, &[("eth0", off), ("eth1", open)]), []);
+        assert_eq!(told(&mut watch, 40..41, &[("eth0", open), ("eth1", open)]), [], "it came back");
+        let lasting = told(&mut watch, 41..200, &[("eth0", off), ("eth1", open)]);
+        assert_eq!(lasting, [(100, down("eth0", Severity::Warning, off))]);
+        let both = told(&mut watch, 200..300, &[("eth0", off), ("eth1", Approach::NoAddress)]);
+        assert_eq!(both, [(259, down("eth1", Severity::Critical, Approach::NoAddress))]);
+        let over = told(&mut watch, 300..310, &[("eth0", open), ("eth1", Approach::NoCarrier)]);
+        assert_eq!(over, [(300, Event::InterfaceUp { interface: "eth0".into() })]);
+    }
+
+    #[test]
+    fn a_boot_and_a_host_that_slept_have_time_to_find_their_network() {
+        let off = [("eth0", Approach::NoCarrier)];
+        let mut watch = Watch::default();
+        let booting = told(&mut watch, 0..400, &off);
+        assert_eq!(booting, [(180, down("eth0", Severity::Critical, Approach::NoCarrier))]);
+        let mut watch = Watch::default();
+        told(&mut watch, 0..2, &[("eth0", Approach::Open)]);
+        assert_eq!(told(&mut watch, 2..3, &off), []);
+        assert_eq!(told(&mut watch, 9_000..9_030, &off), [], "it slept meanwhile");
+    }
+}
