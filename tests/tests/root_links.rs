@@ -117,7 +117,7 @@ fn a_link_that_leads_nowhere_degrades_every_view_until_it_leads_here_again() -> 
     if !need::root() || need::tool("ip").is_none() {
         return Ok(());
     }
-    let world = telling()?;
+    let world = telling(0)?;
     let stage = &world.stage;
     until("all to be well at first", || is_well(stage))?;
     for fault in &FAULTS {
@@ -137,7 +137,7 @@ fn a_host_that_another_interface_leads_to_stays_ready() -> Result<()> {
     if !need::root() || need::tool("ip").is_none() {
         return Ok(());
     }
-    let world = telling()?;
+    let world = telling(0)?;
     let stage = &world.stage;
     for words in [
         "link add other0 type veth peer name other1",
