@@ -123,8 +123,8 @@ pub struct Share {
     /// that is over (a minute at most); of connections and failed logins at most so many in the same time (a quarter of
     /// an hour at most); of attempts without a handshake at most so many since the spike began.
     pub count: u64,
-    /// By how much that may be wrong; 0 where each was counted. Of refused frames it is less than the count: who may
-    /// have sent none is not named.
+    /// How many fewer there may have been; 0 where each was counted. Of refused frames it is less than the count: who
+    /// may have sent none is not named.
     pub error: u64,
     /// The reason of its last refusal, as counters name it; for others a word.
     pub reason: &'static str,
@@ -144,7 +144,8 @@ pub struct Spike {
     /// The time in which it was found to rise: one second to a quarter of an hour.
     #[serde(rename = "window-seconds", serialize_with = "whole_seconds")]
     pub window: Duration,
-    /// The rate, as so many in a window: of the last tick if it opens now, at the peak if it is over. Of a flood that
+    /// The rate, as so many in a window: if it opens now, of the last tick where that is more; at the peak if it is
+    /// over. Of a flood that
     /// has not filled its window yet it is more than there were.
     pub count: u64,
     /// How many were usual before.

@@ -65,8 +65,10 @@ impl Work {
         for name in channels {
             if let Some(state) = self.states.get_mut(name) {
                 (state.fault, state.failing_since, state.last_taken) = (None, None, Some(now));
+                state.is_put_off = false;
             }
             self.kept.outbox.bring_forward(name, now);
+            self.is_written = false;
         }
     }
 

@@ -95,6 +95,7 @@ impl Work {
             Purpose::Open | Purpose::Heartbeat => None,
         };
         let waits = self.kept.outbox.tried(&name).any(|entry| Some(entry.number) != this);
+        state.is_put_off = matches!(outcome, Outcome::Later { .. });
         state.failing_since = match &outcome {
             Outcome::Later { .. } => state.failing_since.or(Some(now)),
             Outcome::Taken(_) | Outcome::Refused(_) => state.failing_since.filter(|_| waits),

@@ -77,6 +77,8 @@ struct State {
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
+    /// Whether what it was told last is to be tried again.
+    is_put_off: bool,
     /// Since when something is tried again that it did not take.
     failing_since: Option<Timestamp>,
     /// When it is told that the relay lives.
@@ -128,6 +130,12 @@ impl Work {
             // The configuration has no gate any more: nobody says again what one said.
             kept.troubles.restarted(Origin::Gate, now);
         }
+        let names = means.config.alerts.channels.iter().map(|channel| channel.name.clone());
+        let state = |name: String| {
+            let failing_since = kept.outbox.tried(&name).map(|entry| entry.queued).min();
+            (name, State { failing_since, ..State::default() })
+        };
+        let states = names.map(state).collect();
         let mut work = Self {
             means,
             journal,
@@ -135,7 +143,7 @@ impl Work {
             kept,
             is_written: false,
             problem: None,
-            states: BTreeMap::new(),
+            states,
             flights: JoinSet::new(),
             under_way: HashMap::new(),
             test: None,
@@ -298,8 +306,7 @@ impl Work {
             // It may have been the last that waited for a channel that takes the others.
             let waits = self.kept.outbox.tried(&entry.channel).next().is_some();
             if let Some(state) = self.states.get_mut(&entry.channel) {
-                state.failing_since =
-                    state.failing_since.filter(|_| waits || state.fault.is_some());
+                state.failing_since = state.failing_since.filter(|_| waits || state.is_put_off);
             }
         }
         if lost > 0 {

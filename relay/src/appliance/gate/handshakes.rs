@@ -5,8 +5,8 @@
 //! like forged attempts. A queue that is full takes no handshake whatever, so of that time nothing can be said, and
 //! every attempt counts as if it were answered.
 //!
-//! Whoever waits is told by nobody: he may be of this host, or give up. So what is counted is never too little, and
-//! may be too much for as many as wait.
+//! Whoever waits is told by nobody: he may be of this host, or give up. So what is counted may be too much for as many
+//! as wait, and is too little for no more than what is accepted in a tick: that is told after it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,12 +47,11 @@ impl Handshakes {
         {
             self.looks.pop_front();
         }
-        if queue.is_full {
-            self.settled = self.settled.saturating_add(attempts);
-        }
         let sum = self.of_entries.saturating_add(self.waiting()).saturating_add(self.settled);
-        self.settled = self.settled.saturating_add(self.counted.saturating_sub(sum));
-        self.counted = self.counted.max(sum);
+        // As many as before, and while the queue is full as many more as there were attempts.
+        let least = self.counted.saturating_add(if queue.is_full { attempts } else { 0 });
+        self.settled = self.settled.saturating_add(least.saturating_sub(sum));
+        self.counted = least.max(sum);
     }
 
     /// Returns how many clients wait, or were accepted and are not told yet.
@@ -139,6 +138,6 @@ mod tests {
         let mut handshakes = Handshakes::default();
         handshakes.look(TICK, Queue { waiting: 100, is_full: true }, 300);
         handshakes.look(TICK * 2, Queue { waiting: 100, is_full: true }, 300);
-        assert_eq!((handshakes.counted(), handshakes.waiting()), (700, 100));
+        assert_eq!((handshakes.counted(), handshakes.waiting()), (600, 100));
     }
 }

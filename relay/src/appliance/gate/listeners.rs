@@ -12,6 +12,7 @@
 //! which is root's, has for the address; if it was made in the network namespace that the gate is in now; if it
 //! listens there; and if a locked filter stands on it whose judge is the one of this gate.
 
+mod record;
 mod socket;
 mod store;
 
@@ -26,8 +27,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use serde::{Deserialize, Serialize};
 
+use self::record::{Noted, Record, known};
 use self::socket::{is_ours, listen, listen_again, local, name, refused, this_network};
 use self::store::Store;
 use crate::appliance::inherited::Inherited;
@@ -51,25 +52,6 @@ pub struct ListenError {
     address: SocketAddr,
     /// What is wrong, and what to do.
     problem: String,
-}
-
-/// What the record in the state folder says.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    boot: String,
-    sockets: Vec<Noted>,
-}
-
-/// A socket as the record has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Noted {
-    address: SocketAddr,
-    cookie: u64,
-    /// The number of the network namespace in which it was made. It is not given to another while there is a socket
-    /// of that one.
-    network: Option<u64>,
-    /// The number of the table in which its door finds the judge; 0 for a socket without a door.
-    door: u32,
 }
 
 /// Whether the second door belongs on a socket.
@@ -386,17 +368,6 @@ pub async fn tell_lasting(listeners: Arc<Mutex<Listeners>>, journal: Journal) {
     for problem in problems {
         journal.write(Event::Trouble { room: "gate", problem });
     }
-}
-
-/// Returns what an earlier gate noted. A cookie of another boot means nothing; a socket of another network namespace
-/// serves nobody here, or whoever has it reaches that one by it.
-fn known(record: &Path) -> Vec<Noted> {
-    let read = fs::read(record).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-    let this = read.filter(|record| record.boot == this_boot());
-    let mut sockets = this.map(|record| record.sockets).unwrap_or_default();
-    let network = this_network();
-    sockets.retain(|noted| network.is_some() && noted.network == network);
-    sockets
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use relay_common::addr::Net;
 use crate::event::spike::{Class, Share};
 use crate::gate::net;
 
-/// Returns the command to run first. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
+/// Returns the command to run first; none if nobody is named. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
 /// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
 /// this host itself, nor a proxy: that would cut off all who come by it. Who stands in a forged attempt is a client of
 /// ours, and `doctor` sees whether answers reach it. `shown` is whom the frame names that is shown: of a network it is
@@ -17,7 +17,7 @@ pub(super) fn command(
     top: &[Share],
     shown: Option<IpAddr>,
     protected: &[Net],
-) -> String {
+) -> Option<String> {
     let is_spared = |share: &Share| {
         let own = share.net.ip();
         let meets = |net: Net| protected.iter().any(|one| one.covers(&net) || net.covers(one));
@@ -25,21 +25,21 @@ pub(super) fn command(
     };
     match (class, top.first()) {
         (Class::Entry, Some(loudest)) if !is_spared(loudest) => {
-            format!("sallyport ban add {}", loudest.net.ip())
+            Some(format!("sallyport ban add {}", loudest.net.ip()))
         }
         (
             Class::Refused | Class::Prefix | Class::Sources | Class::Logins | Class::Entry,
             Some(loudest),
         ) => {
             let known = shown.filter(|from| loudest.net.contains(*from));
-            format!("sallyport explain {}", known.unwrap_or_else(|| loudest.net.ip()))
+            Some(format!("sallyport explain {}", known.unwrap_or_else(|| loudest.net.ip())))
         }
-        (Class::Forged, loudest) => match shown.or_else(|| loudest.map(|share| share.net.ip())) {
-            Some(from) => format!("sallyport doctor --from {from}"),
-            None => class.command().to_owned(),
-        },
+        (Class::Forged, loudest) => {
+            let from = shown.or_else(|| loudest.map(|share| share.net.ip()))?;
+            Some(format!("sallyport doctor --from {from}"))
+        }
         (Class::Refused | Class::Prefix | Class::Sources | Class::Logins | Class::Entry, None)
-        | (Class::Bypass | Class::Missing, _) => class.command().to_owned(),
+        | (Class::Bypass | Class::Missing, _) => None,
     }
 }
 
@@ -66,12 +66,13 @@ mod tests {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
             if class == Class::Refused {
                 let shown = |from: [u8; 4]| {
-                    command(class, std::slice::from_ref(&share), Some(from.into()), &[])
+                    command(class, std::slice::from_ref(&share), Some(from.into()), &[]).unwrap()
                 };
                 assert_eq!(shown([10, 2, 3, 4]), "sallyport explain 10.2.3.4");
                 assert_eq!(shown([192, 0, 2, 9]), suggested, "a frame of somebody else");
             }
-            assert_eq!(command(class, &[share], None, &protected), suggested, "{loudest}");
+            let first = command(class, &[share], None, &protected);
+            assert_eq!(first.as_deref(), Some(suggested), "{loudest}");
         }
     }
 }

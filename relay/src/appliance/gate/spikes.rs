@@ -118,8 +118,10 @@ impl Keeper {
         let (sample, named) = self.remember(alert, sample.map(|sample| (sample, named))).unzip();
         let mut spared = self.protected();
         spared.extend(own_addresses().into_iter().map(Net::from));
+        let plain = alert.spike(wall(alert.since, now));
         let command = command(alert.class, &top, named.flatten(), &spared);
-        Spike { top, reasons, sample, remark, command, ..alert.spike(wall(alert.since, now)) }
+        let command = command.unwrap_or_else(|| plain.command.clone());
+        Spike { top, reasons, sample, remark, command, ..plain }
     }
 
     /// Remembers what is shown of a spike, and whom it names, while it is open: when it is over that may be all that is
@@ -177,15 +179,16 @@ impl Keeper {
                 reason,
             }
         };
+        let named = |limit| match alert.stage {
+            Stage::Opened | Stage::Grew(_) => watching.talkers.named(told_of(alert), limit),
+            Stage::Closed => watching.talkers.summed(told_of(alert), limit),
+        };
         match alert.class {
-            Class::Refused | Class::Sources => {
-                watching.talkers.named(told_of(alert), TOP_MAX).into_iter().map(refused).collect()
-            }
+            Class::Refused | Class::Sources => named(TOP_MAX).into_iter().map(refused).collect(),
             Class::Prefix => {
                 let inside = |talker: &Talker| alert.net.is_some_and(|net| net.covers(&talker.net));
-                let named = watching.talkers.named(told_of(alert), usize::MAX);
-                let named = named.into_iter().filter(inside);
-                named.take(TOP_MAX).map(refused).collect()
+                let inside = named(usize::MAX).into_iter().filter(inside);
+                inside.take(TOP_MAX).map(refused).collect()
             }
             Class::Entry => {
                 let top = watching.connecting.top(alert.net, begun(alert), TOP_MAX);
@@ -234,17 +237,14 @@ impl Keeper {
         top.iter().find_map(of).or_else(any)
     }
 
-    /// Says of a flood in which nobody stands out how many there were: in the shortest window that has all of the time
-    /// that is spoken of.
+    /// Says of a flood in which nobody stands out how many there were in its window. When it is over, that would be who
+    /// came after it.
     fn crowd(&mut self, alert: &Alert) -> String {
-        let at_least = self.gate.refused().ok().and_then(|sketch| {
+        let is_open = alert.stage != Stage::Closed;
+        let at_least = self.gate.refused().ok().filter(|_| is_open).and_then(|sketch| {
             let counted = self.watching.distinct.take(alert.at, &sketch);
-            let known =
-                WINDOWS.iter().zip(counted).filter_map(|(window, count)| Some((window, count?)));
-            let mut known: Vec<_> = known.collect();
-            let longest = known.pop()?;
-            let whole = known.into_iter().find(|(window, _)| **window >= told_of(alert));
-            Some(whole.unwrap_or(longest).1)
+            let its = WINDOWS.iter().zip(counted).find(|(window, _)| **window == alert.window);
+            its.and_then(|(_, count)| count)
         });
         let whom = match at_least {
             None | Some(0 | 1) => String::new(),

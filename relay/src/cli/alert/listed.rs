@@ -52,7 +52,8 @@ fn open_row(trouble: &Trouble, silences: &[Silence]) -> ([String; 3], Vec<Detail
     let alert = &trouble.alert;
     let mut details = vec![Detail::Prose(alert.summary.clone())];
     if trouble.told.is_none() {
-        let silence = silences.iter().find(|silence| silence.pattern.means(alert));
+        let its = silences.iter().filter(|silence| silence.pattern.means(alert));
+        let silence = its.max_by_key(|silence| silence.until);
         details.push(Detail::Prose(match silence {
             Some(Silence { pattern, until, .. }) => {
                 format!("not told: it is silenced by {pattern} until {}", at(*until))

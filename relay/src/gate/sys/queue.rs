@@ -39,5 +39,5 @@ pub fn queue(socket: impl AsFd) -> io::Result<Queue> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let (waiting, most) = (told.tcpi_unacked, told.tcpi_sacked);
-    Ok(Queue { waiting: waiting.into(), is_full: waiting >= most })
+    Ok(Queue { waiting: waiting.into(), is_full: waiting > most })
 }

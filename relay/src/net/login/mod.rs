@@ -178,7 +178,10 @@ fn work(shared: &Shared, jobs: &Mutex<Receiver<Job>>) {
         let job = match job {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                let left_out = std::mem::take(&mut *lock(&shared.lines)).left_out();
+                return shared.tell_of(left_out);
+            }
         };
         // The session may have ended meanwhile.
         match job {
@@ -301,6 +304,10 @@ impl Shared {
     /// Tells what had no line in the last minute.
     fn tell_left_out(&self, now: Instant) {
         let left_out = lock(&self.lines).over(now);
+        self.tell_of(left_out);
+    }
+
+    fn tell_of(&self, left_out: Option<LeftOut>) {
         if let Some(LeftOut { logins, failures, last: source }) = left_out {
             self.journal.write(Event::LoginFailedMore { logins, failures, source });
         }

@@ -41,7 +41,13 @@ impl FailureLines {
         if now.saturating_duration_since(begun) < SPAN {
             return None;
         }
-        std::mem::take(self).left_out
+        std::mem::take(self).left_out()
+    }
+
+    /// Returns what was left out so far of a minute that is not over.
+    #[must_use]
+    pub fn left_out(self) -> Option<LeftOut> {
+        self.left_out
     }
 
     /// Returns whether a login that failed so often from `source`, and has to wait now, has a line of its own. A minute
@@ -86,6 +92,9 @@ mod tests {
         assert_eq!(lines.over(start + SPAN), None, "once");
         assert!(lines.has_line(address(1), 5, start + SPAN), "the next minute");
         assert_eq!(lines.over(start + SPAN * 2), None, "nothing was left out");
+        (0..4).for_each(|_| _ = lines.has_line(address(1), 1, start + SPAN * 3));
+        let last = LeftOut { logins: 1, failures: 1, last: address(1) };
+        assert_eq!(lines.left_out(), Some(last), "a minute that is cut short");
     }
 
     #[test]

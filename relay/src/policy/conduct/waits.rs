@@ -29,6 +29,8 @@ pub struct FailedLogins {
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     failures: u32,
+    /// Those that were counted since the last wait began.
+    since_wait: u32,
     window_began: Instant,
     last: Instant,
     waits: u32,
@@ -57,13 +59,20 @@ impl FailedLogins {
         if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&key) {
             self.forget_one(now);
         }
-        let fresh = Pair { failures: 0, window_began: now, last: now, waits: 0, until: None };
+        let fresh = Pair {
+            failures: 0,
+            since_wait: 0,
+            window_began: now,
+            last: now,
+            waits: 0,
+            until: None,
+        };
         let pair = self.pairs.entry(key).or_insert(fresh);
         let calm_since = pair.until.unwrap_or(pair.last);
         if now.saturating_duration_since(calm_since) > LONGEST_WAIT {
             *pair = fresh;
         } else if now.saturating_duration_since(pair.window_began) > WINDOW {
-            pair.failures = 0;
+            (pair.failures, pair.since_wait) = (0, 0);
             pair.window_began = now;
         }
         // Attempts that were under way when the wait began are no further ones.
@@ -72,6 +81,7 @@ impl FailedLogins {
         }
         pair.last = now;
         pair.failures += 1;
+        pair.since_wait += 1;
         if pair.failures < FAILURES {
             return None;
         }
@@ -80,8 +90,8 @@ impl FailedLogins {
         pair.window_began = now + wait;
         pair.waits += 1;
         // One more failure after the wait is over begins the next one.
-        let counted = std::mem::replace(&mut pair.failures, FAILURES - 1);
-        Some(counted)
+        pair.failures = FAILURES - 1;
+        Some(std::mem::take(&mut pair.since_wait))
     }
 
     /// Notes a success: the pair starts over.
@@ -131,7 +141,7 @@ mod tests {
             assert_eq!(logins.check(SOURCE, "a", at + seconds(wait - 1)), Err(MustWait), "{wait}");
             assert_eq!(logins.check(SOURCE, "a", at + seconds(wait)), Ok(()), "{wait}");
             at += seconds(wait);
-            logins.failed(SOURCE, "a", at);
+            assert_eq!(logins.failed(SOURCE, "a", at), Some(1), "since the last one");
         }
     }
 
