@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use relay::demo::client::{Client, Secured};
 use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{CLIENT, GUARDED, LOGIN, NAME, Stage};
@@ -115,21 +115,28 @@ fn handshakes_that_are_never_completed_keep_nobody_out_and_make_no_session() -> 
         say_hello(stage)?;
     }
     let pid = relay_pid(stage)?;
-    let before = private_memory(pid)?;
-    Forger::at(stage)?.send(HALF_OPEN)?;
-    wait_for("the gate to have counted them", || {
-        let list = stage.listing(&["allow", "list"]).ok()?;
-        let entries = list.as_array().or_else(|| list["entries"].as_array())?;
-        let counted = entries.iter().filter_map(|entry| entry["connections"].as_u64()).max();
-        counted.filter(|connections| *connections > u64::from(HALF_OPEN))
-    })?;
-    let client = say_hello(stage)?;
-    let status = stage.listing(&["status"])?;
-    ensure!(status["relay"]["sessions"] == 1, "{status}");
-    drop(client);
-    let grown = private_memory(pid)?.saturating_sub(before);
-    ensure!(grown < usize::from(HALF_OPEN) * 64, "the relay grew by {grown} octets");
-    Ok(())
+    let mut forger = Forger::at(stage)?;
+    let mut grown = Vec::new();
+    // Each costs nothing, so no round does. A first one may: the alert of it takes memory of threads that had none.
+    for round in 1..=3 {
+        let before = private_memory(pid)?;
+        forger.send(HALF_OPEN)?;
+        wait_for("the gate to have counted them", || {
+            let list = stage.listing(&["allow", "list"]).ok()?;
+            let entries = list.as_array().or_else(|| list["entries"].as_array())?;
+            let counted = entries.iter().filter_map(|entry| entry["connections"].as_u64()).max();
+            counted.filter(|connections| *connections > u64::from(HALF_OPEN) * round)
+        })?;
+        let client = say_hello(stage)?;
+        let status = stage.listing(&["status"])?;
+        ensure!(status["relay"]["sessions"] == 1, "{status}");
+        drop(client);
+        grown.push(private_memory(pid)?.saturating_sub(before));
+        if grown.last().is_some_and(|last| *last < usize::from(HALF_OPEN) * 64) {
+            return Ok(());
+        }
+    }
+    bail!("the relay grew by {grown:?} octets")
 }
 
 /// Sends `text`, closes its own half and returns all that comes back.
