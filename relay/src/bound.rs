@@ -26,6 +26,9 @@ pub fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// What is said of an address of this host's that it does not have.
+pub const NOT_HERE: &str = "no interface has this address";
+
 /// Tells whether this host takes connections to an address: an interface has it, or it is bound all the same by what the
 /// operator set up (`ip_nonlocal_bind`, a route of the type `local`). What cannot be found out is taken for yes.
 #[must_use]

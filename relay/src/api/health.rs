@@ -35,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const READY_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What `/ready` says of a host that no client can come to.
-const CUT_OFF: &str = "no interface leads here: each is off, or has no carrier or no address";
+const CUT_OFF: &str =
+    "no interface leads here: each is off, or has no carrier, or no address of a listener";
 
 /// Tells how the relay is now, at once.
 pub type Look = Arc<dyn Fn() -> RelayStatus + Send + Sync>;

@@ -61,7 +61,9 @@ pub fn status(reach: &Reach, check: Check, output: Output) -> ExitCode {
             return ExitCode::from(health as u8);
         }
         (Check::No, Output::Json) => print::json(&look(reach)),
-        (Check::No, Output::Text) => print::say(screen(&look(reach), Paint::of_output())),
+        (Check::No, Output::Text) => {
+            print::say(screen(&look(reach), Paint::of_output(), Timestamp::now()));
+        }
     }
     ExitCode::SUCCESS
 }
@@ -133,7 +135,7 @@ fn side_by_side<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce()
     })
 }
 
-fn screen(whole: &Whole, paint: Paint) -> String {
+fn screen(whole: &Whole, paint: Paint, now: Timestamp) -> String {
     let Judgement { health, problems } = &whole.judgement;
     let colour = match health {
         Health::Good => Colour::Green,
@@ -150,7 +152,7 @@ fn screen(whole: &Whole, paint: Paint) -> String {
     }
     match &whole.relay {
         None => lines.push("relay     -".to_owned()),
-        Some(relay) => relay_lines(relay, &mut lines),
+        Some(relay) => relay_lines(relay, now, &mut lines),
     }
     lines.extend(whole.routes.iter().map(|route| format!("route     {}", route_line(route))));
     lines.extend(whole.alerts.iter().map(|alert| format!("alert     {}", alert_line(alert))));
@@ -317,7 +319,7 @@ fn sandbox(sandbox: &Sandbox) -> String {
     format!("          sandbox: {lacks}")
 }
 
-fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
+fn relay_lines(relay: &RelayStatus, now: Timestamp, lines: &mut Vec<String>) {
     lines.push(format!(
         "relay     {}; {}; {}; pid {}",
         if relay.serving { "serving" } else { "not serving" },
@@ -336,7 +338,8 @@ fn relay_lines(relay: &RelayStatus, lines: &mut Vec<String>) {
             spool.flushes
         )
     }));
-    let next_due = relay.spool.as_ref().and_then(|spool| spool.next_due);
+    // One that was due waits for its route, whose line says until when.
+    let next_due = relay.spool.as_ref().and_then(|spool| spool.next_due).filter(|due| *due > now);
     lines.extend(
         next_due.map(|due| format!("          the next message that waits is due at {}", at(due))),
     );

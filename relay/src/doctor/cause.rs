@@ -131,6 +131,7 @@ pub enum Cause {
     RelayNotServing,
     BacklogFull,
     Unanswered,
+    OwnStopped,
     NoGreeting,
     GreetingRefuses,
     CertificateUnreadable,
@@ -204,7 +205,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 102] = {
+const TABLE: [Row; 103] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -258,6 +259,7 @@ const TABLE: [Row; 102] = {
         fault(C::RelayNotServing, "relay-not-serving", P::Listener, Clients),
         fault(C::BacklogFull, "backlog-full", P::Listener, Clients),
         fault(C::Unanswered, "unanswered", P::Listener, Clients),
+        known(C::OwnStopped, "own-attempt-stopped", P::Listener),
         fault(C::NoGreeting, "no-greeting", P::Listener, Clients),
         fault(C::GreetingRefuses, "greeting-refuses", P::Listener, Clients),
         fault(C::CertificateUnreadable, "certificate-unreadable", P::Tls, Clients),

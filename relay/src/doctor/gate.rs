@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use super::life::Life;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::appliance::folders::BPF_FS_MAGIC;
+use crate::bound::NOT_HERE;
 use crate::config::OnLoss;
 use crate::control::wire::GateStatus;
 use crate::gate::{
@@ -101,7 +102,7 @@ fn says(status: &GateStatus) -> Says {
         format!("{} attempts by {}, the last from {}", bypass.attempts, bypass.path, bypass.source)
     });
     // Told by the listeners' own check.
-    let is_lost = |problem: &&String| problem.contains("no interface has this address");
+    let is_lost = |problem: &&String| problem.contains(NOT_HERE);
     Says {
         mode: status.mode.clone(),
         problems: status.problems.iter().filter(|problem| !is_lost(problem)).cloned().collect(),

@@ -25,7 +25,10 @@ pub(super) enum Greeting {
     Said(String),
     /// The connection was made, and nothing was said.
     Silence,
-    Failed(String),
+    /// The connection was made, and ended before anything was said: the listener's process did that.
+    Ended(String),
+    /// The attempt to connect was refused: the listener's process never heard of it.
+    Refused(String),
     /// The attempt to connect was not answered: something drops it, or the queue of the listener is full.
     Unanswered,
     /// This host cannot connect to itself: what the system says.
@@ -56,13 +59,13 @@ fn greeted(at: SocketAddr, patience: Duration) -> Greeting {
     let stream = match TcpStream::connect_timeout(&at, patience) {
         Ok(stream) => stream,
         Err(error) if is_late(&error) => return Greeting::Unanswered,
-        Err(error) => return failed(&error),
+        Err(error) => return refused(&error),
     };
     match said(&stream, patience) {
-        Ok(line) if line.is_empty() => Greeting::Failed("it closed the connection".to_owned()),
+        Ok(line) if line.is_empty() => Greeting::Ended("it closed the connection".to_owned()),
         Ok(line) => Greeting::Said(line.trim_end().to_owned()),
         Err(error) if is_late(&error) => Greeting::Silence,
-        Err(error) => failed(&error),
+        Err(error) => Greeting::Ended(error.to_string()),
     }
 }
 
@@ -80,10 +83,10 @@ fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-fn failed(error: &io::Error) -> Greeting {
+fn refused(error: &io::Error) -> Greeting {
     match Errno::from_io_error(error) {
         Some(of) if OF_OUR_END.contains(&of) => Greeting::Unable(error.to_string()),
-        Some(_) | None => Greeting::Failed(error.to_string()),
+        Some(_) | None => Greeting::Refused(error.to_string()),
     }
 }
 
@@ -112,7 +115,17 @@ mod tests {
         let server = serve(listener);
         assert_eq!(greet(address), Greeting::Said("220 here".into()));
         assert_eq!(server.join().unwrap(), "QUIT\r\n");
-        assert!(matches!(greet(address), Greeting::Failed(_)), "nobody listens any more");
+        assert!(matches!(greet(address), Greeting::Refused(_)), "nobody listens any more");
+    }
+
+    #[test]
+    fn a_connection_that_is_made_and_ended_is_told_from_one_that_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = spawn(move || drop(listener.accept().unwrap()));
+        assert!(matches!(greet(address), Greeting::Ended(_)));
+        server.join().unwrap();
+        assert!(matches!(greet(address), Greeting::Refused(_)));
     }
 
     #[test]
@@ -142,13 +155,14 @@ mod tests {
         for (errno, wanted) in [
             (Errno::ADDRNOTAVAIL, "unable"),
             (Errno::NETUNREACH, "unable"),
-            (Errno::CONNREFUSED, "failed"),
-            (Errno::CONNRESET, "failed"),
+            (Errno::CONNREFUSED, "refused"),
+            (Errno::CONNRESET, "refused"),
         ] {
-            let seen = match failed(&errno.into()) {
+            let seen = match refused(&errno.into()) {
                 Greeting::Unable(_) => "unable",
-                Greeting::Failed(_) => "failed",
-                Greeting::Silence
+                Greeting::Refused(_) => "refused",
+                Greeting::Ended(_)
+                | Greeting::Silence
                 | Greeting::Unanswered
                 | Greeting::Said(_)
                 | Greeting::NotTried => "other",

@@ -1,7 +1,11 @@
 //! Interfaces: there, up, with an address; and those that nobody guards.
 
+use std::net::SocketAddr;
+
 use super::links::{Link, Links};
 use super::{Case, Cause, Finding, Looked};
+use crate::bound::has_address;
+use crate::gate::approach::specific;
 use crate::gate::{Offloads, offloads};
 
 /// What the driver does to frames before anybody sees them, by interface.
@@ -14,11 +18,22 @@ pub(super) fn look(case: &Case) -> Looked {
     let guarded = &case.config.gate.interfaces;
     let driven = |name: &String| Some((name.clone(), offloads(name).ok().flatten()?));
     let driven: Vec<Driven> = guarded.iter().filter_map(driven).collect();
-    judge(guarded, &case.links, &driven).into()
+    let listeners: Vec<SocketAddr> = case.config.listeners.iter().map(|one| one.address).collect();
+    let here: Vec<SocketAddr> =
+        specific(&listeners).filter(|address| has_address(*address)).collect();
+    judge(guarded, &case.links, &driven, &here).into()
 }
 
-fn judge(guarded: &[String], links: &Links, driven: &[Driven]) -> Vec<Finding> {
-    let mut found: Vec<_> = guarded.iter().filter_map(|name| of_guarded(name, links)).collect();
+/// `here` are the listeners that stand on an address of their own which this host has: clients find it by whichever
+/// interface they come.
+fn judge(
+    guarded: &[String],
+    links: &Links,
+    driven: &[Driven],
+    here: &[SocketAddr],
+) -> Vec<Finding> {
+    let of = |name: &String| of_guarded(name, links, here);
+    let mut found: Vec<_> = guarded.iter().filter_map(of).collect();
     let duplicates = links.all.iter().flat_map(|link| {
         let twice = link.addresses.iter().filter(|own| own.is_duplicate);
         twice.map(move |own| {
@@ -37,7 +52,7 @@ fn judge(guarded: &[String], links: &Links, driven: &[Driven]) -> Vec<Finding> {
     found
 }
 
-fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
+fn of_guarded(name: &str, links: &Links, here: &[SocketAddr]) -> Option<Finding> {
     let Some(link) = links.named(name) else {
         let there: Vec<&str> =
             links.all.iter().filter(|l| !l.is_loopback).map(|l| l.name.as_str()).collect();
@@ -65,7 +80,7 @@ fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
             "look at the cable, the switch's port, or the host's side of a virtual interface"
                 .to_owned(),
         )
-    } else if !link.is_addressed() && !has_upper(link, links) {
+    } else if here.is_empty() && !links.has_address(link) && !is_duplicate(link) {
         (
             Cause::NoAddress,
             "has no address that a client could connect to",
@@ -79,11 +94,9 @@ fn of_guarded(name: &str, links: &Links) -> Option<Finding> {
     Some(Finding::new(cause, format!("{name} {says}"), remedy))
 }
 
-/// Tells whether another interface stands over it, which has the addresses then. A tunnel without headers of Ethernet
-/// needs one of its own.
-fn has_upper(link: &Link, links: &Links) -> bool {
-    let is_upper = |other: &Link| other.below == Some(link.index) && other.is_ethernet;
-    link.master.is_some() || links.all.iter().any(is_upper)
+/// Tells whether another host has an address of it, which is told with what to do.
+fn is_duplicate(link: &Link) -> bool {
+    link.addresses.iter().any(|own| own.is_duplicate)
 }
 
 fn of_other(link: &Link, guarded: &[String], links: &Links) -> Option<Finding> {
@@ -156,10 +169,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_that_stands_elsewhere_is_one_as_the_gate_sees_it() {
+        let bare = || Link { addresses: vec![], ..link(2, "eth0") };
+        let lo = || Link { is_loopback: true, ..link(1, "lo") };
+        let dummy = |name| Link { kind: Some("dummy".into()), ..link(3, name) };
+        let here: SocketAddr = "192.0.2.1:2525".parse().unwrap();
+        for (row, named, links, here, is_told) in [
+            ("none", "eth0", vec![bare()], vec![], true),
+            ("of loopback", "eth0", vec![lo(), bare()], vec![], false),
+            ("of a dummy", "eth0", vec![dummy("any0"), bare()], vec![], false),
+            ("loopback is guarded", "lo", vec![Link { addresses: vec![], ..lo() }], vec![], false),
+            ("a listener has its own", "eth0", vec![bare()], vec![here], false),
+        ] {
+            let links = Links { all: links, problem: None };
+            let found = judge(&[named.to_owned()], &links, &[], &here);
+            let found = found.iter().any(|found| found.cause == Cause::NoAddress);
+            assert_eq!(found, is_told, "{row}");
+        }
+    }
+
     fn causes(links: Vec<Link>, how: Offloads) -> Vec<&'static str> {
         let links = Links { all: links, problem: None };
         let guarded = ["eth0".to_owned()];
-        let found = judge(&guarded, &links, &[("eth0".to_owned(), how)]);
+        let found = judge(&guarded, &links, &[("eth0".to_owned(), how)], &[]);
         found.iter().map(|found| found.cause.id()).collect()
     }
 
@@ -244,6 +277,6 @@ mod tests {
     #[test]
     fn without_a_gate_no_interface_is_called_unguarded() {
         let links = Links { all: vec![link(2, "eth0")], problem: None };
-        assert_eq!(judge(&[], &links, &[]), Vec::new());
+        assert_eq!(judge(&[], &links, &[], &[]), Vec::new());
     }
 }

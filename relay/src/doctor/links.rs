@@ -8,7 +8,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType};
 use rtnetlink::{Handle, new_connection};
 
-use crate::gate::netlink;
+use crate::gate::{approach, netlink};
 
 /// The most interfaces that are looked at.
 const LINKS_MAX: usize = 4096;
@@ -38,7 +38,8 @@ pub(super) struct Link {
     pub is_ethernet: bool,
     /// Whether it was switched on.
     pub is_up: bool,
-    /// Whether its other end is there.
+    /// Whether its other end is there, and it may be used: one that waits for a login (802.1X) may not. The gate takes the
+    /// same flag.
     pub has_carrier: bool,
     /// The index of the bridge or bond that it is a port of.
     pub master: Option<u32>,
@@ -67,6 +68,24 @@ impl Links {
 
     pub(super) fn named(&self, name: &str) -> Option<&Link> {
         self.all.iter().find(|link| link.name == name)
+    }
+
+    /// Tells whether clients that come by an interface find an address, as the gate sees it.
+    pub(super) fn has_address(&self, link: &Link) -> bool {
+        let of = |link: &Link| netlink::Link {
+            index: link.index,
+            master: link.master,
+            below: link.below,
+            ethernet: link.is_ethernet,
+            holds_only: link.is_loopback || link.kind.as_deref() == Some("dummy"),
+            carries: link.is_up && link.has_carrier,
+        };
+        let links: Vec<netlink::Link> = self.all.iter().map(of).collect();
+        let own = self.all.iter().flat_map(|link| {
+            let used = link.addresses.iter().filter(|own| !own.is_duplicate);
+            used.map(|own| netlink::Own { index: link.index, ip: own.ip })
+        });
+        approach::has_address(link.index, &links, &own.collect::<Vec<_>>())
     }
 
     /// Tells whether this host has an address.
@@ -167,7 +186,7 @@ async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
                 LinkLayerType::Ether | LinkLayerType::Loopback
             ),
             is_up: flags.contains(LinkFlags::Up),
-            has_carrier: flags.contains(LinkFlags::LowerUp),
+            has_carrier: flags.contains(LinkFlags::Running),
             ..Link::default()
         };
         let mut is_elsewhere = false;

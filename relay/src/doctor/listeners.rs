@@ -11,6 +11,7 @@ use super::greeting::{Greeting, PATIENCE, greet};
 use super::holders::{Holder, holders};
 use super::links::Links;
 use super::{Case, Cause, Finding, Looked, Process, aside};
+use crate::bound::NOT_HERE;
 use crate::config::{Listener, ListenerTls};
 use crate::control::wire::RelayStatus;
 use crate::gate::clients::{Listening, listening};
@@ -92,13 +93,14 @@ pub(super) fn look(case: &Case) -> Looked {
             "listeners: whether {} greets: this host cannot connect to itself: {why}",
             one.address
         )),
-        Greeting::Unanswered | Greeting::Failed(_) if one.own == Own::Told => Some(format!(
+        Greeting::Unanswered | Greeting::Refused(_) if one.own == Own::Told => Some(format!(
             "listeners: whether {} greets: the firewall stops the attempts of this host as well",
             one.address
         )),
         Greeting::Said(_)
         | Greeting::Silence
-        | Greeting::Failed(_)
+        | Greeting::Ended(_)
+        | Greeting::Refused(_)
         | Greeting::Unanswered
         | Greeting::NotTried => None,
     }));
@@ -134,10 +136,13 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
         // Whoever greets keeps to a time of his own.
         let greeting = waiting.and_then(|told| told.recv().ok()).unwrap_or(Greeting::NotTried);
         let own = match greeting {
-            Greeting::Unanswered | Greeting::Failed(_) => own_attempt(case, address),
-            Greeting::Said(_) | Greeting::Silence | Greeting::Unable(_) | Greeting::NotTried => {
-                Own::Free
-            }
+            Greeting::Unanswered | Greeting::Refused(_) => own_attempt(case, address),
+            // No rule is in the way of a connection that was made.
+            Greeting::Said(_)
+            | Greeting::Silence
+            | Greeting::Ended(_)
+            | Greeting::Unable(_)
+            | Greeting::NotTried => Own::Free,
         };
         let has_address = has_address(case, address);
         Seen { address, has_address, holders, sockets: on_port, greeting, own }
@@ -216,7 +221,7 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
             .collect();
         found.push(Finding::new(
             Cause::AddressMissing,
-            format!("listener {address}: no interface has this address; there are {}", own.join(", ")),
+            format!("listener {address}: {NOT_HERE}; there are {}", own.join(", ")),
             "write an address of this host in [[listener]], or [::] for all, and restart gate and relay",
         ));
     }
@@ -277,8 +282,20 @@ fn of_greeting(seen: &Seen, relay: &Relay) -> Option<Finding> {
         Greeting::Silence | Greeting::Unanswered if *relay == Relay::Hangs => None,
         Greeting::NotTried | Greeting::Unable(_) => None,
         // The firewall's check says why.
-        Greeting::Unanswered | Greeting::Failed(_) if *own == Own::Told => None,
-        Greeting::Unanswered => Some(of_unanswered(*address, own)),
+        Greeting::Unanswered | Greeting::Refused(_) if *own == Own::Told => None,
+        Greeting::Unanswered => {
+            let seconds = PATIENCE.as_secs();
+            let attempt = format!(
+                "listener {address} does not answer an attempt of this host itself to connect within {seconds} s"
+            );
+            Some(of_own(*address, &attempt, Cause::Unanswered, own))
+        }
+        Greeting::Refused(why) => {
+            let attempt = format!(
+                "listener {address}: an attempt of this host itself to connect is refused ({why})"
+            );
+            Some(of_own(*address, &attempt, Cause::NoGreeting, own))
+        }
         Greeting::Said(line) if line.starts_with("220") => None,
         Greeting::Said(line) => Some(Finding::new(
             Cause::GreetingRefuses,
@@ -293,34 +310,36 @@ fn of_greeting(seen: &Seen, relay: &Relay) -> Option<Finding> {
             ),
             "the relay hangs, or is stopped: journalctl -u sallyport-relay, then restart it",
         )),
-        Greeting::Failed(why) => Some(Finding::new(
+        Greeting::Ended(why) => Some(Finding::new(
             Cause::NoGreeting,
-            format!("listener {address} does not serve a connection of this host: {why}"),
+            format!("listener {address} takes a connection of this host and ends it: {why}"),
             "journalctl -u sallyport-relay says why it ends connections",
         )),
     }
 }
 
-/// Says that this host's own attempt was not answered: the listener's process never heard of it.
-fn of_unanswered(address: SocketAddr, own: &Own) -> Finding {
-    let unanswered = format!(
-        "listener {address} does not answer an attempt of this host itself to connect within {} s",
-        PATIENCE.as_secs()
+/// Says that this host's own attempt was not taken: the listener's process never heard of it.
+fn of_own(address: SocketAddr, attempt: &str, cause: Cause, own: &Own) -> Finding {
+    let look = format!(
+        "nft list ruleset, iptables-save and bpftool net show what filters here; sallyport status whether the gate lost \
+         its program; ss -ltn sport = :{} whether connections wait (Recv-Q)",
+        address.port()
     );
     match own {
         Own::Dropped(rule) => Finding::new(
-            Cause::Unanswered,
-            format!("{unanswered}, since the host's firewall drops it: {rule}"),
+            Cause::OwnStopped,
+            format!("{attempt}, since the host's firewall stops it: {rule}"),
             "nothing, if that is meant: the firewall's check found no rule against clients",
         ),
+        Own::Perhaps(rule) => Finding::new(
+            cause,
+            format!("{attempt}; a rule of the host's firewall may be why: {rule}"),
+            format!("look whether that rule means this host; else {look}"),
+        ),
         Own::Told | Own::Free => Finding::new(
-            Cause::Unanswered,
-            format!("{unanswered}: something on this host drops it before the relay hears of it"),
-            format!(
-                "nft list ruleset, iptables-save and bpftool net show what filters here; sallyport status whether the \
-                 gate lost its program; ss -ltn sport = :{} whether connections wait (Recv-Q)",
-                address.port()
-            ),
+            cause,
+            format!("{attempt}: something on this host stops it before the relay hears of it"),
+            look,
         ),
     }
 }

@@ -107,8 +107,7 @@ impl Gate for Off {
     }
 
     fn approaches(&self) -> Approaches {
-        let interface = |name: &String| netlink::interface(name).ok().flatten();
-        let seen: Vec<_> = self.interfaces.iter().map(interface).collect();
+        let seen: Vec<_> = self.interfaces.iter().map(|name| netlink::interface(name)).collect();
         approach::look(&seen)
     }
 

@@ -185,8 +185,12 @@ pub const ROWS: &[Row] = &[
         chain(s, INPUT, "ip saddr 192.0.2.0/24 tcp dport 2525 drop")
     })
     .undo(FLUSH),
-    row("the firewall drops this host alone", "unanswered", |s| {
+    row("the firewall drops this host alone", "own-attempt-stopped", |s| {
         chain(s, INPUT, "iif lo tcp dport 2525 drop")
+    })
+    .undo(FLUSH),
+    row("the firewall rejects this host alone", "own-attempt-stopped", |s| {
+        chain(s, INPUT, "iif lo tcp dport 2525 reject with tcp reset")
     })
     .undo(FLUSH),
     row("the port is sent to another host", "redirected-away", |s| {

@@ -37,7 +37,7 @@ pub(super) fn write_status(text: &mut Text, gate: Result<Option<&GateStatus>, &s
         interfaces.row(&[&interface.name, &interface.mode], u8::from(stands));
     }
     let mut interfaces = text.rows(&GATE_INTERFACE_OPEN);
-    for interface in &gate.interfaces {
+    for interface in gate.interfaces.iter().filter(|interface| !interface.unknown) {
         interfaces.row(&[&interface.name], u8::from(interface.down.is_none()));
     }
     text.rows(&GATE_MODE).states(&[], &["enforce", "observe", "open"], &gate.mode);
@@ -170,6 +170,24 @@ mod tests {
 
     fn counts(entries: u64, passed: u64) -> TagCounts {
         TagCounts { entries, passed, ..TagCounts::default() }
+    }
+
+    #[test]
+    fn an_interface_of_which_nobody_knows_is_neither_open_nor_closed() {
+        let said = r#"{"pid":1,"interfaces":[{"name":"eth0","mode":"native","problem":null,"down":"down"},
+            {"name":"eth1","mode":"missing","problem":"it is not there","down":null,"unknown":true},
+            {"name":"eth2","mode":"native","problem":null,"down":null}],
+            "ports":[2525],"serving":true,"mode":"enforce","observe_until":null,"generation":1,
+            "second_door":1,"loopback":true,"confirm_until":null,"shadow":null,"entries":1,"bans":0,
+            "counters":{},"spared":0,"counted":[],"talkers":[],"bypasses":[],"refused_per_second":0,
+            "spikes":[],"problems":[]}"#;
+        let mut text = Text::default();
+        write_status(&mut text, Ok(Some(&serde_json::from_str(said).unwrap())));
+        let text = text.into_string();
+        let name = GATE_INTERFACE_OPEN.name;
+        let rows = text.lines().filter(|line| line.starts_with(name));
+        let rows: Vec<_> = rows.map(|row| row.trim_start_matches(name)).collect();
+        assert_eq!(rows, [r#"{interface="eth0"} 0"#, r#"{interface="eth2"} 1"#]);
     }
 
     #[test]

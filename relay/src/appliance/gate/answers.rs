@@ -130,8 +130,9 @@ impl Keeper {
         let (mode, observe_until_ns) = self.mode();
         let doors = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).doors();
         let wall = |until_ns| now.wall_of(until_ns);
-        let Approaches { guarded, cut_off } = self.gate.approaches();
-        let guarded = guarded.into_iter().chain(std::iter::repeat(Approach::Open));
+        // As of the last second: whoever asks makes the kernel list nothing.
+        let Approaches { guarded, cut_off } = &self.approaches.seen;
+        let guarded = guarded.iter().copied().chain(std::iter::repeat(Approach::Unknown));
         Ok(GateStatus {
             pid: std::process::id(),
             interfaces: self
@@ -140,7 +141,7 @@ impl Keeper {
                 .zip(guarded)
                 .map(|(one, by)| interface(one, by))
                 .collect(),
-            cut_off,
+            cut_off: *cut_off,
             ports: guarded_ports(&self.config),
             serving: self.bulletin.borrow().service == Service::Serve,
             mode: mode.to_owned(),
@@ -223,7 +224,8 @@ fn interface(health: &Health, approach: Approach) -> Interface {
         other => ("missing", Some(both(problem(other), closed))),
     };
     let down = approach.words().map(str::to_owned);
-    Interface { name: health.interface.clone(), mode: mode.to_owned(), problem, down }
+    let unknown = approach == Approach::Unknown;
+    Interface { name: health.interface.clone(), mode: mode.to_owned(), problem, down, unknown }
 }
 
 /// Puts what is wrong with the gate on an interface before what is wrong with that.

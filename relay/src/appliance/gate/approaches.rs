@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::keeper::{Keeper, Pending};
 use super::telling::guarded_ports;
-use crate::bound::has_address;
+use crate::bound::{NOT_HERE, has_address};
 use crate::event::Event;
 use crate::event::alert::Severity;
 use crate::gate::approach::{Approach, Approaches};
@@ -40,21 +40,25 @@ struct Watched {
 /// What was seen of the guarded interfaces so far.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// What was seen last.
+    pub seen: Approaches,
     looked_at: Option<Duration>,
     interfaces: BTreeMap<String, Watched>,
 }
 
 impl Watch {
-    /// Takes a look `at` this moment of the boot clock: the interfaces as they are configured, and why nobody can come by
-    /// one. Returns what is to be told now.
-    fn look(&mut self, seen: Vec<(String, Option<String>)>, at: Duration) -> Vec<Event> {
+    /// Takes a look `at` this moment of the boot clock: the interfaces as they are configured, whether clients can come by
+    /// one, and why not. Returns what is to be told now. One of which nobody knows stays as it was.
+    fn look(&mut self, seen: Vec<(String, Approach, Option<String>)>, at: Duration) -> Vec<Event> {
         let since =
             self.looked_at.replace(at).map_or(Duration::ZERO, |last| at.saturating_sub(last));
         let since = since.min(LOOK_MAX);
-        let is_alone = seen.iter().all(|(_, problem)| problem.is_some());
-        let severity = if is_alone { Severity::Critical } else { Severity::Warning };
+        let is_open = seen.iter().any(|(_, by, _)| *by == Approach::Open);
+        let severity = if is_open { Severity::Warning } else { Severity::Critical };
         let mut told = Vec::new();
-        for (interface, problem) in seen {
+        for (interface, _, problem) in
+            seen.into_iter().filter(|(_, by, _)| *by != Approach::Unknown)
+        {
             let watched = self.interfaces.entry(interface.clone()).or_default();
             let Some(problem) = problem else {
                 (watched.closed, watched.was_open) = (Duration::ZERO, true);
@@ -77,13 +81,20 @@ impl Watch {
 impl Keeper {
     /// Looks whether clients can come, and tells what lasts. Called each second, and when an interface changes.
     pub(super) fn look_at_approaches(&mut self, now: Moment) {
-        let Approaches { guarded, .. } = self.gate.approaches();
-        let of =
-            |(one, by): (&Health, Approach)| (one.interface.clone(), by.problem(current_name(one)));
-        let seen = self.health.iter().zip(guarded).map(of).collect();
+        self.approaches.seen = self.seen_approaches();
+        let of = |(one, by): (&Health, &Approach)| {
+            (one.interface.clone(), *by, by.problem(current_name(one)))
+        };
+        let seen = self.health.iter().zip(&self.approaches.seen.guarded).map(of).collect();
         for event in self.approaches.look(seen, Duration::from_nanos(now.boot_ns)) {
             self.journal.write(event);
         }
+    }
+
+    /// Asks the kernel whether clients can come.
+    pub(super) fn seen_approaches(&self) -> Approaches {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).addresses();
+        self.gate.approaches().with(&listeners, has_address)
     }
 
     /// Returns what is wrong besides interfaces and spikes.
@@ -97,7 +108,7 @@ impl Keeper {
         let lost = listeners.addresses().into_iter().filter_map(lost);
         // One that cannot be made says so itself.
         let lost = lost.filter(|(name, _)| !of_listeners.iter().any(|said| said.starts_with(name)));
-        let lost: Vec<String> = lost.map(|(name, problem)| name + problem).collect();
+        let lost: Vec<String> = lost.map(|(name, problem)| name + &problem).collect();
         problems.extend(of_listeners);
         problems.extend(lost);
         problems.extend(local_ports::problem(&guarded_ports(&self.config)));
@@ -120,10 +131,12 @@ pub(super) fn current_name(health: &Health) -> &str {
 
 /// Says of a listening socket that this host lost its address; none of any other. The socket goes on listening: with
 /// the address its clients come back.
-fn lost(address: SocketAddr) -> Option<(String, &'static str)> {
+fn lost(address: SocketAddr) -> Option<(String, String)> {
     let is_lost = !address.ip().is_unspecified() && !has_address(address);
-    let problem = "no interface has this address any more; see `ip address`";
-    is_lost.then(|| (format!("listener {address}: "), problem))
+    // Of IPv6 also one that is not used yet, or since another host has it too (RFC 4862, section 5.4).
+    let problem =
+        || format!("{NOT_HERE} any more (or it is a duplicate: dadfailed); see `ip address`");
+    is_lost.then(|| (format!("listener {address}: "), problem()))
 }
 
 #[cfg(test)]
@@ -136,7 +149,9 @@ mod tests {
         seconds: std::ops::Range<u64>,
         seen: &[(&str, Approach)],
     ) -> Vec<(u64, Event)> {
-        let seen = || seen.iter().map(|(name, state)| ((*name).to_owned(), state.problem(name)));
+        let of =
+            |(name, state): &(&str, Approach)| ((*name).to_owned(), *state, state.problem(name));
+        let seen = || seen.iter().map(of);
         let at = |second| (second, Duration::from_secs(second));
         let looks = seconds.map(at).map(|(second, at)| (second, watch.look(seen().collect(), at)));
         looks
@@ -162,6 +177,34 @@ mod tests {
         assert_eq!(both, [(259, down("eth1", Severity::Critical, Approach::NoAddress))]);
         let over = told(&mut watch, 300..310, &[("eth0", open), ("eth1", Approach::NoCarrier)]);
         assert_eq!(over, [(300, Event::InterfaceUp { interface: "eth0".into() })]);
+    }
+
+    #[test]
+    fn what_nobody_knows_ends_nothing_and_is_no_way_in() {
+        let (open, off, unknown) = (Approach::Open, Approach::Off, Approach::Unknown);
+        let mut watch = Watch::default();
+        told(&mut watch, 0..1, &[("eth0", open), ("eth1", unknown)]);
+        let lasting = told(&mut watch, 1..100, &[("eth0", off), ("eth1", unknown)]);
+        assert_eq!(lasting, [(60, down("eth0", Severity::Critical, off))]);
+        assert_eq!(told(&mut watch, 100..400, &[("eth0", unknown), ("eth1", unknown)]), []);
+        let over = told(&mut watch, 400..401, &[("eth0", open), ("eth1", unknown)]);
+        assert_eq!(over, [(400, Event::InterfaceUp { interface: "eth0".into() })]);
+        let mut watch = Watch::default();
+        told(&mut watch, 0..1, &[("eth0", open)]);
+        assert_eq!(told(&mut watch, 1..40, &[("eth0", off)]), []);
+        assert_eq!(told(&mut watch, 40..100, &[("eth0", unknown)]), [], "it does not count");
+        let lasting = told(&mut watch, 100..130, &[("eth0", off)]);
+        assert_eq!(lasting, [(120, down("eth0", Severity::Critical, off))]);
+    }
+
+    #[test]
+    fn a_listener_whose_address_is_gone_is_told_with_what_may_be_the_cause() {
+        let (name, problem) = lost("192.0.2.254:2525".parse().unwrap()).unwrap();
+        assert_eq!(name, "listener 192.0.2.254:2525: ");
+        assert!(problem.starts_with(NOT_HERE) && problem.contains("dadfailed"), "{problem}");
+        for here in ["127.0.0.1:2525", "[::]:2525"] {
+            assert_eq!(lost(here.parse().unwrap()), None, "{here}");
+        }
     }
 
     #[test]

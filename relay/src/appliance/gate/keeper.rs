@@ -153,6 +153,7 @@ impl Keeper {
             };
             keeper.journal.write(event);
         }
+        keeper.approaches.seen = keeper.seen_approaches();
         // Both are written even if nothing changed: what stood in the kernel alone outlives the next start.
         let now = keeper.now();
         keeper.save_allowlist(now);

@@ -36,7 +36,7 @@ fn whole() -> Whole {
 
 #[test]
 fn all_is_on_one_screen() {
-    let screen = screen(&whole(), Paint::Plain);
+    let screen = screen(&whole(), Paint::Plain, Timestamp::UNIX_EPOCH);
     let stored = "\
 health    degraded
           ! open spikes: spike-refused
@@ -57,9 +57,18 @@ alert     spool-full since 1970-01-01T00:00:00Z: the spool is full; first: sally
 }
 
 #[test]
+fn when_a_message_is_due_is_told_until_then_only() {
+    let at = |second| screen(&whole(), Paint::Plain, Timestamp::from_second(second).unwrap());
+    assert!(at(599).contains("is due at 1970-01-01T00:10:00Z"));
+    for second in [600, 6_000] {
+        assert!(!at(second).contains("is due at"), "{second}");
+    }
+}
+
+#[test]
 fn colours_are_put_around_the_health_and_its_reasons_only() {
-    let plain = screen(&whole(), Paint::Plain);
-    let coloured = screen(&whole(), Paint::Colours);
+    let plain = screen(&whole(), Paint::Plain, Timestamp::UNIX_EPOCH);
+    let coloured = screen(&whole(), Paint::Colours, Timestamp::UNIX_EPOCH);
     assert!(!plain.contains('\u{1b}'));
     let lines = coloured.lines().zip(plain.lines());
     let differ: Vec<_> = lines.filter(|(one, other)| one != other).map(|(one, _)| one).collect();

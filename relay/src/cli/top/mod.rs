@@ -15,6 +15,7 @@ mod screen;
 mod series;
 
 use std::io::IsTerminal as _;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -56,32 +57,39 @@ pub fn top(reach: Reach) -> anyhow::Result<ExitCode> {
         attend(&reach, &acts, &tell);
     })?;
     let mut terminal = ratatui::try_init()?;
-    let ended = show(&mut terminal, &mut model, &ending, &ask, &told);
-    ratatui::restore();
-    ended
+    let shown = show(&mut terminal, &mut model, &ending, &ask, &told);
+    // Left to itself it would write about a terminal that is gone to that terminal, and panic since that fails as well.
+    let mut terminal = ManuallyDrop::new(terminal);
+    let restored = terminal.show_cursor().and(ratatui::try_restore());
+    let ended = shown.and_then(|code| Ok(restored.map(|()| code)?));
+    ending.or(ended).map(ExitCode::from)
 }
 
 /// Draws what changes and does what keys say, until the end; returns the exit code.
+///
+/// # Errors
+///
+/// If the terminal fails.
 fn show(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
     ending: &Ending,
     ask: &SyncSender<Act>,
     told: &Receiver<Told>,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<u8> {
     loop {
         terminal.draw(|frame| screen::draw(model, frame))?;
         let mut is_stale = false;
         while !is_stale {
             if let Some(code) = ending.came() {
-                return Ok(ExitCode::from(code));
+                return Ok(code);
             }
             if event::poll(LOOK)? {
                 is_stale = true;
                 let pressed = event::read()?;
                 let Some(key) = key(&pressed) else { continue };
                 match model.press(key) {
-                    Some(Act::Quit) => return Ok(ExitCode::SUCCESS),
+                    Some(Act::Quit) => return Ok(0),
                     Some(act) if ask.try_send(act).is_err() => {
                         model.take(Told::Done("busy; press again in a moment".to_owned()));
                     }

@@ -325,7 +325,8 @@ pub struct GateStatus {
     pub pid: u32,
     /// Every configured interface.
     pub interfaces: Vec<Interface>,
-    /// Whether no client can come from another host, neither by these interfaces nor by any other.
+    /// Whether no client can come from another host, neither by these interfaces nor by any other, or
+    /// that the address of every listener is gone.
     #[serde(default)]
     pub cut_off: bool,
     /// The guarded ports.

@@ -11,6 +11,10 @@ pub struct Interface {
     pub mode: String,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
-    /// `down`, `no carrier` or `no address`: no client comes by it; none: they can, or nobody knows.
+    /// `down`, `no carrier` or `no address`: no client comes by it; none: they can, or nobody
+    /// knows.
     pub down: Option<String>,
+    /// Whether nobody knows if clients can come by it: it is not there, or the kernel does not tell.
+    #[serde(default)]
+    pub unknown: bool,
 }

@@ -73,10 +73,12 @@ pub(super) fn stops_out(rules: &Reading, target: SocketAddr) -> Option<String> {
 pub(super) enum Own {
     /// Nothing, as far as it is known.
     Free,
-    /// A rule that is in the way of clients, or may be, and that the firewall's check names: it is in the way of this
-    /// host as well.
+    /// A rule that is in the way of clients, or may be, and that the firewall's check names: it surely stops this host as
+    /// well.
     Told,
-    /// This rule drops it, and nobody else's.
+    /// This rule may be in its way, which cannot be told from here.
+    Perhaps(String),
+    /// This rule stops it, and nobody else's.
     Dropped(String),
 }
 
@@ -105,15 +107,19 @@ fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
         ip => vec![ip],
     };
     let own = tried.into_iter().map(|ip| rules.follow(&of_own(ip, listener.port()), &OUT_AND_IN));
-    let mut dropped = None;
+    let (mut dropped, mut unsure) = (None, None);
     for Fate { stopped, perhaps, .. } in own {
-        let is_told = stopped.iter().chain(&perhaps).any(|rule| told.contains(rule));
-        if is_told || are_stopped && stopped.is_some() {
+        if stopped.as_ref().is_some_and(|rule| are_stopped || told.contains(rule)) {
             return Own::Told;
         }
         dropped = dropped.or(stopped);
+        unsure = unsure.or_else(|| perhaps.into_iter().next());
     }
-    dropped.map_or(Own::Free, Own::Dropped)
+    match (dropped, unsure) {
+        (Some(rule), _) => Own::Dropped(rule),
+        (None, Some(rule)) => Own::Perhaps(rule),
+        (None, None) => Own::Free,
+    }
 }
 
 /// Returns the attempt of this host to connect to an address of its own.

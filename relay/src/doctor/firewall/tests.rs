@@ -338,6 +338,7 @@ fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
         match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), clients) {
             Own::Dropped(name) => Some(name.split(" (").next().unwrap_or_default().to_owned()),
             Own::Told => Some("told".to_owned()),
+            Own::Perhaps(_) => Some("perhaps".to_owned()),
             Own::Free => None,
         }
     };
@@ -357,6 +358,13 @@ fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
             told(),
         ),
         ("others", "accept", vec![json!([from("198.51.100.0", 24), drop()])], anybody(), None),
+        (
+            "somebody, perhaps us",
+            "accept",
+            vec![json!([port(), {"limit": {"rate": 5, "per": "second"}}, drop()])],
+            anybody(),
+            Some("perhaps".to_owned()),
+        ),
         (
             "loopback alone",
             "accept",

@@ -56,8 +56,9 @@ fn each_state_of_a_listener_has_its_cause() {
     let at = |address: &str| Seen { address: address.parse().unwrap(), ..healthy() };
     let full = Listening { waiting: 100_000, ..socket("[::]:2525") };
     let said = |line: &str| Greeting::Said(line.into());
+    let refused = || Greeting::Refused("x".into());
     let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-    let rows: [(&str, Seen, Relay, &[&str]); 28] = [
+    let rows: [(&str, Seen, Relay, &[&str]); 33] = [
         ("healthy", healthy(), Relay::Serves, &[]),
         ("the relay is not known", healthy(), Relay::Unknown, &[]),
         (
@@ -80,7 +81,7 @@ fn each_state_of_a_listener_has_its_cause() {
         ),
         (
             "a relay that hangs resets",
-            Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
+            Seen { greeting: Greeting::Ended("x".into()), ..healthy() },
             Relay::Hangs,
             &["relay-hangs", "no-greeting"],
         ),
@@ -154,7 +155,37 @@ fn each_state_of_a_listener_has_its_cause() {
             "the firewall drops it alone",
             Seen { greeting: Greeting::Unanswered, own: Own::Dropped("x".into()), ..healthy() },
             Relay::Serves,
+            &["own-attempt-stopped"],
+        ),
+        (
+            "the firewall rejects it alone",
+            Seen { greeting: refused(), own: Own::Dropped("x".into()), ..healthy() },
+            Relay::Serves,
+            &["own-attempt-stopped"],
+        ),
+        (
+            "the firewall rejects it, and clients",
+            Seen { greeting: refused(), own: Own::Told, ..healthy() },
+            Relay::Serves,
+            &[],
+        ),
+        (
+            "it is refused",
+            Seen { greeting: refused(), ..healthy() },
+            Relay::Serves,
+            &["no-greeting"],
+        ),
+        (
+            "a rule perhaps drops it",
+            Seen { greeting: Greeting::Unanswered, own: Own::Perhaps("x".into()), ..healthy() },
+            Relay::Serves,
             &["unanswered"],
+        ),
+        (
+            "a connection that was made and ended, whatever the firewall does",
+            Seen { greeting: Greeting::Ended("x".into()), own: Own::Told, ..healthy() },
+            Relay::Serves,
+            &["no-greeting"],
         ),
         (
             "no answer, as the queue is full",
@@ -170,7 +201,7 @@ fn each_state_of_a_listener_has_its_cause() {
         ),
         (
             "a reset",
-            Seen { greeting: Greeting::Failed("x".into()), ..healthy() },
+            Seen { greeting: Greeting::Ended("x".into()), ..healthy() },
             Relay::Serves,
             &["no-greeting"],
         ),
@@ -191,6 +222,24 @@ fn each_state_of_a_listener_has_its_cause() {
         let found = judge(&[seen], &relay, &Links::default());
         let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
         assert_eq!(found, wanted, "{row}");
+    }
+}
+
+#[test]
+fn a_rule_that_stops_this_host_alone_stops_no_client_and_a_mere_perhaps_is_named() {
+    for greeting in [Greeting::Unanswered, Greeting::Refused("x".into())] {
+        let of = |own: Own| {
+            let seen = Seen { greeting: greeting.clone(), own, ..healthy() };
+            judge(&[seen], &Relay::Serves, &Links::default()).remove(0)
+        };
+        let alone = of(Own::Dropped("the rule".into()));
+        assert_eq!(alone.cause.severity(), super::super::Severity::WorthKnowing, "{greeting:?}");
+        let perhaps = of(Own::Perhaps("the rule".into()));
+        assert_eq!(perhaps.cause.severity(), super::super::Severity::Fault, "{greeting:?}");
+        for found in [alone, perhaps] {
+            assert!(found.says.contains("the rule"), "{found:?}");
+            assert!(!found.remedy.contains("journalctl"), "{found:?}");
+        }
     }
 }
 

@@ -59,8 +59,7 @@ impl Links {
 
     /// Returns whether clients can come by every interface, and at all.
     pub fn approaches(&self) -> Approaches {
-        let seen: Vec<_> =
-            self.guarded.iter().map(|guarded| guarded.look().ok().flatten()).collect();
+        let seen: Vec<_> = self.guarded.iter().map(Guarded::look).collect();
         approach::look(&seen)
     }
 

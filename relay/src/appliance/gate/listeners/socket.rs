@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::ListenError;
-use crate::bound::bound;
+use crate::bound::{NOT_HERE, bound};
 use crate::gate::Door;
 
 /// Connections that wait until the relay takes them.
@@ -66,7 +66,7 @@ pub(super) fn refused(address: SocketAddr, error: Errno) -> ListenError {
                 "another program listens there, or a Sallyport of before; see `ss -ltnp sport = :{port}`"
             )
         }
-        Errno::ADDRNOTAVAIL => "no interface has this address; see `ip address`".to_owned(),
+        Errno::ADDRNOTAVAIL => format!("{NOT_HERE}; see `ip address`"),
         Errno::ACCESS => format!("not permitted: port {port} needs root"),
         other => other.to_string(),
     };

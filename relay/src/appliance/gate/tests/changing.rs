@@ -257,8 +257,15 @@ fn an_interface_by_which_nobody_comes_is_a_problem_at_once_and_told_when_it_last
     let eth0 = &status.interfaces[0];
     assert_eq!((eth0.mode.as_str(), eth0.down.as_deref()), ("native", Some("down")));
     assert!(eth0.problem.as_ref().unwrap().contains("`ip link set dev eth0 up`"), "{eth0:?}");
-    desk.fake.tables().approaches = None;
+    let unknown = Approaches { guarded: vec![Approach::Unknown], cut_off: false };
+    desk.fake.tables().approaches = Some(unknown);
+    let status: GateStatus = desk.look(GateRequest::Status, 70);
+    assert!(status.cut_off, "nobody who asks makes the gate look");
     desk.inspect(71);
+    let status: GateStatus = desk.look(GateRequest::Status, 71);
+    assert!(status.interfaces[0].unknown && status.interfaces[0].problem.is_none());
+    desk.fake.tables().approaches = None;
+    desk.inspect(72);
     let told = desk.journal.take();
     let count = |wanted: fn(&Event) -> bool| told.iter().filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, Event::InterfaceDown { .. })), 1, "not one a second");
