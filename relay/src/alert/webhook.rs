@@ -130,7 +130,8 @@ fn judge(response: &mut Response<Body>, now: Timestamp) -> Outcome {
     let reader = response.body_mut().as_reader();
     // An answer that does not come whole has a status all the same.
     let _ = reader.take(WORDS_MAX as u64).read_to_end(&mut words);
-    let why = format!("HTTP status {status} {}", printable(&words, WORDS_MAX));
+    let words = printable(&words, WORDS_MAX);
+    let why = format!("HTTP status {status} {words}").trim_end().to_owned();
     match status {
         400 | 413 | 422 => Outcome::Refused(why),
         _ => Outcome::Later { why, after },

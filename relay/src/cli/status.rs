@@ -255,13 +255,17 @@ pub(super) fn spike_line(spike: &Spike) -> String {
         0 | 1 => "a second".to_owned(),
         seconds => format!("in {seconds} s"),
     };
+    // Of sources only so many are known to be different, and in all nobody knows.
+    let (bound, in_all) = match spike.class.as_str() {
+        "spike-sources" => ("least", String::new()),
+        _ => ("most", format!("; {} in all", spike.total)),
+    };
     format!(
-        "{}{subject} since {}, {end}; at most {} {within} where {} are usual; {} in all",
+        "{}{subject} since {}, {end}; at {bound} {} {within} where {} are usual{in_all}",
         spike.class,
         at(spike.since),
         spike.peak,
-        spike.usual,
-        spike.total
+        spike.usual
     )
 }
 

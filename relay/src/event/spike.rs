@@ -203,7 +203,18 @@ impl Spike {
             "" => String::new(),
             subject => format!(" ({subject})"),
         };
-        let rose = format!("{} {counted}{whose} {}", self.count, self.within());
+        // Of sources only so many are known to be different.
+        let (least, total) = match self.class {
+            Class::Sources => ("at least ", String::new()),
+            Class::Refused
+            | Class::Prefix
+            | Class::Entry
+            | Class::Forged
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => ("", format!("{} {counted}{whose} in all, ", self.total)),
+        };
+        let rose = format!("{least}{} {counted}{whose} {}", self.count, self.within());
         match stage {
             Stage::Opened | Stage::Noted => format!("{rose} where {} are usual", self.usual),
             Stage::Grew(times) => {
@@ -212,13 +223,14 @@ impl Spike {
                     self.usual
                 )
             }
-            Stage::Closed => format!(
-                "over after {} s: {} {counted}{whose} in all, {} {} at the peak",
-                self.lasted.as_secs(),
-                self.total,
-                self.count,
-                self.within()
-            ),
+            Stage::Closed => {
+                let peak = if total.is_empty() {
+                    rose
+                } else {
+                    format!("{} {}", self.count, self.within())
+                };
+                format!("over after {} s: {total}{peak} at the peak", self.lasted.as_secs())
+            }
         }
     }
 

@@ -63,7 +63,7 @@ metrics! {
     GATE_INTERFACE: Gauge "sallyport_gate_interface_up" ["interface", "mode"]
         "Whether the gate's program stands on a configured interface, and how: native, generic or missing.";
     GATE_INTERFACE_OPEN: Gauge "sallyport_gate_interface_open" ["interface"]
-        "Whether clients can come by a configured interface: 0 while it is off, or has no carrier or no address.";
+        "Whether clients can come by an interface: 0 if it is off, or has no carrier or address; no row if not known.";
     GATE_MODE: Gauge "sallyport_gate_mode" ["mode"]
         "1 for the mode of the gate: enforce, observe or open.";
     GATE_GENERATION: Gauge "sallyport_gate_list_generation" []

@@ -105,7 +105,9 @@ impl Spike {
                     return None;
                 }
                 let open = Open::new(window, reading, bounds.usual, *count_before);
-                let change = open.change(Stage::Opened, reading, reading.per_second_now);
+                // A longer window is told by all of it: a tick of it says nothing of how many there were.
+                let now = if window == 0 { reading.per_second_now } else { reading.per_second };
+                let change = open.change(Stage::Opened, reading, now);
                 *self = Self::Open(open);
                 Some(change)
             }
@@ -133,8 +135,7 @@ impl Spike {
         let rate = reading.per_second;
         let is_over = open.quiet_for(reading.at) >= WINDOWS[window] + SLACK;
         if window > open.window && is_over && rate > threshold {
-            (open.window, open.level) = (window, rate);
-            open.peak = open.peak.max(rate);
+            (open.window, open.level, open.peak) = (window, rate, rate);
             open.loud = (reading.at, reading.count);
         }
     }

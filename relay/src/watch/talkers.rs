@@ -124,19 +124,9 @@ impl Talkers {
     }
 
     /// Returns at most `limit` networks, the loudest within `window` first, which counts from the last sums that were
-    /// taken and is a minute at most. Where sources are so many that none stands out it is nobody.
-    #[must_use]
-    pub fn summed(&self, window: Duration, limit: usize) -> Vec<Talker> {
-        let sums = self.now.as_ref().zip(self.sum_before(window));
-        let mut named =
-            sums.map_or_else(Vec::new, |((_, now), then)| self.between(now, then, limit));
-        named.truncate(limit);
-        named
-    }
-
-    /// The same of a flood that goes on and may not be in the sums yet: if they name nobody, those are named that have
-    /// a large part of the samples of that time. Samples tell nothing of a flood that is over: the few frames that come
-    /// after it have as many.
+    /// taken and is a minute at most. A flood that has just begun is not in the sums yet: then those are named that have
+    /// a large part of the samples of that time. Where sources are so many that none stands out it is nobody. To be
+    /// asked while the flood goes on: when it is over, the few frames that come after it are most of the samples.
     #[must_use]
     pub fn named(&self, window: Duration, limit: usize) -> Vec<Talker> {
         let Some(((at, now), then)) = self.now.as_ref().zip(self.sum_before(window)) else {

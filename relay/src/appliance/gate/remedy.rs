@@ -6,14 +6,16 @@ use relay_common::addr::Net;
 
 use crate::event::spike::{Class, Share};
 use crate::gate::net;
+use crate::watch::Stage;
 
 /// Returns the command to run first; none if nobody is named. Whoever is refused, or fails to log in, does no harm meanwhile, and may be a
-/// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned. Not
+/// client of ours: what helps is to learn who it is. A client that somebody else may drive is let in: it is banned while it goes on. Not
 /// this host itself, nor a proxy: that would cut off all who come by it. Who stands in a forged attempt is a client of
 /// ours, and `doctor` sees whether answers reach it. `shown` is whom the frame names that is shown: of a network it is
 /// the one address that is known to have sent something.
 pub(super) fn command(
     class: Class,
+    stage: Stage,
     top: &[Share],
     shown: Option<IpAddr>,
     protected: &[Net],
@@ -24,7 +26,7 @@ pub(super) fn command(
         own.is_loopback() || own.is_unspecified() || net(share.net).is_ok_and(meets)
     };
     match (class, top.first()) {
-        (Class::Entry, Some(loudest)) if !is_spared(loudest) => {
+        (Class::Entry, Some(loudest)) if stage != Stage::Closed && !is_spared(loudest) => {
             Some(format!("sallyport ban add {}", loudest.net.ip()))
         }
         (
@@ -66,12 +68,16 @@ mod tests {
             let share = Share { net: loudest.parse().unwrap(), count: 9, error: 0, reason };
             if class == Class::Refused {
                 let shown = |from: [u8; 4]| {
-                    command(class, std::slice::from_ref(&share), Some(from.into()), &[]).unwrap()
+                    let top = std::slice::from_ref(&share);
+                    command(class, Stage::Opened, top, Some(from.into()), &[]).unwrap()
                 };
                 assert_eq!(shown([10, 2, 3, 4]), "sallyport explain 10.2.3.4");
                 assert_eq!(shown([192, 0, 2, 9]), suggested, "a frame of somebody else");
             }
-            let first = command(class, &[share], None, &protected);
+            let over =
+                command(class, Stage::Closed, std::slice::from_ref(&share), None, &protected);
+            assert!(over.unwrap().starts_with("sallyport explain "), "it is over: {loudest}");
+            let first = command(class, Stage::Opened, &[share], None, &protected);
             assert_eq!(first.as_deref(), Some(suggested), "{loudest}");
         }
     }

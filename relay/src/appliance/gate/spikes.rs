@@ -37,19 +37,6 @@ fn wall(at: Duration, now: Moment) -> jiff::Timestamp {
     now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Returns the time that an alert speaks of: its window, or at the end all of its spike.
-fn told_of(alert: &Alert) -> Duration {
-    match alert.stage {
-        Stage::Opened | Stage::Grew(_) => alert.window,
-        Stage::Closed => alert.at.saturating_sub(alert.since) + alert.window,
-    }
-}
-
-/// Returns the moment after which that time began.
-fn begun(alert: &Alert) -> Duration {
-    alert.at.saturating_sub(told_of(alert))
-}
-
 /// Takes from estimates what cannot be: nobody sent more than was refused in all, where that was counted. At least as
 /// many as before are certain.
 fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
@@ -68,8 +55,34 @@ const fn is_of_strangers(class: Class) -> bool {
     }
 }
 
-/// What is shown of a spike, and whom it names.
-pub(super) type Shown = (String, Option<IpAddr>);
+/// How often what is shown of an open spike is looked at again, and of how many in a tick.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
+const LOOKED_MAX: usize = 4;
+
+/// Who had a part in a spike, as is shown of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// When that was.
+    at: Duration,
+    /// Since when the spike is open, as it was told first: the two clocks differ by a little each time.
+    since: Option<jiff::Timestamp>,
+    top: Vec<Share>,
+    reasons: BTreeMap<&'static str, u64>,
+    sample: Option<String>,
+    /// Whom the sample names.
+    named: Option<IpAddr>,
+}
+
+impl Shown {
+    /// Takes over what was shown before, as far as it is known no better.
+    fn go_on(&mut self, before: Option<Self>) {
+        let Some(before) = before else { return };
+        self.since = before.since;
+        if self.sample.is_none() {
+            (self.sample, self.named) = (before.sample, before.named);
+        }
+    }
+}
 
 impl Keeper {
     /// Writes an alert of the watch into the journal. Of a bypass and of a gate that is missing other events tell
@@ -92,19 +105,46 @@ impl Keeper {
     }
 
     fn spike(&mut self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
-        let mut top = self.top(alert);
+        let of = (alert.class, alert.net);
+        let shown = match alert.stage {
+            Stage::Opened | Stage::Grew(_) => {
+                let mut shown = self.show(alert, alert.window, counters);
+                let Watching { watch, shown: held, .. } = &mut self.watching;
+                let before = held.remove(&of);
+                // A spike of which there are too many ends untold.
+                let open: BTreeSet<_> = watch.open().map(|open| (open.class, open.net)).collect();
+                held.retain(|of, _| open.contains(of));
+                shown.go_on(before);
+                shown.since = shown.since.or_else(|| Some(wall(alert.since, now)));
+                self.watching.shown.insert(of, shown.clone());
+                shown
+            }
+            // Whoever came since had no part in it.
+            Stage::Closed => self.watching.shown.remove(&of).unwrap_or_default(),
+        };
+        let Shown { top, reasons, sample, named, since, .. } = shown;
+        let is_crowd = top.is_empty() && matches!(alert.class, Class::Refused | Class::Sources);
+        let crowd = is_crowd.then(|| self.crowd(alert));
+        let remark: Vec<_> = self.remark(alert, counters).into_iter().chain(crowd).collect();
+        let remark = Some(remark.join("; ")).filter(|remark| !remark.is_empty());
+        let mut spared = self.protected();
+        spared.extend(own_addresses().into_iter().map(Net::from));
+        let plain = alert.spike(since.unwrap_or_else(|| wall(alert.since, now)));
+        let command = command(alert.class, alert.stage, &top, named, &spared);
+        let command = command.unwrap_or_else(|| plain.command.clone());
+        Spike { top, reasons, sample, remark, command, ..plain }
+    }
+
+    /// Looks who has a part in a spike, by what came in the time `told` up to now.
+    fn show(&self, alert: &Alert, told: Duration, counters: &Counters) -> Shown {
+        let mut top = self.top(alert, told);
         let reasons = self.reasons(alert, counters);
         if matches!(alert.class, Class::Refused | Class::Sources) {
             bound(&mut top, &reasons);
         }
         // A network that may have sent nothing is not named.
         top.retain(|share| share.error < share.count || !is_of_strangers(alert.class));
-        let frame = self.frame(alert, &top).copied();
-        let is_crowd = top.is_empty() && matches!(alert.class, Class::Refused | Class::Sources);
-        let crowd = is_crowd.then(|| self.crowd(alert));
-        let remark: Vec<_> = self.remark(alert, counters).into_iter().chain(crowd).collect();
-        let remark = Some(remark.join("; ")).filter(|remark| !remark.is_empty());
-        let named = frame.as_ref().and_then(address);
+        let frame = self.frame(alert, &top);
         let sample = match alert.class {
             Class::Logins => self.watching.failure.clone(),
             Class::Refused
@@ -113,33 +153,28 @@ impl Keeper {
             | Class::Sources
             | Class::Forged
             | Class::Bypass
-            | Class::Missing => frame.as_ref().map(shown),
+            | Class::Missing => frame.map(shown),
         };
-        let (sample, named) = self.remember(alert, sample.map(|sample| (sample, named))).unzip();
-        let mut spared = self.protected();
-        spared.extend(own_addresses().into_iter().map(Net::from));
-        let plain = alert.spike(wall(alert.since, now));
-        let command = command(alert.class, &top, named.flatten(), &spared);
-        let command = command.unwrap_or_else(|| plain.command.clone());
-        Spike { top, reasons, sample, remark, command, ..plain }
+        let named = frame.and_then(address);
+        Shown { at: alert.at, since: None, top, reasons, sample, named }
     }
 
-    /// Remembers what is shown of a spike, and whom it names, while it is open: when it is over that may be all that is
-    /// left of it.
-    fn remember(&mut self, alert: &Alert, sample: Option<Shown>) -> Option<Shown> {
-        let of = (alert.class, alert.net);
-        let Watching { watch, shown, .. } = &mut self.watching;
-        match alert.stage {
-            Stage::Opened | Stage::Grew(_) => {
-                // A spike of which there are too many ends untold.
-                let open: BTreeSet<_> = watch.open().map(|open| (open.class, open.net)).collect();
-                shown.retain(|of, _| open.contains(of));
-                if let Some(sample) = &sample {
-                    shown.insert(of, sample.clone());
-                }
-                sample.or_else(|| shown.get(&of).cloned())
-            }
-            Stage::Closed => shown.remove(&of).or(sample),
+    /// Looks again at spikes that are loud at this moment: at the end that is what is shown of them.
+    pub(super) fn look_at_spikes(&mut self, at: Duration, counters: &Counters) {
+        let Watching { watch, shown, .. } = &self.watching;
+        let open: Vec<Alert> = watch.open().collect();
+        let is_due = |alert: &&Alert| {
+            let last = shown.get(&(alert.class, alert.net));
+            let is_loud = alert.since + alert.lasted == at;
+            is_loud && last.is_some_and(|last| at.saturating_sub(last.at) >= LOOKED_EVERY)
+        };
+        let due: Vec<Alert> = open.iter().filter(is_due).take(LOOKED_MAX).copied().collect();
+        for alert in due {
+            let told = at.saturating_sub(alert.since) + alert.window;
+            let mut now = self.show(&Alert { at, ..alert }, told, counters);
+            let of = (alert.class, alert.net);
+            now.go_on(self.watching.shown.remove(&of));
+            self.watching.shown.insert(of, now);
         }
     }
 
@@ -163,7 +198,7 @@ impl Keeper {
     }
 
     /// Returns who it was, the loudest first.
-    fn top(&self, alert: &Alert) -> Vec<Share> {
+    fn top(&self, alert: &Alert, told: Duration) -> Vec<Share> {
         let watching = &self.watching;
         let refused = |talker: Talker| Share {
             net: network(talker.net),
@@ -179,10 +214,8 @@ impl Keeper {
                 reason,
             }
         };
-        let named = |limit| match alert.stage {
-            Stage::Opened | Stage::Grew(_) => watching.talkers.named(told_of(alert), limit),
-            Stage::Closed => watching.talkers.summed(told_of(alert), limit),
-        };
+        let named = |limit| watching.talkers.named(told, limit);
+        let begun = alert.at.saturating_sub(told);
         match alert.class {
             Class::Refused | Class::Sources => named(TOP_MAX).into_iter().map(refused).collect(),
             Class::Prefix => {
@@ -191,11 +224,11 @@ impl Keeper {
                 inside.take(TOP_MAX).map(refused).collect()
             }
             Class::Entry => {
-                let top = watching.connecting.top(alert.net, begun(alert), TOP_MAX);
+                let top = watching.connecting.top(alert.net, begun, TOP_MAX);
                 top.into_iter().map(busy(CONNECTED)).collect()
             }
             Class::Logins => {
-                let top = watching.failing.top(None, begun(alert), TOP_MAX);
+                let top = watching.failing.top(None, begun, TOP_MAX);
                 top.into_iter().map(busy("login_failed")).collect()
             }
             Class::Forged => {
@@ -339,28 +372,6 @@ fn shown(frame: &Frame) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn alert(stage: Stage) -> Alert {
-        Alert {
-            class: Class::Refused,
-            net: None,
-            stage,
-            at: Duration::from_secs(140),
-            since: Duration::from_secs(100),
-            window: Duration::from_secs(10),
-            count: 1,
-            usual: 0,
-            total: 1,
-            lasted: Duration::from_secs(9),
-        }
-    }
-
-    #[test]
-    fn who_it_was_is_told_of_the_window_and_at_the_end_of_all_of_the_spike() {
-        for (stage, wanted) in [(Stage::Opened, 10), (Stage::Grew(2), 10), (Stage::Closed, 50)] {
-            assert_eq!(told_of(&alert(stage)), Duration::from_secs(wanted), "{stage:?}");
-        }
-    }
 
     #[test]
     fn nobody_is_told_to_have_sent_more_than_was_refused() {

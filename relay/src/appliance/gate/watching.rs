@@ -73,7 +73,7 @@ pub(super) struct Watching {
     pub refused_frames: Frames,
     pub admitted_frames: Frames,
     pub unanswered: Unanswered,
-    /// The frame that was shown of each open spike, and whom it names.
+    /// What is shown of each open spike, as of the last second in which it was loud.
     pub shown: BTreeMap<(Class, Option<Net>), Shown>,
     /// What the relay told so far, and when it did last; of handshakes also what nobody told yet.
     failed_logins: u64,
@@ -208,6 +208,7 @@ impl Keeper {
                 self.watching.reasons.end(alert.class);
             }
         }
+        self.look_at_spikes(at, counters);
         let Watching { watch, unanswered, .. } = &mut self.watching;
         unanswered.age(at, || watch.open().any(|alert| alert.class == Class::Forged));
     }

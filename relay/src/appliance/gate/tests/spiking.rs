@@ -146,7 +146,9 @@ fn who_is_refused_after_a_flood_is_not_named_for_it() {
         let last = u8::try_from(tick % 250).unwrap();
         if tick < 20 {
             tables.refused += 5_000;
-            tables.samples.push(refused_frame([last * 12, 100 + last, 113, 7]));
+            // As many as the kernel's program tells of in a tick.
+            let frames = (0..64).map(|number| refused_frame([last * 12, number * 3, last, 7]));
+            tables.samples.extend(frames);
         } else {
             // One that knocks all day, of whom each frame is a sample now.
             tables.refused += 1;
@@ -154,10 +156,12 @@ fn who_is_refused_after_a_flood_is_not_named_for_it() {
         }
     };
     let spikes = run(&mut desk, 0..400, flood);
-    let closed = spikes.last().expect("it is over");
+    let [opened, .., closed] = &spikes[..] else { panic!("{spikes:?}") };
     assert!(closed.lasted > Duration::ZERO && closed.total > 90_000, "{closed:?}");
     assert_eq!(closed.top, [], "{closed:?}");
     assert_eq!(closed.remark.as_deref(), Some("no network stands out"));
+    assert_eq!(opened.since, closed.since);
+    assert!(closed.reasons["unlisted_syn"].abs_diff(closed.total) <= 10, "{closed:?}");
 }
 
 #[test]
