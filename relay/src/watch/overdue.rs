@@ -15,6 +15,10 @@ use super::pace::{Reading, WINDOWS, rate};
 /// one until it is looked at.
 pub const PATIENCE: Duration = Duration::from_millis(600);
 
+/// How much earlier than it should a tick may come: what is as old but for that is old enough, or it would wait for one
+/// tick more.
+const EARLY: Duration = Duration::from_millis(50);
+
 /// A longer pause of the sampler, or of the relay that tells, begins anew: who accepted nothing for a while is no
 /// forger's doing.
 pub const PAUSE: Duration = TICK.saturating_mul(3);
@@ -76,7 +80,7 @@ impl Overdue {
             self.counts.pop_front();
         }
         let start = *self.counts.front()?;
-        let old = |count: &&Count| at.saturating_sub(count.at) >= PATIENCE;
+        let old = |count: &&Count| at.saturating_sub(count.at) + EARLY >= PATIENCE;
         let mut due = self.counts.iter().rev().filter(old);
         let (newest, before) = (due.next()?, due.next()?);
         let due = newest.attempts - start.attempts;
@@ -144,6 +148,19 @@ mod tests {
             .map(|(reading, ..)| super::super::whole(reading.per_second))
             .collect();
         assert_eq!(found, [0, 0, 0, 0, 0, 0, 125, 250, 375, 500, 500, 500, 500, 500]);
+    }
+
+    #[test]
+    fn a_tick_that_comes_a_little_early_waits_for_no_other() {
+        let mut overdue = Overdue::default();
+        let late = |tick: u32| Duration::from_millis(if tick.is_multiple_of(2) { 3 } else { 0 });
+        let flood = |tick: u32| u64::from(tick.saturating_sub(20)) * 50;
+        let mut found = (0..35).filter_map(|tick| {
+            let at = TICK * tick + late(tick);
+            let (reading, ..) = overdue.take(at, flood(tick), 0)?;
+            (reading.per_second > 0.0).then_some(tick)
+        });
+        assert_eq!(found.next(), Some(27), "the first attempts are due");
     }
 
     #[test]
