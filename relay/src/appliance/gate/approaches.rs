@@ -104,13 +104,8 @@ impl Keeper {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = self.lists.damages.clone();
         problems.extend(pending.into_iter().flatten().cloned());
-        let of_listeners: Vec<String> = listeners.problems().collect();
-        let lost = listeners.addresses().into_iter().filter_map(lost);
-        // One that cannot be made says so itself.
-        let lost = lost.filter(|(name, _)| !of_listeners.iter().any(|said| said.starts_with(name)));
-        let lost: Vec<String> = lost.map(|(name, problem)| name + &problem).collect();
-        problems.extend(of_listeners);
-        problems.extend(lost);
+        problems.extend(listeners.problems());
+        problems.extend(listeners.standing().filter_map(lost));
         problems.extend(local_ports::problem(&guarded_ports(&self.config)));
         problems
     }
@@ -131,12 +126,15 @@ pub(super) fn current_name(health: &Health) -> &str {
 
 /// Says of a listening socket that this host lost its address; none of any other. The socket goes on listening: with
 /// the address its clients come back.
-fn lost(address: SocketAddr) -> Option<(String, String)> {
+fn lost(address: SocketAddr) -> Option<String> {
     let is_lost = !address.ip().is_unspecified() && !has_address(address);
     // Of IPv6 also one that is not used yet, or since another host has it too (RFC 4862, section 5.4).
-    let problem =
-        || format!("{NOT_HERE} any more (or it is a duplicate: dadfailed); see `ip address`");
-    is_lost.then(|| (format!("listener {address}: "), problem()))
+    let problem = || {
+        format!(
+            "listener {address}: {NOT_HERE} any more (or it is a duplicate: dadfailed); see `ip address`"
+        )
+    };
+    is_lost.then(problem)
 }
 
 #[cfg(test)]
@@ -199,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_listener_whose_address_is_gone_is_told_with_what_may_be_the_cause() {
-        let (name, problem) = lost("192.0.2.254:2525".parse().unwrap()).unwrap();
-        assert_eq!(name, "listener 192.0.2.254:2525: ");
-        assert!(problem.starts_with(NOT_HERE) && problem.contains("dadfailed"), "{problem}");
+        let problem = lost("192.0.2.254:2525".parse().unwrap()).unwrap();
+        let begins = format!("listener 192.0.2.254:2525: {NOT_HERE}");
+        assert!(problem.starts_with(&begins) && problem.contains("dadfailed"), "{problem}");
         for here in ["127.0.0.1:2525", "[::]:2525"] {
             assert_eq!(lost(here.parse().unwrap()), None, "{here}");
         }

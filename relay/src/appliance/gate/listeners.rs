@@ -233,6 +233,12 @@ impl Listeners {
         })
     }
 
+    /// Returns the addresses of the sockets that stand.
+    pub fn standing(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let held = self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)));
+        held.map(|slot| slot.address)
+    }
+
     /// Returns the addresses that the sockets really have.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {

@@ -59,9 +59,9 @@ const fn is_of_strangers(class: Class) -> bool {
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
 const LOOKED_MAX: usize = 4;
 
-/// Who had a part in a spike, as is shown of it.
+/// What is shown of a spike besides its numbers: who had a part in it, and why they were refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct Picture {
     /// When that was.
     at: Duration,
     /// Since when the spike is open, as it was told first: the two clocks differ by a little each time.
@@ -73,7 +73,7 @@ pub(super) struct Shown {
     named: Option<IpAddr>,
 }
 
-impl Shown {
+impl Picture {
     /// Takes over what was shown before, as far as it is known no better.
     fn go_on(&mut self, before: Option<Self>) {
         let Some(before) = before else { return };
@@ -106,37 +106,51 @@ impl Keeper {
 
     fn spike(&mut self, alert: &Alert, counters: &Counters, now: Moment) -> Spike {
         let of = (alert.class, alert.net);
-        let shown = match alert.stage {
+        let picture = match alert.stage {
             Stage::Opened | Stage::Grew(_) => {
-                let mut shown = self.show(alert, alert.window, counters);
-                let Watching { watch, shown: held, .. } = &mut self.watching;
-                let before = held.remove(&of);
+                let mut picture = self.picture(alert, alert.window, counters);
+                let Watching { watch, pictures, .. } = &mut self.watching;
+                let before = pictures.remove(&of);
                 // A spike of which there are too many ends untold.
                 let open: BTreeSet<_> = watch.open().map(|open| (open.class, open.net)).collect();
-                held.retain(|of, _| open.contains(of));
-                shown.go_on(before);
-                shown.since = shown.since.or_else(|| Some(wall(alert.since, now)));
-                self.watching.shown.insert(of, shown.clone());
-                shown
+                pictures.retain(|of, _| open.contains(of));
+                picture.go_on(before);
+                picture.since = picture.since.or_else(|| Some(wall(alert.since, now)));
+                pictures.insert(of, picture.clone());
+                picture
             }
             // Whoever came since had no part in it.
-            Stage::Closed => self.watching.shown.remove(&of).unwrap_or_default(),
+            Stage::Closed => self.watching.pictures.remove(&of).unwrap_or_default(),
         };
-        let Shown { top, reasons, sample, named, since, .. } = shown;
+        let Picture { top, reasons, sample, named, since, .. } = picture;
         let is_crowd = top.is_empty() && matches!(alert.class, Class::Refused | Class::Sources);
         let crowd = is_crowd.then(|| self.crowd(alert));
         let remark: Vec<_> = self.remark(alert, counters).into_iter().chain(crowd).collect();
         let remark = Some(remark.join("; ")).filter(|remark| !remark.is_empty());
-        let mut spared = self.protected();
-        spared.extend(own_addresses().into_iter().map(Net::from));
+        let spared = match alert.class {
+            Class::Entry => self.spared(),
+            Class::Refused
+            | Class::Prefix
+            | Class::Sources
+            | Class::Forged
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => Vec::new(),
+        };
         let plain = alert.spike(since.unwrap_or_else(|| wall(alert.since, now)));
         let command = command(alert.class, alert.stage, &top, named, &spared);
         let command = command.unwrap_or_else(|| plain.command.clone());
         Spike { top, reasons, sample, remark, command, ..plain }
     }
 
+    /// Returns the networks that no command is to ban: proxies, and this host.
+    fn spared(&self) -> Vec<Net> {
+        let own = own_addresses().into_iter().map(Net::from);
+        self.protected().into_iter().chain(own).collect()
+    }
+
     /// Looks who has a part in a spike, by what came in the time `told` up to now.
-    fn show(&self, alert: &Alert, told: Duration, counters: &Counters) -> Shown {
+    fn picture(&self, alert: &Alert, told: Duration, counters: &Counters) -> Picture {
         let mut top = self.top(alert, told);
         let reasons = self.reasons(alert, counters);
         if matches!(alert.class, Class::Refused | Class::Sources) {
@@ -153,28 +167,28 @@ impl Keeper {
             | Class::Sources
             | Class::Forged
             | Class::Bypass
-            | Class::Missing => frame.map(shown),
+            | Class::Missing => frame.map(in_words),
         };
         let named = frame.and_then(address);
-        Shown { at: alert.at, since: None, top, reasons, sample, named }
+        Picture { at: alert.at, since: None, top, reasons, sample, named }
     }
 
     /// Looks again at spikes that are loud at this moment: at the end that is what is shown of them.
     pub(super) fn look_at_spikes(&mut self, at: Duration, counters: &Counters) {
-        let Watching { watch, shown, .. } = &self.watching;
+        let Watching { watch, pictures, .. } = &self.watching;
         let open: Vec<Alert> = watch.open().collect();
         let is_due = |alert: &&Alert| {
-            let last = shown.get(&(alert.class, alert.net));
+            let last = pictures.get(&(alert.class, alert.net));
             let is_loud = alert.since + alert.lasted == at;
             is_loud && last.is_some_and(|last| at.saturating_sub(last.at) >= LOOKED_EVERY)
         };
         let due: Vec<Alert> = open.iter().filter(is_due).take(LOOKED_MAX).copied().collect();
         for alert in due {
             let told = at.saturating_sub(alert.since) + alert.window;
-            let mut now = self.show(&Alert { at, ..alert }, told, counters);
+            let mut now = self.picture(&Alert { at, ..alert }, told, counters);
             let of = (alert.class, alert.net);
-            now.go_on(self.watching.shown.remove(&of));
-            self.watching.shown.insert(of, now);
+            now.go_on(self.watching.pictures.remove(&of));
+            self.watching.pictures.insert(of, now);
         }
     }
 
@@ -272,13 +286,11 @@ impl Keeper {
 
     /// Says of a flood in which nobody stands out how many there were in its window. When it is over, that would be who
     /// came after it.
-    fn crowd(&mut self, alert: &Alert) -> String {
+    fn crowd(&self, alert: &Alert) -> String {
         let is_open = alert.stage != Stage::Closed;
-        let at_least = self.gate.refused().ok().filter(|_| is_open).and_then(|sketch| {
-            let counted = self.watching.distinct.take(alert.at, &sketch);
-            let its = WINDOWS.iter().zip(counted).find(|(window, _)| **window == alert.window);
-            its.and_then(|(_, count)| count)
-        });
+        let counted = WINDOWS.iter().zip(self.watching.crowd);
+        let its = counted.into_iter().find(|(window, _)| is_open && **window == alert.window);
+        let at_least = its.and_then(|(_, count)| count);
         let whom = match at_least {
             None | Some(0 | 1) => String::new(),
             Some(sources) => format!(" among at least {sources} different sources"),
@@ -355,7 +367,7 @@ impl Keeper {
 }
 
 /// Says where a frame came from and why it was refused, or passed.
-fn shown(frame: &Frame) -> String {
+fn in_words(frame: &Frame) -> String {
     let from = address(frame).map_or_else(|| "?".to_owned(), |from| from.to_string());
     let port = match frame.port {
         0 => String::new(),

@@ -15,7 +15,7 @@ use super::hearing::Hearing;
 use super::keeper::Keeper;
 use super::learned::Learned;
 use super::reasons::{self, Reasons};
-use super::spikes::Shown;
+use super::spikes::Picture;
 use super::telling::stands;
 use super::unanswered::Unanswered;
 use crate::config::Config;
@@ -74,7 +74,7 @@ pub(super) struct Watching {
     pub admitted_frames: Frames,
     pub unanswered: Unanswered,
     /// What is shown of each open spike, as of the last second in which it was loud.
-    pub shown: BTreeMap<(Class, Option<Net>), Shown>,
+    pub pictures: BTreeMap<(Class, Option<Net>), Picture>,
     /// What the relay told so far, and when it did last; of handshakes also what nobody told yet.
     failed_logins: u64,
     pub handshakes: Handshakes,
@@ -89,7 +89,7 @@ pub(super) struct Watching {
     admitted: u64,
     sources: [Option<u64>; SOURCE_WINDOWS],
     loud: Option<Vec<(Net, u64)>>,
-    /// At least how many different sources were refused in each window, as of the last second.
+    /// At least how many different sources were refused in each window, as of the last second, or of a louder tick.
     pub crowd: [Option<u64>; SOURCE_WINDOWS],
     /// Who completed connections of late, and whose logins failed.
     pub connecting: Busy,
@@ -111,7 +111,7 @@ impl Watching {
             refused_frames: Frames::default(),
             admitted_frames: Frames::default(),
             unanswered: Unanswered::default(),
-            shown: BTreeMap::new(),
+            pictures: BTreeMap::new(),
             failed_logins: 0,
             handshakes: Handshakes::default(),
             causes: Causes::default(),
@@ -185,6 +185,7 @@ impl Keeper {
         {
             let at = Duration::from_nanos(now.boot_ns);
             watching.sources = watching.distinct.take(at, &sketch);
+            watching.crowd = watching.sources;
         }
         let queue = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).queue();
         let sample = watching.sample(counters, queue, self.bypasses.total(), missing, now);

@@ -358,7 +358,7 @@ fn a_spike_of_one_network_is_told_with_its_own_reasons_and_frame_to_its_end() {
         let sample = spike.sample.as_deref().unwrap_or_default();
         assert!(sample.starts_with("203.0.113.7 to port 2525 by "), "{sample}");
     }
-    assert_eq!(desk.keeper.watching.shown.len(), 0);
+    assert_eq!(desk.keeper.watching.pictures.len(), 0);
 }
 
 #[test]
