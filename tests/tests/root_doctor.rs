@@ -11,15 +11,20 @@ mod iptables;
 mod network;
 #[path = "root_doctor/onward.rs"]
 mod onward;
+#[path = "root_doctor/pasting.rs"]
+mod pasting;
 #[path = "root_doctor/processes.rs"]
 mod processes;
+#[path = "root_doctor/row.rs"]
+mod row;
 #[path = "root_doctor/scene.rs"]
 mod scene;
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use scene::{Row, Scene};
+use row::Row;
+use scene::Scene;
 use tests::need;
 
 fn each_is_found(rows: &[Row]) -> Result<()> {

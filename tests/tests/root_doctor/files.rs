@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 
-use super::scene::{Row, Scene, row, well};
+use super::row::{Row, row, well};
+use super::scene::Scene;
 
 /// Makes a certificate for a name, in force between two seconds of the epoch, and its key; both are named in
 /// the configuration.

@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::Result;
 use tests::need;
 
-use super::scene::{Row, Scene, row, well};
+use super::row::{Row, row, well};
+use super::scene::Scene;
 
 const LISTED: &[&str] = &["--from", "192.0.2.10"];
 const FLUSH: fn(&mut Scene) -> Result<()> = |scene| scene.nft("flush ruleset");
@@ -20,6 +21,7 @@ pub const NEWER: &[Row] = &[
         s.run("iptables-nft", "-A INPUT -s 192.0.2.10 -p tcp --dport 2525 -j REJECT")
     })
     .words(LISTED)
+    .pasted()
     .undo(FLUSH),
     well("ufw opens the port", |s| s.run("iptables-nft-restore", UFW)).undo(FLUSH),
     row("ufw does not open the port", "firewall", |s| {
@@ -30,6 +32,7 @@ pub const NEWER: &[Row] = &[
     row("iptables drops a list of ports", "firewall", |s| {
         s.run("iptables-nft", "-A INPUT -p tcp -m multiport --dports 25,2525 -j DROP")
     })
+    .pasted()
     .undo(FLUSH),
     row("iptables sends the port to another", "redirected-away", |s| {
         s.run(

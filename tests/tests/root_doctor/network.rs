@@ -7,7 +7,8 @@ use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{GUARDED, STRANGER};
 use relay::demo::steps::attempt;
 
-use super::scene::{Row, Scene, row, well};
+use super::row::{Row, row, well};
+use super::scene::Scene;
 
 /// A client that is listed, one that is not, and one that no route leads to.
 const LISTED: &[&str] = &["--from", "192.0.2.10"];
@@ -73,6 +74,13 @@ pub const ROWS: &[Row] = &[
     })
     .words(FAR)
     .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
+    row("the default route went with the link, and did not come back", "no-route-back", |s| {
+        s.sallyport(&["allow", "add", "203.0.113.9"])?;
+        s.ip("route add default via 192.0.2.254")?;
+        s.ip("link set guard0 down")?;
+        s.ip("link set guard0 up")
+    })
+    .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
     well("two uplinks, and rules that send answers back by the one that was asked", |s| {
         s.ip("link add other0 type veth peer name other1")?;
         s.ip("link set other1 up")?;
@@ -117,12 +125,12 @@ pub const ROWS: &[Row] = &[
     row("the client is not listed", "not-listed", |_| Ok(())).words(UNLISTED),
     row("the client's entry went with a list that was applied", "entry-removed", |s| {
         s.sallyport(&["allow", "add", "192.0.2.97"])?;
-        std::fs::write(s.path("list"), "198.51.100.0/24\n")?;
+        std::fs::write(s.path("list"), "192.0.2.128/25\n")?;
         let list = s.path("list").display().to_string();
         s.sallyport(&["allow", "apply", &list]).map(drop)
     })
     .words(&["--from", "192.0.2.97"])
-    .undo(|s| s.sallyport(&["allow", "remove", "198.51.100.0/24"]).map(drop)),
+    .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.128/25"]).map(drop)),
     row("an operator removed the client's entry", "entry-removed", |s| {
         s.sallyport(&["allow", "add", "192.0.2.96"])?;
         s.sallyport(&["allow", "remove", "192.0.2.96"]).map(drop)
@@ -143,30 +151,37 @@ pub const ROWS: &[Row] = &[
     })
     .words(UNLISTED)
     .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.99"]).map(drop)),
-    row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop")).undo(FLUSH),
+    row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop"))
+        .pasted()
+        .undo(FLUSH),
     row("the firewall refuses the port", "firewall", |s| {
         chain(s, INPUT, "tcp dport { 25, 2500-2600 } reject with tcp reset")
     })
+    .pasted()
     .undo(FLUSH),
     row("the firewall's policy drops", "firewall", |s| {
         chain(s, "type filter hook input priority 0; policy drop", "tcp dport 22 accept")?;
         s.nft("add rule inet t c ct state established,related accept; add rule inet t c iif lo accept")
     })
+    .pasted()
     .undo(FLUSH),
     row("the firewall drops at the device", "firewall", |s| {
         s.nft("add table netdev d; add chain netdev d c { type filter hook ingress device guard0 priority 0; }; \
                add rule netdev d c tcp dport 2525 drop")
     })
+    .pasted()
     .undo(FLUSH),
     row("the firewall drops by a map and a chain", "firewall", |s| {
         chain(s, INPUT, "iifname \"guard*\" tcp dport vmap { 25 : accept, 2525 : jump extra }")
     })
+    .pasted()
     .undo(FLUSH),
     row("the firewall drops this client", "firewall", |s| {
         s.nft("add table inet t; add set inet t bad { type ipv4_addr; flags interval; elements = { 192.0.2.8/29 }; }")?;
         chain(s, INPUT, "ip saddr @bad drop")
     })
     .words(LISTED)
+    .pasted()
     .undo(FLUSH),
     well("two tables of one name, each with a set of one name", |s| {
         s.nft("add table ip filter; add table ip6 filter; \

@@ -7,7 +7,8 @@ use anyhow::Result;
 use rcgen::{CertificateParams, IsCa, KeyPair};
 use tests::peer::{Certificate, Manners};
 
-use super::scene::{Row, Scene, row};
+use super::row::{Row, row};
+use super::scene::Scene;
 
 const LOGIN: &str = "login = { user = \"relay\", password-file = \"{at}/password\" }";
 const TO: &[&str] = &["--to", "next-hop"];

@@ -8,7 +8,8 @@ use relay::hosts::process::{Signal, signal};
 use tests::measure::Measure;
 use tests::need;
 
-use super::scene::{Row, Scene, row};
+use super::row::{Row, row};
+use super::scene::Scene;
 
 /// Sends a signal to the gate's process, by the number that it had when it was asked.
 fn to_gate(scene: &Scene, number: Signal) -> Result<()> {

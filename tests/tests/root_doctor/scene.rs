@@ -17,6 +17,8 @@ use tests::need;
 use tests::peer::{Manners, Peer};
 use tests::world::{World, program};
 
+use super::row::Row;
+
 /// A serving product, with names that resolve in its host, and whatever a row has broken.
 pub struct Scene {
     pub world: World,
@@ -32,52 +34,12 @@ struct Tools {
     nft: PathBuf,
 }
 
-/// One fault: how it is injected, and what must be found.
-pub struct Row {
-    pub name: &'static str,
-    /// The finding that must stand on top; empty: there must be no fault.
-    pub wanted: &'static str,
-    /// Faults that it brings about; they may stand below it.
-    pub also: &'static [&'static str],
-    /// More words for the verb.
-    pub words: &'static [&'static str],
-    pub inject: fn(&mut Scene) -> Result<()>,
-    pub undo: fn(&mut Scene) -> Result<()>,
-}
-
-pub const fn row(
-    name: &'static str,
-    wanted: &'static str,
-    inject: fn(&mut Scene) -> Result<()>,
-) -> Row {
-    Row { name, wanted, also: &[], words: &[], inject, undo: |_| Ok(()) }
-}
-
-/// A host that is unusual, and well.
-pub const fn well(name: &'static str, inject: fn(&mut Scene) -> Result<()>) -> Row {
-    row(name, "", inject)
-}
-
-impl Row {
-    pub const fn also(self, also: &'static [&'static str]) -> Self {
-        Self { also, ..self }
-    }
-
-    pub const fn words(self, words: &'static [&'static str]) -> Self {
-        Self { words, ..self }
-    }
-
-    pub const fn undo(self, undo: fn(&mut Scene) -> Result<()>) -> Self {
-        Self { undo, ..self }
-    }
-}
-
 /// How long `sallyport doctor` may take, whatever hangs.
 const AT_MOST: Duration = Duration::from_secs(20);
 
 /// What was found: names, the faults first.
-struct Found {
-    faults: Vec<String>,
+pub struct Found {
+    pub faults: Vec<String>,
     known: Vec<String>,
     whole: Value,
 }
@@ -229,7 +191,7 @@ impl Scene {
         self.world.stage.command(words)
     }
 
-    fn doctor(&self, words: &[&str]) -> Result<Found> {
+    pub fn doctor(&self, words: &[&str]) -> Result<Found> {
         self.doctor_as(0, words)
     }
 
@@ -333,10 +295,15 @@ impl Scene {
         self.restore()?;
         let injected = (row.inject)(self);
         let seen = injected.and_then(|()| self.doctor(row.words));
+        let mended = match &seen {
+            Ok(found) if row.pasted => self.is_mended(row, &found.whole),
+            Ok(_) | Err(_) => Ok(()),
+        };
         (row.undo)(self).with_context(|| format!("{}: undo", row.name))?;
         self.kept.clear();
         self.restore()?;
         let found = seen?;
+        mended.with_context(|| format!("{:#}", found.whole))?;
         let first = found.faults.first().or(found.known.first());
         let is_known = found.known.iter().any(|id| id == row.wanted);
         let is_first = first.is_some_and(|first| first == row.wanted) || row.wanted.is_empty();

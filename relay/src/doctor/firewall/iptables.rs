@@ -155,7 +155,7 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             }
         }
     }
-    Rule { tests, act, name: name.to_owned() }
+    Rule { tests, act, handle: None, name: name.to_owned() }
 }
 
 /// Splits as a shell does, as far as iptables-save quotes.

@@ -10,6 +10,7 @@ mod iptables;
 mod nft;
 mod packet;
 mod reading;
+mod remedy;
 mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ use super::{Case, Cause, Finding, Looked};
 use entrance::Entrance;
 use packet::Packet;
 pub(super) use reading::Reading;
-use ruleset::{Fate, Keeper, Ruleset};
+use remedy::remedy;
+use ruleset::{Fate, Ruleset};
 
 /// The hooks that a client's attempt passes, and those that ours pass.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
@@ -181,17 +183,9 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
         let Fate { stopped, perhaps, redirected } = rules.follow(packet, &IN);
         if let Some(rule) = stopped {
             let says = format!(
-                "the host's firewall drops what {sent} to port {port} over {family}: {rule}"
+                "the host's firewall stops what {sent} to port {port} over {family}: {rule}"
             );
-            let remedy = match rules.keeper_of(&rule) {
-                Keeper::Ufw => format!("ufw allow {port}/tcp"),
-                Keeper::Firewalld => format!(
-                    "firewall-cmd --permanent --add-port={port}/tcp (--zone, if the interface is in another than the default), then: firewall-cmd --reload"
-                ),
-                Keeper::Other => format!(
-                    "accept TCP to port {port} before it, for instance: nft insert rule … tcp dport {port} accept"
-                ),
-            };
+            let remedy = remedy(rules, &rule, packet);
             found.push(Finding::new(Cause::Firewall, says, remedy));
             continue;
         }

@@ -70,7 +70,8 @@ pub(super) fn read(text: &str, saved: &Ruleset) -> Result<Ruleset, String> {
             let place = places.entry((table, name)).or_default();
             place.at += 1;
             if let Some(whole) = of_iptables(rule, chain, saved, place) {
-                chain.rules.push(whole.clone());
+                let handle = rule["handle"].as_u64();
+                chain.rules.push(Rule { handle, ..whole.clone() });
             } else {
                 let several = read_rule(rule, &chain.table, &chain.name, &sets, room);
                 room = room.saturating_sub(several.len());
@@ -137,10 +138,11 @@ fn chain(written: &Value) -> Option<Chain> {
 
 /// Reads a rule; one that asks a map becomes a rule for each of its elements, if there is room for so many.
 fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usize) -> Vec<Rule> {
-    let handle = rule["handle"].as_u64().unwrap_or(0);
+    let handle = rule["handle"].as_u64();
+    let number = handle.unwrap_or(0);
     let name = format!(
-        "the rule with handle {handle} of chain {chain} in table {table} (nft -a list chain {table} {chain} shows it, nft \
-         delete rule {table} {chain} handle {handle} takes it out)"
+        "the rule with handle {number} of chain {chain} in table {table} (nft -a list chain {table} {chain} shows it, nft \
+         delete rule {table} {chain} handle {number} takes it out)"
     );
     let mut rules = Vec::new();
     let mut tests = Vec::new();
@@ -154,13 +156,13 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usiz
             for (element, to) in known.iter().flatten() {
                 let of_key = tests_of_key(map.key(), element, table, sets);
                 let tests = tests.iter().cloned().chain(of_key).collect();
-                rules.push(Rule { tests, act: map.act(to), name: name.clone() });
+                rules.push(Rule { tests, act: map.act(to), handle, name: name.clone() });
             }
             // Whatever it says for us.
             if known.is_none() {
                 tests.push(Test::Unknown);
                 let (tests, act) = (tests.clone(), map.act_of_any());
-                rules.push(Rule { tests, act, name: name.clone() });
+                rules.push(Rule { tests, act, handle, name: name.clone() });
             }
         } else if key == "match" {
             let operator = value["op"].as_str().unwrap_or_default();
@@ -171,7 +173,7 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usiz
                 tests.push(Test::Unknown);
             }
         } else if let Some(act) = act_of(key, value) {
-            rules.push(Rule { tests: tests.clone(), act, name: name.clone() });
+            rules.push(Rule { tests: tests.clone(), act, handle, name: name.clone() });
         } else if !is_silent(key) {
             tests.push(Test::Unknown);
         }

@@ -7,8 +7,6 @@ use super::packet::{Packet, Sense, Test, Truth};
 
 /// How deep rules may jump; deeper ones are not followed (the kernel allows 16).
 const DEPTH_MAX: usize = 16;
-/// How the name of a policy begins.
-const POLICY: &str = "the policy of chain";
 /// The most rules that are named.
 const NAMED_MAX: usize = 8;
 
@@ -55,6 +53,8 @@ pub(super) struct Base {
 pub(super) struct Rule {
     pub tests: Vec<Test>,
     pub act: Act,
+    /// Its number in nftables, before which another may be put.
+    pub handle: Option<u64>,
     /// As a person finds it again.
     pub name: String,
 }
@@ -76,14 +76,6 @@ pub(super) enum Act {
     Hand,
     /// Counters, logs, marks.
     Nothing,
-}
-
-/// Who writes the rules, and undoes what others add to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keeper {
-    Ufw,
-    Firewalld,
-    Other,
 }
 
 /// What the rules make of a packet.
@@ -140,8 +132,7 @@ impl Ruleset {
                 if matches!(left, Left::Through) && base.drops {
                     // Who returned before the end gets the policy as well.
                     walk.is_sure = !walk.is_perhaps_gone;
-                    let name = format!("{POLICY} {} in table {}", chain.name, chain.table);
-                    walk.stop(name);
+                    walk.stop(chain.policy());
                 }
                 if fate.stopped.is_some() || fate.redirected.is_some() {
                     return fate;
@@ -165,18 +156,12 @@ impl Ruleset {
         here.map(|rule| rule.name.clone()).take(NAMED_MAX).collect()
     }
 
-    /// Returns who wrote what has this name here, as the names of chains and tables show.
-    pub(super) fn keeper_of(&self, name: &str) -> Keeper {
-        let has_ufw = || self.chains.iter().any(|chain| chain.name.starts_with("ufw"));
-        if name.contains(" firewalld") {
-            Keeper::Firewalld
-        } else if name.contains("ufw")
-            || (name.starts_with(POLICY) && name.contains(" INPUT ") && has_ufw())
-        {
-            Keeper::Ufw
-        } else {
-            Keeper::Other
-        }
+    /// Returns the chain in which what has this name stands, and the rule; none: it is the chain's policy.
+    pub(super) fn place_of(&self, name: &str) -> Option<(&Chain, Option<&Rule>)> {
+        self.chains.iter().find_map(|chain| {
+            let rule = chain.rules.iter().find(|rule| rule.name == name);
+            (rule.is_some() || chain.policy() == name).then_some((chain, rule))
+        })
     }
 
     fn chain(&self, beside: &Chain, name: &str) -> Option<&Chain> {
@@ -185,6 +170,11 @@ impl Ruleset {
 }
 
 impl Chain {
+    /// Returns the name of its policy.
+    fn policy(&self) -> String {
+        format!("the policy of chain {} in table {}", self.name, self.table)
+    }
+
     fn sees(&self, packet: &Packet) -> bool {
         match self.families {
             Families::V4 => packet.is_v4,
