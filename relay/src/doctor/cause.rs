@@ -116,6 +116,7 @@ pub enum Cause {
     EntryRemoved,
     NotListed,
     OverRate,
+    SpikeOpen,
     Firewall,
     RedirectedAway,
     FirewallPerhaps,
@@ -205,7 +206,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 103] = {
+const TABLE: [Row; 104] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -244,6 +245,7 @@ const TABLE: [Row; 103] = {
         fault(C::EntryRemoved, "entry-removed", P::Allowlist, Clients),
         fault(C::NotListed, "not-listed", P::Allowlist, Clients),
         fault(C::OverRate, "over-rate", P::Allowlist, Clients),
+        known(C::SpikeOpen, "spike-open", P::Allowlist),
         fault(C::Firewall, "firewall", P::Firewall, Clients),
         fault(C::RedirectedAway, "redirected-away", P::Firewall, Clients),
         known(C::FirewallPerhaps, "firewall-perhaps", P::Firewall),

@@ -1,5 +1,4 @@
-//! One client, followed in: its entry, its ban, its tag's policy, the way back to it. And whether the
-//! allowlist admits anybody.
+//! One client, followed in: its entry, its ban, spikes that are about it, its tag's policy, the way back to it.
 
 use std::fs;
 use std::net::IpAddr;
@@ -10,6 +9,7 @@ use jiff::Timestamp;
 use relay_common::verdict::Verdict;
 
 use super::ended::{Ended, ended, gone};
+use super::spiking::{Loud, loud, spiking};
 use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::config::{Config, Who};
@@ -19,32 +19,6 @@ use crate::gate::View;
 
 /// How long the gate may take to say what it does with the client.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-pub(super) fn look_at_list(case: &Case) -> Looked {
-    match &case.gate {
-        Process::Says(status) if status.entries == 0 && status.mode == "enforce" => {
-            vec![list_empty()].into()
-        }
-        Process::Dead if case.is_guarded() && case.config.gate.allow.is_empty() => {
-            Looked::left_out(
-                "allowlist: the configuration declares no entry, and without the gate's process those of `allow \
-                 add` are not listed",
-            )
-        }
-        Process::Silent(_) | Process::Unasked(_) => {
-            Looked::left_out("allowlist: how long it is says the gate's process only")
-        }
-        Process::Says(_) | Process::Dead => Looked::default(),
-    }
-}
-
-fn list_empty() -> Finding {
-    Finding::new(
-        Cause::ListEmpty,
-        "the allowlist has no entry, so it admits nobody",
-        "sallyport allow add NETWORK, or [[gate.allow]] in the configuration and sallyport reload",
-    )
-}
 
 /// What was seen of a client.
 #[derive(Clone, Debug)]
@@ -60,6 +34,8 @@ struct Seen {
     strict: Vec<String>,
     guarded: Vec<String>,
     is_served_over_its_family: bool,
+    /// Open spikes that are about it.
+    spikes: Vec<Loud>,
     /// The tag of its entry, if no policy speaks of it.
     tag_without_policy: Option<String>,
 }
@@ -111,7 +87,8 @@ pub(super) fn look(case: &Case) -> Looked {
         way,
         strict,
         guarded,
-        is_served_over_its_family: is_served(&case.config, client),
+        is_served_over_its_family: is_served(&case.config, client.is_ipv4()),
+        spikes: case.gate.says().map(|status| loud(&status.spikes, client)).unwrap_or_default(),
         tag_without_policy: tag.filter(|tag| !has_policy(&case.config, tag)),
         verdict,
     };
@@ -168,10 +145,11 @@ fn is_strict(interface: &str) -> bool {
     !interface.contains('/') && read("all").max(read(interface)) == 1
 }
 
-fn is_served(config: &Config, client: IpAddr) -> bool {
+/// Returns whether a listener serves a family.
+pub(super) fn is_served(config: &Config, is_v4: bool) -> bool {
     config.listeners.iter().any(|listener| {
         let ip = listener.address.ip();
-        ip.is_ipv4() == client.is_ipv4() || (ip.is_ipv6() && ip.is_unspecified())
+        ip.is_ipv4() == is_v4 || (ip.is_ipv6() && ip.is_unspecified())
     })
 }
 
@@ -201,6 +179,9 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             ));
         }
         Some(Way::By(_) | Way::Here) | None => {}
+    }
+    if seen.verdict.as_ref().is_some_and(|judged| judged.entry.is_some()) {
+        found.extend(seen.spikes.iter().map(|spike| spiking(client, spike)));
     }
     if !seen.is_served_over_its_family {
         let (its, other) = if client.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
@@ -275,6 +256,7 @@ mod tests {
             strict: Vec::new(),
             guarded: vec!["eth0".into()],
             is_served_over_its_family: true,
+            spikes: Vec::new(),
             tag_without_policy: None,
         }
     }
@@ -291,7 +273,8 @@ mod tests {
         let ended = |how| Some(Ended { network, at: Timestamp::UNIX_EPOCH, how });
         let by = |name: &str| Some(Way::By(name.to_owned()));
         let strict = || vec!["eth0".to_owned()];
-        let rows: [(&str, Seen, &[&str]); 15] = [
+        let forged = || vec![Loud::Forged { since: Timestamp::UNIX_EPOCH }];
+        let rows: [(&str, Seen, &[&str]); 17] = [
             ("admitted", admitted(), &[]),
             ("a stranger", barred("unlisted_syn", None), &["not-listed"]),
             (
@@ -325,6 +308,12 @@ mod tests {
                 "the other family",
                 Seen { is_served_over_its_family: false, ..admitted() },
                 &["family-not-served"],
+            ),
+            ("in its name", Seen { spikes: forged(), ..admitted() }, &["spike-open"]),
+            (
+                "in the name of others",
+                Seen { spikes: forged(), ..barred("unlisted_syn", None) },
+                &["not-listed"],
             ),
             (
                 "a tag",

@@ -10,6 +10,7 @@ mod cause;
 pub mod certificates;
 mod client;
 mod ended;
+mod entries;
 pub mod files;
 mod firewall;
 mod flush;
@@ -26,6 +27,7 @@ mod next_hop;
 mod reaching;
 mod report;
 mod routes;
+mod spiking;
 mod spool;
 mod way;
 
@@ -126,7 +128,7 @@ const CHECKS: [Check; 14] = [
         10,
         gate::look,
     ),
-    check(Place::Allowlist, "allowlist", "it has entries", 5, client::look_at_list),
+    check(Place::Allowlist, "allowlist", "it has entries, and answers find back", 5, entries::look),
     check(
         Place::Allowlist,
         "the client",

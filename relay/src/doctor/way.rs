@@ -2,16 +2,21 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
+use ipnetwork::IpNetwork;
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 
 use super::links::{Link, Links, talk};
 use crate::config::Listener;
 
 /// The most addresses of ours from which the way is asked.
 const SOURCES_MAX: usize = 16;
+/// The most routes that are looked through.
+const ROUTES_MAX: usize = 100_000;
 
 /// Where packets to an address go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +115,51 @@ fn way_to(target: IpAddr, source: Source, links: &Links) -> io::Result<Way> {
     ))
 }
 
+/// Returns the networks to which this host has a route, in whatever table of routing; none if they are more than are
+/// looked at. Blocks until the kernel has listed them.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub(super) fn destinations() -> io::Result<Option<Vec<IpNetwork>>> {
+    let listed = talk(async |handle| {
+        let mut found = Vec::new();
+        // One after the other: the kernel lists once at a time on a socket.
+        for asked in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut listed = pin!(handle.route().get(asked).execute());
+            while let Some(route) = listed.try_next().await? {
+                if found.len() == ROUTES_MAX {
+                    return Ok(None);
+                }
+                found.extend(destination(&route));
+            }
+        }
+        Ok(Some(found))
+    });
+    listed.map_err(io::Error::other)
+}
+
+/// Returns where a route leads to; none of one by which nothing is sent to one host.
+fn destination(route: &RouteMessage) -> Option<IpNetwork> {
+    let leads = matches!(route.header.kind, RouteType::Unicast | RouteType::Local | RouteType::Nat);
+    let to = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::from(*to)),
+        RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::from(*to)),
+        _ => None,
+    });
+    // The default route names none.
+    let any = match route.header.address_family {
+        AddressFamily::Inet => Some(IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        AddressFamily::Inet6 => Some(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+        _ => None,
+    };
+    let to = to.or(any).filter(|_| leads)?;
+    IpNetwork::new(to, route.header.destination_prefix_length).ok()
+}
+
 /// Writes the question of RTM_GETROUTE (rtnetlink(7)).
 fn question(target: IpAddr, Source { address, domain }: Source) -> RouteMessage {
     match target {
@@ -149,6 +199,16 @@ mod tests {
         assert_eq!(way_to(home, Source::default(), &links).unwrap(), Way::Here);
         let from_there = Source { address: Some(home), domain: None };
         assert_eq!(way_to(home, from_there, &links).unwrap(), Way::Here);
+    }
+
+    #[test]
+    fn every_host_has_a_route_to_itself_and_none_that_leads_nowhere() {
+        let found = destinations().unwrap().unwrap();
+        assert!(found.iter().any(|net| net.contains([127, 0, 0, 1].into())), "{found:?}");
+        let mut route = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        assert_eq!(destination(&route).unwrap().to_string(), "0.0.0.0/0");
+        route.header.kind = RouteType::Unreachable;
+        assert_eq!(destination(&route), None);
     }
 
     #[test]

@@ -1,0 +1,149 @@
+//! The allowlist as a whole: whether it admits anybody, and whether answers find back to those whom it admits.
+
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::client::is_served;
+use super::links::Link;
+use super::way::destinations;
+use super::{Case, Cause, Finding, Looked, Process};
+use crate::control::client::ask_soon;
+use crate::control::wire::{AllowPage, GateRequest};
+use crate::gate;
+
+/// How long the gate may take to list its entries.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The most entries that are looked at, which is as many as the gate lists at once.
+const ENTRIES_MAX: usize = 500;
+/// The most networks that are named.
+const NAMED_MAX: usize = 3;
+
+pub(super) fn look(case: &Case) -> Looked {
+    let declared = || case.config.gate.allow.iter().map(|entry| entry.cidr);
+    match &case.gate {
+        Process::Says(status) if status.entries == 0 && status.mode == "enforce" => {
+            vec![list_empty()].into()
+        }
+        Process::Says(_) => {
+            let question = GateRequest::AllowPage { find: None, from: 0, limit: ENTRIES_MAX };
+            match ask_soon::<_, AllowPage>(PATIENCE, &case.config.gate.socket, "gate", &question) {
+                Ok(page) => {
+                    let networks: Vec<_> = page.entries.iter().map(|entry| entry.cidr).collect();
+                    let mut looked = look_for_ways(case, &networks);
+                    if page.found > networks.len() {
+                        looked.left_out.push(format!(
+                            "allowlist: whether answers find back to more than its first {ENTRIES_MAX} entries"
+                        ));
+                    }
+                    looked
+                }
+                Err(error) => {
+                    Looked::left_out(format!("allowlist: the gate does not list it: {error}"))
+                }
+            }
+        }
+        Process::Dead if case.is_guarded() && case.config.gate.allow.is_empty() => {
+            Looked::left_out(
+                "allowlist: the configuration declares no entry, and without the gate's process those of `allow \
+                 add` are not listed",
+            )
+        }
+        Process::Dead => look_for_ways(case, &declared().collect::<Vec<_>>()),
+        Process::Silent(_) | Process::Unasked(_) => {
+            Looked::left_out("allowlist: how long it is says the gate's process only")
+        }
+    }
+}
+
+fn list_empty() -> Finding {
+    Finding::new(
+        Cause::ListEmpty,
+        "the allowlist has no entry, so it admits nobody",
+        "sallyport allow add NETWORK, or [[gate.allow]] in the configuration and sallyport reload",
+    )
+}
+
+/// Looks whether this host has a route into the network of each entry. Of an interface by which nobody comes, and of a
+/// client who is asked for, others tell more.
+fn look_for_ways(case: &Case, entries: &[IpNetwork]) -> Looked {
+    let config = &case.config;
+    let guarded = case.links.with_upper(&config.gate.interfaces);
+    let on_way = || guarded.iter().filter_map(|name| case.links.named(name));
+    let is_down = |link: &Link| !link.is_up || !link.has_carrier;
+    let is_shut =
+        !guarded.is_empty() && (on_way().any(is_down) || !on_way().any(Link::is_addressed));
+    // Of clients behind a proxy nothing comes here.
+    let is_behind = config.listeners.iter().any(|listener| !listener.proxy.is_empty());
+    if is_shut || is_behind {
+        return Looked::default();
+    }
+    let own = || case.links.all.iter().filter(|link| !link.is_loopback).flat_map(Link::reachable);
+    let speaks = |is_v4| own().any(|ip| ip.is_ipv4() == is_v4) && is_served(config, is_v4);
+    let (v4, v6) = (speaks(true), speaks(false));
+    let asked =
+        |net: &IpNetwork| case.asked.from.is_some_and(|from| net.contains(from.to_canonical()));
+    let entries = entries.iter().copied().filter(|net| if net.is_ipv4() { v4 } else { v6 });
+    let entries: Vec<_> = entries.filter(|net| !asked(net)).collect();
+    if entries.is_empty() {
+        return Looked::default();
+    }
+    match destinations() {
+        Ok(Some(ways)) => judge(&entries, &ways).into_iter().collect::<Vec<_>>().into(),
+        Ok(None) => Looked::left_out("allowlist: this host has too many routes to look through"),
+        Err(error) => Looked::left_out(format!("allowlist: the ways back to its clients: {error}")),
+    }
+}
+
+/// Names the entries of which no route leads to any client.
+fn judge(entries: &[IpNetwork], ways: &[IpNetwork]) -> Option<Finding> {
+    let meet = |one: &IpNetwork, other: &IpNetwork| {
+        let (Ok(one), Ok(other)) = (gate::net(*one), gate::net(*other)) else { return false };
+        one.covers(&other) || other.covers(&one)
+    };
+    let is_lost = |net: &&IpNetwork| !ways.iter().any(|way| meet(net, way));
+    let lost: Vec<_> = entries.iter().filter(is_lost).collect();
+    let named: Vec<_> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    let whom = match lost.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more entries of the allowlist"),
+    };
+    let finding = || {
+        Finding::new(
+            Cause::NoRouteBack,
+            format!("this host has no route to {whom}, so no answer reaches clients there"),
+            "ip route shows which there are; those by way of a gateway are gone since an interface was down, until the \
+             network set-up makes them anew (networkctl reconfigure, ifup, nmcli), or: ip route add …",
+        )
+    };
+    (!lost.is_empty()).then(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(written: &[&str]) -> Vec<IpNetwork> {
+        written.iter().map(|net| net.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_entry_is_lost_if_no_route_leads_to_a_part_of_it() {
+        let entries = nets(&["192.0.2.0/28", "10.0.0.0/8", "203.0.113.9/32", "2001:db8::/32"]);
+        for (ways, lost) in [
+            (&["0.0.0.0/0", "::/0"][..], &[][..]),
+            (&["192.0.2.0/24", "10.9.0.0/16", "2001:db8:1::/48"], &["203.0.113.9/32"]),
+            (&["192.0.2.0/24", "0.0.0.0/0"], &["2001:db8::/32"]),
+            (&[], &["192.0.2.0/28, 10.0.0.0/8, 203.0.113.9/32 and 1 more entries"]),
+        ] {
+            let found = judge(&entries, &nets(ways));
+            let says = found.map(|found| found.says).unwrap_or_default();
+            assert_eq!(says.is_empty(), lost.is_empty(), "{ways:?}: {says}");
+            assert!(
+                lost.iter().all(|lost| says.contains(&format!("no route to {lost}"))),
+                "{says}"
+            );
+        }
+    }
+}
