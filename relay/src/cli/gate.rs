@@ -182,7 +182,10 @@ pub fn ban(socket: &Path, verb: BanVerb) -> Result<(), AskError> {
             change(socket, &GateRequest::BanAdd { networks, ttl_ms, note })?;
         }
         BanVerb::Remove { networks } => {
-            change(socket, &GateRequest::BanRemove { networks })?;
+            let changes: Vec<Change> = ask(socket, "gate", &GateRequest::BanRemove { networks })?;
+            for change in &changes {
+                print::say(lifted_line(change));
+            }
         }
         BanVerb::List { output } => {
             let bans: Vec<Ban> = ask(socket, "gate", &GateRequest::BanList)?;
@@ -214,6 +217,16 @@ pub(super) fn change_line(change: &Change) -> String {
     };
     let remark = change.remark.as_ref().map(|remark| format!(" ({remark})"));
     format!("{} {did}{}", change.cidr, remark.unwrap_or_default())
+}
+
+/// Says of one network what became of its ban, and what keeps it out or may.
+fn lifted_line(Change { cidr, did, remark }: &Change) -> String {
+    let did = match did {
+        Did::Removed => "the ban was lifted",
+        Did::Unchanged | Did::Added | Did::Updated => "no ban of this very network",
+    };
+    let remark = remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default();
+    format!("{cidr}: {did}{remark}")
 }
 
 fn list(entries: &[Entry], output: Output) {
@@ -274,6 +287,19 @@ fn list_bans(bans: &[Ban], output: Output) {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_ban_that_is_lifted_says_so_and_what_still_keeps_the_network_out() {
+        let line = |did, remark: Option<&str>| {
+            let (cidr, remark) = ("192.0.2.7/32".parse().unwrap(), remark.map(str::to_owned));
+            lifted_line(&Change { cidr, did, remark })
+        };
+        assert_eq!(line(Did::Removed, None), "192.0.2.7/32: the ban was lifted");
+        assert_eq!(
+            line(Did::Unchanged, Some("still banned by 192.0.2.0/24")),
+            "192.0.2.7/32: no ban of this very network (still banned by 192.0.2.0/24)"
+        );
+    }
 
     #[test]
     fn who_asks_a_gate_that_is_not_wanted_is_told_that_there_is_none() {
