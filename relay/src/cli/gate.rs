@@ -10,6 +10,7 @@ use super::args::{AllowVerb, BanVerb};
 use super::explain::NO_GATE;
 use super::print::{self, Output};
 use super::queue::at;
+use super::users::Users;
 use crate::config::Gate;
 use crate::control::client::{AskError, ask, ask_with};
 use crate::control::wire::{Applied, Ban, Change, Confirmed, Did, Entry, GateRequest};
@@ -234,6 +235,7 @@ fn list(entries: &[Entry], output: Output) {
         print::json(&entries);
         return;
     }
+    let mut users = Users::default();
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {
@@ -244,7 +246,7 @@ fn list(entries: &[Entry], output: Output) {
                 entry.connections.to_string(),
                 entry.over_rate.to_string(),
                 entry.would_drop.to_string(),
-                origin(entry),
+                origin(entry, &mut users),
                 entry.note.clone().unwrap_or_else(none),
             ]
         })
@@ -259,10 +261,10 @@ fn none() -> String {
     "-".to_owned()
 }
 
-fn origin(entry: &Entry) -> String {
+fn origin(entry: &Entry, users: &mut Users) -> String {
     match (entry.declared_in_line, entry.added_by_uid, entry.added_at) {
         (Some(line), _, _) => format!("configuration, line {line}"),
-        (None, Some(uid), Some(time)) => format!("uid {uid}, {}", at(time)),
+        (None, Some(uid), Some(time)) => format!("{}, {}", users.name(uid), at(time)),
         (None, _, _) => none(),
     }
 }
@@ -272,12 +274,13 @@ fn list_bans(bans: &[Ban], output: Output) {
         print::json(&bans);
         return;
     }
+    let mut users = Users::default();
     let rows: Vec<_> = bans
         .iter()
         .map(|ban| {
             let note = ban.note.clone().unwrap_or_else(none);
             let before = ban.repeats.to_string();
-            [ban.cidr.to_string(), at(ban.until), before, format!("uid {}", ban.by_uid), note]
+            [ban.cidr.to_string(), at(ban.until), before, users.name(ban.by_uid), note]
         })
         .collect();
     print::table(["NETWORK", "UNTIL", "BEFORE", "BY", "NOTE"], &rows);
