@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::alert::{Alert, Severity, Stage};
+use super::wording::estimate;
 
 /// The most networks that a spike names.
 pub const TOP_MAX: usize = 5;
@@ -252,10 +253,7 @@ impl Spike {
             ("total".to_owned(), self.total.to_string()),
         ]);
         for (place, Share { net, count, error, reason }) in (1..).zip(&self.top) {
-            let about = match error {
-                0 => count.to_string(),
-                error => format!("{count} ±{error}"),
-            };
+            let about = estimate(*count, *error);
             details.insert(format!("top-{place}"), format!("{net}: {about}, {reason}"));
         }
         if !self.reasons.is_empty() {
@@ -305,7 +303,7 @@ mod tests {
         assert_eq!(alert.key(), "spike-refused");
         assert_eq!(alert.summary, "12000 refused attempts a second where 10 are usual");
         assert_eq!((alert.severity, alert.at), (Severity::Warning, at));
-        assert_eq!(alert.details["top-1"], "198.51.100.7/32: 39000 ±250, unlisted_syn");
+        assert_eq!(alert.details["top-1"], "198.51.100.7/32: 39000 (at least 38750), unlisted_syn");
         assert_eq!(alert.details["reasons"], "banned 100, unlisted_syn 39900");
         assert_eq!(alert.details["now"], "12000 a second");
         assert_eq!(alert.command.as_deref(), Some("sallyport explain 198.51.100.7"));
