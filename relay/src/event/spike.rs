@@ -178,6 +178,15 @@ fn whole_seconds<S: Serializer>(window: &Duration, serializer: S) -> Result<S::O
     serializer.serialize_u64(window.as_secs())
 }
 
+/// Returns a duration in seconds, to the nearest one, and below ten to the nearest tenth.
+fn rounded(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match (millis + 50) / 100 {
+        tenths @ ..100 => format!("{}.{}", tenths / 10, tenths % 10),
+        100.. => ((millis + 500) / 1000).to_string(),
+    }
+}
+
 impl Spike {
     /// Returns what people are to be told of it at `at`, when it reached `stage`.
     #[must_use]
@@ -230,7 +239,7 @@ impl Spike {
                 } else {
                     format!("{} {}", self.count, self.within())
                 };
-                format!("over after {} s: {total}{peak} at the peak", self.lasted.as_secs())
+                format!("over after {} s: {total}{peak} at the peak", rounded(self.lasted))
             }
         }
     }
@@ -328,6 +337,23 @@ mod tests {
         assert_eq!(grown.severity, Severity::Critical);
         let words = "where 10 are usual: at least 10 times as many as at first";
         assert!(grown.summary.ends_with(words), "{}", grown.summary);
+    }
+
+    #[test]
+    fn what_lasted_nearly_eight_seconds_is_not_over_after_seven() {
+        for (millis, wanted) in [
+            (0, "0.0"),
+            (949, "0.9"),
+            (7_960, "8.0"),
+            (9_949, "9.9"),
+            (9_950, "10"),
+            (10_499, "10"),
+            (31_500, "32"),
+        ] {
+            assert_eq!(rounded(Duration::from_millis(millis)), wanted, "{millis}");
+        }
+        let spike = Spike { lasted: Duration::from_millis(7_960), ..spike() };
+        assert!(spike.summary(Stage::Closed).starts_with("over after 8.0 s: "));
     }
 
     #[test]
