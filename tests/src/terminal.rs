@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use relay::demo::next_hop::wait_for;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -117,6 +118,20 @@ impl Terminal {
     pub fn is_taken(&self) -> bool {
         let screen = self.cells.screen();
         screen.alternate_screen() && screen.hide_cursor()
+    }
+
+    /// Takes the terminal away, as a line that breaks does, and waits until the program ends; returns its code. Nobody
+    /// sends it a signal: this terminal controls no session.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end within 20 seconds, or was killed.
+    pub fn hang_up(mut self) -> Result<i32> {
+        // Who reads the screen lets go of it at the next octets.
+        self.octets = channel().1;
+        self.keys = File::open("/dev/null")?;
+        let status = wait_for("the program's end", || self.child.try_wait().ok()?)?;
+        status.code().context("the program was killed")
     }
 
     /// Waits until the program ends and returns its code.

@@ -92,20 +92,35 @@ fn the_view_goes_on_when_the_gate_and_the_relay_are_dead() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("sallyport.toml");
+/// Shows the view of a host where nothing runs.
+fn alone(folder: &std::path::Path) -> Result<Terminal> {
+    let file = folder.join("sallyport.toml");
     std::fs::write(
         &file,
         "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n[gate]\nrequired = false\n\
          [[listener]]\naddress = '127.0.0.1:2525'\n",
     )?;
-    for (number, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut command = std::process::Command::new(program()?);
-        command.arg("--config").arg(&file).arg("top");
-        let mut top = Terminal::run((100, 30), command, |command| Ok(command.spawn()?))?;
-        top.until("the view", |text| text.contains("the relay does not answer"))?;
+    let mut command = std::process::Command::new(program()?);
+    command.arg("--config").arg(&file).arg("top");
+    let mut top = Terminal::run((100, 30), command, |command| Ok(command.spawn()?))?;
+    top.until("the view", |text| text.contains("the relay does not answer"))?;
+    Ok(top)
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it_without_a_signal() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    assert_eq!(alone(folder.path())?.hang_up()?, 129);
+    Ok(())
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let signals =
+        [(Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)];
+    for (number, code) in signals {
+        let top = alone(folder.path())?;
         assert!(top.is_taken(), "{number:?}");
         signal(top.pid(), number)?;
         assert_eq!(top.left()?, (code, true), "{number:?}");

@@ -75,7 +75,7 @@ pub struct ChannelState {
     pub next_try: Option<Timestamp>,
     /// When it took something last, since the start.
     pub last_taken: Option<Timestamp>,
-    /// Why it did not take what it was told last; none if it did.
+    /// Why it did not take what it was told last, or else a test; none if it took something since.
     pub fault: Option<String>,
     /// When it failed last, since the start.
     pub last_fault: Option<Timestamp>,

@@ -176,9 +176,8 @@ impl Alerts {
     /// If there is no such channel, or a test runs already.
     pub async fn test(&self, channel: Option<String>) -> Result<Vec<Tested>, String> {
         let tested = self.ask(|answer| Order::Test(channel, answer)).await??;
-        let took = tested.iter().filter(|one| one.taken).map(|one| one.channel.clone());
-        // Whoever mended a channel need not wait for the next alert to see that it works.
-        let _ = self.ear.orders.send(Order::Took(took.collect())).await;
+        // Whoever mended a channel need not wait for the next alert to see that it works, or that it does not.
+        let _ = self.ear.orders.send(Order::Tested(tested.clone())).await;
         Ok(tested)
     }
 

@@ -303,6 +303,12 @@ async fn a_test_says_of_each_channel_what_became_of_it() {
         [("exec", true), ("journal", true), ("mail", true), ("ops", true), ("webhook-2", false)];
     assert_eq!(shown, expected, "{tested:?}");
     assert!(tested[4].words.contains("HTTP status 404"), "{tested:?}");
+    // It is seen later too, and nothing waits for it.
+    let listed = room.alerts.list().await.unwrap().channels.into_iter();
+    let faults: Vec<_> = listed.filter_map(|one| Some((one.name, one.fault?))).collect();
+    let fault = "it did not take a test: HTTP status 404".to_owned();
+    assert_eq!(faults, [("webhook-2".to_owned(), fault)]);
+    assert!(room.alerts.fares().borrow().iter().all(|one| one.failing_since.is_none()));
     assert!(room.alerts.test(Some("nobody".into())).await.unwrap_err().contains("no channel"));
     room.alerts.end().await;
 }

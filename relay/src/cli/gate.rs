@@ -10,6 +10,7 @@ use super::args::{AllowVerb, BanVerb};
 use super::explain::NO_GATE;
 use super::print::{self, Output};
 use super::queue::at;
+use super::users::Users;
 use crate::config::Gate;
 use crate::control::client::{AskError, ask, ask_with};
 use crate::control::wire::{Applied, Ban, Change, Confirmed, Did, Entry, GateRequest};
@@ -182,7 +183,10 @@ pub fn ban(socket: &Path, verb: BanVerb) -> Result<(), AskError> {
             change(socket, &GateRequest::BanAdd { networks, ttl_ms, note })?;
         }
         BanVerb::Remove { networks } => {
-            change(socket, &GateRequest::BanRemove { networks })?;
+            let changes: Vec<Change> = ask(socket, "gate", &GateRequest::BanRemove { networks })?;
+            for change in &changes {
+                print::say(lifted_line(change));
+            }
         }
         BanVerb::List { output } => {
             let bans: Vec<Ban> = ask(socket, "gate", &GateRequest::BanList)?;
@@ -216,11 +220,22 @@ pub(super) fn change_line(change: &Change) -> String {
     format!("{} {did}{}", change.cidr, remark.unwrap_or_default())
 }
 
+/// Says of one network what became of its ban, and what keeps it out or may.
+fn lifted_line(Change { cidr, did, remark }: &Change) -> String {
+    let did = match did {
+        Did::Removed => "the ban was lifted",
+        Did::Unchanged | Did::Added | Did::Updated => "no ban of this very network",
+    };
+    let remark = remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default();
+    format!("{cidr}: {did}{remark}")
+}
+
 fn list(entries: &[Entry], output: Output) {
     if output == Output::Json {
         print::json(&entries);
         return;
     }
+    let mut users = Users::default();
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {
@@ -231,7 +246,7 @@ fn list(entries: &[Entry], output: Output) {
                 entry.connections.to_string(),
                 entry.over_rate.to_string(),
                 entry.would_drop.to_string(),
-                origin(entry),
+                origin(entry, &mut users),
                 entry.note.clone().unwrap_or_else(none),
             ]
         })
@@ -246,10 +261,10 @@ fn none() -> String {
     "-".to_owned()
 }
 
-fn origin(entry: &Entry) -> String {
+fn origin(entry: &Entry, users: &mut Users) -> String {
     match (entry.declared_in_line, entry.added_by_uid, entry.added_at) {
         (Some(line), _, _) => format!("configuration, line {line}"),
-        (None, Some(uid), Some(time)) => format!("uid {uid}, {}", at(time)),
+        (None, Some(uid), Some(time)) => format!("{}, {}", users.name(uid), at(time)),
         (None, _, _) => none(),
     }
 }
@@ -259,12 +274,13 @@ fn list_bans(bans: &[Ban], output: Output) {
         print::json(&bans);
         return;
     }
+    let mut users = Users::default();
     let rows: Vec<_> = bans
         .iter()
         .map(|ban| {
             let note = ban.note.clone().unwrap_or_else(none);
             let before = ban.repeats.to_string();
-            [ban.cidr.to_string(), at(ban.until), before, format!("uid {}", ban.by_uid), note]
+            [ban.cidr.to_string(), at(ban.until), before, users.name(ban.by_uid), note]
         })
         .collect();
     print::table(["NETWORK", "UNTIL", "BEFORE", "BY", "NOTE"], &rows);
@@ -274,6 +290,19 @@ fn list_bans(bans: &[Ban], output: Output) {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_ban_that_is_lifted_says_so_and_what_still_keeps_the_network_out() {
+        let line = |did, remark: Option<&str>| {
+            let (cidr, remark) = ("192.0.2.7/32".parse().unwrap(), remark.map(str::to_owned));
+            lifted_line(&Change { cidr, did, remark })
+        };
+        assert_eq!(line(Did::Removed, None), "192.0.2.7/32: the ban was lifted");
+        assert_eq!(
+            line(Did::Unchanged, Some("still banned by 192.0.2.0/24")),
+            "192.0.2.7/32: no ban of this very network (still banned by 192.0.2.0/24)"
+        );
+    }
 
     #[test]
     fn who_asks_a_gate_that_is_not_wanted_is_told_that_there_is_none() {

@@ -9,6 +9,7 @@ use super::args::ModeVerb;
 use super::gate::{asked, is_wanted};
 use super::print::{self, Output};
 use super::queue::at;
+use super::users::Users;
 use crate::config::{Config, Gate, OnLoss};
 use crate::control::client::{AskError, ask};
 use crate::control::wire::{GateRequest, RelayRequest};
@@ -103,7 +104,8 @@ pub fn audit(socket: &Path, since: Duration, limit: usize, output: Output) -> an
         print::json(&page);
         return Ok(());
     }
-    let rows: Vec<_> = page.changes.iter().map(row).collect();
+    let mut users = Users::default();
+    let rows: Vec<_> = page.changes.iter().map(|change| row(change, &mut users)).collect();
     print::table(["TIME", "BY", "WHAT", "NETWORKS", "DETAIL"], &rows);
     for line in page.broken_lines {
         print::say(format!("WARNING: line {line} of the log does not follow the line before it"));
@@ -111,7 +113,7 @@ pub fn audit(socket: &Path, since: Duration, limit: usize, output: Output) -> an
     Ok(())
 }
 
-fn row(change: &Change) -> [String; 5] {
+fn row(change: &Change, users: &mut Users) -> [String; 5] {
     let shown = |networks: &[String], sign: &str| {
         let first = networks.iter().take(NETWORKS_SHOWN);
         let mut text: Vec<String> = first.map(|network| format!("{sign}{network}")).collect();
@@ -124,7 +126,7 @@ fn row(change: &Change) -> [String; 5] {
     let removed = shown(&change.removed, "-");
     [
         at(change.at),
-        change.uid.map_or_else(|| "-".to_owned(), |uid| format!("uid {uid}")),
+        change.uid.map_or_else(|| "-".to_owned(), |uid| users.name(uid)),
         change.verb.clone(),
         [added, removed].join(" ").trim().to_owned(),
         change.detail.clone().unwrap_or_default(),

@@ -121,8 +121,6 @@ fn list(socket: &Path, filter: &Filter, limit: usize, output: Output) -> Result<
 }
 
 fn row(summary: &Summary) -> [String; 7] {
-    let more = (summary.pending as usize).saturating_sub(1);
-    let first = summary.recipients.first().cloned().unwrap_or_default();
     [
         summary.id.to_string(),
         at(summary.accepted_at),
@@ -130,8 +128,19 @@ fn row(summary: &Summary) -> [String; 7] {
         summary.attempts.to_string(),
         standing(summary),
         format!("<{}>", summary.sender.as_deref().unwrap_or("?")),
-        if more > 0 { format!("<{first}> and {more} more") } else { format!("<{first}>") },
+        to(summary),
     ]
+}
+
+/// Names a recipient who waits, and says how many more do. Where nobody waits, or nobody knows who, it is the
+/// first one.
+fn to(summary: &Summary) -> String {
+    let Summary { waiting, recipients, pending, .. } = summary;
+    let first = waiting.first().or(recipients.first()).map_or("", String::as_str);
+    match pending.saturating_sub(1) {
+        0 => format!("<{first}>"),
+        more => format!("<{first}> and {more} more"),
+    }
 }
 
 fn standing(summary: &Summary) -> String {
@@ -148,6 +157,31 @@ fn standing(summary: &Summary) -> String {
 mod tests {
     use super::*;
     use crate::mail::message::MessageId;
+
+    #[test]
+    fn a_list_names_one_who_waits_and_how_many_more_do() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let summary = |recipients: &[&str], waiting: &[&str], pending| Summary {
+            id: MessageId(1),
+            place: Place::Waiting,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            due_at: None,
+            attempts: 1,
+            size_bytes: 9,
+            sender: None,
+            recipients: names(recipients),
+            waiting: names(waiting),
+            pending,
+        };
+        for (named, wanted) in [
+            (summary(&["a", "b", "c"], &["b"], 1), "<b>"),
+            (summary(&["a", "b", "c"], &["b", "c"], 2), "<b> and 1 more"),
+            (summary(&["a", "b"], &[], 0), "<a>"),
+            (summary(&[], &[], 0), "<>"),
+        ] {
+            assert_eq!(to(&named), wanted);
+        }
+    }
 
     #[test]
     fn what_stays_as_it_is_is_named_up_to_a_limit() {

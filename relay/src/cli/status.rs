@@ -22,6 +22,7 @@ use crate::control::wire::{
     Talker,
 };
 use crate::event::alert::Alert;
+use crate::event::wording::estimate;
 use crate::net::routes::{RouteState, Standing};
 use crate::spool;
 
@@ -234,7 +235,8 @@ fn sources_line(gate: &GateStatus) -> Option<String> {
 
 fn talker_line(talker: &Talker) -> String {
     let Talker { cidr, frames, error, reason } = talker;
-    format!("source    {cidr}: {frames} ±{error} refused in the last minute, {reason}")
+    let frames = estimate(*frames, *error);
+    format!("source    {cidr}: {frames} refused in the last minute, {reason}")
 }
 
 fn bypass_line(bypass: &Bypass) -> String {

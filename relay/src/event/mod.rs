@@ -90,7 +90,13 @@ pub enum Event {
     GateLost { interface: String, problem: String },
     /// No client can come by a guarded interface, for some time now: it is switched off, has no carrier or no
     /// address. Critical if none can by any other.
-    InterfaceDown { interface: String, severity: Severity, problem: String },
+    InterfaceDown {
+        interface: String,
+        severity: Severity,
+        problem: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
     /// Clients can come by that interface again.
     InterfaceUp { interface: String },
     /// The gate's process has been gone, or has answered nothing, for some seconds: nobody watches, and nothing

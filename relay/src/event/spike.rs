@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::alert::{Alert, Severity, Stage};
+use super::wording::estimate;
 
 /// The most networks that a spike names.
 pub const TOP_MAX: usize = 5;
@@ -177,6 +178,15 @@ fn whole_seconds<S: Serializer>(window: &Duration, serializer: S) -> Result<S::O
     serializer.serialize_u64(window.as_secs())
 }
 
+/// Returns a duration in seconds, to the nearest one, and below ten to the nearest tenth.
+fn rounded(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match (millis + 50) / 100 {
+        tenths @ ..100 => format!("{}.{}", tenths / 10, tenths % 10),
+        100.. => ((millis + 500) / 1000).to_string(),
+    }
+}
+
 impl Spike {
     /// Returns what people are to be told of it at `at`, when it reached `stage`.
     #[must_use]
@@ -229,7 +239,7 @@ impl Spike {
                 } else {
                     format!("{} {}", self.count, self.within())
                 };
-                format!("over after {} s: {total}{peak} at the peak", self.lasted.as_secs())
+                format!("over after {} s: {total}{peak} at the peak", rounded(self.lasted))
             }
         }
     }
@@ -252,10 +262,7 @@ impl Spike {
             ("total".to_owned(), self.total.to_string()),
         ]);
         for (place, Share { net, count, error, reason }) in (1..).zip(&self.top) {
-            let about = match error {
-                0 => count.to_string(),
-                error => format!("{count} ±{error}"),
-            };
+            let about = estimate(*count, *error);
             details.insert(format!("top-{place}"), format!("{net}: {about}, {reason}"));
         }
         if !self.reasons.is_empty() {
@@ -305,7 +312,7 @@ mod tests {
         assert_eq!(alert.key(), "spike-refused");
         assert_eq!(alert.summary, "12000 refused attempts a second where 10 are usual");
         assert_eq!((alert.severity, alert.at), (Severity::Warning, at));
-        assert_eq!(alert.details["top-1"], "198.51.100.7/32: 39000 ±250, unlisted_syn");
+        assert_eq!(alert.details["top-1"], "198.51.100.7/32: 39000 (at least 38750), unlisted_syn");
         assert_eq!(alert.details["reasons"], "banned 100, unlisted_syn 39900");
         assert_eq!(alert.details["now"], "12000 a second");
         assert_eq!(alert.command.as_deref(), Some("sallyport explain 198.51.100.7"));
@@ -330,6 +337,23 @@ mod tests {
         assert_eq!(grown.severity, Severity::Critical);
         let words = "where 10 are usual: at least 10 times as many as at first";
         assert!(grown.summary.ends_with(words), "{}", grown.summary);
+    }
+
+    #[test]
+    fn what_lasted_nearly_eight_seconds_is_not_over_after_seven() {
+        for (millis, wanted) in [
+            (0, "0.0"),
+            (949, "0.9"),
+            (7_960, "8.0"),
+            (9_949, "9.9"),
+            (9_950, "10"),
+            (10_499, "10"),
+            (31_500, "32"),
+        ] {
+            assert_eq!(rounded(Duration::from_millis(millis)), wanted, "{millis}");
+        }
+        let spike = Spike { lasted: Duration::from_millis(7_960), ..spike() };
+        assert!(spike.summary(Stage::Closed).starts_with("over after 8.0 s: "));
     }
 
     #[test]

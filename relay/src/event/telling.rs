@@ -46,12 +46,13 @@ impl Event {
                 let over = closed("gate-detached", "the gate guards this host again");
                 return vec![gate_stands(interface).at(at), over.at(at)];
             }
-            Self::InterfaceDown { interface, severity, problem } => {
+            Self::InterfaceDown { interface, severity, problem, down_for } => {
                 opened(INTERFACE, format!("no client comes by {interface}: {problem}"))
                     .of(*severity)
                     .about(interface)
                     .first("sallyport doctor")
                     .with("problem", problem)
+                    .lasted(*down_for)
             }
             Self::InterfaceUp { interface } => {
                 closed(INTERFACE, format!("clients can come by {interface} again")).about(interface)

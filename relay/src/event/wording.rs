@@ -132,6 +132,15 @@ impl Wording {
     }
 }
 
+/// Returns an estimate, and how many there were at least where it may be too high by `error`.
+#[must_use]
+pub fn estimate(count: u64, error: u64) -> String {
+    match error {
+        0 => count.to_string(),
+        error => format!("{count} (at least {})", count.saturating_sub(error)),
+    }
+}
+
 /// Returns a text as a shell takes it for one word: as it is, or in quotes. Whoever copies a command that is printed
 /// must run that and nothing else, whatever is in a name.
 #[must_use]

@@ -173,6 +173,13 @@ impl Bans {
         around.max_by_key(|ban| ban.until_ns)
     }
 
+    /// Returns how many bans lie inside `net`, itself not counted.
+    #[must_use]
+    pub fn inside(&self, net: &Net) -> usize {
+        let inner = self.all.range(net..).map(|(inner, _)| inner);
+        inner.take_while(|inner| net.covers(inner)).filter(|inner| *inner != net).count()
+    }
+
     /// Returns how often `net` was banned, this time not counted, and how long it is banned if nobody names
     /// a time.
     #[must_use]

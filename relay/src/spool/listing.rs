@@ -230,7 +230,9 @@ impl Spool {
 fn list(shared: &Shared, filter: &Filter, stretch: Stretch, limit: usize) -> Page {
     let mut messages = Vec::new();
     let next = walk(shared, filter, stretch, Reading::Always, |picked, envelope| {
-        messages.push(queue::summary(picked.id, &picked.entry, envelope));
+        let standings = envelope.and_then(|envelope| picked.standings(shared, envelope));
+        let standings = standings.unwrap_or_default();
+        messages.push(queue::summary(picked.id, &picked.entry, envelope, &standings));
         if messages.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     Page { messages, next }

@@ -54,6 +54,9 @@ pub struct Summary {
     pub sender: Option<String>,
     /// The first 16 recipients.
     pub recipients: Vec<String>,
+    /// The first 16 of those who are still open; none if nobody is, or where they stand cannot be read.
+    #[serde(default)]
+    pub waiting: Vec<String>,
     /// How many recipients are still open.
     pub pending: u32,
 }
@@ -125,10 +128,17 @@ impl Place {
     }
 }
 
-/// Returns the line of a message in a listing.
-pub(super) fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>) -> Summary {
+/// Returns the line of a message in a listing; `standings` are those of its recipients as far as they are known.
+pub(super) fn summary(
+    id: MessageId,
+    entry: &Entry,
+    envelope: Option<&Envelope>,
+    standings: &[content::Standing],
+) -> Summary {
     let (place, due_at) = Place::of(entry.turn);
     let recipients = envelope.map_or(&[][..], |envelope| &envelope.recipients);
+    let named = recipients.iter().zip(standings);
+    let waiting = named.filter(|(_, standing)| **standing == content::Standing::Pending);
     Summary {
         id,
         place,
@@ -138,6 +148,7 @@ pub(super) fn summary(id: MessageId, entry: &Entry, envelope: Option<&Envelope>)
         size_bytes: entry.size_bytes,
         sender: envelope.map(|envelope| envelope.sender.to_string()),
         recipients: recipients.iter().take(RECIPIENTS_SHOWN).map(ToString::to_string).collect(),
+        waiting: waiting.take(RECIPIENTS_SHOWN).map(|(waits, _)| waits.to_string()).collect(),
         pending: if entry.state.is_some() { entry.pending } else { recipients.len() as u32 },
     }
 }
@@ -166,7 +177,8 @@ pub(super) async fn show(shared: &Shared, id: MessageId) -> Result<Details, Stor
     let entry = shared.index().entries.get(&id).cloned().ok_or(StoreError::Gone)?;
     let envelope = envelope_of(shared, id).await?;
     let progress = progress_of(shared, id, &entry, &envelope).await?;
-    Ok(Details { summary: summary(id, &entry, Some(&envelope)), envelope, progress })
+    let standings: Vec<_> = progress.iter().map(|progress| progress.standing).collect();
+    Ok(Details { summary: summary(id, &entry, Some(&envelope), &standings), envelope, progress })
 }
 
 /// Reads a piece of a message's text.

@@ -10,7 +10,7 @@ use std::path::Path;
 use base64::engine::general_purpose::STANDARD;
 use base64::{Engine as _, decoded_len_estimate};
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Store, User, UsersError};
@@ -42,7 +42,7 @@ struct Form {
 struct Written {
     format: u32,
     iterations: u32,
-    secret: Wiped,
+    secret: Zeroizing<String>,
     #[serde(default)]
     user: BTreeMap<String, WrittenUser>,
 }
@@ -58,31 +58,8 @@ struct WrittenUser {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenKeys {
-    stored: Wiped,
-    server: Wiped,
-}
-
-/// A text that is wiped when it is dropped: ServerKey, or the secret of all logins.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct Wiped(Zeroizing<String>);
-
-impl From<String> for Wiped {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl Wiped {
-    fn of(octets: &[u8]) -> Self {
-        STANDARD.encode(octets).into()
-    }
-}
-
-impl Serialize for Wiped {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
+    stored: Zeroizing<String>,
+    server: Zeroizing<String>,
 }
 
 /// Reads the file.
@@ -125,7 +102,7 @@ impl Written {
             return Err(format!("more than {USERS_MAX} logins"));
         }
         let iterations = NonZeroU32::new(self.iterations).ok_or("iterations is zero")?;
-        let secret = decode(&self.secret.0, 16..=64).ok_or("secret is malformed")?;
+        let secret = decode(&self.secret, 16..=64).ok_or("secret is malformed")?;
         let mut users = BTreeMap::new();
         for (login, user) in self.user {
             let user = user.into_user().filter(|_| is_login(&login));
@@ -140,7 +117,7 @@ impl Written {
         Self {
             format: FORMAT,
             iterations: store.iterations.get(),
-            secret: Wiped::of(&store.secret),
+            secret: encode(&store.secret),
             user: store.users.iter().map(user).collect(),
         }
     }
@@ -168,14 +145,19 @@ impl WrittenKeys {
     fn into_keys(self, hash: Hash) -> Option<Keys> {
         let octets = hash.octets()..=hash.octets();
         Some(Keys {
-            stored: decode(&self.stored.0, octets.clone())?,
-            server: decode(&self.server.0, octets)?,
+            stored: decode(&self.stored, octets.clone())?,
+            server: decode(&self.server, octets)?,
         })
     }
 
     fn of(keys: &Keys) -> Self {
-        Self { stored: Wiped::of(&keys.stored), server: Wiped::of(&keys.server) }
+        Self { stored: encode(&keys.stored), server: encode(&keys.server) }
     }
+}
+
+/// ServerKey and the secret of all logins are wiped in every form.
+fn encode(octets: &[u8]) -> Zeroizing<String> {
+    STANDARD.encode(octets).into()
 }
 
 fn decode(text: &str, octets: std::ops::RangeInclusive<usize>) -> Option<Zeroizing<Vec<u8>>> {

@@ -126,7 +126,7 @@ const UNSAFE: [&str; 15] = [
     "relay-ebpf/src/clock.rs",
     "relay-common/src/pod.rs",
     "relay/src/gate/sys/mod.rs",
-    "relay/src/gate/sys/queue.rs",
+    "relay/src/gate/sys/option.rs",
     "relay/src/gate/sys/channels.rs",
     "relay/src/gate/sys/clock.rs",
     "relay/src/gate/sys/filter.rs",

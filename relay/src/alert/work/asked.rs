@@ -21,7 +21,7 @@ impl Work {
                 waiting: self.kept.outbox.of(&channel.name).count(),
                 next_try: self.kept.outbox.tried(&channel.name).map(|entry| entry.due).min(),
                 last_taken: state.and_then(|state| state.last_taken),
-                fault: state.and_then(|state| state.fault.clone()),
+                fault: state.and_then(|state| state.fault.clone().or(state.failed_test.clone())),
                 last_fault: state.and_then(|state| state.last_fault),
             }
         };
@@ -60,14 +60,21 @@ impl Work {
         });
     }
 
-    /// Notes that channels took a test: what was wrong with them is not any more, so what they did not take is due.
-    pub(super) fn took(&mut self, channels: &[String], now: Timestamp) {
-        for name in channels {
-            if let Some(state) = self.states.get_mut(name) {
-                (state.fault, state.failing_since, state.last_taken) = (None, None, Some(now));
-                state.is_put_off = false;
+    /// Notes what became of a test. What was wrong with channels that took it is not any more, so what they did not take
+    /// is due. Of the others operators see why; nobody waits for it, so that is no failing.
+    pub(super) fn tested(&mut self, tested: Vec<Tested>, now: Timestamp) {
+        for Tested { channel, taken, words, .. } in tested {
+            if !taken {
+                let state = self.states.entry(channel).or_default();
+                state.failed_test = Some(format!("it did not take a test: {words}"));
+                state.last_fault = Some(now);
+                continue;
             }
-            self.kept.outbox.bring_forward(name, now);
+            if let Some(state) = self.states.get_mut(&channel) {
+                (state.fault, state.failing_since, state.last_taken) = (None, None, Some(now));
+                (state.failed_test, state.is_put_off) = (None, false);
+            }
+            self.kept.outbox.bring_forward(&channel, now);
             self.is_written = false;
         }
     }

@@ -87,7 +87,7 @@ impl Work {
             state.last_fault = Some(now);
             state.paused_until = Some(Instant::now() + PAUSE);
         } else {
-            state.last_taken = Some(now);
+            (state.last_taken, state.failed_test) = (Some(now), None);
         }
         // What it takes, or never takes, does not wait; what it did not take earlier may.
         let this = match purpose {

@@ -52,8 +52,8 @@ pub(super) enum Order {
         alert: Box<Alert>,
     },
     List(oneshot::Sender<Listing>),
-    /// These channels took a test.
-    Took(Vec<String>),
+    /// This became of a test.
+    Tested(Vec<Tested>),
     Test(Option<String>, oneshot::Sender<Result<Vec<Tested>, String>>),
     Silence(Silence, oneshot::Sender<Did>),
     Unsilence(Pattern, oneshot::Sender<Did>),
@@ -77,6 +77,8 @@ struct State {
     last_taken: Option<Timestamp>,
     last_fault: Option<Timestamp>,
     fault: Option<String>,
+    /// Why it did not take a test; none if it took something since.
+    failed_test: Option<String>,
     /// Whether what it was told last is to be tried again.
     is_put_off: bool,
     /// Since when something is tried again that it did not take.
@@ -234,7 +236,7 @@ impl Work {
             Order::Alert(alert) => self.hear(*alert, Origin::Relay, now),
             Order::Gate { series, numbers, alert } => self.carry(series, &numbers, *alert, now),
             Order::List(answer) => drop(answer.send(self.list())),
-            Order::Took(channels) => self.took(&channels, now),
+            Order::Tested(tested) => self.tested(tested, now),
             Order::Test(channel, answer) => self.test(channel.as_deref(), answer, now),
             Order::Silence(silence, answer) => {
                 let added = self.kept.silences.add(silence);

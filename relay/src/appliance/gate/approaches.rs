@@ -31,8 +31,10 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 /// What was seen of one interface so far.
 #[derive(Debug, Default)]
 struct Watched {
-    /// For how long nobody could come.
+    /// For how long nobody could come, as far as that was looked at.
     closed: Duration,
+    /// Since when nobody can come, on the boot clock.
+    since: Option<Duration>,
     was_open: bool,
     is_told: bool,
 }
@@ -50,9 +52,9 @@ impl Watch {
     /// Takes a look `at` this moment of the boot clock: the interfaces as they are configured, whether clients can come by
     /// one, and why not. Returns what is to be told now. One of which nobody knows stays as it was.
     fn look(&mut self, seen: Vec<(String, Approach, Option<String>)>, at: Duration) -> Vec<Event> {
-        let since =
+        let passed =
             self.looked_at.replace(at).map_or(Duration::ZERO, |last| at.saturating_sub(last));
-        let since = since.min(LOOK_MAX);
+        let passed = passed.min(LOOK_MAX);
         let is_open = seen.iter().any(|(_, by, _)| *by == Approach::Open);
         let severity = if is_open { Severity::Warning } else { Severity::Critical };
         let mut told = Vec::new();
@@ -61,17 +63,19 @@ impl Watch {
         {
             let watched = self.interfaces.entry(interface.clone()).or_default();
             let Some(problem) = problem else {
-                (watched.closed, watched.was_open) = (Duration::ZERO, true);
+                (watched.closed, watched.since, watched.was_open) = (Duration::ZERO, None, true);
                 if std::mem::take(&mut watched.is_told) {
                     told.push(Event::InterfaceUp { interface });
                 }
                 continue;
             };
-            watched.closed += since;
+            watched.closed += passed;
+            let since = *watched.since.get_or_insert(at);
             let patience = if watched.was_open { LASTS } else { NEVER };
             if !watched.is_told && watched.closed >= patience {
                 watched.is_told = true;
-                told.push(Event::InterfaceDown { interface, severity, problem });
+                let down_for = at.saturating_sub(since);
+                told.push(Event::InterfaceDown { interface, severity, problem, down_for });
             }
         }
         told
@@ -157,9 +161,10 @@ mod tests {
             .collect()
     }
 
-    fn down(interface: &str, severity: Severity, approach: Approach) -> Event {
-        let problem = approach.problem(interface).unwrap();
-        Event::InterfaceDown { interface: interface.to_owned(), severity, problem }
+    fn down(interface: &str, severity: Severity, approach: Approach, seconds: u64) -> Event {
+        let (interface, problem) = (interface.to_owned(), approach.problem(interface).unwrap());
+        let down_for = Duration::from_secs(seconds);
+        Event::InterfaceDown { interface, severity, problem, down_for }
     }
 
     #[test]
@@ -170,9 +175,9 @@ mod tests {
         assert_eq!(told(&mut watch, 9..40, &[("eth0", off), ("eth1", open)]), []);
         assert_eq!(told(&mut watch, 40..41, &[("eth0", open), ("eth1", open)]), [], "it came back");
         let lasting = told(&mut watch, 41..200, &[("eth0", off), ("eth1", open)]);
-        assert_eq!(lasting, [(100, down("eth0", Severity::Warning, off))]);
+        assert_eq!(lasting, [(100, down("eth0", Severity::Warning, off, 59))]);
         let both = told(&mut watch, 200..300, &[("eth0", off), ("eth1", Approach::NoAddress)]);
-        assert_eq!(both, [(259, down("eth1", Severity::Critical, Approach::NoAddress))]);
+        assert_eq!(both, [(259, down("eth1", Severity::Critical, Approach::NoAddress, 59))]);
         let over = told(&mut watch, 300..310, &[("eth0", open), ("eth1", Approach::NoCarrier)]);
         assert_eq!(over, [(300, Event::InterfaceUp { interface: "eth0".into() })]);
     }
@@ -183,7 +188,7 @@ mod tests {
         let mut watch = Watch::default();
         told(&mut watch, 0..1, &[("eth0", open), ("eth1", unknown)]);
         let lasting = told(&mut watch, 1..100, &[("eth0", off), ("eth1", unknown)]);
-        assert_eq!(lasting, [(60, down("eth0", Severity::Critical, off))]);
+        assert_eq!(lasting, [(60, down("eth0", Severity::Critical, off, 59))]);
         assert_eq!(told(&mut watch, 100..400, &[("eth0", unknown), ("eth1", unknown)]), []);
         let over = told(&mut watch, 400..401, &[("eth0", open), ("eth1", unknown)]);
         assert_eq!(over, [(400, Event::InterfaceUp { interface: "eth0".into() })]);
@@ -192,7 +197,7 @@ mod tests {
         assert_eq!(told(&mut watch, 1..40, &[("eth0", off)]), []);
         assert_eq!(told(&mut watch, 40..100, &[("eth0", unknown)]), [], "it does not count");
         let lasting = told(&mut watch, 100..130, &[("eth0", off)]);
-        assert_eq!(lasting, [(120, down("eth0", Severity::Critical, off))]);
+        assert_eq!(lasting, [(120, down("eth0", Severity::Critical, off, 119))]);
     }
 
     #[test]
@@ -210,7 +215,7 @@ mod tests {
         let off = [("eth0", Approach::NoCarrier)];
         let mut watch = Watch::default();
         let booting = told(&mut watch, 0..400, &off);
-        assert_eq!(booting, [(180, down("eth0", Severity::Critical, Approach::NoCarrier))]);
+        assert_eq!(booting, [(180, down("eth0", Severity::Critical, Approach::NoCarrier, 180))]);
         let mut watch = Watch::default();
         told(&mut watch, 0..2, &[("eth0", Approach::Open)]);
         assert_eq!(told(&mut watch, 2..3, &off), []);

@@ -10,6 +10,7 @@ use relay_common::addr::Net;
 
 use super::changes::{Terms, change, end, nets};
 use super::keeper::Keeper;
+use super::lists::Lists;
 use super::telling::told;
 use crate::control::caller::{Caller, Right};
 use crate::control::wire::Change;
@@ -19,6 +20,9 @@ use crate::gate::bans::{self, Asker, Ban};
 use crate::gate::cidr::{network, written};
 use crate::gate::clocks::Moment;
 use crate::gate::net;
+
+/// What is said of a network that is banned no more, and admitted by nothing.
+const NOT_LISTED: &str = "still kept out: no entry of the allowlist admits it";
 
 /// Returns the addresses of this host's interfaces; none where the system does not tell.
 pub(super) fn own_addresses() -> Vec<IpAddr> {
@@ -164,11 +168,25 @@ impl Keeper {
             } else {
                 Did::Unchanged
             };
-            let broader = self.lists.bans.covering(net);
-            let remark = broader.map(|ban| format!("still banned by {}", written(ban.net)));
-            changes.push(change(net, did, remark));
+            changes.push(change(net, did, self.remark_lifted(net, now)));
         }
         Ok(changes)
+    }
+
+    /// Says what keeps a network out still, the whole of it before parts.
+    fn remark_lifted(&self, net: Net, now: Moment) -> Option<String> {
+        let Lists { bans, allow, .. } = &self.lists;
+        let broader = bans.covering(net).map(|ban| {
+            let until = now.wall_of(ban.until_ns);
+            format!("still banned by {} until {until:.0}", written(ban.net))
+        });
+        let is_listed = || allow.admitting(net).is_some() || allow.inside(&net) > 0;
+        let narrower = || match bans.inside(&net) {
+            0 => None,
+            1 => Some("1 narrower ban still keeps a part of it out".to_owned()),
+            inside => Some(format!("{inside} narrower bans still keep parts of it out")),
+        };
+        broader.or_else(|| (!is_listed()).then(|| NOT_LISTED.to_owned())).or_else(narrower)
     }
 
     /// Writes what the relay asked for since the last tick.

@@ -7,6 +7,7 @@ use crate::alert::silences::Silence;
 use crate::alert::troubles::Trouble;
 use crate::cli::print::{self, Detail};
 use crate::cli::queue::at;
+use crate::cli::users::Users;
 use crate::event::alert::{Alert, Severity};
 use crate::event::wording::word;
 
@@ -29,7 +30,9 @@ pub(super) fn text(listing: &Listing, width: usize) -> String {
         parts.push(print::detailed(["TOLD LAST", "STAGE", "ALERT"], rows, width));
     }
     if !listing.silences.is_empty() {
-        let rows = listing.silences.iter().map(silence_row).collect();
+        let mut users = Users::default();
+        let rows =
+            listing.silences.iter().map(|silence| silence_row(silence, &mut users)).collect();
         parts.push(print::detailed(["SILENT UNTIL", "BY", "SILENCED"], rows, width));
     }
     let rows = listing.channels.iter().map(channel_row).collect();
@@ -79,9 +82,9 @@ fn recent_row(alert: &Alert) -> ([String; 3], Vec<Detail>) {
     (row, vec![Detail::Prose(alert.summary.clone())])
 }
 
-fn silence_row(silence: &Silence) -> ([String; 3], Vec<Detail>) {
+fn silence_row(silence: &Silence, users: &mut Users) -> ([String; 3], Vec<Detail>) {
     let Silence { pattern, until, note, uid } = silence;
-    let row = [at(*until), format!("uid {uid}"), pattern.to_string()];
+    let row = [at(*until), users.name(*uid), pattern.to_string()];
     let end = format!("end it: sallyport alert silence --remove {}", word(&pattern.to_string()));
     (row, note.clone().map(Detail::Prose).into_iter().chain([Detail::Copy(end)]).collect())
 }

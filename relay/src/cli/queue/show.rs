@@ -155,6 +155,7 @@ mod tests {
             size_bytes: 9,
             sender: None,
             recipients: Vec::new(),
+            waiting: Vec::new(),
             pending: 0,
         };
         Details { summary, envelope, progress: Vec::new() }

@@ -46,7 +46,7 @@ refused   800 a second
           eth0, port 2525: admitted 120 banned 3 listed 40871
             source_over_rate 17 unlisted_segment 9 unlisted_syn 4801
           second door, port 2525: admitted 120
-source    203.0.113.0/24: 4801 ±33 refused in the last minute, unlisted_syn
+source    203.0.113.0/24: 4801 (at least 4768) refused in the last minute, unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
           sandbox: landlock (ABI 7), seccomp
 spool     9 messages, 6144 KiB on disk, 40960 MiB free; 90 committed with 12 flushes

@@ -1,4 +1,5 @@
-//! Signals that end the live view: the terminal is as before when the program is gone.
+//! What ends the live view besides its user: a signal, or a terminal that is gone. The terminal is as before when the
+//! program is gone.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
-/// A terminal that goes away, a signal by hand, and `kill`.
-const ENDING: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+/// A terminal that goes away, signals by hand, and `kill`.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// How long the view may take to leave the terminal: one that takes no octets would keep the program for ever.
 const GRACE: Duration = Duration::from_secs(1);
@@ -18,10 +21,13 @@ const GRACE: Duration = Duration::from_secs(1);
 /// signal on.
 const SOON: Duration = Duration::from_millis(500);
 
+/// How often the terminal is asked whether it is there: not every one wakes who waits for that alone.
+const ASKED: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
 /// What shells add to a signal's number for the exit code of a program that it ended.
 const ENDED: u8 = 128;
 
-/// The exit code of the signal that came; 0 while none has.
+/// The exit code of the signal that came, or of SIGHUP for a terminal that is gone; 0 while neither is so.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ending(Arc<(Mutex<u8>, Condvar)>);
 
@@ -39,8 +45,8 @@ impl Ending {
         let own = Self::default();
         let came = own.clone();
         let wait = move || {
-            let Ok(Some(signal)) = signals.read_signal() else { return };
-            let code = ENDED.saturating_add(u8::try_from(signal.ssi_signo).unwrap_or(u8::MAX));
+            let Some(number) = first(&signals) else { return };
+            let code = ENDED.saturating_add(u8::try_from(number).unwrap_or(u8::MAX));
             came.tell(code);
             thread::sleep(GRACE);
             std::process::exit(code.into());
@@ -78,6 +84,27 @@ impl Ending {
             .wait_timeout_while(told, SOON, |code| *code == 0)
             .unwrap_or_else(PoisonError::into_inner);
         if *told == 0 { Err(error) } else { Ok(*told) }
+    }
+}
+
+/// Waits for a signal and returns its number. A terminal that is gone counts as SIGHUP, which nobody sends to whom the
+/// terminal does not control; who reads keys then reads the end of them for ever, without a pause.
+fn first(signals: &SignalFd) -> Option<u32> {
+    let terminal = std::io::stdin();
+    loop {
+        let told = PollFd::new(signals, PollFlags::IN);
+        let mut both = [told, PollFd::new(&terminal, PollFlags::empty())];
+        match poll(&mut both, Some(&ASKED)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+        let [signal, terminal] = both.map(|asked| asked.revents());
+        if !signal.is_empty() {
+            return signals.read_signal().ok().flatten().map(|signal| signal.ssi_signo);
+        }
+        if !terminal.is_empty() {
+            return u32::try_from(Signal::SIGHUP as i32).ok();
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! model   what is shown and what keys do: pure                        screen  the model on a terminal's cells
 //! ```
 //!
-//! Three threads: one asks the processes, so that one which hangs does not stop the keys; one waits for signals; this
+//! Three threads: one asks the processes, so that one which hangs does not stop the keys; one waits for signals, and for the end of the terminal; this
 //! one waits for keys and draws.
 
 mod ending;
@@ -38,8 +38,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What waits between the threads at most. Who asks faster than the processes answer is told so.
 const WAITING: usize = 4;
 
-/// Shows the live view until the user ends it, or SIGHUP, SIGINT or SIGTERM does: then the exit code is 128 and the
-/// signal's number. The terminal is as before in any case, also after a panic.
+/// Shows the live view until the user ends it, or SIGHUP, SIGINT, SIGQUIT or SIGTERM does: then the exit code is 128 and
+/// the signal's number, and that of SIGHUP where the terminal goes away without a signal. The terminal is as before in
+/// any case, also after a panic.
 ///
 /// # Errors
 ///

@@ -148,7 +148,9 @@ fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
     let Talker { cidr, frames, error, reason } = talker;
     let mark = if is_selected { ">" } else { " " };
     let network = cidr.to_string();
-    let line = Line::from(format!("{mark} {network:<18} ≤{frames} ±{error} {reason}"));
+    // A line has no room for the words of `status`.
+    let least = frames.saturating_sub(*error);
+    let line = Line::from(format!("{mark} {network:<18} {frames} (≥{least}) {reason}"));
     if is_selected { line.reversed() } else { line }
 }
 

@@ -1,6 +1,6 @@
 //! The lines of a message as rows: when, how long after the row before, what.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::print;
 use crate::history::{Act, Became, Ended, Fact, Line, Told};
@@ -26,20 +26,47 @@ struct Moment {
 }
 
 fn rows(lines: &[Line]) -> Vec<[String; 3]> {
-    let mut moments: Vec<Moment> = lines.iter().flat_map(|line| moments(line, lines)).collect();
-    moments.sort_by_key(|moment| moment.at);
+    let ours = lines.iter().filter(|line| is_birth(line)).map(|line| line.at).min();
+    // A message may be taken up before its connection, or who writes a report, looks at the clock: what becomes of it
+    // stands after the line that says it is ours.
+    let place = |line: &Line, at: Timestamp| {
+        let is_fate = !is_birth(line) && line.id.is_some();
+        (ours.filter(|_| is_fate).map_or(at, |ours| ours.max(at)), is_fate)
+    };
+    let placed = |line| {
+        let moments = moments(line, lines).into_iter();
+        moments.map(move |moment| (place(line, moment.at), moment))
+    };
+    let mut placed: Vec<_> = lines.iter().flat_map(placed).collect();
+    placed.sort_by_key(|(place, _)| *place);
     let mut before = None;
     let row = |Moment { at, what }| {
         let after = before.map_or_else(String::new, |before| difference(before, at));
-        before = Some(at);
+        before = before.max(Some(at));
         [format!("{at:.3}"), after, what]
     };
-    moments.into_iter().map(row).collect()
+    placed.into_iter().map(|(_, moment)| moment).map(row).collect()
 }
 
-/// Returns the time between two moments: to the millisecond below a minute, else to the second.
+/// Tells whether a line says how the message became ours.
+const fn is_birth(line: &Line) -> bool {
+    match line.fact {
+        Fact::Received { .. } | Fact::Report { .. } => true,
+        Fact::Reported { .. }
+        | Fact::Carried { .. }
+        | Fact::Attempted { .. }
+        | Fact::Operated { .. }
+        | Fact::SetAside { .. }
+        | Fact::Read { .. }
+        | Fact::Viewed { .. }
+        | Fact::CaptureEnded { .. }
+        | Fact::Missed { .. } => false,
+    }
+}
+
+/// Returns the time between two moments: to the millisecond below a minute, else to the second; none if `at` was first.
 fn difference(before: Timestamp, at: Timestamp) -> String {
-    let passed = at.duration_since(before);
+    let passed = at.duration_since(before).max(SignedDuration::ZERO);
     let (seconds, millis) = (passed.as_secs(), passed.subsec_millis());
     match seconds {
         ..60 => format!("+{seconds}.{millis:03}s"),
@@ -310,10 +337,30 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_stands_after_the_line_that_the_message_is_on_disk_whoever_looked_at_the_clock_first()
+     {
+        let fact = |began_at| Fact::Attempted {
+            number: 1,
+            counted: true,
+            began_at,
+            results: Vec::new(),
+            open: 1,
+            trace: None,
+        };
+        let report = || Fact::Report { about: MessageId(2) };
+        for began in ["05.3998", "05.4"] {
+            let rows = rows(&[line("05.3999", fact(at(began))), line("05.4", report())]);
+            let told: Vec<_> = rows.iter().map(|[_, after, what]| (&**after, &what[..7])).collect();
+            assert_eq!(told[..2], [("", "written"), ("+0.000s", "attempt")], "{began}");
+            assert_eq!(told.len(), 3);
+        }
+    }
+
+    #[test]
     fn a_long_time_is_told_in_minutes_or_hours() {
         let start = Timestamp::UNIX_EPOCH;
         for (seconds, shown) in [(59, "+59.000s"), (61, "+1m01s"), (7260, "+2h01m")] {
-            let at = start.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+            let at = start.saturating_add(SignedDuration::from_secs(seconds)).unwrap();
             assert_eq!(difference(start, at), shown);
         }
     }

@@ -269,7 +269,7 @@ pub struct Talker {
     pub cidr: IpNetwork,
     /// Refused frames over the last minute, an estimate.
     pub frames: u64,
-    /// By how much that may be wrong, but for one network in seven.
+    /// How many fewer there may have been, but for one network in seven.
     pub error: u64,
     /// The reason of the last sample of it.
     pub reason: String,

@@ -172,11 +172,18 @@ fn spike(class: Class) -> Box<Spike> {
 }
 
 fn unreached(severity: Severity) -> Event {
-    Event::InterfaceDown { interface: "eth0".into(), severity, problem: "x".into() }
+    let down_for = Duration::from_secs(60);
+    Event::InterfaceDown { interface: "eth0".into(), severity, problem: "x".into(), down_for }
 }
 
 fn ends(severity: Severity) -> Event {
     Event::CertificateEnds { file: "/x.pem".into(), until: AT, severity, problem: "x".into() }
+}
+
+#[test]
+fn an_interface_is_down_since_nobody_could_come_and_not_since_that_was_told() {
+    let alert = unreached(Severity::Critical).alerts(AT).remove(0);
+    assert_eq!((alert.at, alert.since), (AT, AT - Duration::from_secs(60)));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use nix::libc;
 
+use super::option::option;
+
 /// Forbids everybody, root too, to take the filter of a socket away or to put another in its place.
 ///
 /// # Errors
@@ -33,19 +35,7 @@ pub fn lock_filter(socket: impl AsFd) -> io::Result<()> {
 ///
 /// What the kernel said.
 pub fn filter_is_locked(socket: impl AsFd) -> io::Result<bool> {
-    let mut locked: libc::c_int = 0;
-    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `size` bytes, which is what a C int has.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LOCK_FILTER,
-            std::ptr::from_mut(&mut locked).cast(),
-            std::ptr::from_mut(&mut size),
-        )
-    };
-    if result == 0 { Ok(locked != 0) } else { Err(io::Error::last_os_error()) }
+    option::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_LOCK_FILTER).map(|locked| locked != 0)
 }
 
 /// Puts a loaded socket filter on a socket, in place of any that stands there.

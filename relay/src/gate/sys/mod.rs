@@ -4,7 +4,7 @@
 //! refuses a link with EINVAL, it attaches over netlink without a word, an attachment that ends with nobody
 //! and that no pin can hold. It makes tables without the types that bpftool prints them by, and knows no
 //! batches. Those calls are made in this folder by hand: `unsafe` stands here, in `channels`, `filter`,
-//! `memory` and `queue`, in `clock` for one call that has nothing to do with the gate, and nowhere else in the relay.
+//! `memory` and `option`, in `clock` for one call that has nothing to do with the gate, and nowhere else in the relay.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers")]
 
 mod channels;
@@ -12,6 +12,7 @@ mod clock;
 mod filter;
 mod link;
 mod memory;
+mod option;
 mod queue;
 mod seen;
 mod table;

@@ -56,21 +56,10 @@ pub(super) enum Denied {
 /// The answer that gives a token (RFC 6749, section 5.1).
 #[derive(Deserialize)]
 struct Given {
-    access_token: Wiped,
+    access_token: Zeroizing<String>,
     token_type: String,
     expires_in: Option<Seconds>,
-    refresh_token: Option<Wiped>,
-}
-
-/// A text that is wiped when dropped.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct Wiped(Zeroizing<String>);
-
-impl From<String> for Wiped {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
+    refresh_token: Option<Zeroizing<String>>,
 }
 
 /// Some issuers write the number as a string.
@@ -167,7 +156,7 @@ fn granted(text: &[u8]) -> Result<Grant, String> {
         let kind = printable(given.token_type.as_bytes(), WORDS_MAX);
         return Err(format!("gave a token of the kind {kind}, and mechanisms show Bearer only"));
     }
-    let is_token = |Wiped(token): &Wiped| {
+    let is_token = |token: &Zeroizing<String>| {
         (1..=SECRET_MAX).contains(&token.len())
             && token.bytes().all(|octet| octet.is_ascii_graphic())
     };
@@ -179,7 +168,7 @@ fn granted(text: &[u8]) -> Result<Grant, String> {
         Some(Seconds::Text(text)) => text.parse().ok(),
         None => None,
     };
-    let octets = |Wiped(text): &Wiped| Secret::new(text.as_bytes().to_vec());
+    let octets = |text: &Zeroizing<String>| Secret::new(text.as_bytes().to_vec());
     Ok(Grant {
         token: octets(&given.access_token),
         lives: lives.map_or(UNTOLD, Duration::from_secs).min(LIFE_MAX),

@@ -45,7 +45,8 @@ impl Spool {
                 (picked.collect::<Vec<_>>(), has_more)
             };
             let messages = picked.into_iter().map(|picked| {
-                queue::summary(picked.id, &picked.entry, picked.envelope().ok().as_ref())
+                // Of a captured message nobody is open.
+                queue::summary(picked.id, &picked.entry, picked.envelope().ok().as_ref(), &[])
             });
             Newest { messages: messages.collect(), has_more }
         })

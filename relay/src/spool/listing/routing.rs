@@ -7,7 +7,7 @@ use super::Picked;
 use crate::mail::envelope::Envelope;
 use crate::smtp::address::Address;
 use crate::spool::Spool;
-use crate::spool::content::{self, Progress, Standing};
+use crate::spool::content::{self, Standing};
 use crate::spool::label::Way;
 use crate::spool::segment;
 use crate::spool::shared::Shared;
@@ -54,9 +54,9 @@ impl Picked {
     /// whose state cannot be read nobody knows. Blocks on the disk.
     pub(super) fn goes_by(&self, shared: &Shared, envelope: &Envelope, route: &str) -> bool {
         let Some(rule) = shared.routing.rule() else { return false };
-        let Some(progress) = self.progress(shared, envelope) else { return false };
-        envelope.recipients.iter().zip(progress).any(|(recipient, progress)| {
-            let is_here = match progress.standing {
+        let Some(standings) = self.standings(shared, envelope) else { return false };
+        envelope.recipients.iter().zip(standings).any(|(recipient, standing)| {
+            let is_here = match standing {
                 Standing::Pending | Standing::Captured => true,
                 Standing::Delivered | Standing::Failed => false,
             };
@@ -64,12 +64,17 @@ impl Picked {
         })
     }
 
-    /// Reads where the recipients stand; none if that cannot be read, or the message is gone meanwhile.
-    fn progress(&self, shared: &Shared, envelope: &Envelope) -> Option<Vec<Progress>> {
-        let Some(state) = self.entry.state else { return Some(Progress::start(envelope)) };
+    /// Returns where the recipients stand; none if that cannot be read, or the message is gone meanwhile. It is read only
+    /// where somebody is not open any more. Blocks on the disk.
+    pub(super) fn standings(&self, shared: &Shared, envelope: &Envelope) -> Option<Vec<Standing>> {
+        let all = envelope.recipients.len();
+        let Some(state) = self.entry.state.filter(|_| self.entry.pending as usize != all) else {
+            return Some(vec![Standing::Pending; all]);
+        };
         let opened = shared.index().file(shared.disk.as_ref(), state.segment).ok();
         let (file, marker) = opened?;
         let (_, payload) = segment::read(file.as_ref(), marker, state).ok()?;
-        content::decode_progress(&payload, envelope).ok()
+        let progress = content::decode_progress(&payload, envelope).ok()?;
+        Some(progress.into_iter().map(|progress| progress.standing).collect())
     }
 }

@@ -134,7 +134,33 @@ async fn an_envelope_longer_than_the_first_read_is_found() {
     let last = Filter { recipient: Some("r499@".into()), ..Filter::default() };
     let page = spool.list(last, Stretch::default(), 9).await.unwrap();
     assert_eq!(page.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
-    assert_eq!((page.messages[0].recipients.len(), page.messages[0].pending), (16, 500));
+    let Summary { recipients, waiting, pending, .. } = &page.messages[0];
+    assert_eq!((recipients.len(), waiting.len(), *pending), (16, 16, 500));
+}
+
+#[tokio::test]
+async fn who_has_the_message_is_not_among_those_who_wait() {
+    use crate::mail::outcome::{Fate, Outcome};
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder);
+    let mut message = envelope("a");
+    message.recipients =
+        ["x@a.example", "y@a.example", "z@a.example"].map(|to| to.parse().unwrap()).into();
+    put(&spool, message).await;
+    let claim = spool.claim().await;
+    let fates = [Fate::Delivered, Fate::Deferred(Duration::from_secs(3600)), Fate::Failed];
+    let outcome = |(recipient, fate): (&crate::smtp::address::Address, Fate)| Outcome {
+        recipient: recipient.clone(),
+        fate,
+        next_hop: String::new(),
+        reply: String::new(),
+    };
+    let outcomes = claim.pending().iter().zip(fates).map(outcome).collect();
+    spool.settle(claim, outcomes).await.unwrap();
+    let page = spool.list(Filter::default(), Stretch::default(), 9).await.unwrap();
+    let Summary { id, recipients, waiting, pending, .. } = &page.messages[0];
+    assert_eq!((recipients.len(), &waiting[..], *pending), (3, &["y@a.example".to_owned()][..], 1));
+    assert_eq!(spool.show(*id).await.unwrap().summary, page.messages[0]);
 }
 
 #[tokio::test]

@@ -98,9 +98,12 @@ function drawQueue() {
   ];
 }
 
+// Those who wait; where nobody does, or nobody knows who, the first of all.
 function recipients(message) {
-  const open = message.pending > message.recipients.length ? ` and more; ${number(message.pending)} open` : '';
-  return `${message.recipients.slice(0, 3).join(', ')}${message.recipients.length > 3 ? ` and ${message.recipients.length - 3} more` : open}`;
+  const waits = message.waiting.length > 0;
+  const shown = (waits ? message.waiting : message.recipients).slice(0, 3);
+  const more = (waits ? message.pending : message.recipients.length) - shown.length;
+  return `${shown.join(', ')}${more > 0 ? ` and ${number(more)} more` : ''}`;
 }
 
 function listForms() {

@@ -81,9 +81,9 @@ function talkers(door) {
   const rows = door.talkers.map((talker) => {
     const bar = el('span', { class: 'bar', 'aria-hidden': 'true' });
     bar.style.width = `${(100 * talker.frames) / most}%`;
-    return [el('span', { class: 'mono' }, talker.cidr), el('span', {}, talker.reason.replaceAll('_', ' '), bar), number(talker.frames), `±${number(talker.error)}`];
+    return [el('span', { class: 'mono' }, talker.cidr), el('span', {}, talker.reason.replaceAll('_', ' '), bar), number(talker.frames), number(talker.frames - talker.error)];
   });
-  return table('Networks that were refused most within the last minute', [['Network', 'fixed'], ['Why'], ['Frames a minute', 'num'], ['Error', 'num']], rows);
+  return table('Networks that were refused most within the last minute', [['Network', 'fixed'], ['Why'], ['Frames a minute', 'num'], ['At least', 'num']], rows);
 }
 
 function spool(kept) {

@@ -76,6 +76,16 @@ fn remarks_say_what_an_operator_must_know() {
     desk.ask(ban("198.51.100.0/24", 60), OPERATOR, 1).unwrap();
     let text = remark(&mut desk, add("198.51.100.7"));
     assert_eq!(text, "it stays banned by 198.51.100.0/24 until 1970-01-01T00:01:01Z");
+    assert_eq!(
+        remark(&mut desk, unban("198.51.100.7")),
+        "still banned by 198.51.100.0/24 until 1970-01-01T00:01:01Z"
+    );
+    desk.ask(ban("198.51.100.9", 60), OPERATOR, 1).unwrap();
+    let text = remark(&mut desk, unban("198.51.100.0/24"));
+    assert_eq!(text, "1 narrower ban still keeps a part of it out");
+    let text = remark(&mut desk, unban("198.51.100.9"));
+    assert_eq!(text, "still kept out: no entry of the allowlist admits it");
+    assert_eq!(remark(&mut desk, unban("198.51.100.7")), "", "it is listed and not banned");
     let refusal = desk.change(remove("10.0.0.0/8"), OPERATOR, 1).unwrap_err();
     let line = std::fs::read_to_string(desk.folder.path().join("sallyport.toml")).unwrap();
     let line = 1 + line.lines().position(|line| line.contains("[[gate.allow]]")).unwrap();
