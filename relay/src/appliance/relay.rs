@@ -82,6 +82,9 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     ended
 }
 
+/// What `status` says of listeners none of which stands.
+const DEAF: &str = "no listener stands";
+
 /// The rooms of the process, and what changes while it runs.
 struct Relay {
     file: PathBuf,
@@ -100,7 +103,7 @@ struct Relay {
     unused: watch::Sender<Vec<String>>,
     watched: Watched,
     rates: Arc<Rates>,
-    listening: Vec<Listening>,
+    listening: watch::Sender<Vec<Listening>>,
     /// The accept loops of the listeners that the gate guards.
     guarded: JoinSet<()>,
     /// Those of the others.
@@ -146,7 +149,7 @@ impl Relay {
             unused: watch::Sender::default(),
             watched,
             rates: Arc::new(Rates::new(&config, Instant::now())),
-            listening: Vec::new(),
+            listening: watch::Sender::default(),
             guarded: JoinSet::new(),
             open: JoinSet::new(),
             routes: watch::Sender::new(routes),
@@ -167,7 +170,7 @@ impl Relay {
             let (socket, tallies) = (self.config.gate.socket.clone(), self.conduct.tallies());
             gate = Some(Attachment::open(socket, tallies.clone(), self.journal.clone()));
         } else {
-            self.listening = bind(&self.config.listeners)?;
+            self.listening.send_replace(bind(&self.config.listeners)?);
         }
         let messages = self.spool.status()?.messages;
         let noun = if messages == 1 { "message" } else { "messages" };
@@ -220,14 +223,15 @@ impl Relay {
     fn open_desk(&mut self, reload: mpsc::Sender<Reloading>) -> anyhow::Result<()> {
         let (sessions, watched) = (self.sessions.clone(), self.watched.clone());
         let (tls, unused) = (self.tls.subscribe(), self.unused.subscribe());
-        let logins = self.logins.clone();
+        let (logins, listening) = (self.logins.clone(), self.listening.subscribe());
         let front = move || {
-            let guard = watched.guard();
-            let serving = guard.serves() && !sessions.is_left();
+            let (guard, is_deaf) = (watched.guard(), listening.borrow().is_empty());
+            let serving = guard.serves() && !is_deaf && !sessions.is_left();
+            let words = if guard.serves() && is_deaf { DEAF } else { guard.words() };
             let tls = tls.borrow().clone();
             let troubles = [tls.troubles(Timestamp::now()), logins.troubles()].concat();
             let troubled = [unused.borrow().clone(), troubles].concat();
-            Front { serving, guard: guard.words(), sessions: sessions.count(), troubled }
+            Front { serving, guard: words, sessions: sessions.count(), troubled }
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
         let (routes, alerts) = (self.routes.subscribe(), self.alerts.clone());
@@ -282,7 +286,7 @@ impl Relay {
     fn hear(&mut self, told: Told) {
         match told {
             Told::Listeners(listening) => {
-                self.listening = listening;
+                self.listening.send_replace(listening);
                 self.stop_accepting();
             }
             Told::Alert(passed) => {
@@ -321,7 +325,7 @@ impl Relay {
     fn accept(&self, entrance: Entrance) -> JoinSet<()> {
         let door = Arc::new(self.door(entrance));
         let mut accepting = JoinSet::new();
-        for Listening { address, socket } in &self.listening {
+        for Listening { address, socket } in &*self.listening.borrow() {
             let listener = self.config.listeners.iter().find(|l| l.address == *address);
             let (Some(listener), Ok(socket)) = (listener, socket.try_clone()) else { continue };
             if entrance_of(listener) != entrance {

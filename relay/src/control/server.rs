@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -259,6 +260,9 @@ impl<H: Handler> House<H> {
             }
         }
         let Some(request) = unanswered else { return Ok(Next::End) };
+        if has_gone(&stream) {
+            return Ok(Next::End);
+        }
         let answer = self.handler.answer(request, file, caller).await;
         drop(file_place);
         write(&mut stream, answer).await?;
@@ -277,6 +281,14 @@ async fn hear(stream: &mut BufReader<UnixStream>) -> io::Result<Option<Vec<u8>>>
         }
         write(stream, Said::of(&())).await?;
     }
+}
+
+/// Returns whether the caller has closed his end, and did not only finish his side of it: he was told that this process
+/// hangs, and does not reckon with what he asked for any more.
+fn has_gone(stream: &BufReader<UnixStream>) -> bool {
+    let mut watched = [PollFd::new(stream.get_ref(), PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().contains(PollFlags::HUP)
 }
 
 /// Says why nothing is answered, to whoever reads it at once.

@@ -86,7 +86,9 @@ impl Overdue {
         let due = newest.attempts - start.attempts;
         let came = handshakes - start.handshakes;
         let span = newest.at.saturating_sub(before.at).max(TICK);
-        let per_second = rate(due.saturating_sub(came), WINDOWS[0].saturating_sub(PATIENCE));
+        let least = WINDOWS[0].saturating_sub(PATIENCE);
+        let in_all = newest.at.saturating_sub(start.at).max(least);
+        let per_second = rate(due.saturating_sub(came), in_all);
         let reading = Reading {
             at,
             count: now.missing(),

@@ -1,16 +1,20 @@
 //! Keeps samples for a replay: the newest half of the limit in one file, the half before in another.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::watch::Sample;
 use crate::watch::series::{HEAD, Writer};
 
 /// What is collected before it is written: some ten seconds.
 const CHUNK: usize = 4 << 10;
+/// Where the end of the last whole line is looked for, octets from the end of a file: a line is shorter.
+const TAIL: u64 = 64 << 10;
 /// Who may read the files: root and its group. They name networks.
 const MODE: u32 = 0o640;
 /// After so long a file that could not be written is tried again: a disk that was full has room by then, or not.
@@ -89,6 +93,9 @@ impl Recorder {
             self.open = None;
         }
         if self.open.is_none() {
+            self.open = self.resumed(sample, limit);
+        }
+        if self.open.is_none() {
             // What an earlier process kept goes the same way.
             match std::fs::rename(&self.newest, &self.before) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -107,6 +114,21 @@ impl Recorder {
         open.flush()?;
         self.failed = None;
         Ok(())
+    }
+
+    /// Goes on with the newest file, if an earlier process kept it since the host was booted and it has room: a gate that
+    /// is started often must not push out what the first of them saw.
+    fn resumed(&self, sample: &Sample, limit: u64) -> Option<Open> {
+        let mut file = OpenOptions::new().read(true).write(true).open(&self.newest).ok()?;
+        let about = file.metadata().ok()?;
+        let booted = sample.wall.checked_sub(sample.at).ok()?;
+        let written = Timestamp::try_from(about.modified().ok()?).ok()?;
+        if written < booted || about.len() >= limit / 2 {
+            return None;
+        }
+        let bytes = whole_lines(&mut file, about.len()).ok()??;
+        file.set_len(bytes).ok()?;
+        Some(Open { file, bytes, writer: Writer::default(), text: String::new() })
     }
 
     /// Writes what was collected.
@@ -131,10 +153,25 @@ impl Open {
     }
 }
 
+/// Goes behind the last whole line of a file of samples, which a crash may have cut short, and returns how long it is up
+/// to there; none if it is no such file.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<Option<u64>> {
+    let mut head = [0; HEAD.len() + 1];
+    if file.read_exact(&mut head).is_err() || head.strip_suffix(b"\n") != Some(HEAD.as_bytes()) {
+        return Ok(None);
+    }
+    let tail = length.min(TAIL);
+    file.seek(SeekFrom::Start(length - tail))?;
+    let mut text = Vec::new();
+    file.take(tail).read_to_end(&mut text)?;
+    let Some(end) = text.iter().rposition(|octet| *octet == b'\n') else { return Ok(None) };
+    let whole = length - tail + end as u64 + 1;
+    file.seek(SeekFrom::Start(whole))?;
+    Ok(Some(whole))
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::watch::series::Reader;
 
@@ -167,6 +204,36 @@ mod tests {
         }
         assert_eq!(last, Some(sample(19_999).at));
         assert!((limit / 2..=limit + 2 * CHUNK as u64).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_gate_that_is_started_often_keeps_what_the_first_saw_and_after_a_boot_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| -> Vec<Duration> {
+            let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            let mut reader = Reader::default();
+            text.lines().filter_map(|line| reader.read(line).unwrap()).map(|read| read.at).collect()
+        };
+        let limit = 64 << 10;
+        for start in 0..5 {
+            let mut recorder = Recorder::within(folder.path());
+            (1..100).for_each(|tick| recorder.take(&sample(start * 100 + tick), limit));
+            recorder.flush();
+            // A crash cuts the last line short.
+            let newest = folder.path().join("samples.txt");
+            let text = std::fs::read_to_string(&newest).unwrap();
+            std::fs::write(newest, &text[..text.len() - 2]).unwrap();
+        }
+        let kept = read("samples.txt");
+        assert_eq!((kept.first(), kept.len()), (Some(&sample(1).at), 5 * 99 - 4));
+        assert!(!folder.path().join("samples.before.txt").exists());
+        let mut recorder = Recorder::within(folder.path());
+        let booted = Timestamp::now() + Duration::from_secs(60);
+        let of_then = |tick| Sample { wall: booted + sample(tick).at, ..sample(tick) };
+        (1..100).for_each(|tick| recorder.take(&of_then(tick), limit));
+        recorder.flush();
+        assert_eq!(read("samples.before.txt").len(), 5 * 99 - 4);
+        assert_eq!(read("samples.txt").len(), 99);
     }
 
     #[test]

@@ -305,8 +305,13 @@ impl Keeper {
                 let counted = self.watching.counted(counters);
                 let refused = self.watching.reasons.refused_since(begun, &counted);
                 let each = refused / alert.count;
-                let what = if each <= SCAN { "a scan" } else { "a flood" };
-                Some(format!("{what}: {each} attempts from each source or fewer"))
+                let what = match (alert.stage, each <= SCAN) {
+                    // Of one that has just begun nobody knows yet.
+                    (Stage::Opened, true) => "so far",
+                    (Stage::Grew(_) | Stage::Closed, true) => "a scan:",
+                    (_, false) => "a flood:",
+                };
+                Some(format!("{what} {each} attempts from each source or fewer"))
             }
             Class::Forged => Some(
                 "somebody sends attempts in the name of listed clients, or answers do not reach them".to_owned(),

@@ -1,5 +1,8 @@
 //! Callers of a control socket: what they are answered, and what they cannot keep others from.
 
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::control::client;
 use crate::control::wire::{RelayRequest, Which};
@@ -214,4 +217,47 @@ async fn a_question_may_be_as_long_as_was_said_and_comes_in_pieces() {
         let said = asked(&path, &question).await;
         assert_eq!(said, "{\"ok\":{\"verb\":\"status\"}}\n", "{length} octets");
     }
+}
+
+/// Counts what it is asked to do.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Handler for Counting {
+    type Request = RelayRequest;
+
+    async fn answer(&self, _: RelayRequest, _: Vec<u8>, _: Caller) -> Result<Said, String> {
+        Said::of(&self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn who_gave_up_before_it_was_read_has_nothing_done_and_who_only_ended_his_question_has() {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream as Blocking;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sock");
+    let listener = bind(&path).unwrap();
+    let question = serde_json::to_vec(&RelayRequest::RouteList).unwrap();
+    let asked = |path: &Path| {
+        let mut caller = Blocking::connect(path).unwrap();
+        caller.write_all(&[question.as_slice(), b"\n"].concat()).unwrap();
+        caller
+    };
+    // Nobody is served yet.
+    drop(asked(&path));
+    let mut waits = asked(&path);
+    waits.shutdown(Shutdown::Write).unwrap();
+    let counting = Arc::new(Counting::default());
+    tokio::spawn(serve(listener, nobody(), Arc::clone(&counting)));
+    let said = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        waits.read_to_string(&mut said).map(|_| said)
+    });
+    assert_eq!(said.await.unwrap().unwrap(), "{\"ok\":0}\n");
+    let again = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || client::ask::<_, u32>(&path, "relay", &RelayRequest::RouteList)
+    });
+    assert_eq!(again.await.unwrap().unwrap(), 1, "no other was answered");
 }
