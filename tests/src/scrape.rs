@@ -7,6 +7,7 @@ use std::net::TcpStream;
 
 use anyhow::{Context as _, Result};
 use relay::demo::stage::Stage;
+use relay::hosts::Host;
 
 use crate::world::World;
 
@@ -32,7 +33,16 @@ pub fn telling(entries: usize) -> Result<World> {
 ///
 /// If it does not answer.
 pub fn page(stage: &Stage, path: &str) -> Result<(String, String)> {
-    let mut stream = stage.relay.within(|| TcpStream::connect("127.0.0.1:9525"))??;
+    page_of(&stage.relay, path)
+}
+
+/// Asks the relay on a host for a page, as [`page`] does.
+///
+/// # Errors
+///
+/// If it does not answer.
+pub fn page_of(host: &Host, path: &str) -> Result<(String, String)> {
+    let mut stream = host.within(|| TcpStream::connect("127.0.0.1:9525"))??;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -3,14 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
-use relay::demo::stage::Stage;
+use relay::demo::stage::{RELAY, Stage};
 use relay::hosts::Host;
 use tests::need;
-use tests::scrape::{page, telling};
+use tests::scrape::{page, page_of, telling};
 
 /// One fault of a link.
 struct Fault {
@@ -155,4 +157,31 @@ fn a_host_that_another_interface_leads_to_stays_ready() -> Result<()> {
         ensure!(head.starts_with("HTTP/1.1 200 ") && text == "ready\n", "{head}\n{text}");
         Ok(())
     })
+}
+
+#[test]
+fn a_relay_without_a_listener_is_not_ready_until_it_has_one() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = telling(0)?;
+    world.stage.stop()?;
+    let taken = world.stage.relay.within(|| TcpListener::bind((RELAY, 2525)))??;
+    let host = world.stage.relay.again()?;
+    let seen = thread::spawn(move || {
+        let seen = until("a relay without a listener", || {
+            let (head, text) = page_of(&host, "/ready")?;
+            let wanted = "not ready\nclients are not accepted (no listener stands)\n";
+            ensure!(head.starts_with("HTTP/1.1 503 ") && text == wanted, "{head}\n{text}");
+            let (head, text) = page_of(&host, "/health")?;
+            ensure!(head.starts_with("HTTP/1.1 503 "), "{head}\n{text}");
+            Ok(())
+        });
+        drop(taken);
+        seen
+    });
+    // It serves as soon as it can.
+    world.stage.start()?;
+    seen.join().expect("no panic")?;
+    until("all to be well again", || is_well(&world.stage))
 }

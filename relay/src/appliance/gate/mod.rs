@@ -26,6 +26,7 @@ mod redeclared;
 mod reasons;
 mod remedy;
 mod ringing;
+mod shares;
 mod spikes;
 pub(super) mod telling;
 mod tenure;

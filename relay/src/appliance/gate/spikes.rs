@@ -13,6 +13,7 @@ use super::busy::Doer;
 use super::keeper::Keeper;
 use super::reasons::CONNECTED;
 use super::remedy::command;
+use super::shares::bound;
 use super::unanswered::passed;
 use super::watching::Watching;
 use crate::control::wire;
@@ -35,16 +36,6 @@ fn address(frame: &Frame) -> Option<IpAddr> {
 
 fn wall(at: Duration, now: Moment) -> jiff::Timestamp {
     now.wall_of(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Takes from estimates what cannot be: nobody sent more than was refused in all, where that was counted. At least as
-/// many as before are certain.
-fn bound(top: &mut [Share], reasons: &BTreeMap<&'static str, u64>) {
-    let refused: u64 = reasons.values().sum();
-    for share in top.iter_mut().filter(|share| refused > 0 && share.count > refused) {
-        let certain = share.count.saturating_sub(share.error).min(refused);
-        (share.count, share.error) = (refused, refused - certain);
-    }
 }
 
 /// Returns whether a class is about strangers, whose networks are estimates.
@@ -384,22 +375,4 @@ fn in_words(frame: &Frame) -> String {
     };
     let reason = Reason::from_index(frame.reason.into()).map_or("?", Reason::name);
     format!("{from}{port} by {by}, {reason}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_told_to_have_sent_more_than_was_refused() {
-        let net = "203.0.113.0/24".parse().unwrap();
-        let share = |count| Share { net, count, error: 9, reason: "unlisted_syn" };
-        let counts = |refused: &[(&'static str, u64)]| {
-            let mut top = [share(1_088), share(7)];
-            bound(&mut top, &refused.iter().copied().collect());
-            top.map(|share| share.count)
-        };
-        assert_eq!(counts(&[("unlisted_syn", 200), ("banned", 15)]), [215, 7]);
-        assert_eq!(counts(&[]), [1_088, 7], "nobody counted it");
-    }
 }
