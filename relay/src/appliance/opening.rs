@@ -218,5 +218,11 @@ mod tests {
         assert_eq!(state.hosts[1].reason.as_deref(), Some("refused"));
         // Said again, so that the alert stays open as long as the host is down.
         assert_eq!(journal.take(), [down("a", "mx2.example.net:25")]);
+        // With the last of its hosts the route is down, and that is said again too.
+        routes.was_down("a", "mx1.example.net:25", std::time::Duration::ZERO, "refused");
+        assert_eq!(routes.list().remove(0).standing, Standing::Down);
+        let reason = "mx1.example.net:25: refused".to_owned();
+        let route_down = Event::RouteDown { route: "a".into(), reason };
+        assert_eq!(journal.take(), [down("a", "mx1.example.net:25"), route_down]);
     }
 }
