@@ -206,7 +206,7 @@ mod tests {
             alert: event.alerts(since).remove(0),
             origin: Origin::Relay,
             told: Some(since),
-            is_known: true,
+            known: Some(crate::event::alert::Severity::Critical),
             reminders: 0,
             unconfirmed: Some(Timestamp::now()),
         });

@@ -74,7 +74,7 @@ mod tests {
             alert: wording.at(at),
             origin: Origin::Relay,
             told: (second != 3).then_some(at),
-            is_known: true,
+            known: Some(Severity::Critical),
             reminders: 0,
             unconfirmed: None,
         }
