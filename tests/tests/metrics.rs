@@ -125,8 +125,8 @@ fn tell(folder: &Path) -> SocketAddr {
 fn trouble() -> Trouble {
     let at = jiff::Timestamp::now();
     let alert = opened("spool-full", "the spool is full").at(at);
-    let (origin, told) = (Origin::Relay, Some(at));
-    Trouble { alert, origin, told, is_known: true, reminders: 0, unconfirmed: None }
+    let (origin, told, known) = (Origin::Relay, Some(at), Some(alert.severity));
+    Trouble { alert, origin, told, known, reminders: 0, unconfirmed: None }
 }
 
 /// Has something happen for every counter of the relay.

@@ -238,7 +238,8 @@ async fn a_silence_outlives_the_process_and_an_alert_of_the_gate_is_heard_once()
     room.alerts.carry(series, 1..=1, over.clone());
     room.ear.hear(&full());
     let listing = room.alerts.list().await.unwrap();
-    let open: Vec<_> = listing.open.iter().map(|one| (one.alert.key(), one.is_known)).collect();
+    let open: Vec<_> =
+        listing.open.iter().map(|one| (one.alert.key(), one.known.is_some())).collect();
     assert_eq!(open, [("gate-detached".to_owned(), true), ("spool-full".to_owned(), false)]);
     room.alerts.carry(series, 2..=2, over);
     assert_eq!(receiver.next().await["stage"], "closed");

@@ -4,16 +4,19 @@
 //!   is over. Its opening again while it is open is no news.
 //! - What only happened is told once; the same again, with the same words, after the time of a reminder.
 //! - A trouble that comes and goes is held down: a name is told 6 times an hour, a class 30 times. What is open
-//!   then is told when there is room; what is over by then is not. One that wakes people and stays for a minute
-//!   is told once more.
+//!   then is told when there is room; what is over by then is not. What is critical breaks through ([`pace`]).
+//! - Whatever is said of a trouble's end is as bad as people were told that it was.
 //! - A silenced trouble is told when the silence ends, if it is still open.
+
+mod pace;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use self::pace::{Pace, Turn};
 use crate::event::alert::{Alert, Severity, Stage};
 
 /// The most open troubles, and the most things that happened, that are known at a time. One more trouble is lost;
@@ -22,16 +25,6 @@ use crate::event::alert::{Alert, Severity, Stage};
 pub const KNOWN_MAX: usize = 1000;
 /// The alerts that were told last, for people to look at.
 const RECENT_MAX: usize = 50;
-/// How often in [`PACE`] one name is told.
-const NAME_MAX: usize = 6;
-/// How often in [`PACE`] besides, if it is critical and has stayed for [`STAYS`]: it is not what came and went.
-const NAME_MORE: usize = 1;
-/// How long a trouble stays that no longer comes and goes.
-const STAYS: Duration = Duration::from_secs(60);
-/// How often in [`PACE`] one class is told.
-const CLASS_MAX: usize = 30;
-/// The time over which is counted how often something is told.
-const PACE: Duration = Duration::from_secs(3600);
 /// How long a trouble from before a start waits to be heard of again, until it is taken for over.
 const GRACE: Duration = Duration::from_secs(600);
 /// After how long a thing that happened may be told again with the same words, where nobody wants reminders.
@@ -60,12 +53,22 @@ pub struct Trouble {
     pub origin: Origin,
     /// When it was told last; none: it is silenced or held down.
     pub told: Option<Timestamp>,
-    /// Whether people were ever told of it: then they are told of its end.
-    pub is_known: bool,
+    /// How bad people were told that it is, at most; none: they were never told, and hear nothing of its end.
+    #[serde(default, alias = "is-known", deserialize_with = "known")]
+    pub known: Option<Severity>,
     /// How often it was told again.
     pub reminders: u32,
     /// Since when it waits to be heard of again, after a start of whoever said it.
     pub unconfirmed: Option<Timestamp>,
+}
+
+impl Trouble {
+    /// Returns what was said of it last, no worse than people were told; none if they were never told.
+    #[must_use]
+    pub fn as_known(&self) -> Option<Alert> {
+        let severity = self.known?.min(self.alert.severity);
+        Some(Alert { severity, ..self.alert.clone() })
+    }
 }
 
 /// Something that happened.
@@ -84,7 +87,8 @@ struct Note {
 pub struct Troubles {
     open: BTreeMap<String, Trouble>,
     notes: BTreeMap<String, Note>,
-    told: BTreeMap<String, VecDeque<Timestamp>>,
+    #[serde(flatten)]
+    pace: Pace,
     recent: VecDeque<Alert>,
     /// How many alerts found no room among those known.
     overflow: u64,
@@ -127,26 +131,20 @@ impl Troubles {
                 self.overflow += 1;
                 return None;
             }
-            let trouble = Trouble {
-                alert,
-                origin,
-                told: None,
-                is_known: false,
-                reminders: 0,
-                unconfirmed: None,
-            };
+            let trouble =
+                Trouble { alert, origin, told: None, known: None, reminders: 0, unconfirmed: None };
             self.open.insert(key.clone(), trouble);
             return self.tell_open(&key, terms, now);
         };
-        let is_news = match alert.stage {
+        let has_grown = match alert.stage {
             Stage::Grew(_) => trouble.alert.stage != alert.stage,
-            Stage::Opened | Stage::Closed | Stage::Noted => alert.severity > trouble.alert.severity,
+            Stage::Opened | Stage::Closed | Stage::Noted => false,
         };
+        let is_news = has_grown || alert.severity > trouble.alert.severity;
         trouble.origin = origin;
         let is_confirmed = trouble.unconfirmed.take().is_some();
         let was = &trouble.alert;
         let severity = alert.severity.max(was.severity);
-        let former = Some(was.severity).filter(|former| trouble.is_known && *former < severity);
         // Said again as at first, it stays what it grew to; its numbers are those of now. Whoever started anew counts
         // its growth from here.
         let stage = if is_news || is_confirmed { alert.stage } else { was.stage };
@@ -155,27 +153,28 @@ impl Troubles {
             return None;
         }
         trouble.told = None;
-        let told = self.tell_open(&key, terms, now)?;
-        Some(Alert { former_severity: former, ..told })
+        self.tell_open(&key, terms, now)
     }
 
     /// Tells an open trouble if it may be told now.
     fn tell_open(&mut self, key: &str, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
-        let alert = self.open.get(key)?.alert.clone();
-        if (terms.is_silenced)(&alert) || !self.has_pace(&alert, now) {
+        let trouble = self.open.get_mut(key)?;
+        let (alert, known) = (trouble.alert.clone(), trouble.known);
+        if (terms.is_silenced)(&alert) {
             return None;
         }
-        if let Some(trouble) = self.open.get_mut(key) {
-            (trouble.told, trouble.is_known) = (Some(now), true);
-        }
-        Some(self.tell(alert, now))
+        let turn = self.pace.turn(&alert, known, now)?;
+        (trouble.told, trouble.known) = (Some(now), known.max(Some(alert.severity)));
+        let former_severity = known.filter(|former| *former < alert.severity);
+        Some(self.tell(Alert { former_severity, ..alert }, turn, now))
     }
 
-    /// Ends a trouble; what was told of it gets its end, silenced or not, so that nobody waits for it.
+    /// Ends a trouble; what was told of it gets its end, silenced or not, so that nobody waits for it. It is as bad
+    /// as people were told: who was not woken for it is not woken for its end.
     fn closed(&mut self, alert: Alert) -> Option<Alert> {
         let trouble = self.open.remove(&alert.key())?;
-        let Alert { severity, since, .. } = trouble.alert;
-        trouble.is_known.then(|| self.remember(Alert { severity, since, ..alert }))
+        let Alert { severity, since, .. } = trouble.as_known()?;
+        Some(self.remember(Alert { severity, since, ..alert }))
     }
 
     fn noted(&mut self, alert: Alert, terms: &Terms<'_>, now: Timestamp) -> Option<Alert> {
@@ -189,7 +188,8 @@ impl Troubles {
             note.summary == alert.summary
                 && note.told.is_some_and(|told| !is_past(told, again, now))
         });
-        let is_told = !is_same && !(terms.is_silenced)(&alert) && self.has_pace(&alert, now);
+        let may_tell = !is_same && !(terms.is_silenced)(&alert);
+        let turn = self.pace.turn(&alert, None, now).filter(|_| may_tell);
         let note = self.notes.entry(key).or_insert_with(|| Note {
             class: alert.class.clone(),
             summary: alert.summary.clone(),
@@ -198,16 +198,16 @@ impl Troubles {
             unsaid: 0,
         });
         note.at = now;
-        if !is_told {
+        let Some(turn) = turn else {
             note.unsaid = unsaid.saturating_add(1);
             return None;
-        }
+        };
         (note.summary, note.told, note.unsaid) = (alert.summary.clone(), Some(now), 0);
         let mut alert = alert;
         if unsaid > 0 {
             alert.details.insert("not-told-before".to_owned(), unsaid.to_string());
         }
-        Some(self.tell(alert, now))
+        Some(self.tell(alert, turn, now))
     }
 
     /// Forgets the oldest thing that happened of the class that has most of them.
@@ -228,7 +228,7 @@ impl Troubles {
     /// what to tell.
     pub fn tick(&mut self, terms: &Terms<'_>, now: Timestamp) -> Vec<Alert> {
         self.notes.retain(|_, note| !is_past(note.at, Duration::from_secs(86_400), now));
-        self.told.retain(|_, told| told.iter().any(|at| !is_past(*at, PACE, now)));
+        self.pace.forget(now);
         let mut tell = Vec::new();
         let keys: Vec<String> = self.open.keys().cloned().collect();
         for key in keys {
@@ -289,27 +289,8 @@ impl Troubles {
         std::mem::take(&mut self.overflow)
     }
 
-    /// Tells whether a name and its class may be told once more.
-    fn has_pace(&self, alert: &Alert, now: Timestamp) -> bool {
-        let count = |name: &str| {
-            let told = self.told.get(name);
-            told.map_or(0, |told| told.iter().filter(|at| !is_past(**at, PACE, now)).count())
-        };
-        let stays = alert.stage != Stage::Noted && is_past(alert.since, STAYS, now);
-        let more = if stays && alert.severity == Severity::Critical { NAME_MORE } else { 0 };
-        count(&name_of(alert)) < NAME_MAX + more && count(&alert.class) < CLASS_MAX
-    }
-
-    fn tell(&mut self, alert: Alert, now: Timestamp) -> Alert {
-        for (name, most) in
-            [(name_of(&alert), NAME_MAX + NAME_MORE), (alert.class.clone(), CLASS_MAX)]
-        {
-            let told = self.told.entry(name).or_default();
-            told.push_back(now);
-            while told.len() > most {
-                told.pop_front();
-            }
-        }
+    fn tell(&mut self, alert: Alert, turn: Turn, now: Timestamp) -> Alert {
+        self.pace.count(&alert, turn, now);
         self.remember(alert)
     }
 
@@ -322,9 +303,18 @@ impl Troubles {
     }
 }
 
-/// The name under which is counted how often a trouble is told: never that of a class.
-fn name_of(alert: &Alert) -> String {
-    format!("{}/{}", alert.class, alert.subject)
+/// Reads how bad people know a trouble to be. Relays before kept whether they know of it: then it is as bad as is said.
+fn known<'de, D: Deserializer<'de>>(kept: D) -> Result<Option<Severity>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Kept {
+        Known(Option<Severity>),
+        IsKnown(bool),
+    }
+    Ok(match Kept::deserialize(kept)? {
+        Kept::Known(known) => known,
+        Kept::IsKnown(is_known) => is_known.then_some(Severity::Critical),
+    })
 }
 
 /// Tells whether a time has passed since. A clock that was set back makes nothing wait for ever.

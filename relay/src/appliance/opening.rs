@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::net::register::Register;
 use crate::net::routes::Routes;
 use crate::net::sessions::Entrance;
+use crate::spool::Spool;
 use crate::traces::Traces;
 
 /// Files and sockets besides those of sessions and next hops: segments of the spool, tables of the gate,
@@ -163,6 +164,15 @@ pub(super) fn routes(
     Ok(routes)
 }
 
+/// Ends what an earlier process told of the spool and what this one knows to be over: it says so when room ends or
+/// begins, and would not of room that there was from the start.
+pub(super) fn over(spool: &Spool, journal: &Journal, open: &[Trouble]) {
+    let was_full = open.iter().any(|trouble| trouble.alert.class == "spool-full");
+    if was_full && spool.has_room() {
+        journal.write(Event::SpoolRoom);
+    }
+}
+
 /// Says what the configuration permits and should mean.
 pub(super) fn caution(config: &Config, journal: &Journal) {
     for problem in config.cautions() {
@@ -187,14 +197,35 @@ mod tests {
     use crate::alert::troubles::Origin;
     use crate::net::routes::Standing;
 
-    #[test]
-    fn a_host_that_people_know_to_be_down_is_down_after_a_start_until_a_message_got_through() {
+    fn config(folder: &tempfile::TempDir) -> Config {
         let text = "hostname = 'relay.example.net'\npostmaster = 'ops@example.net'\n\
             [gate]\nrequired = false\ninterfaces = []\n[[listener]]\naddress = '[::]:2525'\n\
             [[route]]\nname = 'a'\ndefault = true\nhosts = ['mx1.example.net:25', 'mx2.example.net:25']\n";
-        let folder = tempfile::tempdir().unwrap();
         let mut config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
         config.spool.path = folder.path().into();
+        config
+    }
+
+    #[test]
+    fn a_spool_that_was_full_and_has_room_at_the_start_is_full_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&config(&folder).spool, |_| {}).unwrap();
+        let full = Event::SpoolFull { messages: 1, free_bytes: 0 };
+        let alert = full.alerts(Timestamp::UNIX_EPOCH).remove(0);
+        let (known, unconfirmed) = (Some(alert.severity), Some(Timestamp::now()));
+        let (origin, told) = (Origin::Relay, None);
+        let open = Trouble { alert, origin, told, known, reminders: 0, unconfirmed };
+        let journal = Journal::memory();
+        over(&spool, &journal, &[]);
+        assert_eq!(journal.take(), [], "nobody was told that it is full");
+        over(&spool, &journal, &[open]);
+        assert_eq!(journal.take(), [Event::SpoolRoom]);
+    }
+
+    #[test]
+    fn a_host_that_people_know_to_be_down_is_down_after_a_start_until_a_message_got_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
         let down = |route: &str, host: &str| Event::HostDown {
             route: route.into(),
             host: host.into(),
@@ -206,7 +237,7 @@ mod tests {
             alert: event.alerts(since).remove(0),
             origin: Origin::Relay,
             told: Some(since),
-            is_known: true,
+            known: Some(crate::event::alert::Severity::Critical),
             reminders: 0,
             unconfirmed: Some(Timestamp::now()),
         });
@@ -218,5 +249,11 @@ mod tests {
         assert_eq!(state.hosts[1].reason.as_deref(), Some("refused"));
         // Said again, so that the alert stays open as long as the host is down.
         assert_eq!(journal.take(), [down("a", "mx2.example.net:25")]);
+        // With the last of its hosts the route is down, and that is said again too.
+        routes.was_down("a", "mx1.example.net:25", std::time::Duration::ZERO, "refused");
+        assert_eq!(routes.list().remove(0).standing, Standing::Down);
+        let reason = "mx1.example.net:25: refused".to_owned();
+        let route_down = Event::RouteDown { route: "a".into(), reason };
+        assert_eq!(journal.take(), [down("a", "mx1.example.net:25"), route_down]);
     }
 }

@@ -24,7 +24,8 @@ use super::guard::Watched;
 use super::load;
 use super::notify::{self, State};
 use super::opening::{
-    Shut, bind, caution, entrance_of, heard, provide_descriptors, remembering, routes, shut_in,
+    Shut, bind, caution, entrance_of, heard, over, provide_descriptors, remembering, routes,
+    shut_in,
 };
 use super::privilege;
 use super::sandbox::Held;
@@ -135,6 +136,7 @@ impl Relay {
         logins.trust(config.oauth.as_ref()).context("the keys that [oauth] names")?;
         let tls = watch::Sender::new(Arc::new(ServerTls::load(&config, journal.clone())?));
         let routes = routes(&config, journal, &alerts.open().borrow())?;
+        over(&spool, journal, &alerts.open().borrow());
         let delivering = Delivering::start(&spool, &config, &routes, journal);
         Ok(Self {
             file: file.into(),

@@ -115,7 +115,7 @@ pub(super) fn look(reach: &Reach) -> Whole {
 
 /// Returns what was said of a trouble last; of one that nobody has heard of since a process started anew, with
 /// the time of that among its details: it may be over.
-fn told(trouble: Trouble) -> Alert {
+pub fn told(trouble: Trouble) -> Alert {
     let Trouble { mut alert, unconfirmed, .. } = trouble;
     if let Some(since) = unconfirmed {
         alert.details.insert(UNHEARD.to_owned(), at(since));
@@ -303,10 +303,14 @@ fn next_try(route: &RouteState) -> Option<Timestamp> {
 fn alert_line(alert: &Alert) -> String {
     let first =
         alert.command.as_ref().map_or_else(String::new, |first| format!("; first: {first}"));
-    let unheard = alert.details.get(UNHEARD).map_or_else(String::new, |start| {
-        format!("; not heard of since the start at {start}, so it may be over")
-    });
+    let unheard = unheard(alert).map_or_else(String::new, |words| format!("; {words}"));
     format!("{} since {}: {}{unheard}{first}", alert.key(), at(alert.since), alert.summary)
+}
+
+/// Says of an alert that nobody has heard of since a process started anew that it may be over.
+pub fn unheard(alert: &Alert) -> Option<String> {
+    let start = alert.details.get(UNHEARD)?;
+    Some(format!("not heard of since the start at {start}, so it may be over"))
 }
 
 /// Tells of messages that wait for somebody, or for the end of their retention.

@@ -1,7 +1,7 @@
 //! The classes of alerts, by which people silence alerts and choose what a channel tells.
 
 /// Every class that an alert can have, as `config/docs/alerts.md` explains them.
-pub const CLASSES: [&str; 29] = [
+pub const CLASSES: [&str; 30] = [
     "alerts-lost",
     "allow-rolled-back",
     "bounce-dropped",
@@ -19,6 +19,7 @@ pub const CLASSES: [&str; 29] = [
     "next-hop-unproved",
     "process-broken",
     "relay-silent",
+    "route-down",
     "route-held",
     "route-suspended",
     "share-used",

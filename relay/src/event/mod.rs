@@ -211,6 +211,10 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         down_for: Duration,
     },
+    /// No host of a route can be used any more: its mail waits. `reason` names the host that failed last.
+    RouteDown { route: String, reason: String },
+    /// A host of a route is used again that had none.
+    RouteUp { route: String },
     /// A next hop took our login and did not prove that it knows our password: it may be somebody
     /// else. At most one an hour and route.
     NextHopUnproved { route: String, next_hop: String, reason: String },
@@ -290,6 +294,7 @@ impl Event {
             | Self::GateBypass { .. }
             | Self::Detached { .. }
             | Self::RouteSuspended { .. }
+            | Self::RouteDown { .. }
             | Self::NextHopUnproved { .. }
             | Self::SpoolFull { .. }
             | Self::SpoolDamaged { .. } => Level::Error,
@@ -335,6 +340,7 @@ impl Event {
             | Self::RouteResumed { .. }
             | Self::RouteRenewed { .. }
             | Self::HostUp { .. }
+            | Self::RouteUp { .. }
             | Self::QueueChanged { .. }
             | Self::Notified { .. }
             | Self::SessionCut { .. } => Level::Info,

@@ -147,6 +147,16 @@ impl Event {
                     .about(format!("{route}/{host}"))
                     .lasted(*down_for)
             }
+            Self::RouteDown { route, reason } => opened(
+                "route-down",
+                format!("no host of the route {route} can be used, its mail waits: {reason}"),
+            )
+            .about(route)
+            .first("sallyport route list")
+            .with("reason", reason),
+            Self::RouteUp { route } => {
+                closed("route-down", format!("the route {route} carries mail again")).about(route)
+            }
             Self::NextHopUnproved { route, next_hop, reason } => noted(
                 "next-hop-unproved",
                 format!(
@@ -265,6 +275,10 @@ fn renewed(route: &str, gone: bool, hosts: &[String], at: Timestamp) -> Vec<Aler
     });
     let mut over = vec![closed("route-suspended", words.clone()).about(route).at(at)];
     over.extend(down);
+    // Where no host was down, or they are down still, this says nothing of them.
+    if gone || !hosts.is_empty() {
+        over.push(closed("route-down", words.clone()).about(route).at(at));
+    }
     if gone {
         over.push(closed("route-held", words.clone()).warns().about(route).at(at));
     }

@@ -168,6 +168,8 @@ impl Meter {
             | Event::RouteRenewed { .. }
             | Event::HostDown { .. }
             | Event::HostUp { .. }
+            | Event::RouteDown { .. }
+            | Event::RouteUp { .. }
             | Event::NextHopUnproved { .. }
             | Event::RouteUnverified { .. }
             | Event::QueueChanged { .. }

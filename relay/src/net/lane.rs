@@ -25,9 +25,10 @@ use crate::config::{Config, NextHop, Route};
 use crate::delivery::addresses::Addresses;
 use crate::delivery::health::{Health, Use};
 use crate::delivery::parcel::Parcel;
+use crate::delivery::pool::Condition;
 use crate::delivery::ruling::Ruling;
 use crate::delivery::settlement::Leg;
-use crate::delivery::traffic::{Choice, Errand, Kept, Traffic};
+use crate::delivery::traffic::{Choice, Errand, Kept, Traffic, View};
 use crate::delivery::trip::{Trip, name};
 use crate::event::Event;
 use crate::journal::Journal;
@@ -187,9 +188,22 @@ impl Lane {
         let now = Instant::now();
         // A clock that starts with the host reaches no further back.
         let since = now.checked_sub(down_for).unwrap_or(now);
-        lock(&self.traffic).was_down(place, now, since, reason);
-        let (route, host, reason) = (self.route.name.clone(), host.to_owned(), reason.to_owned());
-        self.journal.write(Event::HostDown { route, host, reason });
+        let up = {
+            let mut traffic = lock(&self.traffic);
+            traffic.was_down(place, now, since, reason);
+            up(&traffic)
+        };
+        self.tell_down(host.to_owned(), reason.to_owned(), up);
+    }
+
+    /// Says that a host is down, and that the route is if none is `up` now.
+    fn tell_down(&self, host: String, reason: String, up: usize) {
+        let route = self.route.name.clone();
+        let last = (up == 0).then(|| format!("{host}: {reason}"));
+        self.journal.write(Event::HostDown { route: route.clone(), host, reason });
+        if let Some(reason) = last {
+            self.journal.write(Event::RouteDown { route, reason });
+        }
     }
 
     /// Ends connections that have been idle for too long.
@@ -332,6 +346,12 @@ impl Lane {
 }
 
 /// A lock that is never held across an await and protects no invariant between two fields.
+/// Returns how many hosts are up, as far as we know.
+fn up(traffic: &Traffic) -> usize {
+    let is_up = |view: &View<'_>| matches!(view.condition, Condition::Up { .. });
+    traffic.views(Instant::now()).filter(is_up).count()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

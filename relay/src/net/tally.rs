@@ -17,7 +17,7 @@ pub const NAMED_MAX: usize = 256;
 pub struct Tally {
     /// Accepted connections, by the other end.
     pub completed: Named,
-    /// Failed logins, by the client.
+    /// Failed logins, by the client, and those that were put off: whoever guesses goes on while they are.
     pub failed: Named,
     /// The same, by their cause.
     #[serde(default)]
@@ -38,6 +38,8 @@ pub enum Cause {
     OtherLogin,
     /// The token is not signed by who it should be, or is over, or not for this host.
     WrongToken,
+    /// It was not looked at: the login has to wait since it failed too often from this address.
+    PutOff,
 }
 
 /// Numbers by [`Cause`].
@@ -52,6 +54,8 @@ pub struct Causes {
     pub other_login: u64,
     /// Of [`Cause::WrongToken`].
     pub wrong_token: u64,
+    /// Of [`Cause::PutOff`].
+    pub put_off: u64,
 }
 
 impl Cause {
@@ -63,6 +67,7 @@ impl Cause {
             Self::WrongPassword => "wrong_password",
             Self::OtherLogin => "other_login",
             Self::WrongToken => "wrong_token",
+            Self::PutOff => "put_off",
         }
     }
 }
@@ -70,12 +75,13 @@ impl Cause {
 impl Causes {
     /// Returns each number with the name of its cause.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64); 4] {
+    pub const fn named(&self) -> [(&'static str, u64); 5] {
         [
             (Cause::UnknownLogin.name(), self.unknown_login),
             (Cause::WrongPassword.name(), self.wrong_password),
             (Cause::OtherLogin.name(), self.other_login),
             (Cause::WrongToken.name(), self.wrong_token),
+            (Cause::PutOff.name(), self.put_off),
         ]
     }
 
@@ -85,6 +91,7 @@ impl Causes {
         self.wrong_password = self.wrong_password.saturating_add(other.wrong_password);
         self.other_login = self.other_login.saturating_add(other.other_login);
         self.wrong_token = self.wrong_token.saturating_add(other.wrong_token);
+        self.put_off = self.put_off.saturating_add(other.put_off);
     }
 
     const fn count(&mut self, cause: Cause) {
@@ -93,6 +100,7 @@ impl Causes {
             Cause::WrongPassword => self.wrong_password += 1,
             Cause::OtherLogin => self.other_login += 1,
             Cause::WrongToken => self.wrong_token += 1,
+            Cause::PutOff => self.put_off += 1,
         }
     }
 }
@@ -178,15 +186,20 @@ mod tests {
     #[test]
     fn a_login_that_failed_is_counted_by_its_cause_and_the_last_one_is_told_in_words() {
         let tallies = Tallies::default();
-        let causes =
-            [Cause::UnknownLogin, Cause::WrongPassword, Cause::OtherLogin, Cause::WrongToken];
+        let causes = [
+            Cause::UnknownLogin,
+            Cause::WrongPassword,
+            Cause::OtherLogin,
+            Cause::WrongToken,
+            Cause::PutOff,
+        ];
         for (times, cause) in (1..).zip(causes) {
             (0..times).for_each(|_| tallies.failed(IpAddr::from([0, 0, 0, 7]), "", cause));
         }
         let Tally { causes: told, failure, .. } = tallies.take();
-        assert_eq!(told.named().map(|(_, count)| count), [1, 2, 3, 4]);
+        assert_eq!(told.named().map(|(_, count)| count), [1, 2, 3, 4, 5]);
         assert_eq!(told.named().map(|(name, _)| name), causes.map(Cause::name));
-        assert_eq!(failure.as_deref(), Some("0.0.0.7, wrong_token"));
+        assert_eq!(failure.as_deref(), Some("0.0.0.7, put_off"));
     }
 
     #[test]

@@ -76,3 +76,26 @@ async fn what_was_wrong_with_a_route_is_over_once_the_configuration_has_it_other
     assert_eq!(open(&events), BTreeSet::from([held]), "it is suspended as before");
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn a_route_is_down_with_the_last_of_its_hosts_and_up_with_the_first() {
+    let refusing = || {
+        let instead = vec![("BANNER", "554 5.3.2 no mail here")];
+        Peer::start(Manners { instead, ..Manners::default() })
+    };
+    let (first, second) = (refusing().await.unwrap(), refusing().await.unwrap());
+    let relay = Relay::start(&[&first, &second], |_| {});
+    let id = relay.submit("s@example.net", &["a@example.com"]).await;
+    settled(&relay, id).await;
+    let names = |events: Vec<Event>| -> Vec<&str> {
+        let alerts = events.iter().flat_map(|event| event.alerts(Timestamp::UNIX_EPOCH));
+        let about = alerts.filter(|alert| alert.class == "route-down");
+        about.map(|alert| alert.stage.name()).collect()
+    };
+    assert_eq!(names(relay.journal.take()), ["opened"], "with the second, not with each");
+    relay.routes.resume("smarthost", &relay.spool, 0).await.unwrap();
+    relay.submit("s@example.net", &["a@example.com"]).await;
+    let events = heard(&relay, "RouteUp", 1).await;
+    assert_eq!(names(events), ["closed"], "one of them does its work");
+    relay.stop().await;
+}

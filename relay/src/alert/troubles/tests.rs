@@ -1,3 +1,4 @@
+use super::pace::{CLASS_MAX, CLASS_MORE, LOUD, NAME_MAX};
 use super::*;
 use crate::event::alert::Severity;
 use crate::event::wording::{Wording, closed, noted, opened};
@@ -127,7 +128,81 @@ fn a_critical_trouble_that_came_and_went_is_told_once_more_when_it_stays() {
     assert_eq!((late.stage, late.since), (Stage::Opened, at(200)));
     assert!(desk.hear(up(), 300).is_some(), "its end too");
     assert!(desk.hear(down(), 310).is_none());
-    assert!(desk.tick(3_000).is_empty(), "once");
+    assert!(desk.tick(259 + LOUD.as_secs()).is_empty(), "once in ten minutes");
+    assert_eq!(desk.tick(260 + LOUD.as_secs()).len(), 1);
+}
+
+/// Spends what the spike may be told in an hour on small ones.
+fn spent() -> Desk {
+    let mut desk = Desk::new();
+    for round in 0..NAME_MAX as u64 {
+        assert!(desk.hear(small(), round * 10).is_some(), "{round}");
+        let end = desk.hear(over(), round * 10 + 5).unwrap();
+        assert_eq!(end.severity, Severity::Warning);
+    }
+    assert!(desk.hear(small(), 100).is_none(), "it comes and goes");
+    desk
+}
+
+fn small() -> Wording {
+    opened("spike-forged", "some").warns()
+}
+
+fn large() -> Wording {
+    opened("spike-forged", "many").stands(Stage::Grew(10))
+}
+
+fn over() -> Wording {
+    closed("spike-forged", "over")
+}
+
+#[test]
+fn what_becomes_critical_is_told_at_once_however_often_less_was_told() {
+    let mut desk = spent();
+    let grown = desk.hear(large(), 101).expect("it is told");
+    assert_eq!((grown.severity, grown.former_severity), (Severity::Critical, None));
+    assert_eq!(grown.since, at(100), "nobody heard of it before");
+    assert_eq!(desk.hear(over(), 110).unwrap().severity, Severity::Critical);
+}
+
+#[test]
+fn what_was_told_as_a_warning_and_grew_unheard_ends_as_a_warning() {
+    let mut desk = spent();
+    assert!(desk.hear(large(), 101).is_some(), "the one of ten minutes");
+    assert!(desk.hear(over(), 102).is_some());
+    let hour = HOUR + 1;
+    let told = desk.hear(small(), hour).unwrap();
+    assert_eq!(told.severity, Severity::Warning, "the first of the six has left the hour");
+    desk.is_silenced = true;
+    assert!(desk.hear(large(), hour + 1).is_none());
+    assert_eq!(desk.hear(over(), hour + 2).unwrap().severity, Severity::Warning);
+}
+
+#[test]
+fn who_alternates_is_told_beyond_the_budget_once_in_ten_minutes() {
+    let mut desk = spent();
+    let mut told = Vec::new();
+    for second in (101..HOUR).step_by(4) {
+        told.extend(desk.hear(small(), second).map(|_| second));
+        told.extend(desk.hear(large(), second + 1).map(|_| second + 1));
+        desk.hear(over(), second + 2);
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told.windows(2).all(|two| two[1] - two[0] >= LOUD.as_secs()), "{told:?}");
+}
+
+#[test]
+fn what_a_relay_before_kept_of_who_knows_is_understood() {
+    let mut desk = Desk::new();
+    desk.hear(down(), 0);
+    let mut kept = serde_json::to_value(&desk.troubles).unwrap();
+    let again: Troubles = serde_json::from_value(kept.clone()).unwrap();
+    assert_eq!(again.open["host-down/r/h"].known, Some(Severity::Warning));
+    let trouble = kept["open"]["host-down/r/h"].as_object_mut().unwrap();
+    trouble.remove("known");
+    trouble.insert("is-known".to_owned(), true.into());
+    desk.troubles = serde_json::from_value(kept).unwrap();
+    assert_eq!(desk.hear(up(), 1).unwrap().severity, Severity::Warning);
 }
 
 #[test]
@@ -154,7 +229,7 @@ fn a_class_and_what_is_known_are_bounded() {
     let many = (0..2 * KNOWN_MAX as u64).filter(|number| {
         desk.hear(opened("host-down", "x").about(number.to_string()), 1).is_some()
     });
-    assert_eq!(many.count(), CLASS_MAX);
+    assert_eq!(many.count(), CLASS_MAX + CLASS_MORE, "all of them are critical");
     assert_eq!(desk.troubles.take_overflow(), KNOWN_MAX as u64);
     assert_eq!(desk.troubles.take_overflow(), 0);
     assert_eq!(desk.troubles.recent().count(), RECENT_MAX);
@@ -240,23 +315,26 @@ fn a_clock_that_is_set_back_makes_nothing_wait_for_ever() {
 }
 
 proptest::proptest! {
-    /// Whatever comes, each end that is told follows a beginning that was.
+    /// Whatever comes, each end that is told follows a beginning that was, and is as bad as what was told.
     #[test]
-    fn ends_follow_beginnings(steps in proptest::collection::vec((0u8..4, 0u64..7200), 0..200)) {
+    fn ends_follow_beginnings(steps in proptest::collection::vec((0u8..5, 0u64..7200), 0..200)) {
         let mut desk = Desk::new();
-        let (mut second, mut is_open) = (0, false);
+        let (mut second, mut worst) = (0, None);
         for (what, wait) in steps {
             second += wait;
             let mut told = desk.tick(second);
             desk.is_silenced = what == 3;
             told.extend(match what {
                 0 => desk.hear(up(), second),
+                4 => desk.hear(down().of(Severity::Critical), second),
                 _ => desk.hear(down(), second),
             });
             for alert in told {
                 match alert.stage {
-                    Stage::Closed => proptest::prop_assert!(std::mem::take(&mut is_open)),
-                    Stage::Opened | Stage::Grew(_) | Stage::Noted => is_open = true,
+                    Stage::Closed => proptest::prop_assert_eq!(worst.take(), Some(alert.severity)),
+                    Stage::Opened | Stage::Grew(_) | Stage::Noted => {
+                        worst = worst.max(Some(alert.severity));
+                    }
                 }
             }
         }

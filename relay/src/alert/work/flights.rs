@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::beats::Beats;
 use super::{Purpose, Work, random};
 use crate::alert::channel::{Cargo, Outcome, tell};
+use crate::alert::troubles::Trouble;
 use crate::config::alerts::{Channel, ChannelKind, WebhookFormat};
 use crate::event::alert::Alert;
 
@@ -62,9 +63,8 @@ impl Work {
         if hook.format != WebhookFormat::Alertmanager || !is_due {
             return None;
         }
-        let open = self.kept.troubles.open().filter(|trouble| trouble.is_known);
-        let open = open.map(|trouble| &trouble.alert).filter(|alert| channel.takes(alert));
-        let open: Vec<Alert> = open.cloned().collect();
+        let open = self.kept.troubles.open().filter_map(Trouble::as_known);
+        let open: Vec<Alert> = open.filter(|alert| channel.takes(alert)).collect();
         let id = format!("{series:016x}-open-{}", now.as_second());
         (!open.is_empty()).then_some((Purpose::Open, id, Cargo::Open(open)))
     }

@@ -55,7 +55,7 @@ mod tests {
             alert: wording.at(Timestamp::UNIX_EPOCH),
             origin: Origin::Gate,
             told: None,
-            is_known: false,
+            known: None,
             reminders: 0,
             unconfirmed: None,
         }

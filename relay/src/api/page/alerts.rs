@@ -35,6 +35,8 @@ struct Shown {
     command: Option<String>,
     /// Whether people were told: not of what is silenced, or comes and goes too often.
     is_told: bool,
+    /// Since when nobody has heard of it after a start of whoever said it: it may be over.
+    unheard_since: Option<Timestamp>,
 }
 
 impl Alerts {
@@ -50,7 +52,7 @@ impl Alerts {
 }
 
 impl Shown {
-    fn of(Trouble { alert, told, .. }: &Trouble) -> Self {
+    fn of(Trouble { alert, told, unconfirmed, .. }: &Trouble) -> Self {
         Self {
             key: alert.key(),
             severity: alert.severity,
@@ -58,6 +60,7 @@ impl Shown {
             summary: alert.summary.clone(),
             command: alert.command.clone(),
             is_told: told.is_some(),
+            unheard_since: *unconfirmed,
         }
     }
 }
@@ -74,9 +77,9 @@ mod tests {
             alert: wording.at(at),
             origin: Origin::Relay,
             told: (second != 3).then_some(at),
-            is_known: true,
+            known: Some(Severity::Critical),
             reminders: 0,
-            unconfirmed: None,
+            unconfirmed: (second == 4).then_some(at),
         }
     }
 
@@ -91,6 +94,8 @@ mod tests {
         let shown: Vec<_> = alerts.shown.iter().map(|one| (&*one.key, one.is_told)).collect();
         let expected = [("spool-full", false), ("gate-missing/eth0", true), ("mode-observe", true)];
         assert_eq!(shown, expected);
+        let unheard: Vec<_> = alerts.shown.iter().map(|one| one.unheard_since.is_some()).collect();
+        assert_eq!(unheard, [false, false, true]);
         assert_eq!(alerts.shown[1].command.as_deref(), Some("sallyport status"));
         let host =
             |number: usize| trouble(opened("host-down", "x").warns().about(number.to_string()), 9);

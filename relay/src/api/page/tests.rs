@@ -40,7 +40,15 @@ fn open() -> Arc<[Trouble]> {
     let at = Timestamp::UNIX_EPOCH;
     let alert = opened("spool-full", "the spool is full").first("sallyport queue list").at(at);
     let (origin, told) = (Origin::Relay, Some(at));
-    [Trouble { alert, origin, told, is_known: true, reminders: 0, unconfirmed: None }].into()
+    [Trouble {
+        alert,
+        origin,
+        told,
+        known: Some(crate::event::alert::Severity::Critical),
+        reminders: 0,
+        unconfirmed: None,
+    }]
+    .into()
 }
 
 impl Home {

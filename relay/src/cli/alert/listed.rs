@@ -129,7 +129,7 @@ mod tests {
             alert: event.alerts(since).remove(0),
             origin: Origin::Relay,
             told: Some(since),
-            is_known: true,
+            known: Some(Severity::Critical),
             reminders: 0,
             unconfirmed: None,
         }

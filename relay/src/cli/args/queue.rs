@@ -103,7 +103,7 @@ pub struct Which {
     /// Which.
     #[command(flatten)]
     pub choice: Choice,
-    /// Only say how many it would be.
+    /// Only say how many it would be; not with ids.
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -131,7 +131,7 @@ fn a_trouble_that_nobody_heard_of_since_a_start_is_said_to_be_perhaps_over() {
         alert: opened("route-suspended", "its mail waits").about("smarthost").at(start),
         origin: crate::alert::troubles::Origin::Relay,
         told: None,
-        is_known: true,
+        known: Some(crate::event::alert::Severity::Critical),
         reminders: 0,
         unconfirmed,
     };

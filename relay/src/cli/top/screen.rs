@@ -12,7 +12,7 @@ use super::model::{Flow, Model, Over};
 use super::series::Series;
 use crate::cli::print;
 use crate::cli::queue::at;
-use crate::cli::status::{Whole, interface_words, spike_line};
+use crate::cli::status::{Whole, interface_words, spike_line, unheard};
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
@@ -168,7 +168,9 @@ fn alert_rows(model: &Model) -> Vec<Row> {
             Severity::Critical => Color::Red,
             Severity::Warning => Color::Yellow,
         };
-        Row::prose(format!("{}: {}", alert.key(), print::shown(&alert.summary)), colour)
+        // Before the summary, of which not all may have room.
+        let unheard = unheard(alert).map_or_else(String::new, |words| format!(", {words}"));
+        Row::prose(format!("{}{unheard}: {}", alert.key(), print::shown(&alert.summary)), colour)
     });
     let mut rows: Vec<_> = told.collect();
     if rows.is_empty()
@@ -201,19 +203,27 @@ fn mail_rows(model: &Model) -> Vec<Row> {
     ))];
     rows.extend(relay.spool.as_ref().map(|spool| {
         Row::line(format!(
-            "spool   {}: {} held, {} captured, {} damaged; {} MiB, {} GiB free",
+            "spool   {}: {} held, {} captured, {} damaged; {} MiB, {} free",
             print::count(spool.messages, "message"),
             spool.held,
             spool.captured,
             spool.damaged,
             spool.log_bytes >> 20,
-            spool.free_bytes >> 30
+            room(spool.free_bytes)
         ))
     }));
     let mut routes: Vec<_> = routes.iter().collect();
     routes.sort_by_key(|route| urgency(route.standing));
     rows.extend(routes.into_iter().map(|route| Row::line(route_line(route))));
     rows
+}
+
+/// Returns octets as people want to know them: of a few GiB, how much is left.
+fn room(bytes: u64) -> String {
+    match bytes >> 30 {
+        0..10 => format!("{} MiB", bytes >> 20),
+        gib => format!("{gib} GiB"),
+    }
 }
 
 /// Returns which routes are shown first, where not all can be: those whose mail waits.

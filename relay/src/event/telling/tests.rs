@@ -57,6 +57,11 @@ fn what_ends_a_trouble_bears_its_name() {
             Event::HostDown { route: route(), host: hop.clone(), reason: reason() },
             Event::RouteRenewed { route: route(), gone: false, hosts: vec![hop.clone()] },
         ),
+        (Event::RouteDown { route: route(), reason: reason() }, Event::RouteUp { route: route() }),
+        (
+            Event::RouteDown { route: route(), reason: reason() },
+            Event::RouteRenewed { route: route(), gone: false, hosts: vec![hop.clone()] },
+        ),
         (
             Event::RouteHeld { route: route(), note: None, uid: 0 },
             Event::RouteRenewed { route: route(), gone: true, hosts: Vec::new() },
@@ -83,6 +88,7 @@ fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
         bypass(0),
         Event::Detached { uid: 0 },
         Event::RouteSuspended { route: text(), reason: text() },
+        Event::RouteDown { route: text(), reason: text() },
         Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
         Event::SpoolFull { messages: 1, free_bytes: 0 },
         Event::SpoolDamaged { place: text(), problem: text(), became: text(), remedy: "x" },
@@ -115,6 +121,7 @@ fn every_alert_is_as_bad_as_the_line_of_its_event() {
         Event::AllowRolledBack { entries: 1, uid: None },
         Event::RouteSuspended { route: text(), reason: text() },
         Event::RouteHeld { route: text(), note: None, uid: 0 },
+        Event::RouteDown { route: text(), reason: text() },
         Event::HostDown { route: text(), host: text(), reason: text() },
         Event::NextHopUnproved { route: text(), next_hop: text(), reason: text() },
         Event::SpoolFull { messages: 1, free_bytes: 0 },

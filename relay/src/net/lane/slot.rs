@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Lane, lock};
+use super::{Lane, lock, up};
 use crate::delivery::pool::Change;
 use crate::delivery::traffic::{Errand, Outcome, Place};
 use crate::delivery::trip::name;
@@ -42,17 +42,26 @@ impl Slot {
 
     /// Enters what came of it; returns how long the host is to be left alone.
     pub(super) fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
-        let verdict = lock(&self.lane.traffic).learn(&mut self.place, outcome, Instant::now());
+        let (verdict, up) = {
+            let mut traffic = lock(&self.lane.traffic);
+            let verdict = traffic.learn(&mut self.place, outcome, Instant::now());
+            (verdict, up(&traffic))
+        };
         let route = self.lane.route.name.clone();
         let host = name(self.lane.hop(self.host()));
         // Of a lane that is closed nobody hears any more: its end was told.
         if let Some(change) =
             verdict.change.filter(|_| !self.lane.is_closed.load(Ordering::Acquire))
         {
-            self.lane.journal.write(match change {
-                Change::Down(reason) => Event::HostDown { route, host, reason },
-                Change::Up(down_for) => Event::HostUp { route, host, down_for },
-            });
+            match change {
+                Change::Down(reason) => self.lane.tell_down(host, reason, up),
+                Change::Up(down_for) => {
+                    self.lane.journal.write(Event::HostUp { route: route.clone(), host, down_for });
+                    if up == 1 {
+                        self.lane.journal.write(Event::RouteUp { route });
+                    }
+                }
+            }
         }
         self.lane.moved.notify_waiters();
         verdict.pause

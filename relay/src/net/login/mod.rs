@@ -142,7 +142,7 @@ impl Logins {
     /// Returns the keys of a login, false ones if it does not exist; none if the login has failed
     /// too often from this address, or the queue is full.
     pub async fn keys(&self, source: IpAddr, wanted: Wanted) -> Option<StoredKeys> {
-        if self.shared.must_wait(source, &wanted.login) {
+        if self.shared.puts_off(source, &wanted.login) {
             return None;
         }
         if let Some(store) = self.shared.users.current() {
@@ -240,7 +240,7 @@ impl Shared {
     fn decide_token(&self, source: IpAddr, token: &Token) -> Verdict {
         let claimed = token.claims.as_deref().unwrap_or_default();
         // Who claims no name waits by the name in the token, which nobody else can spend.
-        if !claimed.is_empty() && self.must_wait(source, claimed) {
+        if !claimed.is_empty() && self.puts_off(source, claimed) {
             return Verdict::Later;
         }
         let Some(live) = lock(&self.tokens).clone() else { return Verdict::Later };
@@ -257,7 +257,7 @@ impl Shared {
 
     /// Grants or denies what is decided, unless the login has to wait.
     fn settle(&self, source: IpAddr, login: &str, granted: Result<(), Cause>) -> Verdict {
-        if self.must_wait(source, login) {
+        if self.puts_off(source, login) {
             return Verdict::Later;
         }
         match granted {
@@ -268,6 +268,15 @@ impl Shared {
 
     fn must_wait(&self, source: IpAddr, login: &str) -> bool {
         lock(&self.failed).check(source, bounded(login), Instant::now()).is_err()
+    }
+
+    /// Tells whether a try has to wait, and counts it for the gate if so: who guesses is put off and goes on.
+    fn puts_off(&self, source: IpAddr, login: &str) -> bool {
+        let waits = self.must_wait(source, login);
+        if waits {
+            self.conduct.tallies().failed(source, bounded(login), Cause::PutOff);
+        }
+        waits
     }
 
     /// Notes that `login` proved who it is.
@@ -283,9 +292,11 @@ impl Shared {
         let is_known = self.store().knows(login);
         let cause = match cause {
             Cause::WrongPassword if !is_known => Cause::UnknownLogin,
-            Cause::WrongPassword | Cause::UnknownLogin | Cause::OtherLogin | Cause::WrongToken => {
-                cause
-            }
+            Cause::WrongPassword
+            | Cause::UnknownLogin
+            | Cause::OtherLogin
+            | Cause::WrongToken
+            | Cause::PutOff => cause,
         };
         self.conduct.tallies().failed(source, login, cause);
         self.conduct.failed(source, login);
@@ -315,7 +326,7 @@ impl Shared {
 
     /// Returns the verdict if it needs no work: the pair has to wait, or it has just succeeded.
     fn known(&self, source: IpAddr, shown: &Credentials, now: Instant) -> Option<Verdict> {
-        if self.must_wait(source, &shown.login) {
+        if self.puts_off(source, &shown.login) {
             return Some(Verdict::Later);
         }
         let acts_as_itself = shown.acts_as.as_ref().is_none_or(|name| *name == shown.login);

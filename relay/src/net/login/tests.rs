@@ -108,7 +108,8 @@ async fn failures_by_every_mechanism_make_the_pair_wait_for_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users.toml");
     let password = users::add(&path, "app", Password::Made).unwrap().unwrap();
-    let logins = Logins::start(&path, Journal::memory(), Conduct::without_gate()).unwrap();
+    let conduct = Conduct::without_gate();
+    let logins = Logins::start(&path, Journal::memory(), conduct.clone()).unwrap();
     let no_keys = || Proof::NoKeys { login: "app".to_owned() };
     let keys = |acts_as: Option<&str>| Proof::Keys {
         login: "app".to_owned(),
@@ -119,10 +120,15 @@ async fn failures_by_every_mechanism_make_the_pair_wait_for_all() {
     for _ in 0..4 {
         assert_eq!(logins.verify(SOURCE, no_keys()).await, Verdict::Denied);
     }
+    assert_eq!(conduct.tallies().take().causes.put_off, 0);
     assert_eq!(logins.verify(SOURCE, shown("app", &password)).await, Verdict::Later);
     assert_eq!(logins.verify(SOURCE, keys(None)).await, Verdict::Later);
     let wanted = Wanted { login: "app".to_owned(), hash: Hash::Sha256 };
     assert_eq!(logins.keys(SOURCE, wanted).await, None);
+    // Each is told to the gate once: guessing is not over while it is put off.
+    let tally = conduct.tallies().take();
+    assert_eq!((tally.causes.put_off, tally.failed.by[&SOURCE], tally.failed.sum()), (3, 3, 3));
+    assert_eq!(tally.failure.as_deref(), Some("192.0.2.1 as app, put_off"));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ function alerts({ critical, warnings, shown }) {
   if (shown.length === 0) return [];
   const rows = shown.map((alert) => [
     badge(alert.severity === 'critical' ? 'bad' : 'warn', alert.severity),
-    el('div', {}, el('p', {}, alert.summary), el('p', { class: 'quiet' }, el('span', { class: 'mono' }, alert.key), alert.is_told ? null : ' · nobody is told: it is silenced, or comes and goes too often')),
+    el('div', {}, el('p', {}, alert.summary), alert.unheard_since ? el('p', {}, 'Not heard of since the start ', when(alert.unheard_since), ', so it may be over.') : null, el('p', { class: 'quiet' }, el('span', { class: 'mono' }, alert.key), alert.is_told ? null : ' · nobody is told: it is silenced, or comes and goes too often')),
     alert.command ? el('code', {}, alert.command) : '–',
     when(alert.since)]);
   const more = critical + warnings - shown.length;

@@ -1,9 +1,12 @@
+use jiff::Timestamp;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::super::model::tests::{sample, shown};
 use super::super::model::{Key, Told};
 use super::*;
+use crate::alert::troubles::{Origin, Trouble};
+use crate::cli::status;
 use crate::event::wording::opened;
 
 /// Returns the view as lines of text.
@@ -73,6 +76,30 @@ fn what_people_were_told_comes_first_among_the_alerts() {
     .map(|words| shown.find(words).unwrap_or_else(|| panic!("{words} in {shown}")));
     assert!(last < first && first < health, "{shown}");
     assert!(!shown.contains("4801 in all"), "{shown}");
+}
+
+#[test]
+fn an_alert_that_may_be_over_says_so_before_its_summary() {
+    let mut model = flood();
+    let mut sample = sample(9, 0, 0);
+    let alert = opened("spool-full", "the spool is full").at(sample.at);
+    let known = Some(alert.severity);
+    let unconfirmed = Some(Timestamp::UNIX_EPOCH);
+    let (origin, told) = (Origin::Relay, known.map(|_| sample.at));
+    let open = Trouble { alert, origin, told, known, reminders: 0, unconfirmed };
+    sample.whole.alerts.push(status::told(open));
+    model.take(Told::Sample(Box::new(sample)));
+    let words = "spool-full, not heard of since the start at 1970-01-01T00:00:00Z, so it may be \
+                 over: the spool is full";
+    let shown = text(&model, 300, 24);
+    assert!(shown.contains(words), "{shown}");
+}
+
+#[test]
+fn little_room_is_told_finely() {
+    for (bytes, words) in [(0, "0 MiB"), (399 << 20, "399 MiB"), (10 << 30, "10 GiB")] {
+        assert_eq!(room(bytes), words);
+    }
 }
 
 #[test]
