@@ -90,6 +90,15 @@ fn sources(is_v4: bool, listeners: &[Listener], guarded: &[String], links: &Link
     if found.is_empty() { vec![Source::default()] } else { found }
 }
 
+/// Asks by which way a connection from here to an address begins.
+///
+/// # Errors
+///
+/// What the kernel said, if it tells no way at all.
+pub(super) fn way_out(target: IpAddr, links: &Links) -> io::Result<Way> {
+    way_to(target.to_canonical(), Source::default(), links)
+}
+
 fn way_to(target: IpAddr, source: Source, links: &Links) -> io::Result<Way> {
     let asked = question(target, source);
     let route = talk(async |handle| handle.route().get(asked).execute().try_next().await);

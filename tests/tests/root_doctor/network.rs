@@ -7,6 +7,8 @@ use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{GUARDED, STRANGER};
 use relay::demo::steps::attempt;
 
+use tests::peer::Manners;
+
 use super::row::{Row, row, well};
 use super::scene::Scene;
 
@@ -29,6 +31,13 @@ fn chain(scene: &mut Scene, hook: &str, rule: &str) -> Result<()> {
 /// What switches IPv6 off.
 const IPV6: [&str; 2] = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6"];
 
+/// Has a policy drop what leaves this host; what stays on it is let go, and there the next hop is.
+fn out_by_policy(scene: &mut Scene) -> Result<()> {
+    scene.peer(Manners::default(), "")?;
+    chain(scene, "type filter hook output priority 0; policy drop", "oif lo accept")
+}
+
+const OUTPUT: &str = "type filter hook output priority 0";
 const INPUT: &str = "type filter hook input priority 0";
 const NAT: &str = "type nat hook prerouting priority -100";
 
@@ -191,6 +200,29 @@ pub const ROWS: &[Row] = &[
                add rule ip filter c iif lo accept; add rule ip filter c ip saddr @trusted accept")
     })
     .words(LISTED)
+    .undo(FLUSH),
+    row("the firewall drops what this client is answered", "firewall", |s| {
+        chain(s, OUTPUT, "ip daddr 192.0.2.10 tcp sport 2525 drop")
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(FLUSH),
+    row("the firewall drops it after the way is chosen", "firewall", |s| {
+        chain(s, "type filter hook postrouting priority 0", "oifname \"guard0\" tcp sport 2525 drop")
+    })
+    .pasted()
+    .undo(FLUSH),
+    row("the firewall's policy drops what anybody is answered", "firewall", out_by_policy)
+        .pasted()
+        .undo(FLUSH),
+    row("the firewall's policy drops what this client is answered", "firewall", out_by_policy)
+        .words(LISTED)
+        .pasted()
+        .undo(FLUSH),
+    well("the firewall's policy drops what is not known to leave", |s| {
+        out_by_policy(s)?;
+        s.nft("add rule inet t c ct state established accept")
+    })
     .undo(FLUSH),
     row("the firewall may drop some client", "firewall-perhaps", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
