@@ -117,6 +117,20 @@ pub const ROWS: &[Row] = &[
         IPV6.iter().try_for_each(|name| s.sysctl(name, "0"))?;
         s.start_as_before()
     }),
+    well("the firewall opens IPv4 alone, and nobody is listed with an address of IPv6", |s| {
+        s.start_with("address = \"192.0.2.1:2525\"", "address = \"[::]:2525\"")?;
+        s.ip("-6 address add 2001:db8::1/64 dev guard0")?;
+        chain(s, "type filter hook input priority 0; policy drop", "iif lo accept")?;
+        s.nft(
+            "add rule inet t c ct state established accept; \
+               add rule inet t c meta nfproto ipv4 tcp dport 2525 accept",
+        )
+    })
+    .undo(|s| {
+        FLUSH(s)?;
+        s.ip("-6 address del 2001:db8::1/64 dev guard0")?;
+        s.start_as_before()
+    }),
     row("a listener listens at another address of the host", "listens-elsewhere", |s| {
         s.ip("address add 192.0.2.2/24 dev guard0")?;
         s.write("address = \"192.0.2.1:2525\"", "address = \"192.0.2.2:2525\"")

@@ -24,6 +24,7 @@ use std::ops::RangeInclusive;
 use super::links::Links;
 use super::way::{Way, way_back, way_out};
 use super::{Case, Cause, Finding, Looked};
+use crate::config::Listener;
 use entrance::Entrance;
 use packet::{CLIENT_PORTS, Packet, Part};
 pub(super) use reading::Reading;
@@ -53,8 +54,17 @@ pub(super) fn look(case: &Case) -> Looked {
             Ok(Way::Nowhere(_)) | Err(_) => false,
         }
     });
-    let packets = packets(&listeners, from, &entrance, finds_back);
+    let mut packets = packets(&listeners, from, &entrance, finds_back);
+    packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
     Looked { findings: judge(&read.rules, &packets, from), left_out: read.left_out.clone() }
+}
+
+/// Tells whether somebody may come over a family: only those who are listed do, where a list keeps others out.
+fn may_come(case: &Case, is_v4: bool) -> bool {
+    let enforces = case.gate.says().is_some_and(|status| status.mode == "enforce");
+    let is_judged = |listener: &Listener| listener.gate && listener.proxy.is_empty();
+    let is_kept = case.is_guarded() && enforces && case.config.listeners.iter().all(is_judged);
+    !is_kept || case.entries().may_have(is_v4)
 }
 
 /// Why a connection from here is not made.
@@ -151,7 +161,9 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
     let from = case.asked.from.map(|from| from.to_canonical());
     // A rule for other clients than the one who is asked for may well be for this host.
     let asked = [from, None].map(|from| packets(&[listener], from, &entrance, true));
-    judge_own(&read.rules, listener, &asked.concat())
+    let mut asked = asked.concat();
+    asked.retain(|packet| packet.source.is_some() || may_come(case, packet.is_v4));
+    judge_own(&read.rules, listener, &asked)
 }
 
 fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
