@@ -165,10 +165,10 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(seen.verdict.as_ref().and_then(|judged| barred(seen, judged)));
     match &seen.way {
-        Some(Way::Nowhere(why)) => found.push(Finding::new(
+        Some(Way::Nowhere(lost)) => found.push(Finding::new(
             Cause::NoRouteBack,
-            format!("this host has no route back to {client} ({why}), so no answer reaches it"),
-            "ip route add … for its network, or the default route that the network set-up should have made",
+            format!("this host has no way back to {client} ({lost}), so no answer reaches it"),
+            lost.remedy(client),
         )),
         Some(Way::By(name)) if !seen.strict.is_empty() && !seen.guarded.contains(name) => {
             let by = seen.strict.join(", ");
@@ -242,6 +242,7 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::doctor::ended::How;
+    use crate::doctor::lost::Lost;
 
     fn admitted() -> Seen {
         let entry = Some("192.0.2.0/24".parse().unwrap());
@@ -294,7 +295,7 @@ mod tests {
             ("this host", Seen { is_here: true, ..barred("unlisted_syn", None) }, &[]),
             (
                 "no way back",
-                Seen { way: Some(Way::Nowhere("x".into())), ..admitted() },
+                Seen { way: Some(Way::Nowhere(Lost::no_route())), ..admitted() },
                 &["no-route-back"],
             ),
             ("another way, not strict", Seen { way: by("eth1"), ..admitted() }, &[]),

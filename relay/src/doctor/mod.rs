@@ -23,6 +23,7 @@ mod life;
 mod links;
 mod listeners;
 mod logins;
+mod lost;
 mod next_hop;
 mod reaching;
 mod report;

@@ -83,6 +83,12 @@ pub const ROWS: &[Row] = &[
     })
     .words(FAR)
     .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
+    row("a route throws away what the client is answered", "no-route-back", |s| {
+        s.ip("route add blackhole 192.0.2.10/32")
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(|s| s.ip("route flush type blackhole")),
     row("the default route went with the link, and did not come back", "no-route-back", |s| {
         s.sallyport(&["allow", "add", "203.0.113.9"])?;
         s.ip("route add default via 192.0.2.254")?;
