@@ -174,6 +174,12 @@ pub const ROWS: &[Row] = &[
     row("the client is banned", "banned", |s| s.sallyport(&["ban", "add", "192.0.2.10"]).map(drop))
         .words(LISTED)
         .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.10"]).map(drop)),
+    row("the client's network is banned", "banned", |s| {
+        s.sallyport(&["ban", "add", "192.0.2.8/29"]).map(drop)
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.8/29"]).map(drop)),
     row("the client is over its rate", "over-rate", |s| {
         s.sallyport(&["allow", "add", "192.0.2.99", "--connect-rate", "1/h"])?;
         attempt(&s.world.stage, STRANGER, GUARDED, Duration::from_secs(5)).map(drop)
