@@ -51,6 +51,9 @@ pub const ROWS: &[Row] = &[
     row("it lost its address", "no-address", |s| s.ip("address flush dev guard0 scope global"))
         .also(&["address-missing", "hop-unreachable", "hop-silent"])
         .undo(|s| s.ip("address add 192.0.2.1/24 dev guard0")),
+    row("loopback is off", "interface-down", |s| s.ip("link set lo down"))
+        .pasted()
+        .undo(|s| s.ip("link set lo up")),
     row("a second interface is not guarded", "interface-unguarded", |s| {
         s.ip("link add other0 type veth peer name other1")?;
         s.ip("link set other1 up")?;
