@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::entries::Entries;
 use super::firewall::Reading;
 use super::links::Links;
 use crate::config::Config;
@@ -39,6 +41,8 @@ pub(super) struct Case {
     pub relay: Process<RelayStatus>,
     /// The rules of the host's firewall.
     pub rules: Reading,
+    /// The entries of the allowlist, once somebody has asked for them.
+    pub listed: OnceLock<Entries>,
 }
 
 /// What a process of ours says of itself.
@@ -91,7 +95,13 @@ impl Case {
             let never = "asking does not panic";
             (gate.join().expect(never), relay.join().expect(never), links)
         });
-        Self { config, asked, links, gate, relay, rules: Reading::begin() }
+        let (rules, listed) = (Reading::begin(), OnceLock::new());
+        Self { config, asked, links, gate, relay, rules, listed }
+    }
+
+    /// Returns the entries of the allowlist. Asks for them once, for every check; blocks until they are there.
+    pub(super) fn entries(&self) -> &Entries {
+        self.listed.get_or_init(|| Entries::ask(self))
     }
 
     /// Returns whether a gate is meant to stand.
@@ -104,7 +114,8 @@ impl Case {
     pub(super) fn of_the_dead(config: Config) -> Self {
         let (gate, relay) = (Process::Dead, Process::Dead);
         let (asked, links) = (Asked::default(), Links::default());
-        Self { config, asked, links, gate, relay, rules: Reading::of_nothing() }
+        let (rules, listed) = (Reading::of_nothing(), OnceLock::new());
+        Self { config, asked, links, gate, relay, rules, listed }
     }
 }
 

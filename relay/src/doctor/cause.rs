@@ -130,6 +130,7 @@ pub enum Cause {
     FamilyNotServed,
     OnlyLoopback,
     RelayNotServing,
+    RelayTroubled,
     BacklogFull,
     Unanswered,
     OwnStopped,
@@ -206,7 +207,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 104] = {
+const TABLE: [Row; 105] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -259,6 +260,7 @@ const TABLE: [Row; 104] = {
         fault(C::FamilyNotServed, "family-not-served", P::Listener, Clients),
         fault(C::OnlyLoopback, "only-loopback", P::Listener, Clients),
         fault(C::RelayNotServing, "relay-not-serving", P::Listener, Clients),
+        fault(C::RelayTroubled, "relay-troubled", P::Listener, Nothing),
         fault(C::BacklogFull, "backlog-full", P::Listener, Clients),
         fault(C::Unanswered, "unanswered", P::Listener, Clients),
         known(C::OwnStopped, "own-attempt-stopped", P::Listener),

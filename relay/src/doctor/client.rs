@@ -12,9 +12,9 @@ use super::ended::{Ended, ended, gone};
 use super::spiking::{Loud, loud, spiking};
 use super::way::{Way, way_back};
 use super::{Case, Cause, Finding, Looked, Process};
-use crate::config::{Config, Who};
+use crate::config::{Config, Gate, Who};
 use crate::control::client::ask_soon;
-use crate::control::wire::{Explanation, GateRequest};
+use crate::control::wire::{Ban, Explanation, GateRequest};
 use crate::gate::View;
 
 /// How long the gate may take to say what it does with the client.
@@ -48,6 +48,8 @@ struct Judged {
     entry: Option<IpNetwork>,
     tag: Option<String>,
     banned_until: Option<Timestamp>,
+    /// The networks whose bans hold it; none: they are not known.
+    bans: Vec<IpNetwork>,
 }
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -110,7 +112,9 @@ fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
     };
     let asked = match asked {
         Ok(said) => {
+            let bans = if said.reason == "banned" { bans(gate, source) } else { Vec::new() };
             return Ok(Judged {
+                bans,
                 passes: !said.verdict.starts_with("drop"),
                 reason: said.reason,
                 entry: said.entry,
@@ -132,7 +136,15 @@ fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
         entry: listed.as_ref().and_then(|listed| listed.net.map(crate::gate::cidr::network)),
         tag: listed.and_then(|listed| listed.tag),
         banned_until: None,
+        bans: Vec::new(),
     })
+}
+
+/// Asks the gate's process which bans hold a client; none if it does not say.
+fn bans(gate: &Gate, client: IpAddr) -> Vec<IpNetwork> {
+    let listed = ask_soon::<_, Vec<Ban>>(PATIENCE, &gate.socket, "gate", &GateRequest::BanList);
+    let networks = listed.unwrap_or_default().into_iter().map(|ban| ban.cidr);
+    networks.filter(|network| network.contains(client)).collect()
 }
 
 /// Tells whether the kernel drops packets on an interface whose answers would leave by another one
@@ -165,10 +177,10 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(seen.verdict.as_ref().and_then(|judged| barred(seen, judged)));
     match &seen.way {
-        Some(Way::Nowhere(why)) => found.push(Finding::new(
+        Some(Way::Nowhere(lost)) => found.push(Finding::new(
             Cause::NoRouteBack,
-            format!("this host has no route back to {client} ({why}), so no answer reaches it"),
-            "ip route add … for its network, or the default route that the network set-up should have made",
+            format!("this host has no way back to {client} ({lost}), so no answer reaches it"),
+            lost.remedy(client),
         )),
         Some(Way::By(name)) if !seen.strict.is_empty() && !seen.guarded.contains(name) => {
             let by = seen.strict.join(", ");
@@ -211,17 +223,7 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
     let entry =
         judged.entry.map_or_else(|| "its entry".to_owned(), |entry| format!("its entry {entry}"));
     Some(match (judged.reason.as_str(), &seen.ended) {
-        ("banned", _) => {
-            let until =
-                judged.banned_until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
-            Finding::new(
-                Cause::Banned,
-                format!("{client} is banned{until}"),
-                format!(
-                    "sallyport ban list says by whom and why; sallyport ban remove {client} lifts a ban of its own"
-                ),
-            )
-        }
+        ("banned", _) => banned(client, judged),
         ("over_rate" | "source_over_rate", _) => Finding::new(
             Cause::OverRate,
             format!("{client} made more connection attempts than {entry} gives it"),
@@ -238,10 +240,29 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
     })
 }
 
+/// Names the bans that hold a client: each is of a network, and lifted by its name alone.
+fn banned(client: IpAddr, judged: &Judged) -> Finding {
+    let until = judged.banned_until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+    let own = IpNetwork::from(client);
+    let named: Vec<_> = judged.bans.iter().map(ToString::to_string).collect();
+    let (with, remedy) = match named.as_slice() {
+        [] => (String::new(), "sallyport ban list says by which ban, by whom and why; sallyport ban remove NETWORK lifts it".to_owned()),
+        some => {
+            let all = if judged.bans.iter().any(|ban| *ban != own) { "for all of that network; " } else { "" };
+            (
+                format!(" with {}", some.join(" and ")),
+                format!("sallyport ban remove {} ({all}sallyport ban list says by whom and why)", some.join(" ")),
+            )
+        }
+    };
+    Finding::new(Cause::Banned, format!("{client} is banned{until}{with}"), remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::ended::How;
+    use crate::doctor::lost::Lost;
 
     fn admitted() -> Seen {
         let entry = Some("192.0.2.0/24".parse().unwrap());
@@ -294,7 +315,7 @@ mod tests {
             ("this host", Seen { is_here: true, ..barred("unlisted_syn", None) }, &[]),
             (
                 "no way back",
-                Seen { way: Some(Way::Nowhere("x".into())), ..admitted() },
+                Seen { way: Some(Way::Nowhere(Lost::no_route())), ..admitted() },
                 &["no-route-back"],
             ),
             ("another way, not strict", Seen { way: by("eth1"), ..admitted() }, &[]),
@@ -324,6 +345,29 @@ mod tests {
         for (row, seen, wanted) in rows {
             let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
             assert_eq!(found, wanted, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_ban_that_holds_is_the_one_to_remove() {
+        let judged = |bans: &[&str]| Judged {
+            reason: "banned".into(),
+            bans: bans.iter().map(|ban| ban.parse().unwrap()).collect(),
+            ..Judged::default()
+        };
+        let client = "192.0.2.7".parse().unwrap();
+        for (bans, begins) in [
+            (&["192.0.2.0/24"][..], "sallyport ban remove 192.0.2.0/24 (for all of that network"),
+            (&["192.0.2.7/32"], "sallyport ban remove 192.0.2.7/32 (sallyport ban list"),
+            (
+                &["192.0.2.0/24", "192.0.2.7/32"],
+                "sallyport ban remove 192.0.2.0/24 192.0.2.7/32 (for",
+            ),
+            (&[], "sallyport ban list says by which"),
+        ] {
+            let told = banned(client, &judged(bans));
+            assert!(told.remedy.starts_with(begins), "{}", told.remedy);
+            assert!(bans.iter().all(|ban| told.says.contains(ban)), "{}", told.says);
         }
     }
 

@@ -9,7 +9,7 @@ use super::links::Link;
 use super::way::destinations;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::control::client::ask_soon;
-use crate::control::wire::{AllowPage, GateRequest};
+use crate::control::wire::{AllowPage, GateRequest, GateStatus};
 use crate::gate;
 
 /// How long the gate may take to list its entries.
@@ -19,41 +19,71 @@ const ENTRIES_MAX: usize = 500;
 /// The most networks that are named.
 const NAMED_MAX: usize = 3;
 
-pub(super) fn look(case: &Case) -> Looked {
-    let declared = || case.config.gate.allow.iter().map(|entry| entry.cidr);
-    match &case.gate {
-        Process::Says(status) if status.entries == 0 && status.mode == "enforce" => {
-            vec![list_empty()].into()
-        }
-        Process::Says(_) => {
-            let question = GateRequest::AllowPage { find: None, from: 0, limit: ENTRIES_MAX };
-            match ask_soon::<_, AllowPage>(PATIENCE, &case.config.gate.socket, "gate", &question) {
-                Ok(page) => {
-                    let networks: Vec<_> = page.entries.iter().map(|entry| entry.cidr).collect();
-                    let mut looked = look_for_ways(case, &networks);
-                    if page.found > networks.len() {
-                        looked.left_out.push(format!(
-                            "allowlist: whether answers find back to more than its first {ENTRIES_MAX} entries"
-                        ));
-                    }
-                    looked
-                }
-                Err(error) => {
-                    Looked::left_out(format!("allowlist: the gate does not list it: {error}"))
+/// The entries of the allowlist, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    networks: Vec<IpNetwork>,
+    /// Whether there are no others.
+    is_whole: bool,
+    /// Why others, or all, are not known.
+    left_out: Option<String>,
+}
+
+impl Entries {
+    /// Asks the gate's process for them; where it is dead they are those that the configuration declares.
+    pub(super) fn ask(case: &Case) -> Self {
+        let unknown = |why: String| Self { left_out: Some(why), ..Self::default() };
+        match &case.gate {
+            Process::Says(_) => {
+                let question = GateRequest::AllowPage { find: None, from: 0, limit: ENTRIES_MAX };
+                let socket = &case.config.gate.socket;
+                match ask_soon::<_, AllowPage>(PATIENCE, socket, "gate", &question) {
+                    Ok(page) => Self::of(&page),
+                    Err(error) => unknown(format!("allowlist: the gate does not list it: {error}")),
                 }
             }
-        }
-        Process::Dead if case.is_guarded() && case.config.gate.allow.is_empty() => {
-            Looked::left_out(
+            Process::Dead if case.is_guarded() && case.config.gate.allow.is_empty() => unknown(
                 "allowlist: the configuration declares no entry, and without the gate's process those of `allow \
-                 add` are not listed",
-            )
-        }
-        Process::Dead => look_for_ways(case, &declared().collect::<Vec<_>>()),
-        Process::Silent(_) | Process::Unasked(_) => {
-            Looked::left_out("allowlist: how long it is says the gate's process only")
+                 add` are not listed"
+                    .to_owned(),
+            ),
+            Process::Dead => {
+                let networks = case.config.gate.allow.iter().map(|entry| entry.cidr).collect();
+                Self { networks, ..Self::default() }
+            }
+            Process::Silent(_) | Process::Unasked(_) => {
+                unknown("allowlist: how long it is says the gate's process only".to_owned())
+            }
         }
     }
+
+    fn of(page: &AllowPage) -> Self {
+        let networks: Vec<_> = page.entries.iter().map(|entry| entry.cidr).collect();
+        let is_whole = page.found <= networks.len();
+        let left_out = (!is_whole).then(|| {
+            format!(
+                "allowlist: whether answers find back to more than its first {ENTRIES_MAX} entries"
+            )
+        });
+        Self { networks, is_whole, left_out }
+    }
+
+    /// Tells whether somebody of a family may be listed. Of an empty list, which others tell, it may be anybody.
+    pub(super) fn may_have(&self, is_v4: bool) -> bool {
+        let is_of = |network: &IpNetwork| network.is_ipv4() == is_v4;
+        !self.is_whole || self.networks.is_empty() || self.networks.iter().any(is_of)
+    }
+}
+
+pub(super) fn look(case: &Case) -> Looked {
+    let has_none = |status: &GateStatus| status.entries == 0 && status.mode == "enforce";
+    if case.gate.says().is_some_and(has_none) {
+        return vec![list_empty()].into();
+    }
+    let Entries { networks, left_out, .. } = case.entries();
+    let mut looked = look_for_ways(case, networks);
+    looked.left_out.extend(left_out.clone());
+    looked
 }
 
 fn list_empty() -> Finding {
@@ -126,6 +156,18 @@ mod tests {
 
     fn nets(written: &[&str]) -> Vec<IpNetwork> {
         written.iter().map(|net| net.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_family_is_nobodys_only_where_every_entry_is_known() {
+        let of = |networks: &[&str], is_whole| {
+            let entries = Entries { networks: nets(networks), is_whole, left_out: None };
+            [true, false].map(|is_v4| entries.may_have(is_v4))
+        };
+        assert_eq!(of(&["192.0.2.0/28", "10.0.0.0/8"], true), [true, false]);
+        assert_eq!(of(&["2001:db8::/32"], true), [false, true]);
+        assert_eq!(of(&["192.0.2.0/28"], false), [true, true]);
+        assert_eq!(of(&[], true), [true, true]);
     }
 
     #[test]

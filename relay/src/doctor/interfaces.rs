@@ -34,6 +34,8 @@ fn judge(
 ) -> Vec<Finding> {
     let of = |name: &String| of_guarded(name, links, here);
     let mut found: Vec<_> = guarded.iter().filter_map(of).collect();
+    let is_off = |link: &&Link| link.is_loopback && !link.is_up && !guarded.contains(&link.name);
+    found.extend(links.all.iter().filter(is_off).map(of_loopback));
     let duplicates = links.all.iter().flat_map(|link| {
         let twice = link.addresses.iter().filter(|own| own.is_duplicate);
         twice.map(move |own| {
@@ -92,6 +94,18 @@ fn of_guarded(name: &str, links: &Links, here: &[SocketAddr]) -> Option<Finding>
         return None;
     };
     Some(Finding::new(cause, format!("{name} {says}"), remedy))
+}
+
+/// Without it nothing on this host reaches anything on it, by whatever address.
+fn of_loopback(link: &Link) -> Finding {
+    let name = &link.name;
+    Finding::new(
+        Cause::InterfaceDown,
+        format!(
+            "{name} is switched off, so no program of this host reaches another on it: a name server, a proxy, a next hop"
+        ),
+        format!("ip link set dev {name} up"),
+    )
 }
 
 /// Tells whether another host has an address of it, which is told with what to do.
@@ -272,6 +286,14 @@ mod tests {
         for (row, links, how, wanted) in rows {
             assert_eq!(causes(links, how), wanted, "{row}");
         }
+    }
+
+    #[test]
+    fn loopback_that_is_off_is_told_once() {
+        let lo = |is_up| Link { is_loopback: true, is_up, ..link(1, "lo") };
+        let off = Offloads { lro: false, strips_tags: false };
+        assert_eq!(causes(vec![lo(false), link(2, "eth0")], off), ["interface-down"]);
+        assert_eq!(causes(vec![lo(true), link(2, "eth0")], off), [""; 0]);
     }
 
     #[test]

@@ -88,6 +88,12 @@ impl Links {
         approach::has_address(link.index, &links, &own.collect::<Vec<_>>())
     }
 
+    /// Tells whether this host may connect to itself, by whatever address: loopback is switched on, or not known.
+    pub(super) fn reaches_itself(&self) -> bool {
+        let mut loopback = self.all.iter().filter(|link| link.is_loopback).peekable();
+        loopback.peek().is_none() || loopback.any(|link| link.is_up)
+    }
+
     /// Tells whether this host has an address.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.all.iter().flat_map(|link| &link.addresses).any(|own| own.ip == ip)

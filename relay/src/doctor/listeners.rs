@@ -85,6 +85,9 @@ pub(super) fn look(case: &Case) -> Looked {
     if case.is_guarded() && !case.config.gate.loopback {
         left_out.push("listeners: whether they greet: the gate does not admit this host (gate.loopback = false)".to_owned());
     }
+    if !case.links.reaches_itself() {
+        left_out.push("listeners: whether they greet: loopback is switched off".to_owned());
+    }
     let seen = observe(case, &sockets);
     let (relay, why) = Relay::of(&case.relay, &seen);
     left_out.extend(why);
@@ -164,7 +167,8 @@ fn may_greet(listener: &Listener, case: &Case, sockets: &[Listening]) -> bool {
         ListenerTls::Starttls => listener.proxy.is_empty(),
         ListenerTls::Implicit => false,
     };
-    is_admitted && is_there && greets && has_address(case, listener.address)
+    let is_reached = has_address(case, listener.address) && case.links.reaches_itself();
+    is_admitted && is_there && greets && is_reached
 }
 
 /// Tells whether a socket takes what is meant for a configured address.

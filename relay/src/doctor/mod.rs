@@ -23,10 +23,12 @@ mod life;
 mod links;
 mod listeners;
 mod logins;
+mod lost;
 mod next_hop;
 mod reaching;
 mod report;
 mod routes;
+mod saying;
 mod spiking;
 mod spool;
 mod way;
@@ -113,7 +115,7 @@ const fn check(
 }
 
 /// Every check, from the wire to the next hop. They run side by side, so the longest decides.
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 15] = [
     check(
         Place::Interface,
         "interfaces",
@@ -149,6 +151,13 @@ const CHECKS: [Check; 14] = [
         "every configured address is listened on, and greets",
         10,
         listeners::look,
+    ),
+    check(
+        Place::Listener,
+        "the relay's words",
+        "it has nothing to say that stands nowhere else",
+        10,
+        saying::look,
     ),
     check(
         Place::Tls,

@@ -100,7 +100,7 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
     let reached = match addresses(hop, hop.port).await {
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
-            Err(failed) => Reached::Not(why_missed(failed, hop, &case.rules).await),
+            Err(failed) => Reached::Not(why_missed(failed, hop, case).await),
             Ok(stream) => {
                 let left = until.saturating_duration_since(Instant::now());
                 let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;
@@ -139,8 +139,8 @@ fn judge(seen: &Seen) -> Option<Finding> {
         ),
         Reached::Not(Missed::Silent { rule: Some(rule), .. }) => Finding::new(
             Cause::FirewallOut,
-            format!("{hop}: this host's own firewall drops what we send there: {rule}"),
-            format!("accept outgoing TCP to port {port} before it"),
+            format!("{hop}: this host's own firewall {}", rule.says),
+            rule.remedy.as_str(),
         ),
         Reached::Not(Missed::Silent { other: Some(other), .. }) => Finding::new(
             Cause::Port25Closed,
@@ -242,12 +242,15 @@ fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::firewall::StopsOut;
     use super::*;
 
     #[test]
     fn each_place_where_a_walk_ends_has_its_cause() {
-        let silent = |rule: Option<&str>, other| {
-            Reached::Not(Missed::Silent { rule: rule.map(str::to_owned), other })
+        let rule =
+            |says: &str| StopsOut { says: says.into(), remedy: "x".into(), drops_answers: false };
+        let silent = |says: Option<&str>, other| {
+            Reached::Not(Missed::Silent { rule: says.map(rule), other })
         };
         let told = |told| Reached::Spoke(told, WALK);
         let spoke = |step, words: &str| told(Err(Refused::Surely { step, words: words.into() }));

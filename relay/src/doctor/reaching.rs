@@ -9,7 +9,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::firewall::{Reading, stops_out};
+use super::Case;
+use super::firewall::{StopsOut, stops_out};
 use crate::config::NextHop;
 
 /// How long a name may take to be looked up.
@@ -31,8 +32,8 @@ pub(super) enum Missed {
     },
     Unreachable(String),
     Silent {
-        /// The rule of this host that drops what we send.
-        rule: Option<String>,
+        /// The rule of this host that drops what we send, or what is answered.
+        rule: Option<StopsOut>,
         /// Another port of it that answers.
         other: Option<u16>,
     },
@@ -97,12 +98,15 @@ fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
 }
 
 /// Looks why there is no connection: our own rules, a service that does not run, or a provider that closes one port.
-pub(super) async fn why_missed(failed: Failed, hop: &NextHop, rules: &Reading) -> Missed {
+pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Missed {
     let Failed { missed, at } = failed;
     // What a rule of ours rejects looks like a refusal, or like no route. Each family has rules of its own.
-    let (rules, asked) = (rules.clone(), at.clone());
-    let stops = move || asked.into_iter().find_map(|address| stops_out(&rules, address));
+    let (rules, links, asked) = (case.rules.clone(), case.links.clone(), at.clone());
+    let stops = move || asked.into_iter().find_map(|address| stops_out(&rules, address, &links));
     let rule = spawn_blocking(stops).await.ok().flatten();
+    // Where answers are dropped no refusal is heard.
+    let is_silent = matches!(missed, Missed::Silent { .. });
+    let rule = rule.filter(|rule| is_silent || !rule.drops_answers);
     match missed {
         Missed::Silent { .. } => {}
         Missed::Refused { .. } | Missed::Unreachable(_) if rule.is_some() => {}

@@ -10,6 +10,10 @@ use crate::event::wording::word;
 use crate::net::register::Register;
 use crate::net::signing::Keys;
 
+/// How words of the relay on a route begin, and on a key that signs mail.
+pub(super) const ROUTE: &str = "route ";
+pub(super) const DKIM: &str = "the DKIM key of ";
+
 /// The routes that are looked at, or what there is instead.
 pub(super) enum Chosen<'a> {
     /// All, or the one that takes a domain or has a name.
@@ -112,6 +116,12 @@ fn no_route(to: Option<&str>) -> Finding {
     )
 }
 
+/// Tells whether words of the relay are about a route, whose name they begin with.
+fn is_of_route(words: &str, route: &str) -> bool {
+    let rest = words.strip_prefix(ROUTE).and_then(|rest| rest.strip_prefix(route));
+    rest.is_some_and(|rest| rest.starts_with(": "))
+}
+
 fn judge(seen: &Seen) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(seen.suspended.iter().map(|(route, note)| {
@@ -122,15 +132,11 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             format!("sallyport route resume {}", word(route)),
         )
     }));
-    // The relay's words on a route begin with its name.
-    let is_of = |words: &str, route: &str| {
-        let rest = words.strip_prefix("route ").and_then(|rest| rest.strip_prefix(route));
-        rest.is_some_and(|rest| rest.starts_with(": "))
-    };
     let is_suspended =
-        |words: &str| seen.suspended.iter().any(|(route, _)| is_of(words, route.as_str()));
-    let is_told = |words: &String| is_suspended(words) || seen.unsigned.contains(words);
-    found.extend(seen.troubled.iter().filter(|words| !is_told(words)).map(|words| {
+        |words: &str| seen.suspended.iter().any(|(route, _)| is_of_route(words, route));
+    // What it says of anything else is told elsewhere.
+    let of_routes = seen.troubled.iter().filter(|words| words.starts_with(ROUTE));
+    found.extend(of_routes.filter(|words| !is_suspended(words)).map(|words| {
         Finding::new(
             Cause::RouteTroubled,
             format!("the relay says: {words}"),
@@ -142,6 +148,15 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             Cause::DkimKey,
             problem.as_str(),
             "mend the file, or name another key-file in [[dkim]]",
+        )
+    }));
+    // What it read is not what is there now.
+    let of_keys = seen.troubled.iter().filter(|words| words.starts_with(DKIM));
+    found.extend(of_keys.filter(|words| !seen.unsigned.contains(words)).map(|words| {
+        Finding::new(
+            Cause::DkimKey,
+            format!("the relay says: {words}"),
+            "sallyport reload, so that it reads the file again, with its own rights",
         )
     }));
     found
@@ -187,12 +202,15 @@ mod tests {
                 "route a: it is suspended, its mail waits",
                 "route b: it is down: no host can be used",
                 "route a2: a host is down",
+                "the old certificates stay in use: /c: no",
                 key,
             ]
             .map(str::to_owned)
             .into(),
             unsigned: vec![key.into()],
         };
+        let before = Seen { unsigned: Vec::new(), ..seen.clone() };
+        assert_eq!(judge(&before).last().unwrap().cause, Cause::DkimKey, "as the relay read it");
         let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
         assert_eq!(found, ["route-suspended", "route-troubled", "route-troubled", "dkim-key"]);
         assert_eq!(judge(&Seen::default()), Vec::new());

@@ -11,6 +11,7 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 
 use super::links::{Link, Links, talk};
+use super::lost::Lost;
 use crate::config::Listener;
 
 /// The most addresses of ours from which the way is asked.
@@ -25,8 +26,8 @@ pub(super) enum Way {
     By(String),
     /// To this host itself.
     Here,
-    /// Nowhere: what the kernel says.
-    Nowhere(String),
+    /// Nowhere, and why.
+    Nowhere(Lost),
 }
 
 /// Where answers to a client begin: rules of routing may choose by both.
@@ -51,7 +52,7 @@ pub(super) fn way_back(
     links: &Links,
 ) -> io::Result<Way> {
     let client = client.to_canonical();
-    let mut best: io::Result<Way> = Ok(Way::Nowhere("no route".to_owned()));
+    let mut best: io::Result<Way> = Ok(Way::Nowhere(Lost::no_route()));
     let rank = |way: &io::Result<Way>| match way {
         Ok(Way::By(name)) if guarded.contains(name) => 0,
         Ok(Way::Here) => 1,
@@ -66,7 +67,10 @@ pub(super) fn way_back(
             best = way;
         }
     }
-    best
+    best.map(|way| match way {
+        Way::Nowhere(lost) => Way::Nowhere(lost.look_for_route(client)),
+        way @ (Way::By(_) | Way::Here) => way,
+    })
 }
 
 /// Returns the addresses that a client of a family may have connected to; one that is nobody's if there are none.
@@ -90,14 +94,23 @@ fn sources(is_v4: bool, listeners: &[Listener], guarded: &[String], links: &Link
     if found.is_empty() { vec![Source::default()] } else { found }
 }
 
+/// Asks by which way a connection from here to an address begins.
+///
+/// # Errors
+///
+/// What the kernel said, if it tells no way at all.
+pub(super) fn way_out(target: IpAddr, links: &Links) -> io::Result<Way> {
+    way_to(target.to_canonical(), Source::default(), links)
+}
+
 fn way_to(target: IpAddr, source: Source, links: &Links) -> io::Result<Way> {
     let asked = question(target, source);
     let route = talk(async |handle| handle.route().get(asked).execute().try_next().await);
     let route = match route {
         Ok(Some(route)) => route,
-        Ok(None) => return Ok(Way::Nowhere("no route".to_owned())),
+        Ok(None) => return Ok(Way::Nowhere(Lost::no_route())),
         Err(rtnetlink::Error::NetlinkError(error)) => {
-            return Ok(Way::Nowhere(error.to_io().to_string()));
+            return Ok(Way::Nowhere(Lost::of(&error.to_io())));
         }
         Err(error) => return Err(io::Error::other(error)),
     };
@@ -110,7 +123,7 @@ fn way_to(target: IpAddr, source: Source, links: &Links) -> io::Result<Way> {
     });
     let name = by.and_then(|by| links.all.iter().find(|link| link.index == by));
     Ok(name.map_or_else(
-        || Way::Nowhere("by no interface".to_owned()),
+        || Way::Nowhere(Lost::other("by no interface")),
         |link| Way::By(link.name.clone()),
     ))
 }
@@ -122,6 +135,16 @@ fn way_to(target: IpAddr, source: Source, links: &Links) -> io::Result<Way> {
 ///
 /// What the kernel said.
 pub(super) fn destinations() -> io::Result<Option<Vec<IpNetwork>>> {
+    Ok(every_route()?.map(|routes| routes.iter().filter_map(destination).collect()))
+}
+
+/// Returns every route of this network, in whatever table; none if they are more than are looked at. Blocks until the
+/// kernel has listed them.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub(super) fn every_route() -> io::Result<Option<Vec<RouteMessage>>> {
     let listed = talk(async |handle| {
         let mut found = Vec::new();
         // One after the other: the kernel lists once at a time on a socket.
@@ -134,7 +157,7 @@ pub(super) fn destinations() -> io::Result<Option<Vec<IpNetwork>>> {
                 if found.len() == ROUTES_MAX {
                     return Ok(None);
                 }
-                found.extend(destination(&route));
+                found.push(route);
             }
         }
         Ok(Some(found))
@@ -145,6 +168,11 @@ pub(super) fn destinations() -> io::Result<Option<Vec<IpNetwork>>> {
 /// Returns where a route leads to; none of one by which nothing is sent to one host.
 fn destination(route: &RouteMessage) -> Option<IpNetwork> {
     let leads = matches!(route.header.kind, RouteType::Unicast | RouteType::Local | RouteType::Nat);
+    destination_of(route).filter(|_| leads)
+}
+
+/// Returns the network that a route is for, whatever it does.
+pub(super) fn destination_of(route: &RouteMessage) -> Option<IpNetwork> {
     let to = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::from(*to)),
         RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::from(*to)),
@@ -156,8 +184,7 @@ fn destination(route: &RouteMessage) -> Option<IpNetwork> {
         AddressFamily::Inet6 => Some(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
         _ => None,
     };
-    let to = to.or(any).filter(|_| leads)?;
-    IpNetwork::new(to, route.header.destination_prefix_length).ok()
+    IpNetwork::new(to.or(any)?, route.header.destination_prefix_length).ok()
 }
 
 /// Writes the question of RTM_GETROUTE (rtnetlink(7)).

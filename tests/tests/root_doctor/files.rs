@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
+use relay::demo::next_hop::wait_for;
 
 use super::row::{Row, row, well};
 use super::scene::Scene;
@@ -27,6 +28,12 @@ fn certificate(scene: &mut Scene, name: &str, from: i64, until: i64) -> Result<(
     scene.write("{at}/tls/chain.pem", "{at}/made.pem")?;
     scene.write("{at}/tls/key.pem", "{at}/made.key")?;
     scene.shell("chown 65534:65534 {at}/made.key")
+}
+
+/// Tells whether the relay says something of its certificates; none: it did not answer.
+fn says_of_certificates(scene: &Scene) -> Option<bool> {
+    let status = scene.world.stage.listing(&["status"]).ok()?;
+    Some(status["relay"]["troubled"].to_string().contains("certificate"))
 }
 
 const DAY: i64 = 86_400;
@@ -78,6 +85,15 @@ pub const ROWS: &[Row] = &[
         fs::write(s.path("other.key"), KeyPair::generate()?.serialize_pem())?;
         s.shell("chown 65534 {at}/other.key")?;
         s.write("{at}/tls/key.pem", "{at}/other.key")
+    }),
+    row("the relay's own key became another's, and it says so", "key-unfit", |s| {
+        s.shell("cp -p {at}/tls/key.pem {at}/tls/key.before")?;
+        fs::write(s.path("tls/key.pem"), KeyPair::generate()?.serialize_pem())?;
+        wait_for("the relay to say so", || says_of_certificates(s)?.then_some(()))
+    })
+    .undo(|s| {
+        s.shell("mv {at}/tls/key.before {at}/tls/key.pem")?;
+        wait_for("the relay to say no more", || (!says_of_certificates(s)?).then_some(()))
     }),
     row("the certificate is over", "certificate-expired", |s| {
         certificate(s, "relay.example.net", now() - 30 * DAY, now() - DAY)

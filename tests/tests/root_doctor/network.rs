@@ -7,6 +7,8 @@ use relay::demo::next_hop::wait_for;
 use relay::demo::stage::{GUARDED, STRANGER};
 use relay::demo::steps::attempt;
 
+use tests::peer::Manners;
+
 use super::row::{Row, row, well};
 use super::scene::Scene;
 
@@ -29,6 +31,13 @@ fn chain(scene: &mut Scene, hook: &str, rule: &str) -> Result<()> {
 /// What switches IPv6 off.
 const IPV6: [&str; 2] = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6"];
 
+/// Has a policy drop what leaves this host; what stays on it is let go, and there the next hop is.
+fn out_by_policy(scene: &mut Scene) -> Result<()> {
+    scene.peer(Manners::default(), "")?;
+    chain(scene, "type filter hook output priority 0; policy drop", "oif lo accept")
+}
+
+const OUTPUT: &str = "type filter hook output priority 0";
 const INPUT: &str = "type filter hook input priority 0";
 const NAT: &str = "type nat hook prerouting priority -100";
 
@@ -42,6 +51,9 @@ pub const ROWS: &[Row] = &[
     row("it lost its address", "no-address", |s| s.ip("address flush dev guard0 scope global"))
         .also(&["address-missing", "hop-unreachable", "hop-silent"])
         .undo(|s| s.ip("address add 192.0.2.1/24 dev guard0")),
+    row("loopback is off", "interface-down", |s| s.ip("link set lo down"))
+        .pasted()
+        .undo(|s| s.ip("link set lo up")),
     row("a second interface is not guarded", "interface-unguarded", |s| {
         s.ip("link add other0 type veth peer name other1")?;
         s.ip("link set other1 up")?;
@@ -74,6 +86,12 @@ pub const ROWS: &[Row] = &[
     })
     .words(FAR)
     .undo(|s| s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)),
+    row("a route throws away what the client is answered", "no-route-back", |s| {
+        s.ip("route add blackhole 192.0.2.10/32")
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(|s| s.ip("route flush type blackhole")),
     row("the default route went with the link, and did not come back", "no-route-back", |s| {
         s.sallyport(&["allow", "add", "203.0.113.9"])?;
         s.ip("route add default via 192.0.2.254")?;
@@ -106,6 +124,20 @@ pub const ROWS: &[Row] = &[
     })
     .undo(|s| {
         IPV6.iter().try_for_each(|name| s.sysctl(name, "0"))?;
+        s.start_as_before()
+    }),
+    well("the firewall opens IPv4 alone, and nobody is listed with an address of IPv6", |s| {
+        s.start_with("address = \"192.0.2.1:2525\"", "address = \"[::]:2525\"")?;
+        s.ip("-6 address add 2001:db8::1/64 dev guard0")?;
+        chain(s, "type filter hook input priority 0; policy drop", "iif lo accept")?;
+        s.nft(
+            "add rule inet t c ct state established accept; \
+               add rule inet t c meta nfproto ipv4 tcp dport 2525 accept",
+        )
+    })
+    .undo(|s| {
+        FLUSH(s)?;
+        s.ip("-6 address del 2001:db8::1/64 dev guard0")?;
         s.start_as_before()
     }),
     row("a listener listens at another address of the host", "listens-elsewhere", |s| {
@@ -145,6 +177,12 @@ pub const ROWS: &[Row] = &[
     row("the client is banned", "banned", |s| s.sallyport(&["ban", "add", "192.0.2.10"]).map(drop))
         .words(LISTED)
         .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.10"]).map(drop)),
+    row("the client's network is banned", "banned", |s| {
+        s.sallyport(&["ban", "add", "192.0.2.8/29"]).map(drop)
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.8/29"]).map(drop)),
     row("the client is over its rate", "over-rate", |s| {
         s.sallyport(&["allow", "add", "192.0.2.99", "--connect-rate", "1/h"])?;
         attempt(&s.world.stage, STRANGER, GUARDED, Duration::from_secs(5)).map(drop)
@@ -191,6 +229,29 @@ pub const ROWS: &[Row] = &[
                add rule ip filter c iif lo accept; add rule ip filter c ip saddr @trusted accept")
     })
     .words(LISTED)
+    .undo(FLUSH),
+    row("the firewall drops what this client is answered", "firewall", |s| {
+        chain(s, OUTPUT, "ip daddr 192.0.2.10 tcp sport 2525 drop")
+    })
+    .words(LISTED)
+    .pasted()
+    .undo(FLUSH),
+    row("the firewall drops it after the way is chosen", "firewall", |s| {
+        chain(s, "type filter hook postrouting priority 0", "oifname \"guard0\" tcp sport 2525 drop")
+    })
+    .pasted()
+    .undo(FLUSH),
+    row("the firewall's policy drops what anybody is answered", "firewall", out_by_policy)
+        .pasted()
+        .undo(FLUSH),
+    row("the firewall's policy drops what this client is answered", "firewall", out_by_policy)
+        .words(LISTED)
+        .pasted()
+        .undo(FLUSH),
+    well("the firewall's policy drops what is not known to leave", |s| {
+        out_by_policy(s)?;
+        s.nft("add rule inet t c ct state established accept")
+    })
     .undo(FLUSH),
     row("the firewall may drop some client", "firewall-perhaps", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")

@@ -41,6 +41,15 @@ pub const ROWS: &[Row] = &[
                add rule inet t c tcp dport 2587 drop",
         )
     })
+    .pasted()
+    .undo(|s| s.nft("flush ruleset")),
+    row("our own firewall drops what it answers", "firewall-out", |s| {
+        s.nft(
+            "add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }; \
+               add rule inet t c iif lo accept; add rule inet t c tcp dport 2525 accept",
+        )
+    })
+    .pasted()
     .undo(|s| s.nft("flush ruleset")),
     row("port 25 is closed, and 587 answers", "port-25-closed", |s| {
         let other = s.world.stage.world.within(|| TcpListener::bind("192.0.2.200:587"))??;

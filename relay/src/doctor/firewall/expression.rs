@@ -1,13 +1,13 @@
 //! What a rule of nftables asks, as libnftables-json(5) writes its expressions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use super::packet::{Sense, Test};
+use super::packet::{Parts, Sense, Test};
 
 /// The elements of sets and maps, by the whole name of the table and their own; none while one is empty.
 pub(super) type Sets<'a> = BTreeMap<(String, &'a str), &'a [Value]>;
@@ -46,14 +46,16 @@ pub(super) fn test(
     }
     let words =
         || values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
-    let among = |word: &str| {
+    let is_among = |word: &str| {
         let is = values.iter().any(|value| value.as_str() == Some(word));
-        Test::Always(is == (sense == Sense::OneOf))
+        is == (sense == Sense::OneOf)
     };
+    let among = |word: &str| Test::Always(is_among(word));
+    let parts = |attempt, answer| Parts { attempt: is_among(attempt), answer: is_among(answer) };
     match payload {
-        (Some("tcp" | "th"), Some("dport")) => {
+        (Some("tcp" | "th"), Some(field @ ("dport" | "sport"))) => {
             let ports = values.iter().map(|value| ports(value)).collect::<Option<Vec<_>>>();
-            return ports.map_or(Test::Unknown, |ports| Test::Port(ports, sense));
+            return ports.map_or(Test::Unknown, |ports| of_port(field, ports, sense));
         }
         (Some("udp" | "icmp" | "icmpv6" | "sctp"), _) => return Test::Always(false),
         (Some("ip" | "ip6"), Some(field @ ("saddr" | "daddr"))) => {
@@ -77,13 +79,17 @@ pub(super) fn test(
         (Some("iif" | "iifname"), _) => {
             words().map_or(Test::Unknown, |names| Test::ComesBy(names, sense))
         }
+        (Some("oif" | "oifname"), _) => {
+            words().map_or(Test::Unknown, |names| Test::LeavesBy(names, sense))
+        }
         (Some("l4proto"), _) => among("tcp"),
         (Some("pkttype"), _) => among("host"),
         (Some("nfproto"), _) => match values.as_slice() {
             [one] => Test::IsV4((one == &"ipv4") == (sense == Sense::OneOf)),
             _ => Test::Unknown,
         },
-        (_, Some("state")) => among("new"),
+        (_, Some("state")) => Test::State(parts("new", "established")),
+        (_, Some("direction")) => Test::IsPart(parts("original", "reply")),
         (_, Some("status")) if values.iter().all(|one| is_translated(one)) => {
             Test::Always(sense == Sense::NoneOf)
         }
@@ -134,22 +140,25 @@ fn mask_of_flags(left: &Value) -> Option<&Value> {
     is(&left["&"][0]).then(|| &left["&"][1])
 }
 
-/// Reads a test of TCP's flags, of which a connection attempt has SYN alone.
+/// Reads a test of TCP's flags, of which a connection attempt has SYN alone, and the answer SYN and ACK.
 fn of_flags(mask: &Value, operator: &str, right: &Value) -> Option<Test> {
-    let has_syn = mask.is_null() || flags(mask)?.contains(&"syn");
+    let mask = if mask.is_null() { None } else { Some(flags(mask)?) };
     let several = right["set"].as_array().map_or(std::slice::from_ref(right), Vec::as_slice);
     let several: Vec<_> = several.iter().map(flags).collect::<Option<_>>()?;
-    let is_it = |one: &Vec<&str>| {
-        if has_syn { matches!(one.as_slice(), ["syn"]) } else { one.is_empty() }
+    let of = |has: &[&str]| {
+        let shown = |flag: &&&str| mask.as_ref().is_none_or(|mask| mask.contains(flag));
+        let shown: BTreeSet<&str> = has.iter().filter(shown).copied().collect();
+        let is_it = |one: &Vec<&str>| one.iter().copied().collect::<BTreeSet<_>>() == shown;
+        let meets = |one: &Vec<&str>| one.iter().any(|flag| shown.contains(flag));
+        Some(match operator {
+            "==" => several.iter().any(is_it),
+            "!=" => !several.iter().any(is_it),
+            "in" => several.iter().any(meets),
+            "!" => !several.iter().any(meets),
+            _ => return None,
+        })
     };
-    let meets = |one: &Vec<&str>| has_syn && one.contains(&"syn");
-    Some(Test::Always(match operator {
-        "==" => several.iter().any(is_it),
-        "!=" => !several.iter().any(is_it),
-        "in" => several.iter().any(meets),
-        "!" => !several.iter().any(meets),
-        _ => return None,
-    }))
+    Some(Test::IsPart(Parts { attempt: of(&["syn"])?, answer: of(&["syn", "ack"])? }))
 }
 
 /// Returns the names of flags: one, a list, some with `|` between them, or zero for none.
@@ -167,7 +176,9 @@ fn flags(of: &Value) -> Option<Vec<&str>> {
 /// A test by size.
 fn compared(left: &Value, operator: &str, right: &Value) -> Test {
     let bound = right.as_u64().and_then(|bound| u16::try_from(bound).ok());
-    let (Some("dport"), Some(bound)) = (left["payload"]["field"].as_str(), bound) else {
+    let (Some(field @ ("dport" | "sport")), Some(bound)) =
+        (left["payload"]["field"].as_str(), bound)
+    else {
         return Test::Unknown;
     };
     let range = match operator {
@@ -177,7 +188,11 @@ fn compared(left: &Value, operator: &str, right: &Value) -> Test {
         ">=" => Some(bound..=u16::MAX),
         _ => return Test::Unknown,
     };
-    Test::Port(range.into_iter().collect(), Sense::OneOf)
+    of_port(field, range.into_iter().collect(), Sense::OneOf)
+}
+
+fn of_port(field: &str, ports: Vec<RangeInclusive<u16>>, sense: Sense) -> Test {
+    if field == "sport" { Test::SourcePort(ports, sense) } else { Test::Port(ports, sense) }
 }
 
 /// Returns the values that a right side stands for; none if it cannot be told.

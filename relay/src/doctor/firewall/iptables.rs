@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use ipnetwork::IpNetwork;
 
 use super::expression::whole;
-use super::packet::{Sense, Test};
+use super::packet::{Parts, Sense, Test};
 use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
 
 /// The most rules that are read.
@@ -64,6 +64,7 @@ fn base(name: &str, policy: Option<&str>, table: &str) -> Option<Base> {
         "PREROUTING" => "prerouting",
         "INPUT" => "input",
         "OUTPUT" => "output",
+        "POSTROUTING" => "postrouting",
         _ => return None,
     };
     let priority = match table.split_once(' ').map(|(_, table)| table) {
@@ -101,16 +102,29 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             "-d" => tests
                 .push(network(value).map_or(Test::Unknown, |of| Test::Destination(vec![of], this))),
             "-i" => tests.push(Test::ComesBy(vec![value.to_owned()], this)),
+            "-o" => tests.push(Test::LeavesBy(vec![value.to_owned()], this)),
             "--dport" | "--dports" => {
                 let ports: Option<Vec<_>> = value.split(',').map(ports).collect();
                 tests.push(ports.map_or(Test::Unknown, |ports| Test::Port(ports, this)));
             }
+            "--sport" | "--sports" => {
+                let ports: Option<Vec<_>> = value.split(',').map(ports).collect();
+                tests.push(ports.map_or(Test::Unknown, |ports| Test::SourcePort(ports, this)));
+            }
             "--ctstate" | "--state" => {
-                let is_new = value.split(',').any(|state| state == "NEW");
-                tests.push(Test::Always(is_new == (this == Sense::OneOf)));
+                let has = |one| value.split(',').any(|state| state == one);
+                tests.push(Test::State(parts(has("NEW"), has("ESTABLISHED"), this)));
+            }
+            "--ctdir" => {
+                let is_original = value == "ORIGINAL";
+                tests.push(Test::IsPart(parts(is_original, !is_original, this)));
             }
             "--syn" => {
-                tests.push(Test::Always(this == Sense::OneOf));
+                tests.push(Test::IsPart(parts(true, false, this)));
+                at -= 1;
+            }
+            "--notrack" => {
+                act = Act::Untrack;
                 at -= 1;
             }
             // They change which port or address it becomes, not whether; the others how a way back is looked up.
@@ -118,7 +132,8 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             | "--accept-local" => at -= 1,
             "--tcp-flags" => {
                 let set = words.get(at).map_or("", String::as_str);
-                tests.push(Test::Always(flags_are(value, set) == (this == Sense::OneOf)));
+                let have = |flags: &[&str]| flags_are(value, set, flags);
+                tests.push(Test::IsPart(parts(have(&["SYN"]), have(&["SYN", "ACK"]), this)));
                 at += 1;
             }
             "--dst-type" => tests.push(destination_type(value, this)),
@@ -174,9 +189,13 @@ fn words(text: &str) -> Vec<String> {
 /// Returns what a target does of which only the name is known.
 pub(super) fn bare_target(name: &str) -> Act {
     match target(name) {
+        // It may be one that keeps the kernel from knowing the connection.
+        Act::Nothing if name == "CT" => Act::Untrack,
         // Where to is not known; or it is that of an extension.
         Act::Redirect { .. } | Act::Jump(_) | Act::Goto(_) => Act::Hand,
-        act @ (Act::Accept | Act::Drop | Act::Return | Act::Hand | Act::Nothing) => act,
+        act @ (Act::Accept | Act::Drop | Act::Return | Act::Hand | Act::Untrack | Act::Nothing) => {
+            act
+        }
     }
 }
 
@@ -187,20 +206,37 @@ fn target(name: &str) -> Act {
         "RETURN" => Act::Return,
         "REDIRECT" => Act::Redirect { to: None, elsewhere: false },
         "DNAT" => Act::Redirect { to: None, elsewhere: true },
+        "NOTRACK" => Act::Untrack,
         "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TPROXY" => Act::Hand,
         // Targets that end nothing; a chain of one's own may not have such a name.
         "LOG" | "NFLOG" | "ULOG" | "AUDIT" | "TRACE" | "MARK" | "CONNMARK" | "SECMARK"
-        | "CONNSECMARK" | "CLASSIFY" | "CT" | "NOTRACK" | "SET" | "TCPMSS" | "TCPOPTSTRIP"
-        | "DSCP" | "TOS" | "TTL" | "HL" | "ECN" | "CHECKSUM" | "TEE" | "LED" | "IDLETIMER"
-        | "RATEEST" | "HMARK" | "SNAT" | "MASQUERADE" => Act::Nothing,
+        | "CONNSECMARK" | "CLASSIFY" | "CT" | "SET" | "TCPMSS" | "TCPOPTSTRIP" | "DSCP" | "TOS"
+        | "TTL" | "HL" | "ECN" | "CHECKSUM" | "TEE" | "LED" | "IDLETIMER" | "RATEEST" | "HMARK"
+        | "SNAT" | "MASQUERADE" => Act::Nothing,
         chain => Act::Jump(chain.to_owned()),
     }
 }
 
-/// Tells whether a SYN has, of these flags, these.
-fn flags_are(of: &str, these: &str) -> bool {
-    let asks = of.split(',').any(|flag| flag == "SYN" || flag == "ALL");
-    these == if asks { "SYN" } else { "NONE" }
+/// Tells whether a packet with these flags has, of some, just those that are asked for.
+fn flags_are(of: &str, these: &str, flags: &[&str]) -> bool {
+    const ALL: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
+    let list = |written: &str| -> BTreeSet<String> {
+        match written {
+            "ALL" => ALL.iter().map(|flag| (*flag).to_owned()).collect(),
+            "NONE" => BTreeSet::new(),
+            some => some.split(',').map(str::to_owned).collect(),
+        }
+    };
+    let of = list(of);
+    let shown: BTreeSet<_> =
+        flags.iter().map(|flag| (*flag).to_owned()).filter(|flag| of.contains(flag)).collect();
+    shown == list(these)
+}
+
+/// Returns what is so of each part of a handshake, if it is so, or is not.
+fn parts(attempt: bool, answer: bool, sense: Sense) -> Parts {
+    let is = |truth| truth == (sense == Sense::OneOf);
+    Parts { attempt: is(attempt), answer: is(answer) }
 }
 
 /// Reads a type of destination: of an address of ours it is always LOCAL (iptables-extensions(8), addrtype).

@@ -1,4 +1,5 @@
-//! The host's own packet filter: whether a rule stands between a client and a listener.
+//! The host's own packet filter: whether a rule stands between a client and a listener, or us and a next hop, on the
+//! way there or on the way back.
 //!
 //! The gate comes before it, so what the gate admits may still be dropped here. Rules of nftables are read
 //! with `nft`, those of the elder iptables with its `iptables-save`. The newer iptables writes rules of nftables;
@@ -16,21 +17,25 @@ mod ruleset;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
-use super::way::{Way, way_back};
+use super::links::Links;
+use super::way::{Way, way_back, way_out};
 use super::{Case, Cause, Finding, Looked};
+use crate::config::Listener;
 use entrance::Entrance;
-use packet::Packet;
+use packet::{CLIENT_PORTS, Packet, Part};
 pub(super) use reading::Reading;
 use remedy::remedy;
 use ruleset::{Fate, Ruleset};
 
-/// The hooks that a client's attempt passes, and those that ours pass.
+/// The hooks that passes what comes in, and what leaves.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
-const OUT: [&str; 1] = ["output"];
+const OUT: [&str; 3] = ["output", "postrouting", "egress"];
 /// Those of a connection of this host to itself, and the interface of it.
-const OUT_AND_IN: [&str; 3] = ["output", "prerouting", "input"];
+const OUT_AND_IN: [&str; 4] = ["output", "postrouting", "prerouting", "input"];
 const LOOPBACK: &str = "lo";
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -49,25 +54,88 @@ pub(super) fn look(case: &Case) -> Looked {
             Ok(Way::Nowhere(_)) | Err(_) => false,
         }
     });
-    let packets = packets(&listeners, from, &entrance, finds_back);
+    let mut packets = packets(&listeners, from, &entrance, finds_back);
+    packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
     Looked { findings: judge(&read.rules, &packets, from), left_out: read.left_out.clone() }
 }
 
-/// Returns the rule that stops connections from here to `target`, if one surely does. Blocks until the rules are
-/// read.
-pub(super) fn stops_out(rules: &Reading, target: SocketAddr) -> Option<String> {
+/// Tells whether somebody may come over a family: only those who are listed do, where a list keeps others out.
+fn may_come(case: &Case, is_v4: bool) -> bool {
+    let enforces = case.gate.says().is_some_and(|status| status.mode == "enforce");
+    let is_judged = |listener: &Listener| listener.gate && listener.proxy.is_empty();
+    let is_kept = case.is_guarded() && enforces && case.config.listeners.iter().all(is_judged);
+    !is_kept || case.entries().may_have(is_v4)
+}
+
+/// Why a connection from here is not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StopsOut {
+    /// What the firewall does: which rule drops what.
+    pub says: String,
+    pub remedy: String,
+    /// Whether that is the answer, so that nothing is heard of the other end.
+    pub drops_answers: bool,
+}
+
+/// Looks for a rule that surely stops connections from here to `target`, or the answer to them. Blocks until the rules
+/// are read, and the kernel has said which way leads there.
+pub(super) fn stops_out(rules: &Reading, target: SocketAddr, links: &Links) -> Option<StopsOut> {
     let read = rules.wait()?;
-    let packet = Packet {
-        is_v4: target.is_ipv4(),
-        source: None,
-        destinations: vec![target.ip()],
-        is_for_us: target.ip().to_canonical().is_loopback().then_some(true),
-        port: target.port(),
-        devices: Vec::new(),
-        comes_by: Vec::new(),
-        finds_back: true,
+    let by = match way_out(target.ip(), links) {
+        Ok(Way::By(name)) => vec![name],
+        Ok(Way::Here) => vec![LOOPBACK.to_owned()],
+        Ok(Way::Nowhere(_)) | Err(_) => Vec::new(),
     };
-    read.rules.follow(&packet, &OUT).stopped
+    judge_out(&read.rules, &of_ours(target, by, local_ports()))
+}
+
+/// Returns the ports that the system gives to connections of its own (ip_local_port_range of ip-sysctl).
+fn local_ports() -> RangeInclusive<u16> {
+    let written = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ports = written.split_whitespace().map(str::parse);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => first..=last,
+        _ => CLIENT_PORTS,
+    }
+}
+
+/// Returns our attempt to connect to a next hop, which leaves by one of these.
+fn of_ours(target: SocketAddr, by: Vec<String>, ports: RangeInclusive<u16>) -> Packet {
+    let ip = target.ip().to_canonical();
+    Packet {
+        part: Part::Attempt,
+        is_v4: ip.is_ipv4(),
+        source: None,
+        destinations: vec![ip],
+        is_for_us: ip.is_loopback().then_some(true),
+        port: target.port(),
+        other_ports: ports,
+        devices: by.clone(),
+        comes_by: Vec::new(),
+        leaves_by: by,
+        finds_back: true,
+        is_tracked: true,
+    }
+}
+
+fn judge_out(rules: &Ruleset, attempt: &Packet) -> Option<StopsOut> {
+    let hop = attempt.destinations.first().copied();
+    let told = |what: &str, rule: &str, packet: &Packet| StopsOut {
+        says: format!("{what}: {rule}"),
+        remedy: remedy(rules, rule, packet, hop),
+        drops_answers: packet.part == Part::Answer,
+    };
+    let sent = rules.follow(attempt, &OUT);
+    if let Some(rule) = sent.stopped {
+        return Some(told("drops what we send there", &rule, attempt));
+    }
+    let answer = attempt.answer();
+    // Of one that is sent elsewhere, another answers. Where it comes by must be known.
+    if sent.redirected.is_some() || answer.comes_by.is_empty() {
+        return None;
+    }
+    let rule = rules.follow(&answer, &IN).stopped?;
+    Some(told("drops what it answers", &rule, &answer))
 }
 
 /// What the rules make of this host's own attempt to connect to a listener.
@@ -93,11 +161,14 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
     let from = case.asked.from.map(|from| from.to_canonical());
     // A rule for other clients than the one who is asked for may well be for this host.
     let asked = [from, None].map(|from| packets(&[listener], from, &entrance, true));
-    judge_own(&read.rules, listener, &asked.concat())
+    let mut asked = asked.concat();
+    asked.retain(|packet| packet.source.is_some() || may_come(case, packet.is_v4));
+    judge_own(&read.rules, listener, &asked)
 }
 
 fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
-    let fates: Vec<Fate> = clients.iter().map(|packet| rules.follow(packet, &IN)).collect();
+    let both = |packet: &Packet| [rules.follow(packet, &IN), rules.follow(&packet.answer(), &OUT)];
+    let fates: Vec<Fate> = clients.iter().flat_map(both).collect();
     let are_stopped = fates.iter().any(|fate| fate.stopped.is_some());
     let told: BTreeSet<&String> =
         fates.iter().flat_map(|fate| fate.stopped.iter().chain(&fate.perhaps)).collect();
@@ -108,7 +179,8 @@ fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
         IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), v4],
         ip => vec![ip],
     };
-    let own = tried.into_iter().map(|ip| rules.follow(&of_own(ip, listener.port()), &OUT_AND_IN));
+    let parts = |ip| [Part::Attempt, Part::Answer].map(|part| of_own(ip, listener.port(), part));
+    let own = tried.into_iter().flat_map(parts).map(|one| rules.follow(&one, &OUT_AND_IN));
     let (mut dropped, mut unsure) = (None, None);
     for Fate { stopped, perhaps, .. } in own {
         if stopped.as_ref().is_some_and(|rule| are_stopped || told.contains(rule)) {
@@ -124,17 +196,21 @@ fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
     }
 }
 
-/// Returns the attempt of this host to connect to an address of its own.
-fn of_own(ip: IpAddr, port: u16) -> Packet {
+/// Returns the attempt of this host to connect to an address of its own, or the answer.
+fn of_own(ip: IpAddr, port: u16, part: Part) -> Packet {
     Packet {
+        part,
         is_v4: ip.is_ipv4(),
         source: Some(ip),
         destinations: vec![ip],
         is_for_us: Some(true),
         port,
+        other_ports: CLIENT_PORTS,
         devices: vec![LOOPBACK.to_owned()],
         comes_by: vec![LOOPBACK.to_owned()],
+        leaves_by: vec![LOOPBACK.to_owned()],
         finds_back: true,
+        is_tracked: true,
     }
 }
 
@@ -159,14 +235,18 @@ fn packets(
                 continue;
             }
             packets.push(Packet {
+                part: Part::Attempt,
                 is_v4,
                 source: from,
                 destinations: if is_any { entrance.addresses(is_v4) } else { vec![listener.ip()] },
                 is_for_us: Some(true),
                 port: listener.port(),
+                other_ports: CLIENT_PORTS,
                 devices: entrance.devices.clone(),
                 comes_by: entrance.comes_by.clone(),
+                leaves_by: Vec::new(),
                 finds_back,
+                is_tracked: true,
             });
         }
     }
@@ -176,20 +256,21 @@ fn packets(
 fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Finding> {
     let who = from.map_or_else(|| "clients".to_owned(), |from| from.to_string());
     let sent = if from.is_some() { format!("{who} sends") } else { format!("{who} send") };
+    let answered = if from.is_some() { "is answered" } else { "are answered" };
     let mut said = BTreeSet::new();
     let mut found = Vec::new();
     for packet in packets {
         let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
-        let Fate { stopped, perhaps, redirected } = rules.follow(packet, &IN);
-        if let Some(rule) = stopped {
+        let mut fate = rules.follow(packet, &IN);
+        if let Some(rule) = fate.stopped {
             let says = format!(
                 "the host's firewall stops what {sent} to port {port} over {family}: {rule}"
             );
-            let remedy = remedy(rules, &rule, packet);
+            let remedy = remedy(rules, &rule, packet, from);
             found.push(Finding::new(Cause::Firewall, says, remedy));
             continue;
         }
-        if let Some(rule) = redirected {
+        if let Some(rule) = fate.redirected {
             let says =
                 format!("what {sent} to port {port} over {family} is sent elsewhere: {rule}");
             found.push(Finding::new(
@@ -199,16 +280,20 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
             ));
             continue;
         }
-        for rule in perhaps {
+        let answer = packet.answer();
+        let back = rules.follow(&answer, &OUT);
+        if let Some(rule) = back.stopped {
+            let says = format!(
+                "the host's firewall stops what {who} {answered} from port {port} over {family}: {rule}"
+            );
+            let remedy = remedy(rules, &rule, &answer, from);
+            found.push(Finding::new(Cause::Firewall, says, remedy));
+            continue;
+        }
+        fate.perhaps.extend(back.perhaps);
+        for rule in fate.perhaps {
             if said.insert((port, rule.clone())) {
-                let says = format!(
-                    "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
-                );
-                let remedy = match from {
-                    None => "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours".to_owned(),
-                    Some(_) => "look whether it means this client: it tests something that cannot be told from here".to_owned(),
-                };
-                found.push(Finding::new(Cause::FirewallPerhaps, says, remedy));
+                found.push(perhaps(&who, port, &rule, from));
             }
         }
     }
@@ -223,4 +308,18 @@ fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Findi
         }
     }
     found
+}
+
+fn perhaps(who: &str, port: u16, rule: &str, from: Option<IpAddr>) -> Finding {
+    let says =
+        format!("a rule of the host's firewall may be in the way of {who} to port {port}: {rule}");
+    let remedy = match from {
+        None => {
+            "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
+        }
+        Some(_) => {
+            "look whether it means this client: it tests something that cannot be told from here"
+        }
+    };
+    Finding::new(Cause::FirewallPerhaps, says, remedy)
 }

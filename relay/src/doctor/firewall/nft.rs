@@ -252,7 +252,7 @@ impl<'a> Map<'a> {
 
 /// Tells whether a statement neither tests nor decides.
 fn is_silent(key: &str) -> bool {
-    ["counter", "log", "comment", "mangle", "notrack", "flow", "set", "ct helper"].contains(&key)
+    ["counter", "log", "comment", "mangle", "flow", "set", "ct helper"].contains(&key)
 }
 
 fn act_of(key: &str, value: &Value) -> Option<Act> {
@@ -268,6 +268,7 @@ fn act_of(key: &str, value: &Value) -> Option<Act> {
         "dnat" => Act::Redirect { to: port(), elsewhere: true },
         "queue" | "synproxy" | "tproxy" => Act::Hand,
         "continue" => Act::Nothing,
+        "notrack" => Act::Untrack,
         // An older listing does not even say whether it is a target.
         "xt" => value["name"].as_str().map_or(Act::Hand, iptables::bare_target),
         _ => return None,

@@ -1,41 +1,141 @@
-//! A connection attempt, and what the tests of rules make of it.
+//! A connection attempt and the answer to it, and what the tests of rules make of them.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-/// A connection attempt.
+/// The ports of clients: those below are nobody's but a root's of old.
+pub(super) const CLIENT_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
+
+/// One of the first two packets of a connection. Both ends are those of the attempt: an answer goes the other way.
 #[derive(Clone, Debug)]
 pub(super) struct Packet {
+    pub part: Part,
     pub is_v4: bool,
-    /// Who sends it; none: somebody.
+    /// Who connects; none: somebody.
     pub source: Option<IpAddr>,
     /// To one of these, whichever; empty: any address of the other end.
     pub destinations: Vec<IpAddr>,
-    /// Whether that is an address of this host; none: it cannot be told.
+    /// Whether the packet goes to an address of this host; none: it cannot be told.
     pub is_for_us: Option<bool>,
+    /// The port that is connected to.
     pub port: u16,
+    /// One of these is the port of who connects.
+    pub other_ports: RangeInclusive<u16>,
     /// The interfaces on its way, one over the other: each may have an ingress of its own.
     pub devices: Vec<String>,
     /// Those that may hand it to the host; empty: it begins here.
     pub comes_by: Vec<String>,
+    /// Those by which it may leave; empty: that cannot be told.
+    pub leaves_by: Vec<String>,
     /// Whether answers to it are taken to leave by where it comes by.
     pub finds_back: bool,
+    /// False: a rule may keep the kernel from knowing its connection.
+    pub is_tracked: bool,
+}
+
+/// Which packet of a handshake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// SYN alone, of a new connection.
+    Attempt,
+    /// SYN and ACK, of one that is established, since both sides were heard.
+    Answer,
+}
+
+/// What is so of each part of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub attempt: bool,
+    pub answer: bool,
+}
+
+impl Parts {
+    const fn of(self, part: Part) -> bool {
+        match part {
+            Part::Attempt => self.attempt,
+            Part::Answer => self.answer,
+        }
+    }
+}
+
+impl Packet {
+    /// Returns the answer to an attempt, which leaves by where that came from, and comes from where that left to.
+    pub(super) fn answer(&self) -> Self {
+        let is_begun_here = self.comes_by.is_empty();
+        Self {
+            part: Part::Answer,
+            is_for_us: Some(is_begun_here),
+            comes_by: if is_begun_here { self.leaves_by.clone() } else { Vec::new() },
+            leaves_by: match (is_begun_here, self.finds_back) {
+                (false, true) => self.comes_by.clone(),
+                (true, _) | (false, false) => Vec::new(),
+            },
+            ..self.clone()
+        }
+    }
+
+    /// Tells whether it begins here.
+    pub(super) const fn leaves(&self) -> bool {
+        self.comes_by.is_empty()
+    }
+
+    fn from(&self) -> &[IpAddr] {
+        match self.part {
+            Part::Attempt => self.source.as_slice(),
+            Part::Answer => &self.destinations,
+        }
+    }
+
+    fn to(&self) -> &[IpAddr] {
+        match self.part {
+            Part::Attempt => &self.destinations,
+            Part::Answer => self.source.as_slice(),
+        }
+    }
+
+    /// Tells whether the port that is connected to is one of these.
+    fn is_at(&self, ports: &[RangeInclusive<u16>]) -> Truth {
+        Truth::from(ports.iter().any(|some| some.contains(&self.port)))
+    }
+
+    /// Tells whether the port of who connects is one of these.
+    fn is_by(&self, ports: &[RangeInclusive<u16>]) -> Truth {
+        let (first, last) = self.other_ports.clone().into_inner();
+        let mut next = first;
+        while let Some(some) = ports.iter().find(|some| some.contains(&next)) {
+            if *some.end() >= last {
+                return Truth::Yes;
+            }
+            next = some.end() + 1;
+        }
+        let meets = |some: &RangeInclusive<u16>| *some.start() <= last && first <= *some.end();
+        if ports.iter().any(meets) { Truth::Perhaps } else { Truth::No }
+    }
 }
 
 /// What a rule asks of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Test {
+    /// The port that the packet goes to.
     Port(Vec<RangeInclusive<u16>>, Sense),
+    /// The port that it comes from.
+    SourcePort(Vec<RangeInclusive<u16>>, Sense),
     Source(Vec<RangeInclusive<IpAddr>>, Sense),
     Destination(Vec<RangeInclusive<IpAddr>>, Sense),
     /// Whether it is for an address of this host.
     ForUs(Sense),
     /// Names of interfaces; one may end in `*`.
     ComesBy(Vec<String>, Sense),
+    /// The same for where it leaves.
+    LeavesBy(Vec<String>, Sense),
     /// Whether answers leave by where it comes by: what a filter of reverse paths asks.
     FindsBack(Sense),
-    /// Answered already, since every connection attempt is alike in it.
+    /// Answered already, since every packet of the kind is alike in it.
     Always(bool),
+    /// Answered already for each part of a handshake, by flags or the direction.
+    IsPart(Parts),
+    /// The same by what the kernel knows of the connection.
+    State(Parts),
     /// Only IPv4, or only IPv6.
     IsV4(bool),
     /// It cannot be told from here.
@@ -62,20 +162,58 @@ impl Test {
         match self {
             Self::Always(truth) => Truth::from(*truth),
             Self::IsV4(is_v4) => Truth::from(*is_v4 == packet.is_v4),
-            Self::Unknown => Truth::Perhaps,
-            Self::Port(ports, sense) => {
-                sense.of(Truth::from(ports.iter().any(|some| some.contains(&packet.port))))
-            }
-            Self::Source(of, sense) => address(of, *sense, packet.source.as_slice(), packet.is_v4),
-            Self::Destination(of, sense) => address(of, *sense, &packet.destinations, packet.is_v4),
+            Self::IsPart(parts) => Truth::from(parts.of(packet.part)),
+            Self::State(parts) if packet.is_tracked => Truth::from(parts.of(packet.part)),
+            Self::State(_) | Self::Unknown => Truth::Perhaps,
+            Self::Port(ports, sense) => sense.of(match packet.part {
+                Part::Attempt => packet.is_at(ports),
+                Part::Answer => packet.is_by(ports),
+            }),
+            Self::SourcePort(ports, sense) => sense.of(match packet.part {
+                Part::Attempt => packet.is_by(ports),
+                Part::Answer => packet.is_at(ports),
+            }),
+            Self::Source(of, sense) => address(of, *sense, packet.from(), packet.is_v4),
+            Self::Destination(of, sense) => address(of, *sense, packet.to(), packet.is_v4),
             Self::ForUs(sense) => sense.of(packet.is_for_us.map_or(Truth::Perhaps, Truth::from)),
             Self::ComesBy(names, sense) => {
                 let is = |by: &String| names.iter().any(|name| is_named(name, by));
                 sense.of(Truth::of_all(packet.comes_by.iter().map(is)))
             }
+            Self::LeavesBy(_, _) if packet.leaves_by.is_empty() => Truth::Perhaps,
+            Self::LeavesBy(names, sense) => {
+                let is = |by: &String| names.iter().any(|name| is_named(name, by));
+                sense.of(Truth::of_all(packet.leaves_by.iter().map(is)))
+            }
             Self::FindsBack(sense) => {
                 sense.of(if packet.finds_back { Truth::Yes } else { Truth::Perhaps })
             }
+        }
+    }
+}
+
+impl Test {
+    /// Tells whether a packet may pass it that is of the same part, and goes this way or the other.
+    pub(super) fn may_be_of_either_way(&self, packet: &Packet) -> bool {
+        match self {
+            // What comes by an interface one way leaves by it the other.
+            Self::ComesBy(names, Sense::OneOf) | Self::LeavesBy(names, Sense::OneOf) => {
+                let is = |by: &String| names.iter().any(|name| is_named(name, by));
+                packet.devices.is_empty() || packet.devices.iter().any(is)
+            }
+            Self::ComesBy(_, Sense::NoneOf)
+            | Self::LeavesBy(_, Sense::NoneOf)
+            | Self::ForUs(_)
+            | Self::FindsBack(_)
+            | Self::State(_)
+            | Self::Unknown => true,
+            Self::Port(..)
+            | Self::SourcePort(..)
+            | Self::Source(..)
+            | Self::Destination(..)
+            | Self::Always(_)
+            | Self::IsPart(_)
+            | Self::IsV4(_) => self.of(packet) != Truth::No,
         }
     }
 }

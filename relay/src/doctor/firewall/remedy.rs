@@ -1,30 +1,47 @@
-//! The command that lets connections past a rule of the host's firewall.
+//! The command that lets connections, or what is answered to them, past a rule of the host's firewall.
 //!
 //! Where one client is asked for it lets in that one, to the port of the listener: a rule against it may be meant for
-//! others too.
+//! others too. The same goes for a next hop.
 
-use super::packet::Packet;
+use std::net::IpAddr;
+
+use super::packet::{Packet, Part};
 use super::ruleset::{Chain, Rule, Ruleset};
 
-/// Returns the command to run so that a packet passes what stops it, named as in [`super::ruleset::Fate`]. Whoever
-/// writes the rules undoes what others add to them, so it is told where to.
-pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet) -> String {
+/// What is to be let past.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    /// Who is at the other end, if one is meant.
+    peer: Option<IpAddr>,
+    /// Whether it goes to there.
+    leaves: bool,
+    port: u16,
+    part: Part,
+    /// Whether that end is connected to, so that it may answer, and connect to nothing.
+    is_hop: bool,
+}
+
+/// Returns the command to run so that a packet from or to `peer`, or anybody, passes what stops it, named as in
+/// [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
+pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<IpAddr>) -> String {
+    let leaves = packet.leaves();
+    let is_hop = leaves == (packet.part == Part::Attempt);
+    let passing = Passing { peer, leaves, port: packet.port, part: packet.part, is_hop };
     let Some((chain, rule)) = rules.place_of(stop) else {
         return format!("accept TCP to port {} before it", packet.port);
     };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
+    let is_policy = || rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
     if chain.table.ends_with(" firewalld") {
-        of_firewalld(packet)
-    } else if chain.name.starts_with("ufw")
-        || (rule.is_none() && chain.name == "INPUT" && has_ufw())
-    {
-        of_ufw(packet)
+        of_firewalld(passing)
+    } else if chain.name.starts_with("ufw") || (is_policy() && has_ufw()) {
+        of_ufw(passing)
     } else {
         let command = match chain.table.split_once(' ') {
             Some((program @ ("iptables" | "ip6tables"), table)) => {
-                of_iptables(program, table, chain, rule, packet)
+                of_iptables(program, table, chain, rule, passing)
             }
-            Some(_) | None => of_nft(chain, rule, packet),
+            Some(_) | None => of_nft(chain, rule, passing),
         };
         format!(
             "{command} (and the same where the rules are kept, or it is gone when they are loaded anew)"
@@ -32,19 +49,36 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet) -> String {
     }
 }
 
-fn of_ufw(packet: &Packet) -> String {
-    let port = packet.port;
-    match packet.source {
-        Some(client) => format!("ufw prepend allow proto tcp from {client} to any port {port}"),
-        None => format!("ufw allow {port}/tcp"),
+fn of_ufw(Passing { peer, leaves, port, part, .. }: Passing) -> String {
+    let any = || peer.map_or_else(|| "any".to_owned(), |peer| peer.to_string());
+    match (leaves, part, peer) {
+        (false, Part::Attempt, Some(client)) => {
+            format!("ufw prepend allow proto tcp from {client} to any port {port}")
+        }
+        (false, Part::Attempt, None) => format!("ufw allow {port}/tcp"),
+        (false, Part::Answer, _) => {
+            format!("ufw prepend allow proto tcp from {} port {port} to any", any())
+        }
+        (true, Part::Attempt, _) => {
+            format!("ufw prepend allow out proto tcp from any to {} port {port}", any())
+        }
+        (true, Part::Answer, _) => {
+            format!("ufw prepend allow out proto tcp from any port {port} to {}", any())
+        }
     }
 }
 
-fn of_firewalld(packet: &Packet) -> String {
-    let port = packet.port;
+fn of_firewalld(Passing { peer, leaves, port, part, .. }: Passing) -> String {
     let zone =
         "(--zone, if the interface is in another than the default), then: firewall-cmd --reload";
-    let Some(client) = packet.source else {
+    if leaves || part == Part::Answer {
+        let side = if part == Part::Answer { "from" } else { "to" };
+        return format!(
+            "firewall-cmd --list-all-policies shows what it does with connections of this host: let it accept TCP {side} \
+             port {port}"
+        );
+    }
+    let Some(client) = peer else {
         return format!("firewall-cmd --permanent --add-port={port}/tcp {zone}");
     };
     let family = if client.is_ipv4() { "ipv4" } else { "ipv6" };
@@ -55,12 +89,13 @@ fn of_firewalld(packet: &Packet) -> String {
 }
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
-fn of_nft(chain: &Chain, rule: Option<&Rule>, packet: &Packet) -> String {
-    let of = packet.source.map(|client| {
-        let family = if client.is_ipv4() { "ip" } else { "ip6" };
-        format!("{family} saddr {client} ")
+fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
+    let Passing { peer, leaves, port, part, is_hop } = passing;
+    let of = peer.map(|peer| {
+        let family = if peer.is_ipv4() { "ip" } else { "ip6" };
+        format!("{family} {} {peer} ", if leaves { "daddr" } else { "saddr" })
     });
-    let (of, port) = (of.unwrap_or_default(), packet.port);
+    let of = of.unwrap_or_default();
     let Chain { table, name, .. } = chain;
     let at = match rule {
         None => format!("nft add rule {table} {name}"),
@@ -69,7 +104,12 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, packet: &Packet) -> String {
         }
         Some(Rule { handle: None, .. }) => format!("nft insert rule {table} {name}"),
     };
-    format!("{at} {of}tcp dport {port} accept")
+    let side = match part {
+        Part::Attempt => "dport",
+        Part::Answer => "sport",
+    };
+    let state = if is_hop && part == Part::Answer { "ct state established " } else { "" };
+    format!("{at} {of}tcp {side} {port} {state}accept")
 }
 
 /// The same in the words of iptables, in which a rule is put before all others of its chain.
@@ -78,29 +118,42 @@ fn of_iptables(
     table: &str,
     chain: &Chain,
     rule: Option<&Rule>,
-    packet: &Packet,
+    passing: Passing,
 ) -> String {
-    let of = packet.source.map(|client| format!("-s {client} ")).unwrap_or_default();
-    let (port, name) = (packet.port, &chain.name);
+    let Passing { peer, leaves, port, part, is_hop } = passing;
+    let end = if leaves { "-d" } else { "-s" };
+    let of = peer.map(|peer| format!("{end} {peer} ")).unwrap_or_default();
+    let name = &chain.name;
     let put = if rule.is_some() { "-I" } else { "-A" };
-    format!("{program} -t {table} {put} {name} {of}-p tcp --dport {port} -j ACCEPT")
+    let side = match part {
+        Part::Attempt => "--dport",
+        Part::Answer => "--sport",
+    };
+    let state =
+        if is_hop && part == Part::Answer { "-m conntrack --ctstate ESTABLISHED " } else { "" };
+    format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {state}-j ACCEPT")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::packet::CLIENT_PORTS;
     use super::super::ruleset::{Act, Base, Families};
     use super::*;
 
     fn packet(source: Option<&str>) -> Packet {
         Packet {
+            part: Part::Attempt,
             is_v4: source.is_none_or(|source| !source.contains(':')),
             source: source.map(|source| source.parse().unwrap()),
             destinations: Vec::new(),
             is_for_us: Some(true),
             port: 2525,
+            other_ports: CLIENT_PORTS,
             devices: Vec::new(),
-            comes_by: Vec::new(),
+            comes_by: vec!["eth0".into()],
+            leaves_by: Vec::new(),
             finds_back: true,
+            is_tracked: true,
         }
     }
 
@@ -162,7 +215,62 @@ mod tests {
                 "firewall-cmd --permanent --add-rich-rule='rule family=\"ipv4\" source address=\"192.0.2.7\" port",
             ),
         ] {
-            let told = remedy(rules, stop, &packet(from));
+            let told = remedy(rules, stop, &packet(from), from.map(|from| from.parse().unwrap()));
+            assert!(told.starts_with(begins), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_command_lets_past_what_is_answered_and_no_new_connection_of_a_next_hop() {
+        let nft = chain("inet filter", "output", Some(7));
+        let elder = chain("iptables filter", "OUTPUT", None);
+        let ufw = chain("ip filter", "ufw-user-output", Some(3));
+        let out = |packet: Packet| Packet { comes_by: Vec::new(), ..packet };
+        let client = |from| packet(from).answer();
+        let hop = || out(packet(None));
+        let answer = || Packet { leaves_by: vec!["eth0".into()], ..hop() }.answer();
+        let peer = Some("192.0.2.7".parse().unwrap());
+        for (rules, packet, peer, begins) in [
+            (
+                &nft,
+                client(None),
+                None,
+                "nft insert rule inet filter output handle 7 tcp sport 2525 accept (",
+            ),
+            (
+                &nft,
+                client(Some("192.0.2.7")),
+                peer,
+                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp sport 2525 accept (",
+            ),
+            (
+                &nft,
+                hop(),
+                peer,
+                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp dport 2525 accept (",
+            ),
+            (
+                &nft,
+                answer(),
+                peer,
+                "nft insert rule inet filter output handle 7 ip saddr 192.0.2.7 tcp sport 2525 ct state established accept (",
+            ),
+            (
+                &elder,
+                client(Some("192.0.2.7")),
+                peer,
+                "iptables -t filter -I OUTPUT -d 192.0.2.7 -p tcp --sport 2525 -j ACCEPT (",
+            ),
+            (
+                &elder,
+                answer(),
+                peer,
+                "iptables -t filter -I OUTPUT -s 192.0.2.7 -p tcp --sport 2525 -m conntrack --ctstate ESTABLISHED -j",
+            ),
+            (&ufw, client(None), None, "ufw prepend allow out proto tcp from any port 2525 to any"),
+            (&ufw, hop(), peer, "ufw prepend allow out proto tcp from any to 192.0.2.7 port 2525"),
+        ] {
+            let told = remedy(rules, "it", &packet, peer);
             assert!(told.starts_with(begins), "{told}");
         }
     }

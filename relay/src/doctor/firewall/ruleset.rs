@@ -1,9 +1,9 @@
-//! Rules of a packet filter, whatever tool wrote them, and what they make of a connection attempt.
+//! Rules of a packet filter, whatever tool wrote them, and what they make of a connection attempt or an answer.
 //!
 //! What a rule tests and cannot be told from here (limits, marks, sets of another kind, and who the client
 //! is, if nobody said) is *perhaps*: a drop behind it is only named as one that may be in the way.
 
-use super::packet::{Packet, Sense, Test, Truth};
+use super::packet::{Packet, Part, Sense, Test, Truth};
 
 /// How deep rules may jump; deeper ones are not followed (the kernel allows 16).
 const DEPTH_MAX: usize = 16;
@@ -74,6 +74,8 @@ pub(super) enum Act {
     },
     /// Another decides: a program that reads a queue, or a proxy.
     Hand,
+    /// The kernel does not follow its connection, so that nobody knows of what state it is.
+    Untrack,
     /// Counters, logs, marks.
     Nothing,
 }
@@ -98,8 +100,10 @@ enum Left {
 }
 
 impl Ruleset {
-    /// Returns what becomes of a connection attempt at these hooks, in their order.
+    /// Returns what becomes of a packet at these hooks, in their order. Chains of translations are asked of attempts
+    /// alone: an answer goes the way of its connection.
     pub(super) fn follow(&self, packet: &Packet, hooks: &[&str]) -> Fate {
+        let packet = &Packet { is_tracked: !self.may_untrack(packet), ..packet.clone() };
         let mut fate = Fate::default();
         for hook in hooks {
             let mut bases: Vec<_> = self
@@ -109,16 +113,21 @@ impl Ruleset {
                 .filter_map(|chain| {
                     Some((chain, chain.base.as_ref().filter(|base| base.hook == **hook)?))
                 })
+                .filter(|(_, base)| !base.is_nat || packet.part == Part::Attempt)
                 .filter(|(_, base)| {
                     base.device.as_ref().is_none_or(|device| packet.devices.contains(device))
                 })
                 .collect();
             bases.sort_by_key(|(_, base)| base.priority);
             for (chain, base) in bases {
-                // An ingress sees the packets of its own device.
+                // An ingress or egress sees the packets of its own device.
                 let on_device = base.device.as_ref().map(|device| {
-                    let comes_by = vec![device.clone()];
-                    Packet { comes_by, ..packet.clone() }
+                    let by = vec![device.clone()];
+                    if packet.leaves() {
+                        Packet { leaves_by: by, ..packet.clone() }
+                    } else {
+                        Packet { comes_by: by, ..packet.clone() }
+                    }
                 });
                 let mut walk = Walk {
                     rules: self,
@@ -140,6 +149,18 @@ impl Ruleset {
             }
         }
         fate
+    }
+
+    /// Tells whether a rule may keep the kernel from knowing the connection of a packet, by it or by one the other way.
+    fn may_untrack(&self, packet: &Packet) -> bool {
+        let meets = |rule: &Rule, part| {
+            let packet = Packet { part, ..packet.clone() };
+            rule.tests.iter().all(|test| test.may_be_of_either_way(&packet))
+        };
+        let chains = self.chains.iter().filter(|chain| chain.sees(packet));
+        let mut rules =
+            chains.flat_map(|chain| &chain.rules).filter(|rule| rule.act == Act::Untrack);
+        rules.any(|rule| meets(rule, Part::Attempt) || meets(rule, Part::Answer))
     }
 
     /// Returns the rules that send other ports to `port` of this host.
@@ -211,7 +232,7 @@ impl Walk<'_> {
                 continue;
             }
             let left = match &rule.act {
-                Act::Nothing => continue,
+                Act::Nothing | Act::Untrack => continue,
                 Act::Accept => Left::Accepted,
                 Act::Return => Left::Through,
                 Act::Hand => {

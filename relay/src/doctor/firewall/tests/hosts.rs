@@ -111,3 +111,17 @@ fn what_is_for_us_is_for_a_local_address() {
         assert_eq!(seen(&rules, &packet), out, "{which}, to another host");
     }
 }
+
+#[test]
+fn a_rule_is_named_by_its_handle_with_commands_that_can_be_pasted() {
+    let rules = [json!([payload("tcp", "dport", json!(2525)), {"drop": null}])];
+    let rules = nft::read(&listing("accept", &rules), &Ruleset::default()).unwrap();
+    let found = judge(&rules, &[client(None)], None);
+    for wanted in [
+        "the rule with handle 2 of chain input in table inet filter",
+        "nft -a list chain inet filter input",
+        "nft delete rule inet filter input handle 2",
+    ] {
+        assert!(found[0].says.contains(wanted), "{found:?}");
+    }
+}

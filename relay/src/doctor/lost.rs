@@ -1,0 +1,182 @@
+//! Why no way leads to a client: there is no route, or one that is there to throw away what is sent.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
+
+use super::way::{destination_of, every_route};
+
+/// Why no way leads to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    kind: Kind,
+    /// The route that throws away, as `ip route del` takes it; none: a rule of routing does, or that is not known.
+    route: Option<String>,
+}
+
+/// What the kernel answers instead of a way (`fib_props` of its `fib_semantics.c`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    NoRoute,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    /// In its words.
+    Other(String),
+}
+
+impl Lost {
+    pub(super) const fn no_route() -> Self {
+        Self { kind: Kind::NoRoute, route: None }
+    }
+
+    pub(super) fn other(words: &str) -> Self {
+        Self { kind: Kind::Other(words.to_owned()), route: None }
+    }
+
+    /// Reads the kernel's error.
+    pub(super) fn of(error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NetworkUnreachable => Kind::NoRoute,
+            io::ErrorKind::InvalidInput => Kind::Blackhole,
+            io::ErrorKind::HostUnreachable => Kind::Unreachable,
+            io::ErrorKind::PermissionDenied => Kind::Prohibit,
+            _ => Kind::Other(error.to_string()),
+        };
+        Self { kind, route: None }
+    }
+
+    /// Looks for the route that throws away what is sent to a client: of several the narrowest.
+    pub(super) fn look_for_route(self, client: IpAddr) -> Self {
+        let kind = match &self.kind {
+            Kind::NoRoute | Kind::Other(_) => return self,
+            Kind::Blackhole => RouteType::BlackHole,
+            Kind::Unreachable => RouteType::Unreachable,
+            Kind::Prohibit => RouteType::Prohibit,
+        };
+        let routes = every_route().ok().flatten().unwrap_or_default();
+        Self { route: narrowest(&routes, kind, client), ..self }
+    }
+
+    /// Returns what to do, as a command where there is one.
+    pub(super) fn remedy(&self, client: IpAddr) -> String {
+        let name = match &self.kind {
+            Kind::NoRoute | Kind::Other(_) => {
+                return "ip route add … for its network, or the default route that the network set-up should have made"
+                    .to_owned();
+            }
+            Kind::Blackhole => "blackhole",
+            Kind::Unreachable => "unreachable",
+            Kind::Prohibit => "prohibit",
+        };
+        match &self.route {
+            Some(route) => format!(
+                "ip route del {route} (if it is not meant; and take it out where the network set-up or a program that bans \
+                 makes it)"
+            ),
+            None => format!(
+                "ip route show table all type {name} and ip rule show what throws away what is sent to {client}; ip route \
+                 del {name} NETWORK, or ip rule del, takes it out"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match &self.kind {
+            Kind::NoRoute => return write!(f, "no route"),
+            Kind::Other(words) => return write!(f, "{words}"),
+            Kind::Blackhole => "blackhole",
+            Kind::Unreachable => "unreachable",
+            Kind::Prohibit => "prohibit",
+        };
+        match &self.route {
+            Some(route) => write!(f, "the route \"{route}\" throws it away"),
+            None => write!(f, "a route or rule of the type {name} throws it away"),
+        }
+    }
+}
+
+/// Returns the narrowest route of a kind that holds an address, as `ip route del` takes it.
+fn narrowest(routes: &[RouteMessage], kind: RouteType, client: IpAddr) -> Option<String> {
+    let of_kind = routes.iter().filter(|route| route.header.kind == kind);
+    let holds = of_kind.filter_map(|route| {
+        let network = destination_of(route)?;
+        (network.is_ipv4() == client.is_ipv4() && network.contains(client))
+            .then_some((network, route))
+    });
+    let (network, route) = holds.max_by_key(|(network, _)| network.prefix())?;
+    let name = match kind {
+        RouteType::BlackHole => "blackhole",
+        RouteType::Prohibit => "prohibit",
+        _ => "unreachable",
+    };
+    let table = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    let table = table.unwrap_or_else(|| route.header.table.into());
+    let table = if table == u32::from(RouteHeader::RT_TABLE_MAIN) {
+        String::new()
+    } else {
+        format!(" table {table}")
+    };
+    Some(format!("{name} {network}{table}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rtnetlink::RouteMessageBuilder;
+
+    use super::*;
+
+    fn route(kind: RouteType, net: [u8; 4], length: u8, table: u32) -> RouteMessage {
+        let to = Ipv4Addr::from(net);
+        let mut route =
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, length).build();
+        route.header.kind = kind;
+        route.attributes.retain(|one| !matches!(one, RouteAttribute::Table(_)));
+        route.attributes.push(RouteAttribute::Table(table));
+        route
+    }
+
+    #[test]
+    fn the_narrowest_route_that_throws_away_is_named() {
+        let routes = [
+            route(RouteType::Unicast, [203, 0, 113, 9], 32, 254),
+            route(RouteType::BlackHole, [203, 0, 0, 0], 16, 254),
+            route(RouteType::BlackHole, [203, 0, 113, 0], 24, 254),
+            route(RouteType::BlackHole, [198, 51, 100, 0], 24, 254),
+            route(RouteType::Prohibit, [203, 0, 113, 0], 28, 100),
+        ];
+        let client = "203.0.113.9".parse().unwrap();
+        let named = |kind| narrowest(&routes, kind, client);
+        assert_eq!(named(RouteType::BlackHole).as_deref(), Some("blackhole 203.0.113.0/24"));
+        assert_eq!(
+            named(RouteType::Prohibit).as_deref(),
+            Some("prohibit 203.0.113.0/28 table 100")
+        );
+        assert_eq!(named(RouteType::Unreachable), None);
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_told_by_the_kind_of_route() {
+        use io::ErrorKind as E;
+        for (error, says, remedy) in [
+            (E::NetworkUnreachable, "no route", "ip route add"),
+            (E::InvalidInput, "type blackhole", "ip route show table all type blackhole"),
+            (E::HostUnreachable, "type unreachable", "ip route show table all type unreachable"),
+            (E::PermissionDenied, "type prohibit", "ip route show table all type prohibit"),
+        ] {
+            let lost = Lost::of(&io::Error::from(error));
+            assert!(lost.to_string().contains(says), "{lost}");
+            let told = lost.remedy("203.0.113.9".parse().unwrap());
+            assert!(told.starts_with(remedy), "{told}");
+        }
+    }
+}
