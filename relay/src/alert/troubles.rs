@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use self::pace::{Pace, Turn};
 use crate::event::alert::{Alert, Severity, Stage};
@@ -45,7 +45,7 @@ pub enum Origin {
 
 /// A trouble that is open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "Kept", into = "Kept")]
 pub struct Trouble {
     /// What was said of it last.
     pub alert: Alert,
@@ -54,12 +54,41 @@ pub struct Trouble {
     /// When it was told last; none: it is silenced or held down.
     pub told: Option<Timestamp>,
     /// How bad people were told that it is, at most; none: they were never told, and hear nothing of its end.
-    #[serde(default, alias = "is-known", deserialize_with = "known")]
     pub known: Option<Severity>,
     /// How often it was told again.
     pub reminders: u32,
     /// Since when it waits to be heard of again, after a start of whoever said it.
     pub unconfirmed: Option<Timestamp>,
+}
+
+/// A trouble as it is kept. Relays before kept only whether people know of it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Kept {
+    alert: Alert,
+    origin: Origin,
+    told: Option<Timestamp>,
+    is_known: bool,
+    #[serde(default)]
+    known: Option<Severity>,
+    reminders: u32,
+    unconfirmed: Option<Timestamp>,
+}
+
+impl From<Kept> for Trouble {
+    fn from(kept: Kept) -> Self {
+        let Kept { alert, origin, told, is_known, known, reminders, unconfirmed } = kept;
+        let known = known.or_else(|| is_known.then_some(alert.severity));
+        Self { alert, origin, told, known, reminders, unconfirmed }
+    }
+}
+
+impl From<Trouble> for Kept {
+    fn from(trouble: Trouble) -> Self {
+        let Trouble { alert, origin, told, known, reminders, unconfirmed } = trouble;
+        let is_known = known.is_some();
+        Self { alert, origin, told, is_known, known, reminders, unconfirmed }
+    }
 }
 
 impl Trouble {
@@ -301,20 +330,6 @@ impl Troubles {
         }
         alert
     }
-}
-
-/// Reads how bad people know a trouble to be. Relays before kept whether they know of it: then it is as bad as is said.
-fn known<'de, D: Deserializer<'de>>(kept: D) -> Result<Option<Severity>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Kept {
-        Known(Option<Severity>),
-        IsKnown(bool),
-    }
-    Ok(match Kept::deserialize(kept)? {
-        Kept::Known(known) => known,
-        Kept::IsKnown(is_known) => is_known.then_some(Severity::Critical),
-    })
 }
 
 /// Tells whether a time has passed since. A clock that was set back makes nothing wait for ever.

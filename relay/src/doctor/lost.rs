@@ -48,7 +48,8 @@ impl Lost {
         Self { kind, route: None }
     }
 
-    /// Looks for the route that throws away what is sent to a client: of several the narrowest.
+    /// Looks for the route that throws away what is sent to a client: of several the narrowest. One for everybody is meant:
+    /// then it is another that is missing.
     pub(super) fn look_for_route(self, client: IpAddr) -> Self {
         let kind = match &self.kind {
             Kind::NoRoute | Kind::Other(_) => return self,
@@ -77,8 +78,8 @@ impl Lost {
                  makes it)"
             ),
             None => format!(
-                "ip route show table all type {name} and ip rule show what throws away what is sent to {client}; ip route \
-                 del {name} NETWORK, or ip rule del, takes it out"
+                "ip route show table all type {name} and ip rule show what throws away what is sent to {client}; where that \
+                 is the last resort for everybody the route before it is missing: ip route add …"
             ),
         }
     }
@@ -100,7 +101,8 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Returns the narrowest route of a kind that holds an address, as `ip route del` takes it.
+/// Returns the narrowest route of a kind that holds an address, as `ip route del` takes it; none if it is for everybody,
+/// or rules of routing may choose another table.
 fn narrowest(routes: &[RouteMessage], kind: RouteType, client: IpAddr) -> Option<String> {
     let of_kind = routes.iter().filter(|route| route.header.kind == kind);
     let holds = of_kind.filter_map(|route| {
@@ -108,23 +110,28 @@ fn narrowest(routes: &[RouteMessage], kind: RouteType, client: IpAddr) -> Option
         (network.is_ipv4() == client.is_ipv4() && network.contains(client))
             .then_some((network, route))
     });
-    let (network, route) = holds.max_by_key(|(network, _)| network.prefix())?;
+    let holds: Vec<_> = holds.collect();
+    if holds.iter().any(|(_, route)| table_of(route) != u32::from(RouteHeader::RT_TABLE_MAIN)) {
+        return None;
+    }
+    let narrowest = holds.into_iter().map(|(network, _)| network);
+    let network =
+        narrowest.max_by_key(|network| network.prefix()).filter(|net| net.prefix() > 0)?;
     let name = match kind {
         RouteType::BlackHole => "blackhole",
         RouteType::Prohibit => "prohibit",
         _ => "unreachable",
     };
+    Some(format!("{name} {network}"))
+}
+
+/// Returns the table of routing that a route stands in.
+fn table_of(route: &RouteMessage) -> u32 {
     let table = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
     });
-    let table = table.unwrap_or_else(|| route.header.table.into());
-    let table = if table == u32::from(RouteHeader::RT_TABLE_MAIN) {
-        String::new()
-    } else {
-        format!(" table {table}")
-    };
-    Some(format!("{name} {network}{table}"))
+    table.unwrap_or_else(|| route.header.table.into())
 }
 
 #[cfg(test)]
@@ -153,15 +160,13 @@ mod tests {
             route(RouteType::BlackHole, [203, 0, 113, 0], 24, 254),
             route(RouteType::BlackHole, [198, 51, 100, 0], 24, 254),
             route(RouteType::Prohibit, [203, 0, 113, 0], 28, 100),
+            route(RouteType::Unreachable, [0, 0, 0, 0], 0, 254),
         ];
         let client = "203.0.113.9".parse().unwrap();
         let named = |kind| narrowest(&routes, kind, client);
         assert_eq!(named(RouteType::BlackHole).as_deref(), Some("blackhole 203.0.113.0/24"));
-        assert_eq!(
-            named(RouteType::Prohibit).as_deref(),
-            Some("prohibit 203.0.113.0/28 table 100")
-        );
-        assert_eq!(named(RouteType::Unreachable), None);
+        assert_eq!(named(RouteType::Prohibit), None, "a rule leads there");
+        assert_eq!(named(RouteType::Unreachable), None, "the last resort");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(super) struct Lane {
     /// Tells all who sleep that the lane was closed, or its operator said something.
     stirred: Notify,
     traffic: Mutex<Traffic>,
+    /// Held while what became of a host is entered and told; before `traffic`.
+    telling: Mutex<()>,
     /// Connections that wait for a message, the oldest first, each with its host.
     idle: Mutex<Vec<(usize, Connection)>>,
     /// What is known of the addresses of every host.
@@ -135,6 +137,7 @@ impl Lane {
         Arc::new(Self {
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
             traffic: Mutex::new(traffic),
+            telling: Mutex::default(),
             addresses: Mutex::new(addresses),
             route,
             hostname: config.hostname.clone(),
@@ -188,6 +191,7 @@ impl Lane {
         let now = Instant::now();
         // A clock that starts with the host reaches no further back.
         let since = now.checked_sub(down_for).unwrap_or(now);
+        let _telling = lock(&self.telling);
         let up = {
             let mut traffic = lock(&self.traffic);
             traffic.was_down(place, now, since, reason);
@@ -345,13 +349,13 @@ impl Lane {
     }
 }
 
-/// A lock that is never held across an await and protects no invariant between two fields.
 /// Returns how many hosts are up, as far as we know.
 fn up(traffic: &Traffic) -> usize {
     let is_up = |view: &View<'_>| matches!(view.condition, Condition::Up { .. });
     traffic.views(Instant::now()).filter(is_up).count()
 }
 
+/// A lock that is never held across an await and protects no invariant between two fields.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

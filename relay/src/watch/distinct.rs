@@ -3,8 +3,9 @@
 //! The kernel counts one refused frame of sixteen by its source, in one of 1,024 cells that the source's address
 //! chooses. How many cells changed since a moment says how many sources did that, by linear counting (Whang,
 //! Vander-Zanden and Taylor 1990), less two of its deviations. Sources of few frames are missed with the frames that were
-//! not counted, and beyond some 7,000 counted sources all cells have changed. So it says *at least*, which is what tells a scan from a few noisy hosts; and it costs a flood
-//! nothing, since it counts nothing besides.
+//! not counted, and beyond some 7,000 counted sources all cells have changed: then it says some 5,000. So it says *at
+//! least*, which is what tells a scan from a few noisy hosts; and it costs a flood nothing, since it counts nothing
+//! besides.
 
 use std::collections::VecDeque;
 use std::time::Duration;

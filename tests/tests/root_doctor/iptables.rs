@@ -56,6 +56,7 @@ pub const NEWER: &[Row] = &[
 pub const ELDER: &[Row] = &[row("the elder iptables drops the port", "firewall", |s| {
     s.run("iptables-legacy", "-A INPUT -p tcp --dport 2525 -j DROP")
 })
+.pasted()
 .undo(|s| s.run("iptables-legacy", "-F INPUT"))];
 
 /// Tells whether the newer iptables is there.

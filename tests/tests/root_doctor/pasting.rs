@@ -1,12 +1,19 @@
 //! Whether what `sallyport doctor` says to do is what helps.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use relay::demo::stage::{CLIENT, GUARDED};
+use relay::demo::steps::attempt;
+use relay::hosts::dial::Answer;
 use serde_json::Value;
 
 use super::row::Row;
 use super::scene::Scene;
+
+/// How long an attempt may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Scene {
     /// Runs the command of the first finding, as it is told, and fails unless no fault is left.
@@ -25,6 +32,11 @@ impl Scene {
         }
         let left = self.doctor(row.words)?.faults;
         ensure!(left.is_empty(), "after {pasted} there is still {left:?}");
+        // By a real connection, of the client that is listed and asked for.
+        if ["firewall", "banned"].contains(&row.wanted) {
+            let answer = attempt(&self.world.stage, CLIENT, GUARDED, PATIENCE)?;
+            ensure!(answer == Answer::Connected, "after {pasted} the client's attempt: {answer:?}");
+        }
         Ok(())
     }
 }

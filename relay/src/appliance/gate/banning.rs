@@ -180,7 +180,8 @@ impl Keeper {
             let until = now.wall_of(ban.until_ns);
             format!("still banned by {} until {until:.0}", written(ban.net))
         });
-        let is_listed = || allow.admitting(net).is_some() || allow.inside(&net) > 0;
+        let is_open = self.mode().0 != "enforce";
+        let is_listed = || is_open || allow.admitting(net).is_some() || allow.inside(&net) > 0;
         let narrower = || match bans.inside(&net) {
             0 => None,
             1 => Some("1 narrower ban still keeps a part of it out".to_owned()),

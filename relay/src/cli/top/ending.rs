@@ -96,7 +96,8 @@ fn first(signals: &SignalFd) -> Option<u32> {
         let mut both = [told, PollFd::new(&terminal, PollFlags::empty())];
         match poll(&mut both, Some(&ASKED)) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return None,
+            // Nobody could end it any more.
+            Err(_) => return u32::try_from(Signal::SIGHUP as i32).ok(),
         }
         let [signal, terminal] = both.map(|asked| asked.revents());
         if !signal.is_empty() {

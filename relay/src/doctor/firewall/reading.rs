@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ruleset::{Families, Ruleset};
+use super::ruleset::{Chain, Families, Ruleset};
 use super::{iptables, nft};
 use crate::doctor::aside;
 
@@ -103,7 +103,7 @@ fn read(until: Instant) -> Rules {
         match fs::read_to_string(tables) {
             Ok(names) if names.trim().is_empty() => {}
             Ok(_) => match save(Age::Elder, families, until) {
-                Ok(rules) => read.rules.chains.extend(rules.chains),
+                Ok(rules) => read.rules.chains.extend(rules.chains.into_iter().map(of_elder)),
                 Err(problem) => {
                     read.left_out.push(format!("firewall: the rules of iptables: {problem}"));
                 }
@@ -116,6 +116,16 @@ fn read(until: Instant) -> Rules {
         }
     }
     read
+}
+
+/// Names the elder program by its own name where it has one: behind the common one may be the newer.
+fn of_elder(chain: Chain) -> Chain {
+    match chain.table.split_once(' ') {
+        Some((program, table)) if place(&format!("{program}-legacy")).is_some() => {
+            Chain { table: format!("{program}-legacy {table}"), ..chain }
+        }
+        Some(_) | None => chain,
+    }
 }
 
 impl Rules {

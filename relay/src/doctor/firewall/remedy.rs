@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::packet::{Packet, Part};
-use super::ruleset::{Chain, Rule, Ruleset};
+use super::ruleset::{Base, Chain, Rule, Ruleset};
 
 /// What is to be let past.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,13 @@ struct Passing {
     is_hop: bool,
 }
 
+impl Passing {
+    /// Whether it may pass only as a part of a connection of ours.
+    fn needs_state(self) -> bool {
+        self.is_hop && self.part == Part::Answer
+    }
+}
+
 /// Returns the command to run so that a packet from or to `peer`, or anybody, passes what stops it, named as in
 /// [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
 pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<IpAddr>) -> String {
@@ -31,14 +38,20 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
         return format!("accept TCP to port {} before it", packet.port);
     };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
-    let is_policy = || rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
+    let is_policy = rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
     if chain.table.ends_with(" firewalld") {
         of_firewalld(passing)
-    } else if chain.name.starts_with("ufw") || (is_policy() && has_ufw()) {
-        of_ufw(passing)
+    } else if chain.name.starts_with("ufw") || (is_policy && has_ufw()) {
+        of_ufw(chain, is_policy, passing)
+    } else if passing.needs_state() && !chain.base.as_ref().is_none_or(Base::knows_states) {
+        // A rule without the state would let that host connect to every port here.
+        format!(
+            "let TCP from port {} pass there, to ports of connections that this host made",
+            packet.port
+        )
     } else {
         let command = match chain.table.split_once(' ') {
-            Some((program @ ("iptables" | "ip6tables"), table)) => {
+            Some((program, table)) if program.contains("tables") => {
                 of_iptables(program, table, chain, rule, passing)
             }
             Some(_) | None => of_nft(chain, rule, passing),
@@ -49,13 +62,25 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
     }
 }
 
-fn of_ufw(Passing { peer, leaves, port, part, .. }: Passing) -> String {
+/// What ufw adds comes behind its rules of `before.rules`, and knows no states.
+fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
+    let Passing { peer, leaves, port, part, .. } = passing;
+    if passing.needs_state() {
+        return "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
+                IPv6 ufw6-before-input in before6.rules), then: ufw reload"
+            .to_owned();
+    }
+    if chain.name.contains("-before-") || chain.name.contains("-not-local") {
+        return "mend that rule in /etc/ufw/before.rules (of IPv6 before6.rules), then: ufw reload"
+            .to_owned();
+    }
     let any = || peer.map_or_else(|| "any".to_owned(), |peer| peer.to_string());
     match (leaves, part, peer) {
         (false, Part::Attempt, Some(client)) => {
             format!("ufw prepend allow proto tcp from {client} to any port {port}")
         }
-        (false, Part::Attempt, None) => format!("ufw allow {port}/tcp"),
+        (false, Part::Attempt, None) if is_policy => format!("ufw allow {port}/tcp"),
+        (false, Part::Attempt, None) => format!("ufw prepend allow {port}/tcp"),
         (false, Part::Answer, _) => {
             format!("ufw prepend allow proto tcp from {} port {port} to any", any())
         }
@@ -90,7 +115,7 @@ fn of_firewalld(Passing { peer, leaves, port, part, .. }: Passing) -> String {
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
 fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
-    let Passing { peer, leaves, port, part, is_hop } = passing;
+    let Passing { peer, leaves, port, part, .. } = passing;
     let of = peer.map(|peer| {
         let family = if peer.is_ipv4() { "ip" } else { "ip6" };
         format!("{family} {} {peer} ", if leaves { "daddr" } else { "saddr" })
@@ -98,7 +123,8 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
     let of = of.unwrap_or_default();
     let Chain { table, name, .. } = chain;
     let at = match rule {
-        None => format!("nft add rule {table} {name}"),
+        None if !chain.is_left_early() => format!("nft add rule {table} {name}"),
+        None => format!("nft insert rule {table} {name}"),
         Some(Rule { handle: Some(handle), .. }) => {
             format!("nft insert rule {table} {name} handle {handle}")
         }
@@ -108,7 +134,7 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
         Part::Attempt => "dport",
         Part::Answer => "sport",
     };
-    let state = if is_hop && part == Part::Answer { "ct state established " } else { "" };
+    let state = if passing.needs_state() { "ct state established " } else { "" };
     format!("{at} {of}tcp {side} {port} {state}accept")
 }
 
@@ -120,24 +146,23 @@ fn of_iptables(
     rule: Option<&Rule>,
     passing: Passing,
 ) -> String {
-    let Passing { peer, leaves, port, part, is_hop } = passing;
+    let Passing { peer, leaves, port, part, .. } = passing;
     let end = if leaves { "-d" } else { "-s" };
     let of = peer.map(|peer| format!("{end} {peer} ")).unwrap_or_default();
     let name = &chain.name;
-    let put = if rule.is_some() { "-I" } else { "-A" };
+    let put = if rule.is_some() || chain.is_left_early() { "-I" } else { "-A" };
     let side = match part {
         Part::Attempt => "--dport",
         Part::Answer => "--sport",
     };
-    let state =
-        if is_hop && part == Part::Answer { "-m conntrack --ctstate ESTABLISHED " } else { "" };
+    let state = if passing.needs_state() { "-m conntrack --ctstate ESTABLISHED " } else { "" };
     format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {state}-j ACCEPT")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::packet::CLIENT_PORTS;
-    use super::super::ruleset::{Act, Base, Families};
+    use super::super::ruleset::{Act, Families};
     use super::*;
 
     fn packet(source: Option<&str>) -> Packet {
@@ -173,6 +198,7 @@ mod tests {
         let policy = "the policy of chain input in table inet filter";
         let elder = chain("iptables filter", "INPUT", None);
         let ufw = chain("ip filter", "ufw-user-input", Some(3));
+        let before = chain("ip filter", "ufw-before-input", Some(3));
         let firewalld = chain("inet firewalld", "filter_INPUT", Some(3));
         for (rules, stop, from, begins) in [
             (
@@ -200,7 +226,8 @@ mod tests {
                 Some("192.0.2.7"),
                 "iptables -t filter -A INPUT -s 192.0.2.7 -p tcp --dport 2525 -j ACCEPT (",
             ),
-            (&ufw, "it", None, "ufw allow 2525/tcp"),
+            (&ufw, "it", None, "ufw prepend allow 2525/tcp"),
+            (&before, "it", None, "mend that rule in /etc/ufw/before.rules"),
             (
                 &ufw,
                 "it",
@@ -225,6 +252,8 @@ mod tests {
         let nft = chain("inet filter", "output", Some(7));
         let elder = chain("iptables filter", "OUTPUT", None);
         let ufw = chain("ip filter", "ufw-user-output", Some(3));
+        let mut early = chain("ip raw", "c", Some(3));
+        early.chains[0].base.as_mut().unwrap().priority = -300;
         let out = |packet: Packet| Packet { comes_by: Vec::new(), ..packet };
         let client = |from| packet(from).answer();
         let hop = || out(packet(None));
@@ -267,6 +296,13 @@ mod tests {
                 peer,
                 "iptables -t filter -I OUTPUT -s 192.0.2.7 -p tcp --sport 2525 -m conntrack --ctstate ESTABLISHED -j",
             ),
+            (
+                &ufw,
+                answer(),
+                peer,
+                "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED",
+            ),
+            (&early, answer(), peer, "let TCP from port 2525 pass there"),
             (&ufw, client(None), None, "ufw prepend allow out proto tcp from any port 2525 to any"),
             (&ufw, hop(), peer, "ufw prepend allow out proto tcp from any to 192.0.2.7 port 2525"),
         ] {

@@ -7,6 +7,8 @@ use super::packet::{Packet, Part, Sense, Test, Truth};
 
 /// How deep rules may jump; deeper ones are not followed (the kernel allows 16).
 const DEPTH_MAX: usize = 16;
+/// At which priority connections are tracked.
+const TRACKED_AT: i64 = -200;
 /// The most rules that are named.
 const NAMED_MAX: usize = 8;
 
@@ -120,6 +122,8 @@ impl Ruleset {
                 .collect();
             bases.sort_by_key(|(_, base)| base.priority);
             for (chain, base) in bases {
+                let is_tracked = packet.is_tracked && base.knows_states();
+                let packet = &Packet { is_tracked, ..packet.clone() };
                 // An ingress or egress sees the packets of its own device.
                 let on_device = base.device.as_ref().map(|device| {
                     let by = vec![device.clone()];
@@ -190,7 +194,23 @@ impl Ruleset {
     }
 }
 
+impl Base {
+    /// Whether it comes after connections are tracked (netfilter_ipv4.h: at priority -200 of prerouting and output).
+    pub(super) fn knows_states(&self) -> bool {
+        match self.hook.as_str() {
+            "ingress" | "egress" => false,
+            "prerouting" | "output" => self.priority > TRACKED_AT,
+            _ => true,
+        }
+    }
+}
+
 impl Chain {
+    /// Whether a rule may leave it before its end.
+    pub(super) fn is_left_early(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.act, Act::Return | Act::Goto(_)))
+    }
+
     /// Returns the name of its policy.
     fn policy(&self) -> String {
         format!("the policy of chain {} in table {}", self.name, self.table)

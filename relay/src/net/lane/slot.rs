@@ -42,6 +42,8 @@ impl Slot {
 
     /// Enters what came of it; returns how long the host is to be left alone.
     pub(super) fn learn(&mut self, outcome: &Outcome) -> Option<Duration> {
+        // What became of two hosts at once is told in its order.
+        let telling = lock(&self.lane.telling);
         let (verdict, up) = {
             let mut traffic = lock(&self.lane.traffic);
             let verdict = traffic.learn(&mut self.place, outcome, Instant::now());
@@ -63,6 +65,7 @@ impl Slot {
                 }
             }
         }
+        drop(telling);
         self.lane.moved.notify_waiters();
         verdict.pause
     }
