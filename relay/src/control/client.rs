@@ -47,7 +47,7 @@ pub enum AskError {
     },
     /// It serves its socket and does not even say that it lives: it hangs, or is stopped.
     #[error("the {process} hangs: it has not answered within {} s, not even that it is busy. To start it anew: \
-             systemctl restart sallyport-{process} (or `sallyport run`, if that runs it)", after.as_secs())]
+             systemctl restart sallyport-{process}; under `sallyport run`, kill -9 the process, and it is started anew", after.as_secs())]
     Hangs {
         /// `gate` or `relay`.
         process: &'static str,

@@ -251,7 +251,7 @@ fn banned(client: IpAddr, judged: &Judged) -> Finding {
             let all = if judged.bans.iter().any(|ban| *ban != own) { "for all of that network; " } else { "" };
             (
                 format!(" with {}", some.join(" and ")),
-                format!("sallyport ban remove {} ({all}sallyport ban list says by whom and why)", some.join(" ")),
+                format!("sallyport ban remove {}  # {all}sallyport ban list says by whom and why", some.join(" ")),
             )
         }
     };
@@ -357,11 +357,11 @@ mod tests {
         };
         let client = "192.0.2.7".parse().unwrap();
         for (bans, begins) in [
-            (&["192.0.2.0/24"][..], "sallyport ban remove 192.0.2.0/24 (for all of that network"),
+            (&["192.0.2.0/24"][..], "sallyport ban remove 192.0.2.0/24  # for all of that network"),
             (&["192.0.2.7/32"], "sallyport ban remove 192.0.2.7/32 (sallyport ban list"),
             (
                 &["192.0.2.0/24", "192.0.2.7/32"],
-                "sallyport ban remove 192.0.2.0/24 192.0.2.7/32 (for",
+                "sallyport ban remove 192.0.2.0/24 192.0.2.7/32  # for",
             ),
             (&[], "sallyport ban list says by which"),
         ] {

@@ -74,8 +74,8 @@ impl Lost {
         };
         match &self.route {
             Some(route) => format!(
-                "ip route del {route} (if it is not meant; and take it out where the network set-up or a program that bans \
-                 makes it)"
+                "ip route del {route}  # if it is not meant; and take it out where the network set-up or a program that bans \
+                 makes it"
             ),
             None => format!(
                 "ip route show table all type {name} and ip rule show what throws away what is sent to {client}; where that \

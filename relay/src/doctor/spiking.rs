@@ -39,7 +39,7 @@ pub(super) fn spiking(client: IpAddr, spike: &Loud) -> Finding {
             Cause::SpikeOpen,
             format!(
                 "since {since:.0} attempts come in the name of listed clients that no handshake follows (spike-forged): \
-                 {client} need not have sent those in its name, and they count towards the rate of its entry"
+                 what comes in the name of {client} it need not have sent, and that counts towards the rate of its entry"
             ),
             "connections work meanwhile, by SYN cookies; have the provider filter forged sources (BCP 38), and if \
              answers do not reach clients mend what is said of the way back",

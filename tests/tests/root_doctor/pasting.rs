@@ -19,9 +19,10 @@ impl Scene {
     /// Runs the command of the first finding, as it is told, and fails unless no fault is left.
     pub fn is_mended(&self, row: &Row, found: &Value) -> Result<()> {
         let remedy = found["findings"][0]["remedy"].as_str().context("a remedy")?;
-        // What stands behind it in brackets is for people.
-        let pasted = remedy.split_once(" (").map_or(remedy, |(command, _)| command);
-        if let Some(words) = pasted.strip_prefix("sallyport ") {
+        // A shell passes over what stands behind `#`.
+        let pasted = remedy;
+        let command = remedy.split_once("  # ").map_or(remedy, |(command, _)| command);
+        if let Some(words) = command.strip_prefix("sallyport ") {
             self.sallyport(&words.split_whitespace().collect::<Vec<_>>())?;
         } else {
             let mut command = Command::new("/bin/sh");

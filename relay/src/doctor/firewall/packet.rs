@@ -108,8 +108,14 @@ impl Packet {
             }
             next = some.end() + 1;
         }
-        let meets = |some: &RangeInclusive<u16>| *some.start() <= last && first <= *some.end();
-        if ports.iter().any(meets) { Truth::Perhaps } else { Truth::No }
+        let met = |some: &RangeInclusive<u16>| {
+            let (from, to) = (first.max(*some.start()), last.min(*some.end()));
+            to.checked_sub(from).map_or(0, |more| u32::from(more) + 1)
+        };
+        // Who may pass by one port in a hundred does not pass.
+        let met: u32 = ports.iter().map(met).sum();
+        let few = u32::from(last.saturating_sub(first)) / 100;
+        if met > few { Truth::Perhaps } else { Truth::No }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
             Some(_) | None => of_nft(chain, rule, passing),
         };
         format!(
-            "{command} (and the same where the rules are kept, or it is gone when they are loaded anew)"
+            "{command}  # and the same where the rules are kept, or it is gone when they are loaded anew"
         )
     }
 }
@@ -95,7 +95,7 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
 
 fn of_firewalld(Passing { peer, leaves, port, part, .. }: Passing) -> String {
     let zone =
-        "(--zone, if the interface is in another than the default), then: firewall-cmd --reload";
+        "&& firewall-cmd --reload  # with --zone, if the interface is in another than the default";
     if leaves || part == Part::Answer {
         let side = if part == Part::Answer { "from" } else { "to" };
         return format!(
@@ -205,26 +205,26 @@ mod tests {
                 &nft,
                 "it",
                 None,
-                "nft insert rule inet filter input handle 7 tcp dport 2525 accept (",
+                "nft insert rule inet filter input handle 7 tcp dport 2525 accept  # ",
             ),
             (
                 &nft,
                 "it",
                 Some("192.0.2.7"),
-                "nft insert rule inet filter input handle 7 ip saddr 192.0.2.7 tcp dport 2525 accept (",
+                "nft insert rule inet filter input handle 7 ip saddr 192.0.2.7 tcp dport 2525 accept  # ",
             ),
             (
                 &nft,
                 policy,
                 Some("2001:db8::7"),
-                "nft add rule inet filter input ip6 saddr 2001:db8::7 tcp dport 2525 accept (",
+                "nft add rule inet filter input ip6 saddr 2001:db8::7 tcp dport 2525 accept  # ",
             ),
             (&elder, "it", None, "iptables -t filter -I INPUT -p tcp --dport 2525 -j ACCEPT ("),
             (
                 &elder,
                 "the policy of chain INPUT in table iptables filter",
                 Some("192.0.2.7"),
-                "iptables -t filter -A INPUT -s 192.0.2.7 -p tcp --dport 2525 -j ACCEPT (",
+                "iptables -t filter -A INPUT -s 192.0.2.7 -p tcp --dport 2525 -j ACCEPT  # ",
             ),
             (&ufw, "it", None, "ufw prepend allow 2525/tcp"),
             (&before, "it", None, "mend that rule in /etc/ufw/before.rules"),
@@ -234,7 +234,12 @@ mod tests {
                 Some("192.0.2.7"),
                 "ufw prepend allow proto tcp from 192.0.2.7 to any port 2525",
             ),
-            (&firewalld, "it", None, "firewall-cmd --permanent --add-port=2525/tcp ("),
+            (
+                &firewalld,
+                "it",
+                None,
+                "firewall-cmd --permanent --add-port=2525/tcp && firewall-cmd --reload  # ",
+            ),
             (
                 &firewalld,
                 "it",
@@ -253,7 +258,8 @@ mod tests {
         let elder = chain("iptables filter", "OUTPUT", None);
         let ufw = chain("ip filter", "ufw-user-output", Some(3));
         let mut early = chain("ip raw", "c", Some(3));
-        early.chains[0].base.as_mut().unwrap().priority = -300;
+        let base = early.chains[0].base.as_mut().unwrap();
+        (base.hook, base.priority) = ("prerouting".into(), -300);
         let out = |packet: Packet| Packet { comes_by: Vec::new(), ..packet };
         let client = |from| packet(from).answer();
         let hop = || out(packet(None));
@@ -264,31 +270,31 @@ mod tests {
                 &nft,
                 client(None),
                 None,
-                "nft insert rule inet filter output handle 7 tcp sport 2525 accept (",
+                "nft insert rule inet filter output handle 7 tcp sport 2525 accept  # ",
             ),
             (
                 &nft,
                 client(Some("192.0.2.7")),
                 peer,
-                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp sport 2525 accept (",
+                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp sport 2525 accept  # ",
             ),
             (
                 &nft,
                 hop(),
                 peer,
-                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp dport 2525 accept (",
+                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp dport 2525 accept  # ",
             ),
             (
                 &nft,
                 answer(),
                 peer,
-                "nft insert rule inet filter output handle 7 ip saddr 192.0.2.7 tcp sport 2525 ct state established accept (",
+                "nft insert rule inet filter output handle 7 ip saddr 192.0.2.7 tcp sport 2525 ct state established accept  # ",
             ),
             (
                 &elder,
                 client(Some("192.0.2.7")),
                 peer,
-                "iptables -t filter -I OUTPUT -d 192.0.2.7 -p tcp --sport 2525 -j ACCEPT (",
+                "iptables -t filter -I OUTPUT -d 192.0.2.7 -p tcp --sport 2525 -j ACCEPT  # ",
             ),
             (
                 &elder,

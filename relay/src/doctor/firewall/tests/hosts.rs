@@ -44,7 +44,7 @@ fn the_remedy_is_a_command_of_whoever_writes_the_rules() {
     for (rules, wanted) in [
         (saved(), "ufw allow 465/tcp"),
         (firewalld, "firewall-cmd --permanent --add-port=465/tcp"),
-        (other, "iptables -t filter -A INPUT -p tcp --dport 465 -j ACCEPT ("),
+        (other, "iptables -t filter -A INPUT -p tcp --dport 465 -j ACCEPT  # "),
     ] {
         let found = judge(&rules, &[Packet { port: 465, ..client(None) }], None);
         assert!(found[0].remedy.starts_with(wanted), "{found:?}");
