@@ -358,7 +358,7 @@ mod tests {
         let client = "192.0.2.7".parse().unwrap();
         for (bans, begins) in [
             (&["192.0.2.0/24"][..], "sallyport ban remove 192.0.2.0/24  # for all of that network"),
-            (&["192.0.2.7/32"], "sallyport ban remove 192.0.2.7/32 (sallyport ban list"),
+            (&["192.0.2.7/32"], "sallyport ban remove 192.0.2.7/32  # sallyport ban list"),
             (
                 &["192.0.2.0/24", "192.0.2.7/32"],
                 "sallyport ban remove 192.0.2.0/24 192.0.2.7/32  # for",

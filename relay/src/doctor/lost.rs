@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 
 use super::way::{destination_of, every_route};
@@ -115,8 +116,7 @@ fn narrowest(routes: &[RouteMessage], kind: RouteType, client: IpAddr) -> Option
         return None;
     }
     let narrowest = holds.into_iter().map(|(network, _)| network);
-    let network =
-        narrowest.max_by_key(|network| network.prefix()).filter(|net| net.prefix() > 0)?;
+    let network = narrowest.max_by_key(IpNetwork::prefix).filter(|net| net.prefix() > 0)?;
     let name = match kind {
         RouteType::BlackHole => "blackhole",
         RouteType::Prohibit => "prohibit",

@@ -124,11 +124,10 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
     let Chain { table, name, .. } = chain;
     let at = match rule {
         None if !chain.is_left_early() => format!("nft add rule {table} {name}"),
-        None => format!("nft insert rule {table} {name}"),
         Some(Rule { handle: Some(handle), .. }) => {
             format!("nft insert rule {table} {name} handle {handle}")
         }
-        Some(Rule { handle: None, .. }) => format!("nft insert rule {table} {name}"),
+        Some(Rule { handle: None, .. }) | None => format!("nft insert rule {table} {name}"),
     };
     let side = match part {
         Part::Attempt => "dport",
@@ -219,7 +218,7 @@ mod tests {
                 Some("2001:db8::7"),
                 "nft add rule inet filter input ip6 saddr 2001:db8::7 tcp dport 2525 accept  # ",
             ),
-            (&elder, "it", None, "iptables -t filter -I INPUT -p tcp --dport 2525 -j ACCEPT ("),
+            (&elder, "it", None, "iptables -t filter -I INPUT -p tcp --dport 2525 -j ACCEPT  # "),
             (
                 &elder,
                 "the policy of chain INPUT in table iptables filter",

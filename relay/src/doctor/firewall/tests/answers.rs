@@ -60,10 +60,18 @@ fn what_a_client_is_answered_may_be_dropped() {
         ("by our device", out, "drop", vec![json!([by("oifname", "eth*"), accept()])], None, NONE),
         ("ports of services", out, "drop", vec![json!([dport(json!(587)), accept()])], None, STOPS),
         (
-            "a port of clients",
+            "one port of clients",
             out,
             "drop",
             vec![json!([dport(json!(2587)), accept()])],
+            None,
+            STOPS,
+        ),
+        (
+            "a part of the ports of clients",
+            out,
+            "drop",
+            vec![json!([dport(json!({"range": [2000, 5000]})), accept()])],
             None,
             PERHAPS,
         ),
@@ -164,8 +172,9 @@ fn what_a_next_hop_answers_may_be_dropped() {
         let begins = |says: String| says.split(':').next().unwrap().to_owned();
         assert_eq!(told.map(|told| begins(told.says)).as_deref(), wanted, "{row}");
     }
-    let rules = at("input", "drop", &[dport()]);
-    assert_eq!(judge_out(&rules, &hop(1024..=65_535)), None, "it may be given that port");
+    let some = json!([payload("tcp", "dport", json!({"range": [2000, 5000]})), accept()]);
+    let rules = at("input", "drop", &[some]);
+    assert_eq!(judge_out(&rules, &hop(1024..=65_535)), None, "it may be given such a port");
 }
 
 #[test]
