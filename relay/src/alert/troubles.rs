@@ -4,7 +4,7 @@
 //!   is over. Its opening again while it is open is no news.
 //! - What only happened is told once; the same again, with the same words, after the time of a reminder.
 //! - A trouble that comes and goes is held down: a name is told 6 times an hour, a class 30 times. What is open
-//!   then is told when there is room; what is over by then is not. What is critical breaks through ([`pace`]).
+//!   then is told when there is room; what is over by then is not. What is critical breaks through.
 //! - Whatever is said of a trouble's end is as bad as people were told that it was.
 //! - A silenced trouble is told when the silence ends, if it is still open.
 
