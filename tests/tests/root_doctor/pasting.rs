@@ -20,23 +20,22 @@ impl Scene {
     pub fn is_mended(&self, row: &Row, found: &Value) -> Result<()> {
         let remedy = found["findings"][0]["remedy"].as_str().context("a remedy")?;
         // A shell passes over what stands behind `#`.
-        let pasted = remedy;
         let command = remedy.split_once("  # ").map_or(remedy, |(command, _)| command);
         if let Some(words) = command.strip_prefix("sallyport ") {
             self.sallyport(&words.split_whitespace().collect::<Vec<_>>())?;
         } else {
             let mut command = Command::new("/bin/sh");
-            command.args(["-ec", pasted]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+            command.args(["-ec", remedy]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
             let output = self.world.stage.relay.within(|| command.output())??;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{pasted}: {said}");
+            ensure!(output.status.success(), "{remedy}: {said}");
         }
         let left = self.doctor(row.words)?.faults;
-        ensure!(left.is_empty(), "after {pasted} there is still {left:?}");
+        ensure!(left.is_empty(), "after {remedy} there is still {left:?}");
         // By a real connection, of the client that is listed and asked for.
         if ["firewall", "banned"].contains(&row.wanted) {
             let answer = attempt(&self.world.stage, CLIENT, GUARDED, PATIENCE)?;
-            ensure!(answer == Answer::Connected, "after {pasted} the client's attempt: {answer:?}");
+            ensure!(answer == Answer::Connected, "after {remedy} the client's attempt: {answer:?}");
         }
         Ok(())
     }

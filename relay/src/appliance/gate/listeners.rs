@@ -167,8 +167,7 @@ impl Listeners {
     /// Returns on how many sockets the second door stands.
     #[must_use]
     pub fn doors(&self) -> usize {
-        let held = self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)));
-        held.filter(|slot| slot.door.is_some()).count()
+        self.with_socket().filter(|slot| slot.door.is_some()).count()
     }
 
     /// Returns who waits for the relay on the guarded sockets.
@@ -235,8 +234,11 @@ impl Listeners {
 
     /// Returns the addresses of the sockets that stand.
     pub fn standing(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        let held = self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)));
-        held.map(|slot| slot.address)
+        self.with_socket().map(|slot| slot.address)
+    }
+
+    fn with_socket(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)))
     }
 
     /// Returns the addresses that the sockets really have.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use relay_common::addr::Net;
-use relay_common::table::Sample as Frame;
+use relay_common::table::{Sample as Frame, Sketch};
 
 use super::busy::Busy;
 use super::handshakes::Handshakes;
@@ -141,6 +141,12 @@ impl Watching {
         known.rev().find_map(|(count, _)| *count)
     }
 
+    /// Counts the different sources in the kernel's sums, for the next sample and for whoever asks.
+    fn count_sources(&mut self, at: Duration, sketch: &Sketch) {
+        self.sources = self.distinct.take(at, sketch);
+        self.crowd = self.sources;
+    }
+
     /// Puts one tick together.
     fn sample(
         &mut self,
@@ -183,9 +189,7 @@ impl Keeper {
         if watching.refused.saturating_sub(refused) >= LOUD_TICK
             && let Ok(sketch) = self.gate.refused()
         {
-            let at = Duration::from_nanos(now.boot_ns);
-            watching.sources = watching.distinct.take(at, &sketch);
-            watching.crowd = watching.sources;
+            watching.count_sources(Duration::from_nanos(now.boot_ns), &sketch);
         }
         let queue = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).queue();
         let sample = watching.sample(counters, queue, self.bypasses.total(), missing, now);
@@ -220,8 +224,7 @@ impl Keeper {
         let watching = &mut self.watching;
         if let Ok(sketch) = self.gate.refused() {
             watching.talkers.take(at, &sketch);
-            watching.sources = watching.distinct.take(at, &sketch);
-            watching.crowd = watching.sources;
+            watching.count_sources(at, &sketch);
             let loud = watching.talkers.loudest(LOUD_MAX).into_iter();
             // What may be an error is left out.
             let least = |talker: crate::watch::talkers::Talker| {

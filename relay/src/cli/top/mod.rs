@@ -5,8 +5,8 @@
 //! model   what is shown and what keys do: pure                        screen  the model on a terminal's cells
 //! ```
 //!
-//! Three threads: one asks the processes, so that one which hangs does not stop the keys; one waits for signals, and for the end of the terminal; this
-//! one waits for keys and draws.
+//! Three threads: one asks the processes, so that one which hangs does not stop the keys; one waits for signals, and
+//! for the end of the terminal; this one waits for keys and draws.
 
 mod ending;
 mod model;

@@ -31,7 +31,7 @@ pub(super) use reading::Reading;
 use remedy::remedy;
 use ruleset::{Fate, Ruleset};
 
-/// The hooks that passes what comes in, and what leaves.
+/// The hooks that a packet passes which comes in, and one that leaves.
 const IN: [&str; 3] = ["ingress", "prerouting", "input"];
 const OUT: [&str; 3] = ["output", "postrouting", "egress"];
 /// Those of a connection of this host to itself, and the interface of it.

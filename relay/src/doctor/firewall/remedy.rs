@@ -17,23 +17,19 @@ struct Passing {
     leaves: bool,
     port: u16,
     part: Part,
-    /// Whether that end is connected to, so that it may answer, and connect to nothing.
-    is_hop: bool,
 }
 
 impl Passing {
-    /// Whether it may pass only as a part of a connection of ours.
+    /// Whether it may pass only as a part of a connection of ours: a next hop answers, and connects to nothing.
     fn needs_state(self) -> bool {
-        self.is_hop && self.part == Part::Answer
+        !self.leaves && self.part == Part::Answer
     }
 }
 
 /// Returns the command to run so that a packet from or to `peer`, or anybody, passes what stops it, named as in
 /// [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
 pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<IpAddr>) -> String {
-    let leaves = packet.leaves();
-    let is_hop = leaves == (packet.part == Part::Attempt);
-    let passing = Passing { peer, leaves, port: packet.port, part: packet.part, is_hop };
+    let passing = Passing { peer, leaves: packet.leaves(), port: packet.port, part: packet.part };
     let Some((chain, rule)) = rules.place_of(stop) else {
         return format!("accept TCP to port {} before it", packet.port);
     };
@@ -64,7 +60,7 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
 
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
 fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
-    let Passing { peer, leaves, port, part, .. } = passing;
+    let Passing { peer, leaves, port, part } = passing;
     if passing.needs_state() {
         return "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
                 IPv6 ufw6-before-input in before6.rules), then: ufw reload"
@@ -93,7 +89,7 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
     }
 }
 
-fn of_firewalld(Passing { peer, leaves, port, part, .. }: Passing) -> String {
+fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> String {
     let zone =
         "&& firewall-cmd --reload  # with --zone, if the interface is in another than the default";
     if leaves || part == Part::Answer {
@@ -115,7 +111,7 @@ fn of_firewalld(Passing { peer, leaves, port, part, .. }: Passing) -> String {
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
 fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
-    let Passing { peer, leaves, port, part, .. } = passing;
+    let Passing { peer, leaves, port, part } = passing;
     let of = peer.map(|peer| {
         let family = if peer.is_ipv4() { "ip" } else { "ip6" };
         format!("{family} {} {peer} ", if leaves { "daddr" } else { "saddr" })
@@ -145,7 +141,7 @@ fn of_iptables(
     rule: Option<&Rule>,
     passing: Passing,
 ) -> String {
-    let Passing { peer, leaves, port, part, .. } = passing;
+    let Passing { peer, leaves, port, part } = passing;
     let end = if leaves { "-d" } else { "-s" };
     let of = peer.map(|peer| format!("{end} {peer} ")).unwrap_or_default();
     let name = &chain.name;
