@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver as Lines, channel};
 use std::thread;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
-use relay::demo::stage::{CLIENT, NAME};
+use relay::demo::stage::{CLIENT, GUARDED, NAME};
 use relay::demo::steps::{gate, pid_of, session};
 use relay::hosts::process::{Signal, signal};
 use serde_json::Value;
@@ -266,8 +267,38 @@ fn a_gate_that_hangs_is_told_of_until_it_answers_and_one_that_is_back_at_once_is
     world.stage.command(&["mode", "observe", "--for", "1h"])?;
     receiver.wait_for(&[("mode-observe", "opened")])?;
     let told: Vec<&Value> = receiver.told.values().map(|alert| &alert["summary"]).collect();
-    let of_sockets = told.iter().filter(|said| said.to_string().contains("listener "));
-    assert_eq!(of_sockets.count(), 0, "{told:?}");
+    assert_eq!(receiver.count(&format!("listener-down/{GUARDED}"), "opened"), 0, "{told:?}");
     assert_eq!(receiver.count("gate-silent", "opened"), 1, "{told:?}");
+    Ok(())
+}
+
+#[test]
+fn a_listener_whose_address_another_program_took_is_told_of_until_it_is_free_again() -> Result<()> {
+    if !need::root() || need::tool("python3").is_none() {
+        return Ok(());
+    }
+    let (world, mut receiver) = heard(|text| text)?;
+    let stage = &world.stage;
+    let status = stage.listing(&["status"])?;
+    // Both processes die at once, so nobody holds the socket until the gate is back.
+    stage.signal_parent(Signal::STOP)?;
+    for half in ["gate", "relay"] {
+        signal(pid_of(&status[half])?, Signal::KILL)?;
+    }
+    let taker = wait_for("the address to be free", || {
+        stage.relay.within(|| TcpListener::bind(GUARDED)).ok()?.ok()
+    });
+    stage.signal_parent(Signal::CONT)?;
+    let taker = taker?;
+    let key = format!("listener-down/{GUARDED}");
+    receiver.wait_for(&[(&key, "opened")]).with_context(|| stage.log())?;
+    let told = receiver.told.values().find(|alert| alert["key"] == *key).context("it was told")?;
+    ensure!(told["severity"] == "critical", "{told}");
+    ensure!(told.to_string().contains("another program listens there"), "{told}");
+    ensure!(stage.log().contains(&format!("not yet on {GUARDED}")), "{}", stage.log());
+    ensure!(stage.listing(&["status"])?["health"] == "not-serving");
+    drop(taker);
+    receiver.wait_for(&[(&key, "closed")])?;
+    session(stage, CLIENT)?;
     Ok(())
 }

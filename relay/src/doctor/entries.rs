@@ -1,4 +1,5 @@
-//! The allowlist as a whole: whether it admits anybody, and whether answers find back to those whom it admits.
+//! The allowlist as a whole: whether it admits anybody, whether bans keep whole entries out, and whether answers find back
+//! to those whom it admits.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::links::Link;
 use super::way::destinations;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::control::client::ask_soon;
-use crate::control::wire::{AllowPage, GateRequest, GateStatus};
+use crate::control::wire::{AllowPage, Ban, GateRequest, GateStatus};
 use crate::gate;
 
 /// How long the gate may take to list its entries.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The most entries that are looked at, which is as many as the gate lists at once.
 const ENTRIES_MAX: usize = 500;
 /// The most networks that are named.
-const NAMED_MAX: usize = 3;
+pub(super) const NAMED_MAX: usize = 3;
 
 /// The entries of the allowlist, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,16 @@ impl Entries {
         Self { networks, is_whole, left_out }
     }
 
+    /// Returns those that are known.
+    pub(super) fn networks(&self) -> &[IpNetwork] {
+        &self.networks
+    }
+
+    /// Tells whether there are no others.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Tells whether somebody of a family may be listed. Of an empty list, which others tell, it may be anybody.
     pub(super) fn may_have(&self, is_v4: bool) -> bool {
         let is_of = |network: &IpNetwork| network.is_ipv4() == is_v4;
@@ -83,7 +94,49 @@ pub(super) fn look(case: &Case) -> Looked {
     let Entries { networks, left_out, .. } = case.entries();
     let mut looked = look_for_ways(case, networks);
     looked.left_out.extend(left_out.clone());
+    if case.gate.says().is_some_and(|status| status.bans > 0) {
+        let socket = &case.config.gate.socket;
+        match ask_soon::<_, Vec<Ban>>(PATIENCE, socket, "gate", &GateRequest::BanList) {
+            Ok(bans) => looked.findings.extend(banned(&others(case, networks), &bans)),
+            Err(error) => {
+                looked
+                    .left_out
+                    .push(format!("allowlist: the gate does not list its bans: {error}"));
+            }
+        }
+    }
     looked
+}
+
+/// Returns the entries besides that of a client who is asked for, of whom others tell more.
+fn others(case: &Case, entries: &[IpNetwork]) -> Vec<IpNetwork> {
+    let is_asked =
+        |net: &IpNetwork| case.asked.from.is_some_and(|from| net.contains(from.to_canonical()));
+    entries.iter().copied().filter(|net| !is_asked(net)).collect()
+}
+
+/// Names the bans that keep whole entries out.
+fn banned(entries: &[IpNetwork], bans: &[Ban]) -> Vec<Finding> {
+    let holds = |ban: &Ban, entry: &IpNetwork| match (gate::net(ban.cidr), gate::net(*entry)) {
+        (Ok(ban), Ok(entry)) => ban.covers(&entry),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+    };
+    let told = |ban: &Ban| {
+        let held: Vec<_> = entries.iter().filter(|entry| holds(ban, entry)).copied().collect();
+        let Ban { cidr, until, .. } = ban;
+        let finding = || {
+            Finding::new(
+                Cause::Banned,
+                format!(
+                    "whoever is listed in {} is banned until {until:.0} with {cidr}",
+                    named(&held)
+                ),
+                format!("sallyport ban remove {cidr}  # sallyport ban list says by whom and why"),
+            )
+        };
+        (!held.is_empty()).then(finding)
+    };
+    bans.iter().filter_map(told).collect()
 }
 
 fn list_empty() -> Finding {
@@ -111,10 +164,8 @@ fn look_for_ways(case: &Case, entries: &[IpNetwork]) -> Looked {
     let own = || case.links.all.iter().filter(|link| !link.is_loopback).flat_map(Link::reachable);
     let speaks = |is_v4| own().any(|ip| ip.is_ipv4() == is_v4) && is_served(config, is_v4);
     let (v4, v6) = (speaks(true), speaks(false));
-    let asked =
-        |net: &IpNetwork| case.asked.from.is_some_and(|from| net.contains(from.to_canonical()));
-    let entries = entries.iter().copied().filter(|net| if net.is_ipv4() { v4 } else { v6 });
-    let entries: Vec<_> = entries.filter(|net| !asked(net)).collect();
+    let mut entries = others(case, entries);
+    entries.retain(|net| if net.is_ipv4() { v4 } else { v6 });
     if entries.is_empty() {
         return Looked::default();
     }
@@ -132,13 +183,8 @@ fn judge(entries: &[IpNetwork], ways: &[IpNetwork]) -> Option<Finding> {
         one.covers(&other) || other.covers(&one)
     };
     let is_lost = |net: &&IpNetwork| !ways.iter().any(|way| meet(net, way));
-    let lost: Vec<_> = entries.iter().filter(is_lost).collect();
-    let named: Vec<_> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-    let named = named.join(", ");
-    let whom = match lost.len().saturating_sub(NAMED_MAX) {
-        0 => named,
-        more => format!("{named} and {more} more entries of the allowlist"),
-    };
+    let lost: Vec<_> = entries.iter().filter(is_lost).copied().collect();
+    let whom = named(&lost);
     let finding = || {
         Finding::new(
             Cause::NoRouteBack,
@@ -148,6 +194,17 @@ fn judge(entries: &[IpNetwork], ways: &[IpNetwork]) -> Option<Finding> {
         )
     };
     (!lost.is_empty()).then(finding)
+}
+
+/// Names some entries of the allowlist, and how many more there are.
+pub(super) fn named(entries: &[IpNetwork]) -> String {
+    let named: Vec<_> = entries.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match entries.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        1 => format!("{named} and 1 more entry of the allowlist"),
+        more => format!("{named} and {more} more entries of the allowlist"),
+    }
 }
 
 #[cfg(test)]
@@ -171,13 +228,35 @@ mod tests {
     }
 
     #[test]
+    fn a_ban_of_a_whole_entry_is_a_fault_and_one_of_a_part_is_not() {
+        let entries = nets(&["192.0.2.0/28", "10.0.0.0/8", "2001:db8::/32"]);
+        let ban = |cidr: &str| Ban {
+            cidr: cidr.parse().unwrap(),
+            until: jiff::Timestamp::UNIX_EPOCH,
+            note: None,
+            by_uid: 0,
+            repeats: 0,
+        };
+        let told = |cidr: &str| banned(&entries, &[ban(cidr)]).pop().map(|found| found.says);
+        let all = |whom: &str, cidr: &str| {
+            Some(format!(
+                "whoever is listed in {whom} is banned until 1970-01-01T00:00:00Z with {cidr}"
+            ))
+        };
+        assert_eq!(told("10.0.0.0/8"), all("10.0.0.0/8", "10.0.0.0/8"));
+        assert_eq!(told("0.0.0.0/0"), all("192.0.2.0/28, 10.0.0.0/8", "0.0.0.0/0"));
+        assert_eq!(told("10.1.0.0/16"), None);
+        assert_eq!(told("::/0"), all("2001:db8::/32", "::/0"));
+    }
+
+    #[test]
     fn an_entry_is_lost_if_no_route_leads_to_a_part_of_it() {
         let entries = nets(&["192.0.2.0/28", "10.0.0.0/8", "203.0.113.9/32", "2001:db8::/32"]);
         for (ways, lost) in [
             (&["0.0.0.0/0", "::/0"][..], &[][..]),
             (&["192.0.2.0/24", "10.9.0.0/16", "2001:db8:1::/48"], &["203.0.113.9/32"]),
             (&["192.0.2.0/24", "0.0.0.0/0"], &["2001:db8::/32"]),
-            (&[], &["192.0.2.0/28, 10.0.0.0/8, 203.0.113.9/32 and 1 more entries"]),
+            (&[], &["192.0.2.0/28, 10.0.0.0/8, 203.0.113.9/32 and 1 more entry of"]),
         ] {
             let found = judge(&entries, &nets(ways));
             let says = found.map(|found| found.says).unwrap_or_default();

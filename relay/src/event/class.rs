@@ -1,7 +1,7 @@
 //! The classes of alerts, by which people silence alerts and choose what a channel tells.
 
 /// Every class that an alert can have, as `config/docs/alerts.md` explains them.
-pub const CLASSES: [&str; 30] = [
+pub const CLASSES: [&str; 31] = [
     "alerts-lost",
     "allow-rolled-back",
     "bounce-dropped",
@@ -13,6 +13,7 @@ pub const CLASSES: [&str; 30] = [
     "gate-silent",
     "host-down",
     "interface-down",
+    "listener-down",
     "login-failed",
     "logins-failed",
     "mode-observe",

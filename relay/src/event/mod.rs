@@ -18,7 +18,7 @@ pub mod telling;
 /// How an alert is put together.
 pub mod wording;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -99,6 +99,17 @@ pub enum Event {
     },
     /// Clients can come by that interface again.
     InterfaceUp { interface: String },
+    /// No client can connect to a listener, for some time now: another program took its address, or this host lost it.
+    /// Critical if they can to no other.
+    ListenerDown {
+        listener: SocketAddr,
+        severity: Severity,
+        problem: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
+    /// Clients can connect to that listener again.
+    ListenerUp { listener: SocketAddr },
     /// The gate's process has been gone, or has answered nothing, for some seconds: nobody watches, and nothing
     /// can be changed. Its programs in the kernel go on.
     GateSilent { problem: String },
@@ -279,9 +290,9 @@ impl Event {
         match self {
             Self::SpikeOpened(spike) => level(spike.class.severity(Stage::Opened)),
             Self::SpikeGrew { times, spike } => level(spike.class.severity(Stage::Grew(*times))),
-            Self::CertificateEnds { severity, .. } | Self::InterfaceDown { severity, .. } => {
-                level(*severity)
-            }
+            Self::CertificateEnds { severity, .. }
+            | Self::InterfaceDown { severity, .. }
+            | Self::ListenerDown { severity, .. } => level(*severity),
             Self::Told {
                 severity: Severity::Critical,
                 stage: Stage::Opened | Stage::Grew(_) | Stage::Noted,
@@ -323,6 +334,7 @@ impl Event {
             | Self::Stopped { .. }
             | Self::GateAttached { .. }
             | Self::InterfaceUp { .. }
+            | Self::ListenerUp { .. }
             | Self::GateHeard
             | Self::RelayHeard
             | Self::CertificateGood { .. }

@@ -14,6 +14,9 @@ use super::wording::{closed, noted, opened, way_of, word};
 /// The class of alerts about interfaces by which no client can come.
 const INTERFACE: &str = "interface-down";
 
+/// The class of alerts about listeners to which no client can connect.
+const LISTENER: &str = "listener-down";
+
 /// The class of alerts about the time of certificates.
 const CERTIFICATE: &str = "certificate-ends";
 
@@ -56,6 +59,17 @@ impl Event {
             }
             Self::InterfaceUp { interface } => {
                 closed(INTERFACE, format!("clients can come by {interface} again")).about(interface)
+            }
+            Self::ListenerDown { listener, severity, problem, down_for } => {
+                opened(LISTENER, format!("no client can connect to {listener}: {problem}"))
+                    .of(*severity)
+                    .about(listener.to_string())
+                    .first("sallyport doctor")
+                    .with("problem", problem)
+                    .lasted(*down_for)
+            }
+            Self::ListenerUp { listener } => {
+                closed(LISTENER, format!("clients can connect to {listener} again")).about(listener.to_string())
             }
             Self::GateSilent { problem } => opened(
                 "gate-silent",

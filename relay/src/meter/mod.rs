@@ -138,6 +138,8 @@ impl Meter {
             | Event::GateLost { .. }
             | Event::InterfaceDown { .. }
             | Event::InterfaceUp { .. }
+            | Event::ListenerDown { .. }
+            | Event::ListenerUp { .. }
             | Event::GateSilent { .. }
             | Event::GateHeard
             | Event::RelaySilent { .. }

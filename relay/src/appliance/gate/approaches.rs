@@ -4,13 +4,14 @@
 //! gate stands before the network does.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::keeper::{Keeper, Pending};
+use super::lasting::{Lasting, Looks};
+use super::standing;
 use super::telling::guarded_ports;
-use crate::bound::{NOT_HERE, has_address};
+use crate::bound::has_address;
 use crate::event::Event;
 use crate::event::alert::Severity;
 use crate::gate::approach::{Approach, Approaches};
@@ -18,43 +19,26 @@ use crate::gate::clocks::Moment;
 use crate::gate::{Health, InterfaceState, local_ports};
 
 /// How long nobody can come by an interface before people are told.
-const LASTS: Duration = Duration::from_secs(60);
+pub(super) const LASTS: Duration = Duration::from_secs(60);
 
 /// The same of one by which nobody could come yet since the gate started: a boot waits for the network, by default up
 /// to two minutes.
-const NEVER: Duration = Duration::from_secs(180);
-
-/// The most time that counts between two looks, which come each second: a gate that was stopped, or a host that slept,
-/// saw nothing meanwhile.
-const LOOK_MAX: Duration = Duration::from_secs(2);
-
-/// What was seen of one interface so far.
-#[derive(Debug, Default)]
-struct Watched {
-    /// For how long nobody could come, as far as that was looked at.
-    closed: Duration,
-    /// Since when nobody can come, on the boot clock.
-    since: Option<Duration>,
-    was_open: bool,
-    is_told: bool,
-}
+pub(super) const NEVER: Duration = Duration::from_secs(180);
 
 /// What was seen of the guarded interfaces so far.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// What was seen last.
     pub seen: Approaches,
-    looked_at: Option<Duration>,
-    interfaces: BTreeMap<String, Watched>,
+    looks: Looks,
+    interfaces: BTreeMap<String, Lasting>,
 }
 
 impl Watch {
     /// Takes a look `at` this moment of the boot clock: the interfaces as they are configured, whether clients can come by
     /// one, and why not. Returns what is to be told now. One of which nobody knows stays as it was.
     fn look(&mut self, seen: Vec<(String, Approach, Option<String>)>, at: Duration) -> Vec<Event> {
-        let passed =
-            self.looked_at.replace(at).map_or(Duration::ZERO, |last| at.saturating_sub(last));
-        let passed = passed.min(LOOK_MAX);
+        let passed = self.looks.begin(at);
         let is_open = seen.iter().any(|(_, by, _)| *by == Approach::Open);
         let severity = if is_open { Severity::Warning } else { Severity::Critical };
         let mut told = Vec::new();
@@ -63,18 +47,11 @@ impl Watch {
         {
             let watched = self.interfaces.entry(interface.clone()).or_default();
             let Some(problem) = problem else {
-                (watched.closed, watched.since, watched.was_open) = (Duration::ZERO, None, true);
-                if std::mem::take(&mut watched.is_told) {
-                    told.push(Event::InterfaceUp { interface });
-                }
+                told.extend(watched.is_well().then_some(Event::InterfaceUp { interface }));
                 continue;
             };
-            watched.closed += passed;
-            let since = *watched.since.get_or_insert(at);
-            let patience = if watched.was_open { LASTS } else { NEVER };
-            if !watched.is_told && watched.closed >= patience {
-                watched.is_told = true;
-                let down_for = at.saturating_sub(since);
+            let patience = if watched.was_well() { LASTS } else { NEVER };
+            if let Some(down_for) = watched.is_wrong(passed, at, patience) {
                 told.push(Event::InterfaceDown { interface, severity, problem, down_for });
             }
         }
@@ -108,8 +85,7 @@ impl Keeper {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = self.lists.damages.clone();
         problems.extend(pending.into_iter().flatten().cloned());
-        problems.extend(listeners.problems());
-        problems.extend(listeners.standing().filter_map(lost));
+        problems.extend(standing::problems(&listeners));
         problems.extend(local_ports::problem(&guarded_ports(&self.config)));
         problems
     }
@@ -126,19 +102,6 @@ pub(super) fn current_name(health: &Health) -> &str {
         | InterfaceState::Unknown { .. }
         | InterfaceState::Off => &health.interface,
     }
-}
-
-/// Says of a listening socket that this host lost its address; none of any other. The socket goes on listening: with
-/// the address its clients come back.
-fn lost(address: SocketAddr) -> Option<String> {
-    let is_lost = !address.ip().is_unspecified() && !has_address(address);
-    // Of IPv6 also one that is not used yet, or since another host has it too (RFC 4862, section 5.4).
-    let problem = || {
-        format!(
-            "listener {address}: {NOT_HERE} any more (or it is a duplicate: dadfailed); see `ip address`"
-        )
-    };
-    is_lost.then(problem)
 }
 
 #[cfg(test)]
@@ -198,16 +161,6 @@ mod tests {
         assert_eq!(told(&mut watch, 40..100, &[("eth0", unknown)]), [], "it does not count");
         let lasting = told(&mut watch, 100..130, &[("eth0", off)]);
         assert_eq!(lasting, [(120, down("eth0", Severity::Critical, off, 119))]);
-    }
-
-    #[test]
-    fn a_listener_whose_address_is_gone_is_told_with_what_may_be_the_cause() {
-        let problem = lost("192.0.2.254:2525".parse().unwrap()).unwrap();
-        let begins = format!("listener 192.0.2.254:2525: {NOT_HERE}");
-        assert!(problem.starts_with(&begins) && problem.contains("dadfailed"), "{problem}");
-        for here in ["127.0.0.1:2525", "[::]:2525"] {
-            assert_eq!(lost(here.parse().unwrap()), None, "{here}");
-        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::changes::audited;
 use super::listeners::Listeners;
 use super::lists::Lists;
 use super::redeclared::redeclared;
+use super::standing;
 use super::telling::{problem, ruleset, stands, told};
 use super::watching::Watching;
 use crate::appliance::load::{self, Reloaded};
@@ -71,6 +72,7 @@ pub struct Keeper {
     pub(super) bulletin: Arc<channel::Sender<Bulletin>>,
     pub(super) health: Vec<Health>,
     pub(super) approaches: Watch,
+    pub(super) standing: standing::Watch,
     pub(super) pending: Pending,
     pub(super) audit: Audit,
     /// Bans of the relay's that are in the kernel and not in the file yet.
@@ -123,6 +125,7 @@ impl Keeper {
         let mut keeper = Self {
             health: gate.health(),
             approaches: Watch::default(),
+            standing: standing::Watch::default(),
             changed_ns: gate.now_ns(),
             gate,
             file,
@@ -202,6 +205,7 @@ impl Keeper {
             self.compare(&health);
         }
         self.look_at_approaches(now);
+        self.look_at_listeners(now);
         self.publish();
         for message in self.gate.diagnostics() {
             self.journal.write(Event::Kernel { message });

@@ -22,8 +22,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -35,14 +33,8 @@ use crate::appliance::inherited::Inherited;
 use crate::appliance::notify;
 use crate::bound::{bound, is_in_the_way};
 use crate::control::attach::{Found, Handed, Handover};
-use crate::event::Event;
 use crate::gate::record::this_boot;
 use crate::gate::{self, Door, Queue};
-use crate::journal::Journal;
-
-/// How long a relay that serves may take to show its sockets to a gate that comes back: it tries four times a
-/// second.
-const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A listener cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +159,8 @@ impl Listeners {
     /// Returns on how many sockets the second door stands.
     #[must_use]
     pub fn doors(&self) -> usize {
-        self.with_socket().filter(|slot| slot.door.is_some()).count()
+        let has_door = |slot: &&Slot| slot.door.is_some() && matches!(slot.state, State::Held(_));
+        self.slots.iter().filter(has_door).count()
     }
 
     /// Returns who waits for the relay on the guarded sockets.
@@ -224,21 +217,12 @@ impl Listeners {
         made
     }
 
-    /// Returns what is wrong with them.
-    pub fn problems(&self) -> impl Iterator<Item = String> + '_ {
-        self.slots.iter().filter_map(|slot| match &slot.state {
-            State::Held(_) => None,
-            State::Awaited { problem, .. } => Some(format!("listener {}: {problem}", slot.address)),
+    /// Returns each address, and why it has no socket if it has none.
+    pub fn each(&self) -> impl Iterator<Item = (SocketAddr, Option<&str>)> + '_ {
+        self.slots.iter().map(|slot| match &slot.state {
+            State::Held(_) => (slot.address, None),
+            State::Awaited { problem, .. } => (slot.address, Some(problem.as_str())),
         })
-    }
-
-    /// Returns the addresses of the sockets that stand.
-    pub fn standing(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.with_socket().map(|slot| slot.address)
-    }
-
-    fn with_socket(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_)))
     }
 
     /// Returns the addresses that the sockets really have.
@@ -365,17 +349,6 @@ fn held(slots: &[Slot]) -> BTreeMap<String, BorrowedFd<'_>> {
 fn is_taken_by_us(address: SocketAddr, known: &[Noted], kept: &[Inherited]) -> bool {
     let kept = kept.iter().filter_map(|kept| local(kept.socket.as_fd()));
     kept.chain(known.iter().map(|noted| noted.address)).any(|ours| is_in_the_way(address, ours))
-}
-
-/// Says what is wrong with the sockets, once a relay had its time to show them: `status` has it at once, and nobody
-/// is called for what is over before he could look.
-pub async fn tell_lasting(listeners: Arc<Mutex<Listeners>>, journal: Journal) {
-    tokio::time::sleep(SHOWN_WITHIN).await;
-    let problems: Vec<String> =
-        listeners.lock().unwrap_or_else(PoisonError::into_inner).problems().collect();
-    for problem in problems {
-        journal.write(Event::Trouble { room: "gate", problem });
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod entries;
 mod handshakes;
 mod hearing;
 mod keeper;
+mod lasting;
 mod learned;
 mod listeners;
 mod lists;
@@ -28,6 +29,7 @@ mod remedy;
 mod ringing;
 mod shares;
 mod spikes;
+mod standing;
 pub(super) mod telling;
 mod tenure;
 mod unanswered;
@@ -100,7 +102,7 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     Listeners::examine(&wanted, &kept, &record(&config))?;
     let (gate, lists) = stand(&config, relay, journal)?;
     let listeners = Listeners::open(&wanted, gate.door(), kept, record(&config))?;
-    let places: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+    let places = places(&listeners);
     let listeners = Arc::new(Mutex::new(listeners));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = {
@@ -142,10 +144,9 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     };
     runtime.block_on(async {
         let serving = tokio::spawn(server::serve(socket, trust, office));
-        tokio::spawn(listeners::tell_lasting(listeners.clone(), journal.clone()));
         journal.write(Event::Started {
             process: "gate",
-            detail: format!("listening on {}; sandbox: {held}", places.join(", ")),
+            detail: format!("{places}; sandbox: {held}"),
         });
         notify::tell(notify::State::Ready);
         let ended = attend(&thread, &listeners, &bulletin).await;
@@ -189,6 +190,19 @@ async fn attend(
 
 fn guarded(listener: &Listener) -> (SocketAddr, Guarded) {
     (listener.address, if listener.gate { Guarded::Yes } else { Guarded::No })
+}
+
+/// Says where clients are listened for, and where not yet.
+fn places(listeners: &Listeners) -> String {
+    let (mut stand, mut wait) = (Vec::new(), Vec::new());
+    for (address, (_, problem)) in listeners.addresses().into_iter().zip(listeners.each()) {
+        match problem {
+            None => stand.push(address.to_string()),
+            Some(problem) => wait.push(format!("not yet on {address} ({problem})")),
+        }
+    }
+    let stand = (!stand.is_empty()).then(|| format!("listening on {}", stand.join(", ")));
+    stand.into_iter().chain(wait).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the file that names the listening sockets. It is written as root, so it lies where nobody else

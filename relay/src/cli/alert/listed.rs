@@ -94,7 +94,7 @@ fn channel_row(channel: &ChannelState) -> ([String; 4], Vec<Detail>) {
         (Some(why), Some(last)) => Some(format!("fault at {}: {why}", at(last))),
         (Some(why), None) => Some(format!("fault: {why}")),
         (None, Some(last)) => {
-            Some(format!("last fault at {}, and it took another after that", at(last)))
+            Some(format!("it failed last at {}, and took another since", at(last)))
         }
         (None, None) => None,
     };
@@ -210,7 +210,7 @@ mod tests {
         let text = text(&held, 200);
         for words in [
             "not told yet: it, or its class, was told as often as may be in an hour",
-            "last fault at 1970-01-01T00:00:05Z, and it took another after that; what it did not take is tried \
+            "it failed last at 1970-01-01T00:00:05Z, and took another since; what it did not take is tried \
              again at 1970-01-01T00:01:39Z",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");

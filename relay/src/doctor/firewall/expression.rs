@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use super::packet::{Parts, Sense, Test};
+use super::packet::{Parts, Test};
+use super::spans::{Addresses, Span, whole};
+use super::truth::Sense;
 
 /// The elements of sets and maps, by the whole name of the table and their own; none while one is empty.
 pub(super) type Sets<'a> = BTreeMap<(String, &'a str), &'a [Value]>;
@@ -59,10 +61,8 @@ pub(super) fn test(
         }
         (Some("udp" | "icmp" | "icmpv6" | "sctp"), _) => return Test::Always(false),
         (Some("ip" | "ip6"), Some(field @ ("saddr" | "daddr"))) => {
-            let Some(of) = values.iter().map(|value| addresses(value)).collect::<Option<Vec<_>>>()
-            else {
-                return Test::Unknown;
-            };
+            let of = values.iter().map(|value| addresses(value)).collect::<Option<Addresses>>();
+            let Some(of) = of else { return Test::Unknown };
             return if field == "saddr" {
                 Test::Source(of, sense)
             } else {
@@ -265,7 +265,7 @@ pub(super) fn port(value: &Value) -> Option<u16> {
     value.as_u64().and_then(|port| u16::try_from(port).ok())
 }
 
-fn addresses(value: &Value) -> Option<RangeInclusive<IpAddr>> {
+fn addresses(value: &Value) -> Option<Span> {
     let ip = |value: &Value| value.as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
     if let Some(range) = value["range"].as_array() {
         return Some(ip(range.first()?)?..=ip(range.get(1)?)?);
@@ -276,13 +276,4 @@ fn addresses(value: &Value) -> Option<RangeInclusive<IpAddr>> {
         return Some(whole(IpNetwork::new(ip(&prefix["addr"])?, length).ok()?));
     }
     ip(value).map(|ip| ip..=ip)
-}
-
-/// Returns the addresses of a network.
-pub(super) fn whole(network: IpNetwork) -> RangeInclusive<IpAddr> {
-    let last = match network {
-        IpNetwork::V4(network) => IpAddr::V4(network.broadcast()),
-        IpNetwork::V6(network) => IpAddr::V6(network.broadcast()),
-    };
-    network.network()..=last
 }

@@ -1,14 +1,14 @@
 //! The rules of iptables, as `iptables-save` and `ip6tables-save` print them.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnetwork::IpNetwork;
 
-use super::expression::whole;
-use super::packet::{Parts, Sense, Test};
+use super::packet::{Parts, Test};
 use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
+use super::spans::{Addresses, whole};
+use super::truth::Sense;
 
 /// The most rules that are read.
 const RULES_MAX: usize = 100_000;
@@ -97,10 +97,11 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             "-p" => tests
                 .push(Test::Always((value == "tcp" || value == "all") == (this == Sense::OneOf))),
             "-s" => {
-                tests.push(network(value).map_or(Test::Unknown, |of| Test::Source(vec![of], this)));
+                tests.push(network(value).map_or(Test::Unknown, |of| Test::Source(of, this)));
             }
-            "-d" => tests
-                .push(network(value).map_or(Test::Unknown, |of| Test::Destination(vec![of], this))),
+            "-d" => {
+                tests.push(network(value).map_or(Test::Unknown, |of| Test::Destination(of, this)));
+            }
             "-i" => tests.push(Test::ComesBy(vec![value.to_owned()], this)),
             "-o" => tests.push(Test::LeavesBy(vec![value.to_owned()], this)),
             "--dport" | "--dports" => {
@@ -256,8 +257,8 @@ fn destination_type(types: &str, sense: Sense) -> Test {
     }
 }
 
-fn network(text: &str) -> Option<RangeInclusive<IpAddr>> {
-    text.parse::<IpNetwork>().ok().map(whole)
+fn network(text: &str) -> Option<Addresses> {
+    text.parse::<IpNetwork>().ok().map(|network| Addresses::from_iter([whole(network)]))
 }
 
 /// Returns the first port of a range.

@@ -5,6 +5,7 @@
 //! with `nft`, those of the elder iptables with its `iptables-save`. The newer iptables writes rules of nftables;
 //! what `nft` does not show of them is read with the newer `iptables-save`.
 
+mod clients;
 mod entrance;
 mod expression;
 mod iptables;
@@ -13,18 +14,23 @@ mod packet;
 mod reading;
 mod remedy;
 mod ruleset;
+mod spans;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use ipnetwork::IpNetwork;
+
 use super::links::Links;
 use super::way::{Way, way_back, way_out};
-use super::{Case, Cause, Finding, Looked};
+use super::{Case, Looked};
 use crate::config::Listener;
+use clients::{Clients, Does, Meeting, judge, meetings};
 use entrance::Entrance;
 use packet::{CLIENT_PORTS, Packet, Part};
 pub(super) use reading::Reading;
@@ -56,15 +62,34 @@ pub(super) fn look(case: &Case) -> Looked {
     });
     let mut packets = packets(&listeners, from, &entrance, finds_back);
     packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
-    Looked { findings: judge(&read.rules, &packets, from), left_out: read.left_out.clone() }
+    let findings = judge(&read.rules, &packets, who_comes(case, from));
+    Looked { findings, left_out: read.left_out.clone() }
+}
+
+/// Returns who connects: the one who is asked for, or those who are listed.
+fn who_comes(case: &Case, from: Option<IpAddr>) -> Clients<'_> {
+    if let Some(from) = from {
+        return Clients::One(from);
+    }
+    // Behind a proxy it is the proxy that connects.
+    let is_behind = case.config.listeners.iter().any(|listener| !listener.proxy.is_empty());
+    if is_behind || !case.is_guarded() {
+        return Clients::ANYBODY;
+    }
+    let entries = case.entries();
+    Clients::Listed { entries: entries.networks(), are_all: keeps_out(case) && entries.is_whole() }
 }
 
 /// Tells whether somebody may come over a family: only those who are listed do, where a list keeps others out.
 fn may_come(case: &Case, is_v4: bool) -> bool {
+    !keeps_out(case) || case.entries().may_have(is_v4)
+}
+
+/// Tells whether the gate keeps everybody out who is not listed.
+fn keeps_out(case: &Case) -> bool {
     let enforces = case.gate.says().is_some_and(|status| status.mode == "enforce");
     let is_judged = |listener: &Listener| listener.gate && listener.proxy.is_empty();
-    let is_kept = case.is_guarded() && enforces && case.config.listeners.iter().all(is_judged);
-    !is_kept || case.entries().may_have(is_v4)
+    case.is_guarded() && enforces && case.config.listeners.iter().all(is_judged)
 }
 
 /// Why a connection from here is not made.
@@ -106,7 +131,7 @@ fn of_ours(target: SocketAddr, by: Vec<String>, ports: RangeInclusive<u16>) -> P
         part: Part::Attempt,
         is_v4: ip.is_ipv4(),
         source: None,
-        destinations: vec![ip],
+        destinations: vec![ip..=ip],
         is_for_us: ip.is_loopback().then_some(true),
         port: target.port(),
         other_ports: ports,
@@ -119,10 +144,11 @@ fn of_ours(target: SocketAddr, by: Vec<String>, ports: RangeInclusive<u16>) -> P
 }
 
 fn judge_out(rules: &Ruleset, attempt: &Packet) -> Option<StopsOut> {
-    let hop = attempt.destinations.first().copied();
+    let hop: Vec<_> =
+        attempt.destinations.first().map(|hop| IpNetwork::from(*hop.start())).into_iter().collect();
     let told = |what: &str, rule: &str, packet: &Packet| StopsOut {
         says: format!("{what}: {rule}"),
-        remedy: remedy(rules, rule, packet, hop),
+        remedy: remedy(rules, rule, packet, &hop),
         drops_answers: packet.part == Part::Answer,
     };
     let sent = rules.follow(attempt, &OUT);
@@ -160,18 +186,21 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
     let entrance = Entrance::of(&case.links, guarded);
     let from = case.asked.from.map(|from| from.to_canonical());
     // A rule for other clients than the one who is asked for may well be for this host.
-    let asked = [from, None].map(|from| packets(&[listener], from, &entrance, true));
-    let mut asked = asked.concat();
-    asked.retain(|packet| packet.source.is_some() || may_come(case, packet.is_v4));
-    judge_own(&read.rules, listener, &asked)
+    let asked = BTreeSet::from([from, None]);
+    let rules = &read.rules;
+    let met = asked.into_iter().flat_map(|from| {
+        let mut packets = packets(&[listener], from, &entrance, true);
+        packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
+        let clients = who_comes(case, from);
+        packets.into_iter().flat_map(move |packet| meetings(rules, &packet, clients))
+    });
+    judge_own(rules, listener, &met.collect::<Vec<_>>())
 }
 
-fn judge_own(rules: &Ruleset, listener: SocketAddr, clients: &[Packet]) -> Own {
-    let both = |packet: &Packet| [rules.follow(packet, &IN), rules.follow(&packet.answer(), &OUT)];
-    let fates: Vec<Fate> = clients.iter().flat_map(both).collect();
-    let are_stopped = fates.iter().any(|fate| fate.stopped.is_some());
-    let told: BTreeSet<&String> =
-        fates.iter().flat_map(|fate| fate.stopped.iter().chain(&fate.perhaps)).collect();
+/// Judges by which rules clients meet.
+fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting]) -> Own {
+    let are_stopped = met.iter().any(|one| matches!(one.does, Does::Stops(_)));
+    let told: BTreeSet<&String> = met.iter().map(|one| &one.rule).collect();
     // Of a listener for all, loopback is connected to.
     let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
     let tried = match listener.ip() {
@@ -201,8 +230,8 @@ fn of_own(ip: IpAddr, port: u16, part: Part) -> Packet {
     Packet {
         part,
         is_v4: ip.is_ipv4(),
-        source: Some(ip),
-        destinations: vec![ip],
+        source: Some(ip..=ip),
+        destinations: vec![ip..=ip],
         is_for_us: Some(true),
         port,
         other_ports: CLIENT_PORTS,
@@ -234,11 +263,12 @@ fn packets(
             if !is_served || !is_meant {
                 continue;
             }
+            let destinations = if is_any { entrance.addresses(is_v4) } else { vec![listener.ip()] };
             packets.push(Packet {
                 part: Part::Attempt,
                 is_v4,
-                source: from,
-                destinations: if is_any { entrance.addresses(is_v4) } else { vec![listener.ip()] },
+                source: from.map(|from| from..=from),
+                destinations: destinations.into_iter().map(|ip| ip..=ip).collect(),
                 is_for_us: Some(true),
                 port: listener.port(),
                 other_ports: CLIENT_PORTS,
@@ -251,75 +281,4 @@ fn packets(
         }
     }
     packets
-}
-
-fn judge(rules: &Ruleset, packets: &[Packet], from: Option<IpAddr>) -> Vec<Finding> {
-    let who = from.map_or_else(|| "clients".to_owned(), |from| from.to_string());
-    let sent = if from.is_some() { format!("{who} sends") } else { format!("{who} send") };
-    let answered = if from.is_some() { "is answered" } else { "are answered" };
-    let mut said = BTreeSet::new();
-    let mut found = Vec::new();
-    for packet in packets {
-        let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
-        let mut fate = rules.follow(packet, &IN);
-        if let Some(rule) = fate.stopped {
-            let says = format!(
-                "the host's firewall stops what {sent} to port {port} over {family}: {rule}"
-            );
-            let remedy = remedy(rules, &rule, packet, from);
-            found.push(Finding::new(Cause::Firewall, says, remedy));
-            continue;
-        }
-        if let Some(rule) = fate.redirected {
-            let says =
-                format!("what {sent} to port {port} over {family} is sent elsewhere: {rule}");
-            found.push(Finding::new(
-                Cause::RedirectedAway,
-                says,
-                "delete that rule, if it is not meant",
-            ));
-            continue;
-        }
-        let answer = packet.answer();
-        let back = rules.follow(&answer, &OUT);
-        if let Some(rule) = back.stopped {
-            let says = format!(
-                "the host's firewall stops what {who} {answered} from port {port} over {family}: {rule}"
-            );
-            let remedy = remedy(rules, &rule, &answer, from);
-            found.push(Finding::new(Cause::Firewall, says, remedy));
-            continue;
-        }
-        fate.perhaps.extend(back.perhaps);
-        for rule in fate.perhaps {
-            if said.insert((port, rule.clone())) {
-                found.push(perhaps(&who, port, &rule, from));
-            }
-        }
-    }
-    let ports: BTreeSet<u16> = packets.iter().map(|packet| packet.port).collect();
-    for port in ports {
-        for rule in rules.redirections_to(port) {
-            let says = format!(
-                "another port is redirected to {port}: {rule}; the first door does not guard that port, the second judges alone"
-            );
-            let remedy = "add a [[listener]] on that port in place of the redirection, if the first door is to guard it";
-            found.push(Finding::new(Cause::RedirectedHere, says, remedy));
-        }
-    }
-    found
-}
-
-fn perhaps(who: &str, port: u16, rule: &str, from: Option<IpAddr>) -> Finding {
-    let says =
-        format!("a rule of the host's firewall may be in the way of {who} to port {port}: {rule}");
-    let remedy = match from {
-        None => {
-            "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
-        }
-        Some(_) => {
-            "look whether it means this client: it tests something that cannot be told from here"
-        }
-    };
-    Finding::new(Cause::FirewallPerhaps, says, remedy)
 }

@@ -1,7 +1,9 @@
 //! A connection attempt and the answer to it, and what the tests of rules make of them.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
+
+use super::spans::{Addresses, Span};
+use super::truth::{Sense, Truth};
 
 /// The ports of clients: those below are nobody's but a root's of old.
 pub(super) const CLIENT_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
@@ -11,10 +13,10 @@ pub(super) const CLIENT_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 pub(super) struct Packet {
     pub part: Part,
     pub is_v4: bool,
-    /// Who connects; none: somebody.
-    pub source: Option<IpAddr>,
+    /// One of these connects, whichever; none: somebody.
+    pub source: Option<Span>,
     /// To one of these, whichever; empty: any address of the other end.
-    pub destinations: Vec<IpAddr>,
+    pub destinations: Vec<Span>,
     /// Whether the packet goes to an address of this host; none: it cannot be told.
     pub is_for_us: Option<bool>,
     /// The port that is connected to.
@@ -79,14 +81,14 @@ impl Packet {
         self.comes_by.is_empty()
     }
 
-    fn from(&self) -> &[IpAddr] {
+    fn from(&self) -> &[Span] {
         match self.part {
             Part::Attempt => self.source.as_slice(),
             Part::Answer => &self.destinations,
         }
     }
 
-    fn to(&self) -> &[IpAddr] {
+    fn to(&self) -> &[Span] {
         match self.part {
             Part::Attempt => &self.destinations,
             Part::Answer => self.source.as_slice(),
@@ -126,8 +128,8 @@ pub(super) enum Test {
     Port(Vec<RangeInclusive<u16>>, Sense),
     /// The port that it comes from.
     SourcePort(Vec<RangeInclusive<u16>>, Sense),
-    Source(Vec<RangeInclusive<IpAddr>>, Sense),
-    Destination(Vec<RangeInclusive<IpAddr>>, Sense),
+    Source(Addresses, Sense),
+    Destination(Addresses, Sense),
     /// Whether it is for an address of this host.
     ForUs(Sense),
     /// Names of interfaces; one may end in `*`.
@@ -146,21 +148,6 @@ pub(super) enum Test {
     IsV4(bool),
     /// It cannot be told from here.
     Unknown,
-}
-
-/// Whether one of the values is wanted, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sense {
-    OneOf,
-    NoneOf,
-}
-
-/// What a test makes of a packet; of several the greatest counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Truth {
-    Yes,
-    Perhaps,
-    No,
 }
 
 impl Test {
@@ -232,62 +219,13 @@ fn is_named(pattern: &str, name: &str) -> bool {
 }
 
 /// A test of addresses is one of their family, too. `who` is one of these, whichever; empty: anybody.
-fn address(of: &[RangeInclusive<IpAddr>], sense: Sense, who: &[IpAddr], is_v4: bool) -> Truth {
-    let of: Vec<_> = of.iter().filter(|range| range.start().is_ipv4() == is_v4).collect();
-    let all =
-        |range: &&&RangeInclusive<IpAddr>| range.start().is_unspecified() && is_last(*range.end());
-    if of.is_empty() {
+fn address(of: &Addresses, sense: Sense, who: &[Span], is_v4: bool) -> Truth {
+    if !of.has(is_v4) {
         return Truth::No;
     }
-    if of.iter().any(|range| all(&range)) {
+    if of.are_all(is_v4) {
         return sense.of(Truth::Yes);
     }
-    if who.is_empty() {
-        return Truth::Perhaps;
-    }
-    sense.of(Truth::of_all(who.iter().map(|who| of.iter().any(|range| range.contains(who)))))
-}
-
-const fn is_last(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.to_bits() == u32::MAX,
-        IpAddr::V6(ip) => ip.to_bits() == u128::MAX,
-    }
-}
-
-impl Sense {
-    const fn of(self, truth: Truth) -> Truth {
-        match (self, truth) {
-            (Self::OneOf, truth) => truth,
-            (Self::NoneOf, Truth::Yes) => Truth::No,
-            (Self::NoneOf, Truth::No) => Truth::Yes,
-            (Self::NoneOf, Truth::Perhaps) => Truth::Perhaps,
-        }
-    }
-
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::OneOf => Self::NoneOf,
-            Self::NoneOf => Self::OneOf,
-        }
-    }
-}
-
-impl Truth {
-    /// Returns what is so of one of several, whichever it is; of none it is not.
-    fn of_all(several: impl Iterator<Item = bool>) -> Self {
-        let (mut are, mut are_not) = (false, false);
-        several.for_each(|one| if one { are = true } else { are_not = true });
-        match (are, are_not) {
-            (true, false) => Self::Yes,
-            (true, true) => Self::Perhaps,
-            (false, _) => Self::No,
-        }
-    }
-}
-
-impl From<bool> for Truth {
-    fn from(truth: bool) -> Self {
-        if truth { Self::Yes } else { Self::No }
-    }
+    let are = who.iter().map(|span| of.hold(span));
+    sense.of(are.reduce(Truth::whichever).unwrap_or(Truth::Perhaps))
 }

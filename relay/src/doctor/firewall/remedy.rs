@@ -3,16 +3,20 @@
 //! Where one client is asked for it lets in that one, to the port of the listener: a rule against it may be meant for
 //! others too. The same goes for a next hop.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+
+use ipnetwork::IpNetwork;
 
 use super::packet::{Packet, Part};
 use super::ruleset::{Base, Chain, Rule, Ruleset};
+use crate::doctor::entries::NAMED_MAX;
 
 /// What is to be let past.
 #[derive(Clone, Copy, Debug)]
 struct Passing {
-    /// Who is at the other end, if one is meant.
-    peer: Option<IpAddr>,
+    /// Who is at the other end, if some are meant.
+    peer: Option<Peer>,
     /// Whether it goes to there.
     leaves: bool,
     port: u16,
@@ -26,12 +30,58 @@ impl Passing {
     }
 }
 
-/// Returns the command to run so that a packet from or to `peer`, or anybody, passes what stops it, named as in
-/// [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
-pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<IpAddr>) -> String {
+/// A network at the other end; one address is written without its prefix.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpNetwork);
+
+impl Display for Peer {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let full = if self.0.is_ipv4() { 32 } else { 128 };
+        if self.0.prefix() == full { self.0.ip().fmt(to) } else { self.0.fmt(to) }
+    }
+}
+
+/// Returns the command to run so that a packet from or to `peers`, or with none of them anybody, passes what stops it,
+/// named as in [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
+pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[IpNetwork]) -> String {
+    let whom: Vec<_> = peers.iter().take(NAMED_MAX).map(|peer| Some(Peer(*peer))).collect();
+    let more = peers.len() - whom.len();
+    let whom = if whom.is_empty() { vec![None] } else { whom };
+    let mut commands = Vec::new();
+    let mut remarks = BTreeSet::new();
+    for peer in whom {
+        match past(rules, stop, packet, peer) {
+            Mend::Run { command, remark } => {
+                commands.push(command);
+                remarks.extend(remark.map(str::to_owned));
+            }
+            Mend::Edit(what) => return what,
+        }
+    }
+    if more > 0 {
+        remarks.insert(format!("and so for {more} more"));
+    }
+    let remarks: Vec<_> = remarks.into_iter().collect();
+    let remarks =
+        if remarks.is_empty() { String::new() } else { format!("  # {}", remarks.join("; ")) };
+    format!("{}{remarks}", commands.join(" && "))
+}
+
+/// How rules are mended.
+enum Mend {
+    /// By a command; a remark to it.
+    Run { command: String, remark: Option<&'static str> },
+    /// By hand: what to do.
+    Edit(String),
+}
+
+/// What is run is gone when the rules are loaded anew.
+const KEEP: &str = "and the same where the rules are kept, or it is gone when they are loaded anew";
+
+fn past(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<Peer>) -> Mend {
     let passing = Passing { peer, leaves: packet.leaves(), port: packet.port, part: packet.part };
     let Some((chain, rule)) = rules.place_of(stop) else {
-        return format!("accept TCP to port {} before it", packet.port);
+        return Mend::Edit(format!("accept TCP to port {} before it", packet.port));
     };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
     let is_policy = rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
@@ -41,10 +91,10 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
         of_ufw(chain, is_policy, passing)
     } else if passing.needs_state() && !chain.base.as_ref().is_none_or(Base::knows_states) {
         // A rule without the state would let that host connect to every port here.
-        format!(
+        Mend::Edit(format!(
             "let TCP from port {} pass there, to ports of connections that this host made",
             packet.port
-        )
+        ))
     } else {
         let command = match chain.table.split_once(' ') {
             Some((program, table)) if program.contains("tables") => {
@@ -52,26 +102,28 @@ pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<
             }
             Some(_) | None => of_nft(chain, rule, passing),
         };
-        format!(
-            "{command}  # and the same where the rules are kept, or it is gone when they are loaded anew"
-        )
+        Mend::Run { command, remark: Some(KEEP) }
     }
 }
 
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
-fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
+fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> Mend {
     let Passing { peer, leaves, port, part } = passing;
     if passing.needs_state() {
-        return "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
-                IPv6 ufw6-before-input in before6.rules), then: ufw reload"
-            .to_owned();
+        return Mend::Edit(
+            "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
+             IPv6 ufw6-before-input in before6.rules), then: ufw reload"
+                .to_owned(),
+        );
     }
     if chain.name.contains("-before-") || chain.name.contains("-not-local") {
-        return "mend that rule in /etc/ufw/before.rules (of IPv6 before6.rules), then: ufw reload"
-            .to_owned();
+        return Mend::Edit(
+            "mend that rule in /etc/ufw/before.rules (of IPv6 before6.rules), then: ufw reload"
+                .to_owned(),
+        );
     }
     let any = || peer.map_or_else(|| "any".to_owned(), |peer| peer.to_string());
-    match (leaves, part, peer) {
+    let command = match (leaves, part, peer) {
         (false, Part::Attempt, Some(client)) => {
             format!("ufw prepend allow proto tcp from {client} to any port {port}")
         }
@@ -86,34 +138,39 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> String {
         (true, Part::Answer, _) => {
             format!("ufw prepend allow out proto tcp from any port {port} to {}", any())
         }
-    }
+    };
+    Mend::Run { command, remark: None }
 }
 
-fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> String {
-    let zone =
-        "&& firewall-cmd --reload  # with --zone, if the interface is in another than the default";
+fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> Mend {
     if leaves || part == Part::Answer {
         let side = if part == Part::Answer { "from" } else { "to" };
-        return format!(
+        return Mend::Edit(format!(
             "firewall-cmd --list-all-policies shows what it does with connections of this host: let it accept TCP {side} \
              port {port}"
-        );
+        ));
     }
-    let Some(client) = peer else {
-        return format!("firewall-cmd --permanent --add-port={port}/tcp {zone}");
+    let what = match peer {
+        None => format!("--add-port={port}/tcp"),
+        Some(client) => {
+            let family = if client.0.is_ipv4() { "ipv4" } else { "ipv6" };
+            format!(
+                "--add-rich-rule='rule family=\"{family}\" source address=\"{client}\" port port=\"{port}\" \
+                 protocol=\"tcp\" accept'"
+            )
+        }
     };
-    let family = if client.is_ipv4() { "ipv4" } else { "ipv6" };
-    format!(
-        "firewall-cmd --permanent --add-rich-rule='rule family=\"{family}\" source address=\"{client}\" \
-         port port=\"{port}\" protocol=\"tcp\" accept' {zone}"
-    )
+    Mend::Run {
+        command: format!("firewall-cmd --permanent {what} && firewall-cmd --reload"),
+        remark: Some("with --zone, if the interface is in another than the default"),
+    }
 }
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
 fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
     let Passing { peer, leaves, port, part } = passing;
     let of = peer.map(|peer| {
-        let family = if peer.is_ipv4() { "ip" } else { "ip6" };
+        let family = if peer.0.is_ipv4() { "ip" } else { "ip6" };
         format!("{family} {} {peer} ", if leaves { "daddr" } else { "saddr" })
     });
     let of = of.unwrap_or_default();
@@ -158,13 +215,18 @@ fn of_iptables(
 mod tests {
     use super::super::packet::CLIENT_PORTS;
     use super::super::ruleset::{Act, Families};
+    use super::super::spans::{Span, whole};
     use super::*;
+
+    fn alone(ip: &str) -> Span {
+        whole(ip.parse().unwrap())
+    }
 
     fn packet(source: Option<&str>) -> Packet {
         Packet {
             part: Part::Attempt,
             is_v4: source.is_none_or(|source| !source.contains(':')),
-            source: source.map(|source| source.parse().unwrap()),
+            source: source.map(alone),
             destinations: Vec::new(),
             is_for_us: Some(true),
             port: 2525,
@@ -242,7 +304,8 @@ mod tests {
                 "firewall-cmd --permanent --add-rich-rule='rule family=\"ipv4\" source address=\"192.0.2.7\" port",
             ),
         ] {
-            let told = remedy(rules, stop, &packet(from), from.map(|from| from.parse().unwrap()));
+            let peers: Vec<_> = from.iter().map(|from| from.parse().unwrap()).collect();
+            let told = remedy(rules, stop, &packet(from), &peers);
             assert!(told.starts_with(begins), "{told}");
         }
     }
@@ -259,7 +322,7 @@ mod tests {
         let client = |from| packet(from).answer();
         let hop = || out(packet(None));
         let answer = || Packet { leaves_by: vec!["eth0".into()], ..hop() }.answer();
-        let peer = Some("192.0.2.7".parse().unwrap());
+        let peer = Some("192.0.2.7".parse::<IpNetwork>().unwrap());
         for (rules, packet, peer, begins) in [
             (
                 &nft,
@@ -307,7 +370,7 @@ mod tests {
             (&ufw, client(None), None, "ufw prepend allow out proto tcp from any port 2525 to any"),
             (&ufw, hop(), peer, "ufw prepend allow out proto tcp from any to 192.0.2.7 port 2525"),
         ] {
-            let told = remedy(rules, "it", &packet, peer);
+            let told = remedy(rules, "it", &packet, peer.as_slice());
             assert!(told.starts_with(begins), "{told}");
         }
     }

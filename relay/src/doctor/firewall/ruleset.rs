@@ -3,7 +3,8 @@
 //! What a rule tests and cannot be told from here (limits, marks, sets of another kind, and who the client
 //! is, if nobody said) is *perhaps*: a drop behind it is only named as one that may be in the way.
 
-use super::packet::{Packet, Part, Sense, Test, Truth};
+use super::packet::{Packet, Part, Test};
+use super::truth::{Sense, Truth};
 
 /// How deep rules may jump; deeper ones are not followed (the kernel allows 16).
 const DEPTH_MAX: usize = 16;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod entries;
 mod hosts;
 mod maps;
 mod xt;
@@ -17,7 +18,7 @@ fn client(from: Option<&str>) -> Packet {
     Packet {
         part: Part::Attempt,
         is_v4: source.is_none_or(|source| source.is_ipv4()),
-        source,
+        source: source.map(|source| source..=source),
         destinations: Vec::new(),
         is_for_us: Some(true),
         port: 2525,
@@ -340,7 +341,9 @@ fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
         |handle| format!("the rule with handle {handle} of chain input in table inet filter");
     let own = |policy: &str, rules: &[serde_json::Value], clients: &[Packet]| {
         let rules = nft::read(&listing(policy, rules), &Ruleset::default()).unwrap();
-        match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), clients) {
+        let of = |packet: &Packet| meetings(&rules, packet, Clients::ANYBODY);
+        let met: Vec<_> = clients.iter().flat_map(of).collect();
+        match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), &met) {
             Own::Dropped(name) => Some(name.split(" (").next().unwrap_or_default().to_owned()),
             Own::Told => Some("told".to_owned()),
             Own::Perhaps(_) => Some("perhaps".to_owned()),

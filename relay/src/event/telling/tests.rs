@@ -1,7 +1,7 @@
 //! What begins, what ends and what wakes somebody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
@@ -39,6 +39,7 @@ fn what_ends_a_trouble_bears_its_name() {
         (bypass(7), Event::GateBypassOver { path: "eth1, which is guarded now".into() }),
         (mode("observe"), mode("enforce")),
         (unreached(Severity::Critical), Event::InterfaceUp { interface: "eth0".into() }),
+        (deserted(Severity::Critical), Event::ListenerUp { listener: listener() }),
         (Event::GateSilent { problem: reason() }, Event::GateHeard),
         (Event::RelaySilent { problem: reason() }, Event::RelayHeard),
         (
@@ -139,6 +140,8 @@ fn every_alert_is_as_bad_as_the_line_of_its_event() {
         ends(Severity::Critical),
         unreached(Severity::Warning),
         unreached(Severity::Critical),
+        deserted(Severity::Warning),
+        deserted(Severity::Critical),
     ];
     for class in Class::ALL {
         events.push(Event::SpikeOpened(spike(class)));
@@ -181,6 +184,15 @@ fn spike(class: Class) -> Box<Spike> {
 fn unreached(severity: Severity) -> Event {
     let down_for = Duration::from_secs(60);
     Event::InterfaceDown { interface: "eth0".into(), severity, problem: "x".into(), down_for }
+}
+
+fn listener() -> SocketAddr {
+    ([192, 0, 2, 1], 2525).into()
+}
+
+fn deserted(severity: Severity) -> Event {
+    let down_for = Duration::from_secs(4);
+    Event::ListenerDown { listener: listener(), severity, problem: "x".into(), down_for }
 }
 
 fn ends(severity: Severity) -> Event {

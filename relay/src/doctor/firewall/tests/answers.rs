@@ -23,8 +23,10 @@ fn by(key: &str, name: &str) -> serde_json::Value {
 }
 
 fn causes(rules: &Ruleset, from: Option<&str>) -> Vec<&'static str> {
-    let packet = Packet { destinations: vec!["192.0.2.1".parse().unwrap()], ..client(from) };
-    let found = judge(rules, &[packet], from.map(|from| from.parse().unwrap()));
+    let own = "192.0.2.1".parse().unwrap();
+    let packet = Packet { destinations: vec![own..=own], ..client(from) };
+    let clients = from.map_or(Clients::ANYBODY, |from| Clients::One(from.parse().unwrap()));
+    let found = judge(rules, &[packet], clients);
     found.iter().map(|found| found.cause.id()).collect()
 }
 
@@ -182,7 +184,9 @@ fn what_drops_what_anybody_is_answered_is_told_of_clients_not_of_this_host() {
     let rule = || json!([payload("tcp", "sport", json!(2525)), {"drop": null}]);
     let listener = "192.0.2.1:2525".parse().unwrap();
     let own = |rules: &[serde_json::Value]| {
-        judge_own(&at("output", "accept", rules), listener, &[client(None)])
+        let rules = at("output", "accept", rules);
+        let met = meetings(&rules, &client(None), Clients::ANYBODY);
+        judge_own(&rules, listener, &met)
     };
     assert_eq!(own(&[rule()]), Own::Told);
     assert_eq!(own(&[json!([by("oifname", "eth0"), {"drop": null}])]), Own::Free);

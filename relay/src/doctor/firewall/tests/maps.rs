@@ -20,8 +20,9 @@ fn nat(maps: &[serde_json::Value], expr: &serde_json::Value) -> Ruleset {
 
 fn causes(rules: &Ruleset) -> Vec<&'static str> {
     let mut packet = client(None);
-    packet.destinations = vec!["192.0.2.1".parse().unwrap()];
-    judge(rules, &[packet], None).iter().map(|found| found.cause.id()).collect()
+    let own = "192.0.2.1".parse().unwrap();
+    packet.destinations = vec![own..=own];
+    judge(rules, &[packet], Clients::ANYBODY).iter().map(|found| found.cause.id()).collect()
 }
 
 #[test]

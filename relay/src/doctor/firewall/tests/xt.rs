@@ -13,7 +13,7 @@ fn saved(v4: &str) -> Ruleset {
 }
 
 fn causes(rules: &Ruleset, from: &str) -> Vec<&'static str> {
-    let found = judge(rules, &[client(Some(from))], Some(from.parse().unwrap()));
+    let found = judge(rules, &[client(Some(from))], Clients::One(from.parse().unwrap()));
     let ids = found.iter().map(|found| found.cause.id());
     let mut ids: Vec<_> = ids.filter(|id| *id != "redirected-here").collect();
     ids.dedup();

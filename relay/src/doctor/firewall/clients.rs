@@ -1,0 +1,184 @@
+//! What the host's firewall makes of those who may connect: of anybody, of one who is asked for, or of each entry of the
+//! allowlist.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::packet::{Packet, Part};
+use super::remedy::remedy;
+use super::ruleset::Ruleset;
+use super::spans::whole;
+use super::{IN, OUT};
+use crate::doctor::entries::named;
+use crate::doctor::{Cause, Finding};
+
+/// Who connects.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Clients<'a> {
+    /// One who is asked for.
+    One(IpAddr),
+    /// Those who are listed, and others unless they are all.
+    Listed { entries: &'a [IpNetwork], are_all: bool },
+}
+
+impl Clients<'_> {
+    pub(super) const ANYBODY: Self = Self::Listed { entries: &[], are_all: false };
+}
+
+/// What a rule does to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Does {
+    /// It stops this part of the handshake.
+    Stops(Part),
+    /// It sends it elsewhere.
+    SendsOn,
+    /// It may do one of these.
+    Perhaps,
+}
+
+/// A rule that connections to one port meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meeting {
+    pub rule: String,
+    pub does: Does,
+    /// The entries whose clients it meets; none: whoever connects.
+    entries: Vec<IpNetwork>,
+}
+
+/// Returns which rules an attempt or the answer to it meets.
+pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) -> Vec<Meeting> {
+    let of = |(does, rule)| Meeting { rule, does, entries: Vec::new() };
+    let perhaps = match follow(rules, attempt) {
+        Ok(perhaps) => perhaps,
+        Err(ended) => return vec![of(ended)],
+    };
+    let (entries, are_all) = match clients {
+        Clients::Listed { entries, are_all } => (entries, are_all && !entries.is_empty()),
+        Clients::One(_) => (&[][..], false),
+    };
+    let mut met: Vec<Meeting> = Vec::new();
+    // What asks for nobody's address is the same for all.
+    let entries =
+        entries.iter().filter(|entry| entry.is_ipv4() == attempt.is_v4 && !perhaps.is_empty());
+    for entry in entries {
+        let own = Packet { source: Some(whole(*entry)), ..attempt.clone() };
+        let rules = match follow(rules, &own) {
+            Ok(perhaps) if are_all => {
+                perhaps.into_iter().map(|rule| (Does::Perhaps, rule)).collect()
+            }
+            Ok(_) => Vec::new(),
+            Err(ended) => vec![ended],
+        };
+        for (does, rule) in rules {
+            match met.iter_mut().find(|one| one.does == does && one.rule == rule) {
+                Some(known) => known.entries.push(*entry),
+                None => met.push(Meeting { rule, does, entries: vec![*entry] }),
+            }
+        }
+    }
+    if !are_all {
+        let is_told = |rule: &String| met.iter().any(|one| one.rule == *rule);
+        let others: Vec<_> = perhaps.into_iter().filter(|rule| !is_told(rule)).collect();
+        met.extend(others.into_iter().map(|rule| of((Does::Perhaps, rule))));
+    }
+    met
+}
+
+/// Follows an attempt in and the answer to it out. Returns the rules that may be in the way.
+///
+/// # Errors
+///
+/// What ends the way, and by which rule.
+fn follow(rules: &Ruleset, attempt: &Packet) -> Result<Vec<String>, (Does, String)> {
+    let sent = rules.follow(attempt, &IN);
+    if let Some(rule) = sent.stopped {
+        return Err((Does::Stops(Part::Attempt), rule));
+    }
+    if let Some(rule) = sent.redirected {
+        return Err((Does::SendsOn, rule));
+    }
+    let back = rules.follow(&attempt.answer(), &OUT);
+    if let Some(rule) = back.stopped {
+        return Err((Does::Stops(Part::Answer), rule));
+    }
+    Ok(sent.perhaps.into_iter().chain(back.perhaps).collect())
+}
+
+/// Says what keeps attempts from the listeners, or may, each rule once for a port.
+pub(super) fn judge(rules: &Ruleset, packets: &[Packet], clients: Clients<'_>) -> Vec<Finding> {
+    let mut said = BTreeSet::new();
+    let mut found = Vec::new();
+    for packet in packets {
+        for meeting in meetings(rules, packet, clients) {
+            if meeting.does != Does::Perhaps || said.insert((packet.port, meeting.rule.clone())) {
+                found.push(told(rules, packet, clients, &meeting));
+            }
+        }
+    }
+    let ports: BTreeSet<u16> = packets.iter().map(|packet| packet.port).collect();
+    for port in ports {
+        for rule in rules.redirections_to(port) {
+            let says = format!(
+                "another port is redirected to {port}: {rule}; the first door does not guard that port, the second judges alone"
+            );
+            let remedy = "add a [[listener]] on that port in place of the redirection, if the first door is to guard it";
+            found.push(Finding::new(Cause::RedirectedHere, says, remedy));
+        }
+    }
+    found
+}
+
+fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meeting) -> Finding {
+    let Meeting { rule, does, entries } = meeting;
+    let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
+    let (who, send, are) = match clients {
+        Clients::One(from) => (from.to_string(), "sends", "is"),
+        Clients::Listed { .. } if entries.is_empty() => ("clients".to_owned(), "send", "are"),
+        Clients::Listed { .. } => (format!("clients of {}", named(entries)), "send", "are"),
+    };
+    let own;
+    let peers = match clients {
+        Clients::One(from) => {
+            own = [IpNetwork::from(from)];
+            &own[..]
+        }
+        Clients::Listed { .. } => entries,
+    };
+    match does {
+        Does::Stops(Part::Attempt) => Finding::new(
+            Cause::Firewall,
+            format!(
+                "the host's firewall stops what {who} {send} to port {port} over {family}: {rule}"
+            ),
+            remedy(rules, rule, packet, peers),
+        ),
+        Does::Stops(Part::Answer) => Finding::new(
+            Cause::Firewall,
+            format!(
+                "the host's firewall stops what {who} {are} answered from port {port} over {family}: {rule}"
+            ),
+            remedy(rules, rule, &packet.answer(), peers),
+        ),
+        Does::SendsOn => Finding::new(
+            Cause::RedirectedAway,
+            format!("what {who} {send} to port {port} over {family} is sent elsewhere: {rule}"),
+            "delete that rule, if it is not meant",
+        ),
+        Does::Perhaps => Finding::new(
+            Cause::FirewallPerhaps,
+            format!(
+                "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
+            ),
+            match clients {
+                Clients::Listed { .. } => {
+                    "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
+                }
+                Clients::One(_) => {
+                    "look whether it means this client: it tests something that cannot be told from here"
+                }
+            },
+        ),
+    }
+}
