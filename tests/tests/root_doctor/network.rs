@@ -183,6 +183,11 @@ pub const ROWS: &[Row] = &[
     .words(LISTED)
     .pasted()
     .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.8/29"]).map(drop)),
+    row("a whole entry is banned", "banned", |s| {
+        s.sallyport(&["ban", "add", "192.0.2.0/24"]).map(drop)
+    })
+    .pasted()
+    .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.0/24"]).map(drop)),
     row("the client is over its rate", "over-rate", |s| {
         s.sallyport(&["allow", "add", "192.0.2.99", "--connect-rate", "1/h"])?;
         attempt(&s.world.stage, STRANGER, GUARDED, Duration::from_secs(5)).map(drop)
@@ -257,8 +262,19 @@ pub const ROWS: &[Row] = &[
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
     })
     .undo(FLUSH),
-    row("the firewall drops a network that this host is in", "firewall-perhaps", |s| {
+    row("the firewall drops a whole entry, and this host", "firewall", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.0/24 tcp dport 2525 drop")
+    })
+    .pasted()
+    .undo(FLUSH),
+    row("the firewall lets out what goes to others", "firewall", |s| {
+        out_by_policy(s)?;
+        s.nft("add rule inet t c ip daddr 192.0.2.200 accept")
+    })
+    .pasted()
+    .undo(FLUSH),
+    well("the firewall drops whom nobody listed", |s| {
+        chain(s, INPUT, "ip saddr { 192.0.2.64/26, 198.51.100.0/24 } drop")
     })
     .undo(FLUSH),
     row("the firewall drops this host alone", "own-attempt-stopped", |s| {
