@@ -39,6 +39,10 @@ pub(super) fn chosen<'a>(config: &'a Config, to: Option<&'a str>) -> Chosen<'a> 
 struct Seen {
     /// Those that an operator suspended, each with the remark.
     suspended: Vec<(String, Option<String>)>,
+    /// The names of those that are looked at.
+    names: Vec<String>,
+    /// Whether their logins are tried, too.
+    is_followed: bool,
     /// What the relay says is in the way of mail.
     troubled: Vec<String>,
     /// Keys that cannot be used, in the relay's words.
@@ -69,6 +73,8 @@ pub(super) fn look(case: &Case) -> Looked {
     };
     let seen = Seen {
         suspended,
+        names: routes.iter().map(|route| route.name.clone()).collect(),
+        is_followed: case.asked.to.is_some(),
         troubled: case.relay.says().map(|status| status.troubled.clone()).unwrap_or_default(),
         unsigned: unsigned(config, &mut left_out),
     };
@@ -137,11 +143,14 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     // What it says of anything else is told elsewhere.
     let of_routes = seen.troubled.iter().filter(|words| words.starts_with(ROUTE));
     found.extend(of_routes.filter(|words| !is_suspended(words)).map(|words| {
-        Finding::new(
-            Cause::RouteTroubled,
-            format!("the relay says: {words}"),
-            "sallyport route list shows it; sallyport doctor --to ROUTE follows it, its login included",
-        )
+        let name = seen.names.iter().find(|name| is_of_route(words, name));
+        let remedy = match name.filter(|_| !seen.is_followed) {
+            Some(name) => {
+                format!("sallyport doctor --to {}  # follows it, its login included", word(name))
+            }
+            None => "sallyport route list  # shows it, host by host".to_owned(),
+        };
+        Finding::new(Cause::RouteTroubled, format!("the relay says: {words}"), remedy)
     }));
     found.extend(seen.unsigned.iter().map(|problem| {
         Finding::new(
@@ -198,6 +207,8 @@ mod tests {
         let key = "the DKIM key of example.net, /k: no; the mail that it signs waits";
         let seen = Seen {
             suspended: vec![("a".into(), Some("they move".into()))],
+            names: ["a", "b", "a2"].map(str::to_owned).into(),
+            is_followed: false,
             troubled: [
                 "route a: it is suspended, its mail waits",
                 "route b: it is down: no host can be used",
@@ -213,6 +224,10 @@ mod tests {
         assert_eq!(judge(&before).last().unwrap().cause, Cause::DkimKey, "as the relay read it");
         let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
         assert_eq!(found, ["route-suspended", "route-troubled", "route-troubled", "dkim-key"]);
+        let to = |seen: &Seen| judge(seen)[1].remedy.clone();
+        assert_eq!(to(&seen), "sallyport doctor --to b  # follows it, its login included");
+        let followed = Seen { is_followed: true, ..seen };
+        assert_eq!(to(&followed), "sallyport route list  # shows it, host by host");
         assert_eq!(judge(&Seen::default()), Vec::new());
     }
 }

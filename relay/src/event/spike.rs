@@ -174,6 +174,9 @@ pub struct Spike {
     pub command: String,
 }
 
+/// What stands before a count that may be more.
+const LEAST: &str = "at least ";
+
 fn whole_seconds<S: Serializer>(window: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(window.as_secs())
 }
@@ -213,16 +216,10 @@ impl Spike {
             "" => String::new(),
             subject => format!(" ({subject})"),
         };
-        // Of sources only so many are known to be different.
-        let (least, total) = match self.class {
-            Class::Sources => ("at least ", String::new()),
-            Class::Refused
-            | Class::Prefix
-            | Class::Entry
-            | Class::Forged
-            | Class::Bypass
-            | Class::Missing
-            | Class::Logins => ("", format!("{} {counted}{whose} in all, ", self.total)),
+        let (least, total) = if self.adds_up() {
+            ("", format!("{} {counted}{whose} in all, ", self.total))
+        } else {
+            (LEAST, String::new())
         };
         let rose = format!("{least}{} {counted}{whose} {}", self.count, self.within());
         match stage {
@@ -244,6 +241,20 @@ impl Spike {
         }
     }
 
+    /// Tells whether the counts of windows add up to a total. Of sources only so many are known to be different.
+    const fn adds_up(&self) -> bool {
+        match self.class {
+            Class::Sources => false,
+            Class::Refused
+            | Class::Prefix
+            | Class::Entry
+            | Class::Forged
+            | Class::Bypass
+            | Class::Missing
+            | Class::Logins => true,
+        }
+    }
+
     fn within(&self) -> String {
         match self.window.as_secs() {
             0 | 1 => "a second".to_owned(),
@@ -256,11 +267,14 @@ impl Spike {
             Stage::Opened | Stage::Grew(_) | Stage::Noted => "now",
             Stage::Closed => "peak",
         };
+        let least = if self.adds_up() { "" } else { LEAST };
         let mut details = BTreeMap::from([
-            (count.to_owned(), format!("{} {}", self.count, self.within())),
+            (count.to_owned(), format!("{least}{} {}", self.count, self.within())),
             ("usual".to_owned(), format!("{} {}", self.usual, self.within())),
-            ("total".to_owned(), self.total.to_string()),
         ]);
+        if self.adds_up() {
+            details.insert("total".to_owned(), self.total.to_string());
+        }
         for (place, Share { net, count, error, reason }) in (1..).zip(&self.top) {
             let about = estimate(*count, *error);
             details.insert(format!("top-{place}"), format!("{net}: {about}, {reason}"));

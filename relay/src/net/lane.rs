@@ -203,9 +203,7 @@ impl Lane {
     /// Says that a host is down, and that the route is if none is `up` now.
     fn tell_down(&self, host: String, reason: String, up: usize) {
         let route = self.route.name.clone();
-        let last = (up == 0).then(|| {
-            if reason.starts_with(&host) { reason.clone() } else { format!("{host}: {reason}") }
-        });
+        let last = (up == 0).then(|| format!("{host}: {reason}"));
         self.journal.write(Event::HostDown { route: route.clone(), host, reason });
         if let Some(reason) = last {
             self.journal.write(Event::RouteDown { route, reason });

@@ -98,6 +98,7 @@ impl Overdue {
             // As if nothing were on its way.
             at_most: per_second.max(rate(now.since(&start), WINDOWS[0])),
             since_last,
+            adds_up: true,
         };
         Some((reading, due, came))
     }

@@ -34,6 +34,8 @@ pub(super) struct Reading {
     pub at_most: f64,
     /// The time since the last reading.
     pub since_last: Duration,
+    /// Whether what came in a window is what came in the parts of it: different sources may be the same in each part.
+    pub adds_up: bool,
 }
 
 /// The counts of one window.
@@ -94,6 +96,7 @@ impl Pace {
             per_second_now: rate(count - count_last, since_last),
             at_most: per_second,
             since_last,
+            adds_up: true,
         };
         self.last = per_second;
         Some(reading)

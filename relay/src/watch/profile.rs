@@ -290,6 +290,7 @@ fn reading(at: Duration, count: u64, rate: f32) -> Reading {
         per_second_now: per_second,
         at_most: per_second,
         since_last,
+        adds_up: true,
     }
 }
 

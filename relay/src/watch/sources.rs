@@ -58,6 +58,7 @@ impl Sources {
                 per_second_now: per_second,
                 at_most: per_second,
                 since_last,
+                adds_up: false,
             };
             let was_open = self.lookout.spike.is_open();
             change = change.or(self.lookout.judge(window, &reading, sample.wall, rules));

@@ -207,13 +207,16 @@ impl Open {
 
     fn grown(&mut self, window: usize, reading: &Reading) -> Option<Change> {
         let rate = reading.per_second;
-        let grown = GROWTHS.iter().rposition(|times| rate >= self.at_most * f64::from(*times))?;
+        // A shorter window has what the longer one had, if it is the same in each part of it.
+        let shorter = WINDOWS[self.window].as_secs_f64() / WINDOWS[window].as_secs_f64();
+        let at_most = self.at_most * if reading.adds_up { 1.0 } else { shorter };
+        let grown = GROWTHS.iter().rposition(|times| rate >= at_most * f64::from(*times))?;
         if grown < self.growth {
             return None;
         }
         self.growth = grown + 1;
         if window != self.window {
-            (self.window, self.peak) = (window, rate);
+            (self.window, self.peak, self.at_most) = (window, rate, at_most);
         }
         self.loud = (reading.at, reading.count);
         Some(self.change(Stage::Grew(GROWTHS[grown]), reading, rate))

@@ -123,6 +123,7 @@ fn one_tick_above_the_threshold_opens_nothing_if_the_next_two_are_below() {
         per_second_now: per_second,
         at_most: per_second,
         since_last: TICK,
+        adds_up: true,
     };
     for (at, rate) in (0..).zip([150.0, 0.0, 0.0, 150.0, 0.0, 0.0, 150.0]) {
         assert_eq!(spike.take(0, &reading(at, rate), bounds, spikes.quiet), None);

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::print;
-use crate::history::{Act, Became, Ended, Fact, Line, Told};
+use crate::cli::users::Users;
+use crate::history::{Became, Ended, Fact, Line, Told};
 use crate::mail::came::{Admission, Came};
 use crate::mail::envelope::Envelope;
 use crate::mail::message::MessageId;
@@ -109,9 +110,9 @@ fn moments(line: &Line, all: &[Line]) -> Vec<Moment> {
             moments.push(Moment { at: line.at, what: end });
             moments
         }
-        Fact::Operated { act, uid } => now(operated(*act, *uid)),
+        Fact::Operated { act, uid } => now(format!("{} by {}", act.done(), user(*uid))),
         Fact::SetAside { why } => now(format!("held until it is released: {why}")),
-        Fact::Read { uid } => now(format!("its text was read by uid {uid}")),
+        Fact::Read { uid } => now(format!("its text was read by {}", user(*uid))),
         Fact::Viewed { login, source } => {
             let who = login.as_ref().map_or_else(String::new, |login| format!(" by {login}"));
             now(format!("its text was seen on the status page{who} from {source}"))
@@ -190,8 +191,8 @@ const fn ended(why: Ended) -> &'static str {
     }
 }
 
-fn operated(act: Act, uid: u32) -> String {
-    format!("{} by uid {uid}", act.done())
+fn user(uid: u32) -> String {
+    Users::default().name(uid)
 }
 
 fn recipients(count: usize) -> String {
@@ -286,7 +287,7 @@ mod tests {
                 Fact::Viewed { login: Some("ops".into()), source: "192.0.2.3".parse().unwrap() },
             ),
             line("59.4", Fact::SetAside { why: "its carrier failed".into() }),
-            line("59.5", Fact::Operated { act: Act::Drop, uid: 0 }),
+            line("59.5", Fact::Operated { act: crate::history::Act::Drop, uid: 0 }),
         ];
         let told: Vec<String> = rows(&lines).iter().map(|row| row[1..].join(" ")).collect();
         assert_eq!(
@@ -307,7 +308,7 @@ mod tests {
                 "+0.000s attempt 1 ended, 1 recipient is open",
                 "+51.400s its text was seen on the status page by ops from 192.0.2.3",
                 "+0.000s held until it is released: its carrier failed",
-                "+0.100s dropped by uid 0",
+                "+0.100s dropped by root",
             ]
         );
         assert_eq!(rows(&lines)[0][0], "2026-01-02T03:04:05.000Z");

@@ -1,5 +1,6 @@
 //! How a lane makes a connection: names, addresses, TLS and the login.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -99,8 +100,8 @@ impl Lane {
             )));
         }
         let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(stream) => stream.map_err(|error| unfit(format!("{address}: {error}")))?,
-            Err(_) => return Err(unfit(format!("{address}: no connection in time"))),
+            Ok(stream) => stream.map_err(|error| unfit(at(hop, address, &error)))?,
+            Err(_) => return Err(unfit(at(hop, address, &"no connection in time"))),
         };
         // Commands are written whole: holding back a small one only makes it late.
         stream.set_nodelay(true).map_err(|error| unfit(error.to_string()))?;
@@ -127,6 +128,15 @@ impl Lane {
             let (_, connection) = idle.remove(0);
             tokio::spawn(connection.quit());
         }
+    }
+}
+
+/// Says what happened at an address of a next hop, which has several unless it is named by it.
+fn at(hop: &NextHop, address: SocketAddr, what: &dyn Display) -> String {
+    if hop.host.parse() == Ok(address.ip()) {
+        what.to_string()
+    } else {
+        format!("{address}: {what}")
     }
 }
 

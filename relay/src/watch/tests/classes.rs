@@ -123,6 +123,24 @@ fn a_scan_soon_after_another_is_told_by_the_short_window() {
     assert_eq!(host.said()[2..], said[..1]);
 }
 
+#[test]
+fn the_same_few_sources_in_a_shorter_window_are_no_growth() {
+    let mut host = Host::new();
+    let sources = |count: u64| {
+        move |_: u32, now: &mut Sample| now.sources = [count, count, count, count].map(Some)
+    };
+    host.pass(1_000, sources(0));
+    // Twenty that come again and again: too few for the window of a second alone.
+    host.pass(120, sources(20));
+    assert_eq!(host.said(), [(Class::Sources, Stage::Opened, 10)]);
+    host.pass(5, sources(30));
+    assert_eq!(host.said().len(), 1, "{:?}", host.alerts);
+    host.pass(5, sources(45));
+    assert_eq!(host.said()[1..], [(Class::Sources, Stage::Grew(2), 1)]);
+    host.pass(2, sources(250));
+    assert_eq!(host.said()[2..], [(Class::Sources, Stage::Grew(10), 1)]);
+}
+
 /// Returns the most tenths of a second from the tick in which a flood begins to its alert, for 400 phases: more than a
 /// window of ten seconds has.
 fn slowest(class: Class, flood: impl FnMut(u32, &mut Sample)) -> u128 {
