@@ -147,10 +147,18 @@ function spikes(door) {
   if (all.length + ways.length === 0) return el('p', { class: 'empty' }, door ? 'None since the gate started.' : 'The gate does not say.');
   const rows = all.map((spike) => [
     spike.until ? el('span', { class: 'quiet' }, 'over') : badge('bad', 'open'),
-    `${spike.class}${spike.subject ? ` ${spike.subject}` : ''}: at most ${number(spike.peak)} ${spike.window_seconds > 1 ? `in ${number(spike.window_seconds)} s` : 'a second'} where ${number(spike.usual)} are usual, ${number(spike.total)} in all`,
+    rise(spike),
     when(spike.since)]).concat(ways.map((way) => [
     badge('bad', 'bypass'), `${way.path}: ${plural(way.attempts, 'attempt')}, refused by the second door`, when(way.last)]));
   return table('Spikes and bypasses', [['State', 'fixed'], ['What'], ['Since', 'fixed']], rows);
+}
+
+/** Says how a spike rose. Of sources only so many are known to be different, and in all nobody knows. */
+function rise(spike) {
+  const [bound, inAll] = spike.class === 'spike-sources' ? ['least', ''] : ['most', `, ${number(spike.total)} in all`];
+  const within = spike.window_seconds > 1 ? `in ${number(spike.window_seconds)} s` : 'a second';
+  const name = spike.subject ? `${spike.class} ${spike.subject}` : spike.class;
+  return `${name}: at ${bound} ${number(spike.peak)} ${within} where ${number(spike.usual)} are usual${inAll}`;
 }
 
 function reasons(door) {
