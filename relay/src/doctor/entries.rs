@@ -1,5 +1,4 @@
-//! The allowlist as a whole: whether it admits anybody, whether bans keep whole entries out, and whether answers find back
-//! to those whom it admits.
+//! The allowlist as a whole: whether it admits anybody, and whether answers find back to those whom it admits.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::links::Link;
 use super::way::destinations;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::control::client::ask_soon;
-use crate::control::wire::{AllowPage, Ban, GateRequest, GateStatus};
+use crate::control::wire::{AllowPage, GateRequest, GateStatus};
 use crate::gate;
 
 /// How long the gate may take to list its entries.
@@ -63,7 +62,8 @@ impl Entries {
         let is_whole = page.found <= networks.len();
         let left_out = (!is_whole).then(|| {
             format!(
-                "allowlist: whether answers find back to more than its first {ENTRIES_MAX} entries"
+                "allowlist: of more than its first {ENTRIES_MAX} entries whether answers find back to them, and whether \
+                 bans or rules of the firewall are for them"
             )
         });
         Self { networks, is_whole, left_out }
@@ -87,56 +87,21 @@ impl Entries {
 }
 
 pub(super) fn look(case: &Case) -> Looked {
-    let has_none = |status: &GateStatus| status.entries == 0 && status.mode == "enforce";
+    let has_none = |status: &GateStatus| status.entries == 0 && status.keeps_out();
     if case.gate.says().is_some_and(has_none) {
         return vec![list_empty()].into();
     }
     let Entries { networks, left_out, .. } = case.entries();
     let mut looked = look_for_ways(case, networks);
     looked.left_out.extend(left_out.clone());
-    if case.gate.says().is_some_and(|status| status.bans > 0) {
-        let socket = &case.config.gate.socket;
-        match ask_soon::<_, Vec<Ban>>(PATIENCE, socket, "gate", &GateRequest::BanList) {
-            Ok(bans) => looked.findings.extend(banned(&others(case, networks), &bans)),
-            Err(error) => {
-                looked
-                    .left_out
-                    .push(format!("allowlist: the gate does not list its bans: {error}"));
-            }
-        }
-    }
     looked
 }
 
 /// Returns the entries besides that of a client who is asked for, of whom others tell more.
-fn others(case: &Case, entries: &[IpNetwork]) -> Vec<IpNetwork> {
+pub(super) fn others(case: &Case, entries: &[IpNetwork]) -> Vec<IpNetwork> {
     let is_asked =
         |net: &IpNetwork| case.asked.from.is_some_and(|from| net.contains(from.to_canonical()));
     entries.iter().copied().filter(|net| !is_asked(net)).collect()
-}
-
-/// Names the bans that keep whole entries out.
-fn banned(entries: &[IpNetwork], bans: &[Ban]) -> Vec<Finding> {
-    let holds = |ban: &Ban, entry: &IpNetwork| match (gate::net(ban.cidr), gate::net(*entry)) {
-        (Ok(ban), Ok(entry)) => ban.covers(&entry),
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
-    };
-    let told = |ban: &Ban| {
-        let held: Vec<_> = entries.iter().filter(|entry| holds(ban, entry)).copied().collect();
-        let Ban { cidr, until, .. } = ban;
-        let finding = || {
-            Finding::new(
-                Cause::Banned,
-                format!(
-                    "whoever is listed in {} is banned until {until:.0} with {cidr}",
-                    named(&held)
-                ),
-                format!("sallyport ban remove {cidr}  # sallyport ban list says by whom and why"),
-            )
-        };
-        (!held.is_empty()).then(finding)
-    };
-    bans.iter().filter_map(told).collect()
 }
 
 fn list_empty() -> Finding {
@@ -225,28 +190,6 @@ mod tests {
         assert_eq!(of(&["2001:db8::/32"], true), [false, true]);
         assert_eq!(of(&["192.0.2.0/28"], false), [true, true]);
         assert_eq!(of(&[], true), [true, true]);
-    }
-
-    #[test]
-    fn a_ban_of_a_whole_entry_is_a_fault_and_one_of_a_part_is_not() {
-        let entries = nets(&["192.0.2.0/28", "10.0.0.0/8", "2001:db8::/32"]);
-        let ban = |cidr: &str| Ban {
-            cidr: cidr.parse().unwrap(),
-            until: jiff::Timestamp::UNIX_EPOCH,
-            note: None,
-            by_uid: 0,
-            repeats: 0,
-        };
-        let told = |cidr: &str| banned(&entries, &[ban(cidr)]).pop().map(|found| found.says);
-        let all = |whom: &str, cidr: &str| {
-            Some(format!(
-                "whoever is listed in {whom} is banned until 1970-01-01T00:00:00Z with {cidr}"
-            ))
-        };
-        assert_eq!(told("10.0.0.0/8"), all("10.0.0.0/8", "10.0.0.0/8"));
-        assert_eq!(told("0.0.0.0/0"), all("192.0.2.0/28, 10.0.0.0/8", "0.0.0.0/0"));
-        assert_eq!(told("10.1.0.0/16"), None);
-        assert_eq!(told("::/0"), all("2001:db8::/32", "::/0"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! on the host: no rule, no table, no file with a name. What it did not see it says.
 
 mod access;
+mod bans;
 mod case;
 mod cause;
 pub mod certificates;
@@ -115,7 +116,7 @@ const fn check(
 }
 
 /// Every check, from the wire to the next hop. They run side by side, so the longest decides.
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 16] = [
     check(
         Place::Interface,
         "interfaces",
@@ -131,6 +132,7 @@ const CHECKS: [Check; 15] = [
         gate::look,
     ),
     check(Place::Allowlist, "allowlist", "it has entries, and answers find back", 5, entries::look),
+    check(Place::Allowlist, "bans", "none keeps a whole entry out", 10, bans::look),
     check(
         Place::Allowlist,
         "the client",

@@ -99,8 +99,8 @@ pub enum Event {
     },
     /// Clients can come by that interface again.
     InterfaceUp { interface: String },
-    /// No client can connect to a listener, for some time now: another program took its address, or this host lost it.
-    /// Critical if they can to no other.
+    /// No client is served at a listener, for some time now: another program took its address, the relay does not show its
+    /// socket, or this host lost the address. Critical if clients of other hosts are served at no other.
     ListenerDown {
         listener: SocketAddr,
         severity: Severity,
@@ -108,7 +108,7 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         down_for: Duration,
     },
-    /// Clients can connect to that listener again.
+    /// Clients are served at that listener again.
     ListenerUp { listener: SocketAddr },
     /// The gate's process has been gone, or has answered nothing, for some seconds: nobody watches, and nothing
     /// can be changed. Its programs in the kernel go on.

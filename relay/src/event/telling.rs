@@ -14,7 +14,7 @@ use super::wording::{closed, noted, opened, way_of, word};
 /// The class of alerts about interfaces by which no client can come.
 const INTERFACE: &str = "interface-down";
 
-/// The class of alerts about listeners to which no client can connect.
+/// The class of alerts about listeners at which no client is served.
 const LISTENER: &str = "listener-down";
 
 /// The class of alerts about the time of certificates.
@@ -61,7 +61,7 @@ impl Event {
                 closed(INTERFACE, format!("clients can come by {interface} again")).about(interface)
             }
             Self::ListenerDown { listener, severity, problem, down_for } => {
-                opened(LISTENER, format!("no client can connect to {listener}: {problem}"))
+                opened(LISTENER, format!("no client is served at {listener}: {problem}"))
                     .of(*severity)
                     .about(listener.to_string())
                     .first("sallyport doctor")
@@ -69,7 +69,7 @@ impl Event {
                     .lasted(*down_for)
             }
             Self::ListenerUp { listener } => {
-                closed(LISTENER, format!("clients can connect to {listener} again")).about(listener.to_string())
+                closed(LISTENER, format!("clients are served at {listener} again")).about(listener.to_string())
             }
             Self::GateSilent { problem } => opened(
                 "gate-silent",

@@ -14,7 +14,9 @@ use super::keeper::{Keeper, Service};
 use super::telling::{guarded_ports, problem, told};
 use crate::control::caller::{Caller, Right};
 use crate::control::server::{Said, require};
-use crate::control::wire::{Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker};
+use crate::control::wire::{
+    Ban, Counted, Explanation, GateRequest, GateStatus, Interface, Talker, UNGUARDED,
+};
 use crate::gate::approach::{Approach, Approaches};
 use crate::gate::cidr::network;
 use crate::gate::clocks::Moment;
@@ -220,7 +222,7 @@ fn interface(health: &Health, approach: Approach) -> Interface {
         InterfaceState::Guarded { mode, renamed, .. } => {
             (mode.name(), remark(*mode, renamed.as_deref(), closed))
         }
-        InterfaceState::Off => ("UNGUARDED", Some(both(problem(&health.state), closed))),
+        InterfaceState::Off => (UNGUARDED, Some(both(problem(&health.state), closed))),
         other => ("missing", Some(both(problem(other), closed))),
     };
     let down = approach.words().map(str::to_owned);

@@ -47,11 +47,11 @@ impl Watch {
         {
             let watched = self.interfaces.entry(interface.clone()).or_default();
             let Some(problem) = problem else {
-                told.extend(watched.is_well().then_some(Event::InterfaceUp { interface }));
+                told.extend(watched.note_well().then_some(Event::InterfaceUp { interface }));
                 continue;
             };
             let patience = if watched.was_well() { LASTS } else { NEVER };
-            if let Some(down_for) = watched.is_wrong(passed, at, patience) {
+            if let Some(down_for) = watched.note_wrong(passed, at, patience) {
                 told.push(Event::InterfaceDown { interface, severity, problem, down_for });
             }
         }

@@ -35,14 +35,14 @@ impl Lasting {
     }
 
     /// Notes that it is well; returns whether people are to be told, who heard of the contrary.
-    pub fn is_well(&mut self) -> bool {
+    pub fn note_well(&mut self) -> bool {
         (self.wrong_for, self.since, self.was_well) = (Duration::ZERO, None, true);
         std::mem::take(&mut self.is_told)
     }
 
     /// Notes that it is wrong `at` this moment, and that so much time counts since the last look; returns for how long it
-    /// is, once, when that was longer than people's `patience`.
-    pub fn is_wrong(
+    /// is, once, when that was at least people's `patience`.
+    pub fn note_wrong(
         &mut self,
         passed: Duration,
         at: Duration,

@@ -34,8 +34,9 @@ fn rows(lines: &[Line]) -> Vec<[String; 3]> {
         let is_fate = !is_birth(line) && line.id.is_some();
         (ours.filter(|_| is_fate).map_or(at, |ours| ours.max(at)), is_fate)
     };
+    let mut users = Users::default();
     let placed = |line| {
-        let moments = moments(line, lines).into_iter();
+        let moments = moments(line, lines, &mut users).into_iter();
         moments.map(move |moment| (place(line, moment.at), moment))
     };
     let mut placed: Vec<_> = lines.iter().flat_map(placed).collect();
@@ -77,7 +78,7 @@ fn difference(before: Timestamp, at: Timestamp) -> String {
 }
 
 /// Tells one line of the life that `all` lines are.
-fn moments(line: &Line, all: &[Line]) -> Vec<Moment> {
+fn moments(line: &Line, all: &[Line], users: &mut Users) -> Vec<Moment> {
     let now = |what: String| vec![Moment { at: line.at, what }];
     match &line.fact {
         Fact::Received { came, envelope, size_bytes } => {
@@ -110,9 +111,9 @@ fn moments(line: &Line, all: &[Line]) -> Vec<Moment> {
             moments.push(Moment { at: line.at, what: end });
             moments
         }
-        Fact::Operated { act, uid } => now(format!("{} by {}", act.done(), user(*uid))),
+        Fact::Operated { act, uid } => now(format!("{} by {}", act.done(), users.name(*uid))),
         Fact::SetAside { why } => now(format!("held until it is released: {why}")),
-        Fact::Read { uid } => now(format!("its text was read by {}", user(*uid))),
+        Fact::Read { uid } => now(format!("its text was read by {}", users.name(*uid))),
         Fact::Viewed { login, source } => {
             let who = login.as_ref().map_or_else(String::new, |login| format!(" by {login}"));
             now(format!("its text was seen on the status page{who} from {source}"))
@@ -189,10 +190,6 @@ const fn ended(why: Ended) -> &'static str {
         Ended::Size => "it was the oldest, and all took more than [capture] size",
         Ended::Number => "it was the oldest, and all were more than a quarter of spool.messages",
     }
-}
-
-fn user(uid: u32) -> String {
-    Users::default().name(uid)
 }
 
 fn recipients(count: usize) -> String {

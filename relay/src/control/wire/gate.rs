@@ -377,6 +377,13 @@ pub struct GateStatus {
 }
 
 impl GateStatus {
+    /// Tells whether it keeps out whom it does not list, and whom it bans: it does not while it only observes, was taken
+    /// away, or could not be loaded at all.
+    #[must_use]
+    pub fn keeps_out(&self) -> bool {
+        self.mode == "enforce" && self.interfaces.iter().any(|one| one.mode != super::UNGUARDED)
+    }
+
     /// Returns how many spikes are open, by class; none of one whose last is over.
     #[must_use]
     pub fn spikes_by_class(&self) -> BTreeMap<&str, u64> {

@@ -19,12 +19,10 @@ use crate::doctor::{Cause, Finding};
 pub(super) enum Clients<'a> {
     /// One who is asked for.
     One(IpAddr),
+    /// Nobody in particular.
+    Anybody,
     /// Those who are listed, and others unless they are all.
     Listed { entries: &'a [IpNetwork], are_all: bool },
-}
-
-impl Clients<'_> {
-    pub(super) const ANYBODY: Self = Self::Listed { entries: &[], are_all: false };
 }
 
 /// What a rule does to a connection.
@@ -44,7 +42,7 @@ pub(super) struct Meeting {
     pub rule: String,
     pub does: Does,
     /// The entries whose clients it meets; none: whoever connects.
-    entries: Vec<IpNetwork>,
+    pub entries: Vec<IpNetwork>,
 }
 
 /// Returns which rules an attempt or the answer to it meets.
@@ -54,15 +52,16 @@ pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) 
         Ok(perhaps) => perhaps,
         Err(ended) => return vec![of(ended)],
     };
+    let is_of_family = |entry: &&IpNetwork| entry.is_ipv4() == attempt.is_v4;
     let (entries, are_all) = match clients {
-        Clients::Listed { entries, are_all } => (entries, are_all && !entries.is_empty()),
-        Clients::One(_) => (&[][..], false),
+        // What asks for nobody's address is the same for all.
+        Clients::Listed { entries, are_all } if !perhaps.is_empty() => {
+            (entries.iter().filter(is_of_family).copied().collect(), are_all)
+        }
+        Clients::Listed { .. } | Clients::One(_) | Clients::Anybody => (Vec::new(), false),
     };
     let mut met: Vec<Meeting> = Vec::new();
-    // What asks for nobody's address is the same for all.
-    let entries =
-        entries.iter().filter(|entry| entry.is_ipv4() == attempt.is_v4 && !perhaps.is_empty());
-    for entry in entries {
+    for entry in &entries {
         let own = Packet { source: Some(whole(*entry)), ..attempt.clone() };
         let rules = match follow(rules, &own) {
             Ok(perhaps) if are_all => {
@@ -76,6 +75,12 @@ pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) 
                 Some(known) => known.entries.push(*entry),
                 None => met.push(Meeting { rule, does, entries: vec![*entry] }),
             }
+        }
+    }
+    for one in &mut met {
+        // What may be in the way of each may test something else than who it is.
+        if one.does == Does::Perhaps && one.entries.len() == entries.len() {
+            one.entries.clear();
         }
     }
     if !are_all {
@@ -106,14 +111,14 @@ fn follow(rules: &Ruleset, attempt: &Packet) -> Result<Vec<String>, (Does, Strin
     Ok(sent.perhaps.into_iter().chain(back.perhaps).collect())
 }
 
-/// Says what keeps attempts from the listeners, or may, each rule once for a port.
+/// Says what keeps attempts from the listeners, or may. Listeners of one port at several addresses are one.
 pub(super) fn judge(rules: &Ruleset, packets: &[Packet], clients: Clients<'_>) -> Vec<Finding> {
-    let mut said = BTreeSet::new();
     let mut found = Vec::new();
     for packet in packets {
         for meeting in meetings(rules, packet, clients) {
-            if meeting.does != Does::Perhaps || said.insert((packet.port, meeting.rule.clone())) {
-                found.push(told(rules, packet, clients, &meeting));
+            let finding = told(rules, packet, clients, &meeting);
+            if !found.contains(&finding) {
+                found.push(finding);
             }
         }
     }
@@ -135,16 +140,16 @@ fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meetin
     let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
     let (who, send, are) = match clients {
         Clients::One(from) => (from.to_string(), "sends", "is"),
-        Clients::Listed { .. } if entries.is_empty() => ("clients".to_owned(), "send", "are"),
-        Clients::Listed { .. } => (format!("clients of {}", named(entries)), "send", "are"),
-    };
-    let own;
-    let peers = match clients {
-        Clients::One(from) => {
-            own = [IpNetwork::from(from)];
-            &own[..]
+        Clients::Anybody | Clients::Listed { .. } if entries.is_empty() => {
+            ("clients".to_owned(), "send", "are")
         }
-        Clients::Listed { .. } => entries,
+        Clients::Anybody | Clients::Listed { .. } => {
+            (format!("clients of {}", named(entries)), "send", "are")
+        }
+    };
+    let peers = match clients {
+        Clients::One(from) => vec![IpNetwork::from(from)],
+        Clients::Anybody | Clients::Listed { .. } => entries.clone(),
     };
     match does {
         Does::Stops(Part::Attempt) => Finding::new(
@@ -152,14 +157,14 @@ fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meetin
             format!(
                 "the host's firewall stops what {who} {send} to port {port} over {family}: {rule}"
             ),
-            remedy(rules, rule, packet, peers),
+            remedy(rules, rule, packet, &peers),
         ),
         Does::Stops(Part::Answer) => Finding::new(
             Cause::Firewall,
             format!(
                 "the host's firewall stops what {who} {are} answered from port {port} over {family}: {rule}"
             ),
-            remedy(rules, rule, &packet.answer(), peers),
+            remedy(rules, rule, &packet.answer(), &peers),
         ),
         Does::SendsOn => Finding::new(
             Cause::RedirectedAway,
@@ -172,7 +177,7 @@ fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meetin
                 "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
             ),
             match clients {
-                Clients::Listed { .. } => {
+                Clients::Anybody | Clients::Listed { .. } => {
                     "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
                 }
                 Clients::One(_) => {

@@ -30,6 +30,7 @@ use super::links::Links;
 use super::way::{Way, way_back, way_out};
 use super::{Case, Looked};
 use crate::config::Listener;
+use crate::control::wire::GateStatus;
 use clients::{Clients, Does, Meeting, judge, meetings};
 use entrance::Entrance;
 use packet::{CLIENT_PORTS, Packet, Part};
@@ -74,7 +75,7 @@ fn who_comes(case: &Case, from: Option<IpAddr>) -> Clients<'_> {
     // Behind a proxy it is the proxy that connects.
     let is_behind = case.config.listeners.iter().any(|listener| !listener.proxy.is_empty());
     if is_behind || !case.is_guarded() {
-        return Clients::ANYBODY;
+        return Clients::Anybody;
     }
     let entries = case.entries();
     Clients::Listed { entries: entries.networks(), are_all: keeps_out(case) && entries.is_whole() }
@@ -87,9 +88,9 @@ fn may_come(case: &Case, is_v4: bool) -> bool {
 
 /// Tells whether the gate keeps everybody out who is not listed.
 fn keeps_out(case: &Case) -> bool {
-    let enforces = case.gate.says().is_some_and(|status| status.mode == "enforce");
+    let keeps_out = case.gate.says().is_some_and(GateStatus::keeps_out);
     let is_judged = |listener: &Listener| listener.gate && listener.proxy.is_empty();
-    case.is_guarded() && enforces && case.config.listeners.iter().all(is_judged)
+    case.is_guarded() && keeps_out && case.config.listeners.iter().all(is_judged)
 }
 
 /// Why a connection from here is not made.
@@ -199,7 +200,8 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
 
 /// Judges by which rules clients meet.
 fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting]) -> Own {
-    let are_stopped = met.iter().any(|one| matches!(one.does, Does::Stops(_)));
+    let stops_all = |one: &Meeting| one.entries.is_empty() && matches!(one.does, Does::Stops(_));
+    let are_stopped = met.iter().any(stops_all);
     let told: BTreeSet<&String> = met.iter().map(|one| &one.rule).collect();
     // Of a listener for all, loopback is connected to.
     let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);

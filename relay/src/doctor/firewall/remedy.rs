@@ -1,70 +1,76 @@
 //! The command that lets connections, or what is answered to them, past a rule of the host's firewall.
 //!
-//! Where one client is asked for it lets in that one, to the port of the listener: a rule against it may be meant for
-//! others too. The same goes for a next hop.
-
-use std::collections::BTreeSet;
-use std::fmt::{self, Display, Formatter};
+//! It lets in whom the rule stops and nobody else, to the port of the listener: the client who is asked for, or the
+//! entries of the allowlist. The same goes for a next hop.
 
 use ipnetwork::IpNetwork;
+use relay_common::addr::Family;
 
 use super::packet::{Packet, Part};
 use super::ruleset::{Base, Chain, Rule, Ruleset};
-use crate::doctor::entries::NAMED_MAX;
+use crate::gate;
+use crate::gate::cidr::written;
+
+/// The most networks that a command lets past.
+const PEERS_MAX: usize = 32;
 
 /// What is to be let past.
 #[derive(Clone, Copy, Debug)]
-struct Passing {
-    /// Who is at the other end, if some are meant.
-    peer: Option<Peer>,
+struct Passing<'a> {
+    /// Who is at the other end, all of one family; none: anybody.
+    peers: &'a [Peer],
     /// Whether it goes to there.
     leaves: bool,
     port: u16,
     part: Part,
 }
 
-impl Passing {
+impl Passing<'_> {
     /// Whether it may pass only as a part of a connection of ours: a next hop answers, and connects to nothing.
     fn needs_state(self) -> bool {
         !self.leaves && self.part == Part::Answer
     }
+
+    /// Returns the networks as rules name them, with a comma between each two.
+    fn written(self) -> String {
+        self.peers.iter().map(|peer| peer.written.as_str()).collect::<Vec<_>>().join(", ")
+    }
 }
 
-/// A network at the other end; one address is written without its prefix.
-#[derive(Clone, Copy, Debug)]
-struct Peer(IpNetwork);
-
-impl Display for Peer {
-    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
-        let full = if self.0.is_ipv4() { 32 } else { 128 };
-        if self.0.prefix() == full { self.0.ip().fmt(to) } else { self.0.fmt(to) }
-    }
+/// A network at the other end.
+#[derive(Clone, Debug)]
+struct Peer {
+    is_v4: bool,
+    /// One address is written without its prefix.
+    written: String,
 }
 
 /// Returns the command to run so that a packet from or to `peers`, or with none of them anybody, passes what stops it,
 /// named as in [`super::ruleset::Fate`]. Whoever writes the rules undoes what others add to them, so it is told where to.
 pub(super) fn remedy(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[IpNetwork]) -> String {
-    let whom: Vec<_> = peers.iter().take(NAMED_MAX).map(|peer| Some(Peer(*peer))).collect();
-    let more = peers.len() - whom.len();
-    let whom = if whom.is_empty() { vec![None] } else { whom };
-    let mut commands = Vec::new();
-    let mut remarks = BTreeSet::new();
-    for peer in whom {
-        match past(rules, stop, packet, peer) {
-            Mend::Run { command, remark } => {
-                commands.push(command);
-                remarks.extend(remark.map(str::to_owned));
+    let mut nets: Vec<_> = peers.iter().filter_map(|peer| gate::net(*peer).ok()).collect();
+    let all = nets.clone();
+    // A set of nftables takes no network that lies within another of it.
+    nets.retain(|net| !all.iter().any(|other| other != net && other.covers(net)));
+    nets.dedup();
+    let peers = nets.iter().take(PEERS_MAX);
+    let peers: Vec<_> = peers
+        .map(|net| Peer { is_v4: net.family() == Family::V4, written: written(*net) })
+        .collect();
+    let more = nets.len() - peers.len();
+    match past(rules, stop, packet, &peers) {
+        Mend::Edit(what) => what,
+        Mend::Run { command, remark } => {
+            let more =
+                (more > 0).then(|| format!("and so for {more} more of sallyport allow list"));
+            let remarks: Vec<_> = more.into_iter().chain(remark.map(str::to_owned)).collect();
+            if remarks.is_empty() {
+                command
+            } else {
+                format!("{command}  # {}", remarks.join("; "))
             }
-            Mend::Edit(what) => return what,
         }
     }
-    if more > 0 {
-        remarks.insert(format!("and so for {more} more"));
-    }
-    let remarks: Vec<_> = remarks.into_iter().collect();
-    let remarks =
-        if remarks.is_empty() { String::new() } else { format!("  # {}", remarks.join("; ")) };
-    format!("{}{remarks}", commands.join(" && "))
 }
 
 /// How rules are mended.
@@ -78,8 +84,8 @@ enum Mend {
 /// What is run is gone when the rules are loaded anew.
 const KEEP: &str = "and the same where the rules are kept, or it is gone when they are loaded anew";
 
-fn past(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<Peer>) -> Mend {
-    let passing = Passing { peer, leaves: packet.leaves(), port: packet.port, part: packet.part };
+fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
+    let passing = Passing { peers, leaves: packet.leaves(), port: packet.port, part: packet.part };
     let Some((chain, rule)) = rules.place_of(stop) else {
         return Mend::Edit(format!("accept TCP to port {} before it", packet.port));
     };
@@ -107,8 +113,8 @@ fn past(rules: &Ruleset, stop: &str, packet: &Packet, peer: Option<Peer>) -> Men
 }
 
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
-fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> Mend {
-    let Passing { peer, leaves, port, part } = passing;
+fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
+    let Passing { peers, leaves, port, part } = passing;
     if passing.needs_state() {
         return Mend::Edit(
             "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
@@ -122,27 +128,31 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing) -> Mend {
                 .to_owned(),
         );
     }
-    let any = || peer.map_or_else(|| "any".to_owned(), |peer| peer.to_string());
-    let command = match (leaves, part, peer) {
-        (false, Part::Attempt, Some(client)) => {
-            format!("ufw prepend allow proto tcp from {client} to any port {port}")
-        }
-        (false, Part::Attempt, None) if is_policy => format!("ufw allow {port}/tcp"),
-        (false, Part::Attempt, None) => format!("ufw prepend allow {port}/tcp"),
-        (false, Part::Answer, _) => {
-            format!("ufw prepend allow proto tcp from {} port {port} to any", any())
-        }
-        (true, Part::Attempt, _) => {
-            format!("ufw prepend allow out proto tcp from any to {} port {port}", any())
-        }
-        (true, Part::Answer, _) => {
-            format!("ufw prepend allow out proto tcp from any port {port} to {}", any())
+    let command = |peer: Option<&Peer>| {
+        let any = peer.map_or("any", |peer| &peer.written);
+        match (leaves, part, peer) {
+            (false, Part::Attempt, Some(_)) => {
+                format!("ufw prepend allow proto tcp from {any} to any port {port}")
+            }
+            (false, Part::Attempt, None) if is_policy => format!("ufw allow {port}/tcp"),
+            (false, Part::Attempt, None) => format!("ufw prepend allow {port}/tcp"),
+            (false, Part::Answer, _) => {
+                format!("ufw prepend allow proto tcp from {any} port {port} to any")
+            }
+            (true, Part::Attempt, _) => {
+                format!("ufw prepend allow out proto tcp from any to {any} port {port}")
+            }
+            (true, Part::Answer, _) => {
+                format!("ufw prepend allow out proto tcp from any port {port} to {any}")
+            }
         }
     };
+    let commands: Vec<_> = peers.iter().map(|peer| command(Some(peer))).collect();
+    let command = if commands.is_empty() { command(None) } else { commands.join(" && ") };
     Mend::Run { command, remark: None }
 }
 
-fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> Mend {
+fn of_firewalld(Passing { peers, leaves, port, part }: Passing<'_>) -> Mend {
     if leaves || part == Part::Answer {
         let side = if part == Part::Answer { "from" } else { "to" };
         return Mend::Edit(format!(
@@ -150,16 +160,15 @@ fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> Mend {
              port {port}"
         ));
     }
-    let what = match peer {
-        None => format!("--add-port={port}/tcp"),
-        Some(client) => {
-            let family = if client.0.is_ipv4() { "ipv4" } else { "ipv6" };
-            format!(
-                "--add-rich-rule='rule family=\"{family}\" source address=\"{client}\" port port=\"{port}\" \
-                 protocol=\"tcp\" accept'"
-            )
-        }
+    let rule = |peer: &Peer| {
+        let (family, client) = (if peer.is_v4 { "ipv4" } else { "ipv6" }, &peer.written);
+        format!(
+            "--add-rich-rule='rule family=\"{family}\" source address=\"{client}\" port port=\"{port}\" \
+             protocol=\"tcp\" accept'"
+        )
     };
+    let rules: Vec<_> = peers.iter().map(rule).collect();
+    let what = if rules.is_empty() { format!("--add-port={port}/tcp") } else { rules.join(" ") };
     Mend::Run {
         command: format!("firewall-cmd --permanent {what} && firewall-cmd --reload"),
         remark: Some("with --zone, if the interface is in another than the default"),
@@ -167,13 +176,16 @@ fn of_firewalld(Passing { peer, leaves, port, part }: Passing) -> Mend {
 }
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
-fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing) -> String {
-    let Passing { peer, leaves, port, part } = passing;
-    let of = peer.map(|peer| {
-        let family = if peer.0.is_ipv4() { "ip" } else { "ip6" };
-        format!("{family} {} {peer} ", if leaves { "daddr" } else { "saddr" })
-    });
-    let of = of.unwrap_or_default();
+fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing<'_>) -> String {
+    let Passing { peers, leaves, port, part } = passing;
+    let side = if leaves { "daddr" } else { "saddr" };
+    let family = |peer: &Peer| if peer.is_v4 { "ip" } else { "ip6" };
+    let of = match peers {
+        [] => String::new(),
+        [peer] => format!("{} {side} {} ", family(peer), peer.written),
+        // A shell would take the braces for its own.
+        [peer, ..] => format!("{} {side} '{{ {} }}' ", family(peer), passing.written()),
+    };
     let Chain { table, name, .. } = chain;
     let at = match rule {
         None if !chain.is_left_early() => format!("nft add rule {table} {name}"),
@@ -196,11 +208,14 @@ fn of_iptables(
     table: &str,
     chain: &Chain,
     rule: Option<&Rule>,
-    passing: Passing,
+    passing: Passing<'_>,
 ) -> String {
-    let Passing { peer, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part } = passing;
     let end = if leaves { "-d" } else { "-s" };
-    let of = peer.map(|peer| format!("{end} {peer} ")).unwrap_or_default();
+    let of = match peers {
+        [] => String::new(),
+        [..] => format!("{end} {} ", passing.written().replace(' ', "")),
+    };
     let name = &chain.name;
     let put = if rule.is_some() || chain.is_left_early() { "-I" } else { "-A" };
     let side = match part {

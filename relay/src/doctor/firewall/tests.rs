@@ -341,7 +341,7 @@ fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
         |handle| format!("the rule with handle {handle} of chain input in table inet filter");
     let own = |policy: &str, rules: &[serde_json::Value], clients: &[Packet]| {
         let rules = nft::read(&listing(policy, rules), &Ruleset::default()).unwrap();
-        let of = |packet: &Packet| meetings(&rules, packet, Clients::ANYBODY);
+        let of = |packet: &Packet| meetings(&rules, packet, Clients::Anybody);
         let met: Vec<_> = clients.iter().flat_map(of).collect();
         match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), &met) {
             Own::Dropped(name) => Some(name.split(" (").next().unwrap_or_default().to_owned()),

@@ -55,7 +55,7 @@ fn a_host_without_ipv6_may_drop_it() {
     let rules = iptables::read("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", Families::V6);
     let causes = |entrance: &Entrance| {
         let packets = packets(&["[::]:2525".parse().unwrap()], None, entrance, true);
-        judge(&rules, &packets, Clients::ANYBODY).len()
+        judge(&rules, &packets, Clients::Anybody).len()
     };
     assert_eq!(causes(&of(vec![link(2, "eth0", &["192.0.2.1", "fe80::1"])], Some("eth0"))), 0);
     assert_eq!(causes(&of(host(), Some("eth0"))), 1);
@@ -88,7 +88,7 @@ fn the_interfaces_with_addresses_hand_over_and_each_may_have_an_ingress() {
         "*filter\n:INPUT DROP [0:0]\n-A INPUT -i bond0.100 -p tcp --dport 2525 -j ACCEPT\nCOMMIT\n";
     let rules = iptables::read(rules, Families::V4);
     let packets = packets(&["0.0.0.0:2525".parse().unwrap()], None, &guarded, true);
-    assert_eq!(judge(&rules, &packets, Clients::ANYBODY), []);
+    assert_eq!(judge(&rules, &packets, Clients::Anybody), []);
     let on = |device: &str| {
         let text = json!({"nftables": [
             {"chain": {"family": "netdev", "table": "x", "name": "i", "type": "filter", "hook": "ingress", "dev": device, "prio": 0, "policy": "accept"}},
@@ -98,7 +98,7 @@ fn the_interfaces_with_addresses_hand_over_and_each_may_have_an_ingress() {
         judge(
             &nft::read(&text.to_string(), &Ruleset::default()).unwrap(),
             &packets,
-            Clients::ANYBODY,
+            Clients::Anybody,
         )
         .len()
     };
@@ -129,7 +129,7 @@ COMMIT
     let causes = |text: &str, entrance: &Entrance| {
         let rules = iptables::read(text, Families::V4);
         let packets = packets(&["[::]:2525".parse().unwrap()], None, entrance, true);
-        let found = judge(&rules, &packets, Clients::ANYBODY);
+        let found = judge(&rules, &packets, Clients::Anybody);
         found.iter().map(|found| found.cause.id()).collect::<Vec<_>>()
     };
     assert_eq!(causes(OTHERS, &of(host(), Some("eth0"))), [""; 0]);

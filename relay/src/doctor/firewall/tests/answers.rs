@@ -25,7 +25,7 @@ fn by(key: &str, name: &str) -> serde_json::Value {
 fn causes(rules: &Ruleset, from: Option<&str>) -> Vec<&'static str> {
     let own = "192.0.2.1".parse().unwrap();
     let packet = Packet { destinations: vec![own..=own], ..client(from) };
-    let clients = from.map_or(Clients::ANYBODY, |from| Clients::One(from.parse().unwrap()));
+    let clients = from.map_or(Clients::Anybody, |from| Clients::One(from.parse().unwrap()));
     let found = judge(rules, &[packet], clients);
     found.iter().map(|found| found.cause.id()).collect()
 }
@@ -185,7 +185,7 @@ fn what_drops_what_anybody_is_answered_is_told_of_clients_not_of_this_host() {
     let listener = "192.0.2.1:2525".parse().unwrap();
     let own = |rules: &[serde_json::Value]| {
         let rules = at("output", "accept", rules);
-        let met = meetings(&rules, &client(None), Clients::ANYBODY);
+        let met = meetings(&rules, &client(None), Clients::Anybody);
         judge_own(&rules, listener, &met)
     };
     assert_eq!(own(&[rule()]), Own::Told);

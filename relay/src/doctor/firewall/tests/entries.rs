@@ -25,6 +25,11 @@ fn a_rule_against_a_whole_entry_is_a_fault_and_one_against_others_is_nothing() {
     let (drop, accept) = (|| json!({"drop": null}), || json!({"accept": null}));
     let listed = ["10.0.0.0/8", "192.0.2.0/28", "2001:db8::/32"];
     let against = |net: &str| vec![json!([from(net), drop()])];
+    let net = |addr: &str, len: u8| json!({"prefix": {"addr": addr, "len": len}});
+    let both = || {
+        let set = json!({"set": [net("10.0.0.0", 8), net("192.0.2.0", 24)]});
+        vec![json!([payload("ip", "saddr", set), drop()])]
+    };
     let only = |net: &str| vec![json!([from(net), accept()])];
     let stops = "firewall: the host's firewall stops what clients of";
     let may = "firewall-perhaps: a rule of the host's firewall may be in the way of clients";
@@ -36,7 +41,7 @@ fn a_rule_against_a_whole_entry_is_a_fault_and_one_against_others_is_nothing() {
             against("192.0.0.0/8"),
             &[format!("{stops} 192.0.2.0/28 send")],
         ),
-        ("both", "accept", against("0.0.0.0/1"), &[format!("{stops} 10.0.0.0/8 send")]),
+        ("both", "accept", both(), &[format!("{stops} 10.0.0.0/8, 192.0.2.0/28 send")]),
         ("a part of one", "accept", against("10.1.0.0/16"), &[format!("{may} of 10.0.0.0/8 to")]),
         ("others", "accept", against("198.51.100.0/24"), &[]),
         ("one is let in", "drop", only("10.0.0.0/8"), &[format!("{stops} 192.0.2.0/28 send")]),
@@ -99,11 +104,17 @@ fn the_command_lets_in_the_entries_and_nobody_else() {
         let clients = Clients::Listed { entries: &entries(listed), are_all: true };
         judge(&rules, &[client(None)], clients).remove(0).remedy
     };
-    let one = "nft add rule inet filter input ip saddr 192.0.2.0/28 tcp dport 2525 accept";
     let keep = "and the same where the rules are kept, or it is gone when they are loaded anew";
-    assert_eq!(told(&listed[..1]), format!("{one}  # {keep}"));
-    let other = "nft add rule inet filter input ip saddr 198.51.100.7 tcp dport 2525 accept";
-    assert_eq!(told(&listed[..2]), format!("{one} && {other}  # {keep}"));
-    let third = "nft add rule inet filter input ip saddr 10.0.0.0/8 tcp dport 2525 accept";
-    assert_eq!(told(&listed), format!("{one} && {other} && {third}  # and so for 1 more; {keep}"));
+    let lets = |whom: &str| {
+        format!("nft add rule inet filter input ip saddr {whom} tcp dport 2525 accept  # ")
+    };
+    assert_eq!(told(&listed[..1]), format!("{}{keep}", lets("192.0.2.0/28")));
+    assert_eq!(told(&listed[..2]), format!("{}{keep}", lets("'{ 192.0.2.0/28, 198.51.100.7 }'")));
+    let within = ["10.1.0.0/16", "10.0.0.0/8"];
+    assert_eq!(told(&within), format!("{}{keep}", lets("10.0.0.0/8")));
+    let many: Vec<_> = (0..40).map(|n| format!("10.{n}.0.0/16")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let all = told(&many);
+    assert!(all.contains("10.31.0.0/16 }' tcp") && !all.contains("10.32."), "{all}");
+    assert!(all.contains("  # and so for 8 more of sallyport allow list; "), "{all}");
 }

@@ -46,7 +46,7 @@ fn the_remedy_is_a_command_of_whoever_writes_the_rules() {
         (firewalld, "firewall-cmd --permanent --add-port=465/tcp"),
         (other, "iptables -t filter -A INPUT -p tcp --dport 465 -j ACCEPT  # "),
     ] {
-        let found = judge(&rules, &[Packet { port: 465, ..client(None) }], Clients::ANYBODY);
+        let found = judge(&rules, &[Packet { port: 465, ..client(None) }], Clients::Anybody);
         assert!(found[0].remedy.starts_with(wanted), "{found:?}");
     }
 }
@@ -116,7 +116,7 @@ fn what_is_for_us_is_for_a_local_address() {
 fn a_rule_is_named_by_its_handle_with_commands_that_can_be_pasted() {
     let rules = [json!([payload("tcp", "dport", json!(2525)), {"drop": null}])];
     let rules = nft::read(&listing("accept", &rules), &Ruleset::default()).unwrap();
-    let found = judge(&rules, &[client(None)], Clients::ANYBODY);
+    let found = judge(&rules, &[client(None)], Clients::Anybody);
     for wanted in [
         "the rule with handle 2 of chain input in table inet filter",
         "nft -a list chain inet filter input",

@@ -22,7 +22,7 @@ fn causes(rules: &Ruleset) -> Vec<&'static str> {
     let mut packet = client(None);
     let own = "192.0.2.1".parse().unwrap();
     packet.destinations = vec![own..=own];
-    judge(rules, &[packet], Clients::ANYBODY).iter().map(|found| found.cause.id()).collect()
+    judge(rules, &[packet], Clients::Anybody).iter().map(|found| found.cause.id()).collect()
 }
 
 #[test]
