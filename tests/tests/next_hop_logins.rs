@@ -115,6 +115,24 @@ async fn a_wrong_password_suspends_and_the_next_mechanism_is_not_tried() {
 }
 
 #[tokio::test]
+async fn mail_that_waits_leaves_with_the_password_that_somebody_put_right() {
+    let offer = offering("AUTH SCRAM-SHA-256", accounts("secret"));
+    let mut peer = Peer::start(offer).await.unwrap();
+    let relay = start(&peer, PASSWORD, &[("password", "wrong\n")]);
+    for _ in 0..2 {
+        let id = submit(&relay).await;
+        relay.settled(id, Timestamp::MIN).await;
+    }
+    // Nobody says a word, and no other message comes.
+    fs::write(relay.folder().join("password"), "secret\n").unwrap();
+    until_message(&mut peer).await;
+    until_message(&mut peer).await;
+    let (events, left) = relay.stop().await;
+    let counts = ["RouteSuspended", "RouteResumed", "Delivered"].map(|name| count(&events, name));
+    assert_eq!((counts, left), ([1, 1, 2], 0), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_login_that_only_mail_refuses_is_left_alone_for_longer_each_time() {
     let refusal = ("MAIL", "535 5.7.8 not with this account");
     let offer = offering("AUTH PLAIN", accounts("secret"));

@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Outbox;
@@ -31,6 +31,9 @@ const VERSION: u32 = 1;
 pub struct Kept {
     /// Whether the process that wrote this had not ended in order.
     pub is_running: bool,
+    /// When processes before this one had not ended in order, within the last hour.
+    #[serde(default)]
+    pub cut_off: Vec<Timestamp>,
     /// A random number, drawn once: with its number it names an entry for receivers.
     pub series: u64,
     /// The last alert of the gate that was heard: its series and its number.
@@ -41,6 +44,27 @@ pub struct Kept {
     pub silences: Silences,
     /// What is still to be told.
     pub outbox: Outbox,
+}
+
+/// How long a process that ended without an order counts.
+const LATELY: SignedDuration = SignedDuration::from_hours(1);
+/// The most of them that are counted.
+const CUT_OFF_MAX: usize = 100;
+/// From how many on, within that time, people hear of it again.
+const GROWN: [usize; 6] = [2, 5, 10, 20, 50, CUT_OFF_MAX];
+
+impl Kept {
+    /// Notes that the process before this one had not ended in order; returns the words for it.
+    pub fn note_cut_off(&mut self, now: Timestamp) -> String {
+        self.cut_off.retain(|at| (SignedDuration::ZERO..LATELY).contains(&now.duration_since(*at)));
+        self.cut_off.push(now);
+        let surplus = self.cut_off.len().saturating_sub(CUT_OFF_MAX);
+        self.cut_off.drain(..surplus);
+        let grown = GROWN.into_iter().rfind(|times| *times <= self.cut_off.len());
+        let often = grown.map(|times| format!(", {times} times or more within an hour"));
+        let often = often.unwrap_or_default();
+        format!("the relay ended without an order{often}, and was started anew")
+    }
 }
 
 /// The file.
@@ -180,6 +204,28 @@ mod tests {
         assert!(problem.contains("its checksum is wrong; it is kept as"), "{problem}");
         assert!(folder.path().join("alerts.damaged").exists());
         assert!(file.read().1.is_none());
+    }
+
+    #[test]
+    fn a_relay_that_ends_again_and_again_says_so_when_it_has_become_worse() {
+        let mut kept = Kept::default();
+        let mut words = Vec::new();
+        for minute in 0..12 {
+            let at = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+            words.push(kept.note_cut_off(at));
+        }
+        let first = "the relay ended without an order, and was started anew";
+        assert_eq!(words[0], first);
+        words.dedup();
+        let often = |times: &str| {
+            format!(
+                "the relay ended without an order, {times} times or more within an hour, and was started anew"
+            )
+        };
+        assert_eq!(words[1..], ["2", "5", "10"].map(often));
+        let later = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(3);
+        assert_eq!(kept.note_cut_off(later), first);
+        assert_eq!(kept.cut_off.len(), 1);
     }
 
     #[test]

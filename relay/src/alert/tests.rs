@@ -109,7 +109,8 @@ impl Site {
     }
 
     fn room_of(&self, (ear, heard): (Ear, Heard)) -> Room {
-        let journal = Journal::memory();
+        let own = ear.clone();
+        let journal = Journal::memory().heard_by(move |event| own.hear(event));
         let (config, spool) = (self.config.clone(), self.spool.clone());
         let runner = Some(runner::tests::within(&self.file));
         let folder = self.folder.path();

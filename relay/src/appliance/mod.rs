@@ -7,6 +7,7 @@ pub mod folders;
 pub mod gate;
 mod guard;
 mod inherited;
+mod lasting;
 pub mod load;
 mod mailroom;
 mod notify;

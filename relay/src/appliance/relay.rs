@@ -4,6 +4,7 @@
 //! reading, and everything else it needs belongs to its user.
 
 mod reloading;
+mod unserved;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
+use self::unserved::Unserved;
 use super::bans;
 use super::delivering::Delivering;
 use super::desk::{Desk, Front, Reloading};
@@ -39,6 +41,7 @@ use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::{Trust, hidden_uid};
 use crate::control::server;
 use crate::event::Event;
+use crate::gate::boot_clock_ns;
 use crate::journal::Journal;
 use crate::net::conduct::Conduct;
 use crate::net::inbound::{self, Door};
@@ -103,6 +106,7 @@ struct Relay {
     /// What of the files of the configuration in force could not be used when it was read.
     unused: watch::Sender<Vec<String>>,
     watched: Watched,
+    unserved: Unserved,
     rates: Arc<Rates>,
     listening: watch::Sender<Vec<Listening>>,
     /// The accept loops of the listeners that the gate guards.
@@ -150,6 +154,7 @@ impl Relay {
             endings: Endings::default(),
             unused: watch::Sender::default(),
             watched,
+            unserved: Unserved::default(),
             rates: Arc::new(Rates::new(&config, Instant::now())),
             listening: watch::Sender::default(),
             guarded: JoinSet::new(),
@@ -201,6 +206,11 @@ impl Relay {
             self.spool.look_for_room(Instant::now());
             self.look_at_certificates();
             self.look();
+            let now = Duration::from_nanos(boot_clock_ns());
+            let guard = self.watched.guard();
+            if let Some(event) = self.unserved.look(guard, now) {
+                self.journal.write(event);
+            }
         }
         Ok(())
     }
@@ -312,8 +322,6 @@ impl Relay {
             if !self.guarded.is_empty() {
                 self.guarded = JoinSet::new();
                 self.sessions.cut(|_| false);
-                let problem = format!("no client is accepted: {}", now.words());
-                self.journal.write(Event::Trouble { room: "relay", problem });
             }
         } else if self.guarded.is_empty() {
             self.guarded = self.accept(Entrance::Guarded);

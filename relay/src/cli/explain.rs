@@ -117,11 +117,18 @@ impl Held {
             }
         };
         let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-        format!(
-            "Route {route} {what}{why}: its mail is taken and waits. To let it go: sallyport route \
-             resume {}",
-            word(route)
-        )
+        let name = word(route);
+        let remedy = match standing {
+            Standing::LoginRefused => {
+                format!(
+                    "Put the right password into its file; sallyport doctor --to {name} tries the login"
+                )
+            }
+            Standing::Suspended | Standing::Up | Standing::Degraded | Standing::Down => {
+                format!("To let it go: sallyport route resume {name}")
+            }
+        };
+        format!("Route {route} {what}{why}: its mail is taken and waits. {remedy}")
     }
 }
 

@@ -26,6 +26,8 @@ use crate::event::wording::estimate;
 use crate::net::routes::{RouteState, Standing};
 use crate::spool;
 
+/// The spikes that are over and still named.
+const OVER_SHOWN: usize = 3;
 /// The columns that lists of counters keep to.
 const WIDTH: usize = 79;
 /// How long a process may take for each answer, as at `/health`: whoever checks waits for no process that hangs.
@@ -195,7 +197,13 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     lines.extend(sources_line(gate));
     lines.extend(gate.talkers.iter().map(talker_line));
     lines.extend(gate.bypasses.iter().map(|bypass| format!("bypass    {}", bypass_line(bypass))));
-    lines.extend(gate.spikes.iter().map(|spike| format!("spike     {}", spike_line(spike))));
+    let (open, over): (Vec<_>, Vec<_>) = gate.spikes.iter().partition(|one| one.until.is_none());
+    let shown = open.iter().chain(over.iter().take(OVER_SHOWN));
+    lines.extend(shown.map(|spike| format!("spike     {}", spike_line(spike))));
+    if over.len() > OVER_SHOWN {
+        let more = over.len() - OVER_SHOWN;
+        lines.push(format!("          and {more} before, which are over: sallyport status --json"));
+    }
 }
 
 /// One interface: how it is guarded, and whether it is closed to clients.
@@ -258,17 +266,17 @@ pub(super) fn spike_line(spike: &Spike) -> String {
         seconds => format!("in {seconds} s"),
     };
     // Of sources only so many are known to be different, and in all nobody knows.
-    let (bound, in_all) = match spike.class.as_str() {
-        "spike-sources" => ("least", String::new()),
-        _ => ("most", format!("; {} in all", spike.total)),
+    let Spike { class, since, peak, usual, total, .. } = spike;
+    let rose = |bound: &str, in_all: &str| {
+        format!("; at {bound} {peak} {within} where {usual} are usual{in_all}")
     };
-    format!(
-        "{}{subject} since {}, {end}; at {bound} {} {within} where {} are usual{in_all}",
-        spike.class,
-        at(spike.since),
-        spike.peak,
-        spike.usual
-    )
+    let rose = match class.as_str() {
+        // How often the program was looked for says nothing.
+        "gate-missing" => String::new(),
+        "spike-sources" => rose("least", ""),
+        _ => rose("most", &format!("; {total} in all")),
+    };
+    format!("{class}{subject} since {}, {end}{rose}", at(*since))
 }
 
 fn route_line(route: &RouteState) -> String {

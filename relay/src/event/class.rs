@@ -1,7 +1,7 @@
 //! The classes of alerts, by which people silence alerts and choose what a channel tells.
 
 /// Every class that an alert can have, as `config/docs/alerts.md` explains them.
-pub const CLASSES: [&str; 31] = [
+pub const CLASSES: [&str; 32] = [
     "alerts-lost",
     "allow-rolled-back",
     "bounce-dropped",
@@ -18,6 +18,7 @@ pub const CLASSES: [&str; 31] = [
     "logins-failed",
     "mode-observe",
     "next-hop-unproved",
+    "not-serving",
     "process-broken",
     "relay-silent",
     "route-down",

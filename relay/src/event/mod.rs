@@ -115,6 +115,14 @@ pub enum Event {
     GateSilent { problem: String },
     /// The relay hears the gate's process again.
     GateHeard,
+    /// The relay serves no client, for some time now: it waits for the gate, or the gate's program is missing.
+    Unserved {
+        problem: String,
+        #[serde(serialize_with = "seconds")]
+        down_for: Duration,
+    },
+    /// The relay serves clients again.
+    Served,
     /// The gate has heard no relay for some time: mail is not taken, and nobody tells people what is wrong.
     RelaySilent { problem: String },
     /// The gate hears a relay again.
@@ -301,6 +309,7 @@ impl Event {
             | Self::Broken { .. }
             | Self::GateLost { .. }
             | Self::GateSilent { .. }
+            | Self::Unserved { .. }
             | Self::RelaySilent { .. }
             | Self::GateBypass { .. }
             | Self::Detached { .. }
@@ -336,6 +345,7 @@ impl Event {
             | Self::InterfaceUp { .. }
             | Self::ListenerUp { .. }
             | Self::GateHeard
+            | Self::Served
             | Self::RelayHeard
             | Self::CertificateGood { .. }
             | Self::AllowAdded { .. }

@@ -73,11 +73,18 @@ impl Event {
             }
             Self::GateSilent { problem } => opened(
                 "gate-silent",
-                format!("the gate's process does not answer, its filter stands: {problem}"),
+                format!("the gate's process does not answer, so nobody watches: {problem}"),
             )
             .first("sallyport doctor")
             .with("problem", problem),
             Self::GateHeard => closed("gate-silent", "the gate's process answers again"),
+            Self::Unserved { problem, down_for } => {
+                opened("not-serving", format!("the relay serves no client: {problem}"))
+                    .first("sallyport doctor")
+                    .with("problem", problem)
+                    .lasted(*down_for)
+            }
+            Self::Served => closed("not-serving", "the relay serves clients again"),
             Self::RelaySilent { problem } => {
                 opened("relay-silent", format!("the gate hears no relay: {problem}"))
                     .first("sallyport doctor")
@@ -130,7 +137,8 @@ impl Event {
                 format!("the route {route} is suspended, its mail waits: {reason}"),
             )
             .about(route)
-            .first(format!("sallyport route resume {}", word(route)))
+            // To resume it now would send the same password again.
+            .first(format!("sallyport doctor --to {}", word(route)))
             .with("reason", reason),
             Self::RouteHeld { route, note, uid } => opened(
                 "route-held",

@@ -142,6 +142,8 @@ impl Meter {
             | Event::ListenerUp { .. }
             | Event::GateSilent { .. }
             | Event::GateHeard
+            | Event::Unserved { .. }
+            | Event::Served
             | Event::RelaySilent { .. }
             | Event::RelayHeard
             | Event::GateBypass { .. }

@@ -23,7 +23,7 @@ use super::route_login::Login;
 use super::tls_client::Trust;
 use crate::config::{Config, NextHop, Route};
 use crate::delivery::addresses::Addresses;
-use crate::delivery::health::{Health, Use};
+use crate::delivery::health::{Fingerprint, Health, Use};
 use crate::delivery::parcel::Parcel;
 use crate::delivery::pool::Condition;
 use crate::delivery::ruling::Ruling;
@@ -74,6 +74,8 @@ pub(super) struct Lane {
     blocked: Mutex<Option<(Instant, String)>>,
     /// Set when a login works again that was refused, until somebody asks.
     has_recovered: AtomicBool,
+    /// The password that was put in place of a refused one, and of which was said so.
+    renewed: Mutex<Option<Fingerprint>>,
     trust: Arc<Trust>,
     /// None: the route has no login.
     login: Option<Arc<Login>>,
@@ -151,6 +153,7 @@ impl Lane {
             health: Mutex::new(health),
             blocked: Mutex::default(),
             has_recovered: AtomicBool::new(false),
+            renewed: Mutex::default(),
             trust,
             login,
         })

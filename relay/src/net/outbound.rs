@@ -168,7 +168,8 @@ async fn reap(outbound: &Outbound) {
         for lane in outbound.routes.lanes() {
             lane.reap(Instant::now());
             lane.let_look();
-            if let Some(name) = lane.recovered()
+            let name = lane.name();
+            if (lane.has_recovered() || lane.has_new_password().await)
                 && let Err(problem) = outbound.routes.push(name, &outbound.spool).await
             {
                 let problem = format!("the mail that waited for route {name} waits on: {problem}");

@@ -159,9 +159,9 @@ impl Work {
             work.trouble(damage);
         }
         if was_cut_off {
-            let summary = "the relay ended without an order and was started anew";
-            let alert = noted("process-broken", summary).about("relay").first("sallyport status");
-            work.hear(alert.at(now), Origin::Relay, now);
+            let problem = work.kept.note_cut_off(now);
+            // In the journal each time; people hear of it again when it has become worse.
+            work.journal.write(Event::Broken { room: "relay", problem });
         }
         work.show();
         work

@@ -8,9 +8,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::keeper::{Keeper, Pending};
-use super::lasting::{Lasting, Looks};
 use super::standing;
 use super::telling::guarded_ports;
+use crate::appliance::lasting::{Lasting, Looks};
 use crate::bound::has_address;
 use crate::event::Event;
 use crate::event::alert::Severity;

@@ -16,7 +16,6 @@ mod entries;
 mod handshakes;
 mod hearing;
 mod keeper;
-mod lasting;
 mod learned;
 mod listeners;
 mod lists;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::approaches::{LASTS, NEVER};
 use super::keeper::Keeper;
-use super::lasting::{Lasting, Looks};
 use super::listeners::Listeners;
+use crate::appliance::lasting::{Lasting, Looks};
 use crate::bound::{NOT_HERE, has_address};
 use crate::event::Event;
 use crate::event::alert::Severity;

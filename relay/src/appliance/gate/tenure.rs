@@ -80,8 +80,7 @@ impl Tenure {
         self.write();
         is_told.then(|| {
             format!(
-                "the gate's process ended without an order {TOLD} times within an hour and was started anew; its \
-                 filter stood meanwhile"
+                "the gate's process ended without an order {TOLD} times within an hour, and was started anew"
             )
         })
     }

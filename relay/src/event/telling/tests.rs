@@ -41,6 +41,7 @@ fn what_ends_a_trouble_bears_its_name() {
         (unreached(Severity::Critical), Event::InterfaceUp { interface: "eth0".into() }),
         (deserted(Severity::Critical), Event::ListenerUp { listener: listener() }),
         (Event::GateSilent { problem: reason() }, Event::GateHeard),
+        (Event::Unserved { problem: reason(), down_for }, Event::Served),
         (Event::RelaySilent { problem: reason() }, Event::RelayHeard),
         (
             Event::RouteSuspended { route: route(), reason: reason() },
@@ -85,6 +86,7 @@ fn what_wakes_somebody_is_an_alert_that_says_what_to_do_first() {
         Event::Broken { room: "relay", problem: text() },
         Event::GateSilent { problem: text() },
         Event::RelaySilent { problem: text() },
+        Event::Unserved { problem: text(), down_for: Duration::ZERO },
         Event::GateLost { interface: text(), problem: text() },
         bypass(0),
         Event::Detached { uid: 0 },
@@ -115,6 +117,7 @@ fn every_alert_is_as_bad_as_the_line_of_its_event() {
         Event::Trouble { room: "tls", problem: text() },
         Event::GateSilent { problem: text() },
         Event::RelaySilent { problem: text() },
+        Event::Unserved { problem: text(), down_for: Duration::ZERO },
         Event::GateLost { interface: text(), problem: text() },
         bypass(0),
         Event::Detached { uid: 0 },

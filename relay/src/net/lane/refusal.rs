@@ -22,9 +22,25 @@ fn is_login_taken(judged: &[Judged]) -> bool {
 }
 
 impl Lane {
-    /// Tells once for each suspension that ended by itself, and by which name the route goes.
-    pub(in crate::net) fn recovered(&self) -> Option<&str> {
-        self.has_recovered.swap(false, Ordering::AcqRel).then_some(self.route.name.as_str())
+    /// Tells once of each suspension that ended by itself.
+    pub(in crate::net) fn has_recovered(&self) -> bool {
+        self.has_recovered.swap(false, Ordering::AcqRel)
+    }
+
+    /// Tells once of each password that somebody put in place of a refused one: mail that waits need not wait any longer.
+    /// Reads the file while the route is suspended.
+    pub(in crate::net) async fn has_new_password(&self) -> bool {
+        let health = lock(&self.health).clone();
+        let (Health::Suspended { refused, .. }, Some(login)) = (health, &self.login) else {
+            return false;
+        };
+        let Some(now) = login.fingerprint().await else { return false };
+        now != refused && lock(&self.renewed).replace(now) != Some(now)
+    }
+
+    /// Returns by which name the route goes.
+    pub(in crate::net) fn name(&self) -> &str {
+        &self.route.name
     }
 
     /// Returns what the lane that follows this one begins with. A certificate is tried anew, since nobody sees
