@@ -13,6 +13,7 @@ use crate::control::caller::{Caller, Right};
 use crate::control::server::{Handler, Said, require};
 use crate::control::wire::{RelayRequest, RelayStatus, Sandbox, Which};
 use crate::journal::Journal;
+use crate::net::login::Logins;
 use crate::net::routes::{RouteState, Routes, Standing};
 use crate::spool::{Filter, Spool};
 
@@ -32,6 +33,7 @@ pub(super) struct Desk<F> {
     /// Those of the configuration in force.
     pub routes: watch::Receiver<Arc<Routes>>,
     pub journal: Journal,
+    pub logins: Logins,
     pub alerts: Alerts,
     /// Tells how the sessions are.
     pub front: F,
@@ -113,6 +115,10 @@ impl<F: Fn() -> Front + Send + Sync + 'static> Handler for Desk<F> {
             RelayRequest::AlertUnsilence { pattern } => {
                 require(caller, Right::Change)?;
                 Said::of(&self.alerts.unsilence(pattern).await?)
+            }
+            RelayRequest::LoginsWaiting { source } => {
+                require(caller, Right::Change)?;
+                Said::of(&self.logins.waiting(source.to_canonical()))
             }
             RelayRequest::RouteList => {
                 require(caller, Right::Change)?;
@@ -216,6 +222,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::history::Act;
+    use crate::net::conduct::Conduct;
     use crate::net::register::Register;
     use crate::spool::Stretch;
 
@@ -242,7 +249,9 @@ mod tests {
         let alerts = Alerts::start(heard, folder, config, spooled, None, journal.clone());
         let reload = mpsc::channel(1).0;
         let sandbox = Sandbox { holds: "off".into(), lacks: None };
-        Desk { spool, routes, journal, alerts, front, reload, sandbox }
+        let conduct = Conduct::without_gate();
+        let logins = Logins::start(&folder.join("users"), journal.clone(), conduct).unwrap();
+        Desk { spool, routes, journal, logins, alerts, front, reload, sandbox }
     }
 
     fn suspend(note: &str) -> RelayRequest {

@@ -248,7 +248,8 @@ impl Relay {
         let (spool, journal) = (self.spool.clone(), self.journal.clone());
         let (routes, alerts) = (self.routes.subscribe(), self.alerts.clone());
         let sandbox = self.held.told();
-        let desk = Desk { spool, routes, journal, alerts, front, reload, sandbox };
+        let logins = self.logins.clone();
+        let desk = Desk { spool, routes, journal, logins, alerts, front, reload, sandbox };
         let desk = Arc::new(desk);
         let path = &self.config.relay.socket;
         let listener = server::bind(path).with_context(|| format!("{}", path.display()))?;

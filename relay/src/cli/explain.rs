@@ -13,8 +13,9 @@ use super::print::{self, Output};
 use super::queue::at;
 use super::reach::Found;
 use crate::control::client::{AskError, ask};
-use crate::control::wire::{Explanation, GateRequest, RelayRequest};
+use crate::control::wire::{Ban, Explanation, GateRequest, RelayRequest};
 use crate::event::wording::word;
+use crate::net::login::Waiting;
 use crate::net::routes::{RouteState, Standing};
 
 pub use session::Asked;
@@ -41,13 +42,18 @@ pub fn explain(
     let tag = gate.as_ref().and_then(|gate| gate.tag.as_deref());
     let policy = found.config.as_ref().map(|config| Permitted::of(config, tag, asked));
     let routes = policy.as_ref().map_or_else(Vec::new, Permitted::routes);
-    let held_routes = held(&found.reach.relay.socket, &routes);
+    let relay = &found.reach.relay.socket;
+    let held_routes = held(relay, &routes);
+    let waiting_logins = waiting(relay, source);
+    let bans = gate.as_ref().map_or_else(Vec::new, |gate| bans(&found.reach.gate.socket, gate));
     match output {
         Output::Json => {
             print::json(&Whole {
                 gate: gate.as_ref(),
                 policy: policy.as_ref(),
                 held_routes: &held_routes,
+                waiting_logins: &waiting_logins,
+                bans: &bans,
             });
         }
         Output::Text => {
@@ -55,12 +61,19 @@ pub fn explain(
             let is_heard = gate.as_ref().is_none_or(is_heard) || asked.is_more();
             let said = gate.as_ref().map_or_else(|| NO_GATE.to_owned(), sentences);
             let mut lines = vec![said];
+            if !bans.is_empty() {
+                lines.push(format!(
+                    "To lift it: sallyport ban remove {}",
+                    bans.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                ));
+            }
             if is_heard {
                 match &policy {
                     Some(policy) => lines.extend(policy.sentences()),
                     None => lines.push(UNTOLD.to_owned()),
                 }
                 lines.extend(held_routes.iter().map(Held::sentence));
+                lines.extend(waiting_logins.iter().map(wait));
             }
             print::say(lines.join("\n"));
         }
@@ -87,6 +100,10 @@ struct Whole<'a> {
     /// None: the configuration has problems.
     policy: Option<&'a Permitted>,
     held_routes: &'a [Held],
+    /// Those that failed too often from the source.
+    waiting_logins: &'a [Waiting],
+    /// The bans that hold it.
+    bans: &'a [IpNetwork],
 }
 
 /// A route that its sessions may use, and whose mail waits for somebody. Another program reads this as JSON.
@@ -140,6 +157,30 @@ fn held(socket: &Path, routes: &[&str]) -> Vec<Held> {
     states.unwrap_or_default().into_iter().filter(is_meant).filter_map(Held::of).collect()
 }
 
+/// Asks the relay which logins have to wait when they come from `source`; none where that cannot be told.
+fn waiting(socket: &Path, source: IpAddr) -> Vec<Waiting> {
+    ask(socket, "relay", &RelayRequest::LoginsWaiting { source }).unwrap_or_default()
+}
+
+fn wait(waiting: &Waiting) -> String {
+    let Waiting { login, until } = waiting;
+    format!(
+        "Login {login} failed too often from there: until {} it gets 454, whatever it shows. It waits longer after each \
+         further failure.",
+        at(*until)
+    )
+}
+
+/// Asks the gate which bans hold the source of its answer; none where that cannot be told.
+fn bans(socket: &Path, answer: &Explanation) -> Vec<IpNetwork> {
+    if answer.banned_until.is_none() {
+        return Vec::new();
+    }
+    let all: Vec<Ban> = ask(socket, "gate", &GateRequest::BanList).unwrap_or_default();
+    let source = answer.source.to_canonical();
+    all.into_iter().map(|ban| ban.cidr).filter(|net| net.contains(source)).collect()
+}
+
 /// Says in words what the program answered, why, and what to do about it.
 pub(super) fn sentences(answer: &Explanation) -> String {
     sentences_of(answer, IpNetwork::from(answer.source))
@@ -174,10 +215,8 @@ pub(super) fn sentences_of(answer: &Explanation, network: IpNetwork) -> String {
         (Some(listed), None) => format!("It is listed by {listed} without a tag."),
     });
     lines.extend(answer.banned_until.map(|until| {
-        let own = if is_one { source.to_string() } else { network.to_string() };
         format!(
-            "It is banned until {}. `sallyport ban list` shows by which ban; to lift one of its \
-             own: sallyport ban remove {own}",
+            "It is banned until {}; `sallyport ban list` shows by which ban, by whom and why.",
             at(until)
         )
     }));

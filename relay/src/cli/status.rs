@@ -163,11 +163,10 @@ fn screen(whole: &Whole, paint: Paint, now: Timestamp) -> String {
 }
 
 fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
-    let interfaces: Vec<String> = gate.interfaces.iter().map(interface_words).collect();
     let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
     lines.push(format!(
         "gate      {}; ports {}; {}, {}; pid {}",
-        interfaces.join(", "),
+        interfaces(gate),
         ports.join(", "),
         print::count(gate.entries, "entry"),
         print::count(gate.bans, "ban"),
@@ -206,8 +205,14 @@ fn gate_lines(gate: &GateStatus, lines: &mut Vec<String>) {
     }
 }
 
+/// The interfaces; a gate that was taken away has none.
+pub(super) fn interfaces(gate: &GateStatus) -> String {
+    let all: Vec<String> = gate.interfaces.iter().map(interface_words).collect();
+    if all.is_empty() { "on no interface".to_owned() } else { all.join(", ") }
+}
+
 /// One interface: how it is guarded, and whether it is closed to clients.
-pub(super) fn interface_words(interface: &Interface) -> String {
+fn interface_words(interface: &Interface) -> String {
     let Interface { name, mode, down, .. } = interface;
     let down = down.as_ref().map_or_else(String::new, |down| format!(" ({})", down.to_uppercase()));
     format!("{name} {mode}{down}")

@@ -5,6 +5,7 @@ mod gate;
 mod interface;
 mod queue;
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
@@ -135,6 +136,12 @@ pub enum RelayRequest {
         /// Where to go on; none: from its beginning.
         #[serde(default)]
         from: Option<Cursor>,
+    },
+    /// List the logins that have to wait when they come from an address, at most 16. Answer:
+    /// [`crate::net::login::Waiting`] of each.
+    LoginsWaiting {
+        /// The address.
+        source: IpAddr,
     },
     /// List the routes. Answer: [`crate::net::routes::RouteState`] of each.
     RouteList,

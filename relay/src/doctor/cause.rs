@@ -147,6 +147,7 @@ pub enum Cause {
     FileUnreadable,
     UsersDamaged,
     NoLogins,
+    LoginWaits,
     NoPolicy,
     TagWithoutPolicy,
     SessionsFull,
@@ -207,7 +208,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 105] = {
+const TABLE: [Row; 106] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -277,6 +278,7 @@ const TABLE: [Row; 105] = {
         fault(C::FileUnreadable, "file-unreadable", P::Session, Clients),
         fault(C::UsersDamaged, "users-damaged", P::Session, Clients),
         fault(C::NoLogins, "no-logins", P::Session, Clients),
+        fault(C::LoginWaits, "login-waits", P::Session, Clients),
         fault(C::NoPolicy, "no-policy", P::Session, Clients),
         known(C::TagWithoutPolicy, "tag-without-policy", P::Session),
         fault(C::SessionsFull, "sessions-full", P::Session, Clients),

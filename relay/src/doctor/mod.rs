@@ -32,6 +32,7 @@ mod routes;
 mod saying;
 mod spiking;
 mod spool;
+mod waiting;
 mod way;
 
 use std::sync::Arc;
@@ -116,7 +117,7 @@ const fn check(
 }
 
 /// Every check, from the wire to the next hop. They run side by side, so the longest decides.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     check(
         Place::Interface,
         "interfaces",
@@ -169,6 +170,13 @@ const CHECKS: [Check; 16] = [
         certificates::look,
     ),
     check(Place::Session, "logins and policies", "somebody may log in and send", 5, logins::look),
+    check(
+        Place::Session,
+        "the client's logins",
+        "none has to wait after failures",
+        10,
+        waiting::look,
+    ),
     check(Place::Spool, "disk", "it has room, and flushes", 10, spool::look),
     check(Place::Spool, "spool", "it takes messages", 5, spool::look_inside),
     check(
@@ -191,7 +199,7 @@ pub fn examine(config: Config, asked: Asked) -> Report {
     let begun = Instant::now();
     let waiting: Vec<_> = CHECKS
         .iter()
-        .filter(|check| check.name != "the client" || case.asked.from.is_some())
+        .filter(|check| !check.name.starts_with("the client") || case.asked.from.is_some())
         .map(|check| {
             let case = Arc::clone(&case);
             (check, aside(move || (check.look)(&case)))

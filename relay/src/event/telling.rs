@@ -50,7 +50,7 @@ impl Event {
                 return vec![gate_stands(interface).at(at), over.at(at)];
             }
             Self::InterfaceDown { interface, severity, problem, down_for } => {
-                opened(INTERFACE, format!("no client comes by {interface}: {problem}"))
+                opened(INTERFACE, format!("interface {interface}: {problem}"))
                     .of(*severity)
                     .about(interface)
                     .first("sallyport doctor")

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use relay::demo::next_hop::wait_for;
-use relay::demo::stage::{GUARDED, STRANGER};
-use relay::demo::steps::attempt;
+use relay::demo::stage::{CLIENT, GUARDED, STRANGER};
+use relay::demo::steps::{attempt, pid_of};
+use relay::hosts::process::{Signal, signal};
 
+use tests::misconduct::stranger;
 use tests::peer::Manners;
 
 use super::row::{Row, row, well};
@@ -194,6 +196,23 @@ pub const ROWS: &[Row] = &[
     })
     .words(UNLISTED)
     .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.99"]).map(drop)),
+    row("a login of the client failed again and again", "login-waits", |s| {
+        for _ in 0..5 {
+            let tried = stranger(&s.world.stage, CLIENT)?.login("app", "wrong");
+            let said = tried.map_or_else(|error| format!("{error:#}"), |()| "it was right".into());
+            ensure!(said.contains("got 535 "), "{said}");
+        }
+        let said = s.sallyport(&["explain", "192.0.2.10"])?;
+        ensure!(said.contains("Login app failed too often from there: until "), "{said}");
+        Ok(())
+    })
+    .words(LISTED)
+    // A relay that is started anew has forgotten it.
+    .undo(|s| {
+        let relay = pid_of(&s.world.stage.listing(&["status"])?["relay"])?;
+        signal(relay, Signal::KILL)?;
+        s.world.stage.serving()
+    }),
     row("the firewall drops the port", "firewall", |s| chain(s, INPUT, "tcp dport 2525 drop"))
         .pasted()
         .undo(FLUSH),

@@ -12,7 +12,7 @@ use super::model::{Flow, Model, Over};
 use super::series::Series;
 use crate::cli::print;
 use crate::cli::queue::at;
-use crate::cli::status::{Whole, interface_words, spike_line, unheard};
+use crate::cli::status::{Whole, interfaces, spike_line, unheard};
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
@@ -87,8 +87,7 @@ fn door_lines(model: &Model) -> Vec<Line<'static>> {
     let Some(gate) = &sample.whole.gate else {
         return vec!["gate    does not answer".red().into()];
     };
-    let interfaces: Vec<_> = gate.interfaces.iter().map(interface_words).collect();
-    let mut first = vec![Span::from(format!("doors   {}; second door on ", interfaces.join(", ")))];
+    let mut first = vec![Span::from(format!("doors   {}; second door on ", interfaces(gate)))];
     first.push(Span::from(print::count(gate.second_door, "socket")));
     first.push("; mode ".into());
     let mode = Span::from(gate.mode.clone());

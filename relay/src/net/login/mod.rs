@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::OAuth;
@@ -33,6 +35,19 @@ const QUEUE: usize = 64;
 const WORKERS: usize = 4;
 /// How often a worker that has nothing to do looks whether there is something to tell.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The most logins that are named as waiting from one address: who guesses tries thousands.
+const WAITING_MAX: usize = 16;
+
+/// A login that failed too often from an address: until then any proof of it gets 454 there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Waiting {
+    /// The login, as the client wrote it.
+    pub login: String,
+    /// Until when.
+    pub until: Timestamp,
+}
 
 /// The one place where logins are checked. Clones share everything.
 #[derive(Clone, Debug)]
@@ -137,6 +152,18 @@ impl Logins {
     #[must_use]
     pub fn has_to_wait(&self, source: IpAddr, login: &str) -> bool {
         self.shared.must_wait(source, login)
+    }
+
+    /// Returns the logins that have to wait when they come from this address, at most [`WAITING_MAX`].
+    #[must_use]
+    pub fn waiting(&self, source: IpAddr) -> Vec<Waiting> {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let failed = lock(&self.shared.failed);
+        let waiting = failed.waiting(source, now).into_iter().take(WAITING_MAX);
+        let told = |(login, left): (&str, Duration)| {
+            Some(Waiting { login: login.to_owned(), until: wall.checked_add(left).ok()? })
+        };
+        waiting.filter_map(told).collect()
     }
 
     /// Returns the keys of a login, false ones if it does not exist; none if the login has failed

@@ -82,10 +82,13 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::Own => "`sallyport tls init` makes a certificate and its key",
-            Self::Authority => "client-ca in [tls] names the authority that signs for clients",
+    fn remedy(self, cause: io::ErrorKind) -> &'static str {
+        match (self, cause) {
+            (_, io::ErrorKind::PermissionDenied) => {
+                "the relay's user must be able to read it: `sallyport doctor` says what keeps it from that"
+            }
+            (Self::Own, _) => "`sallyport tls init` makes a certificate and its key",
+            (Self::Authority, _) => "client-ca in [tls] names the authority that signs for clients",
         }
     }
 }
@@ -145,7 +148,10 @@ pub fn keys_of(text: &[u8]) -> Result<Vec<Zeroizing<PrivateKeyDer<'static>>>, pe
 }
 
 fn read(path: &Path, origin: Origin) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let unread = |cause| TlsError::Read { path: path.to_owned(), cause, remedy: origin.remedy() };
+    let unread = |cause: io::Error| {
+        let remedy = origin.remedy(cause.kind());
+        TlsError::Read { path: path.to_owned(), cause, remedy }
+    };
     file::read(path, PEM_MAX).map_err(unread)
 }
 

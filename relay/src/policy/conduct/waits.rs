@@ -53,6 +53,19 @@ impl FailedLogins {
         if until.is_some_and(|until| now < until) { Err(MustWait) } else { Ok(()) }
     }
 
+    /// Returns the logins that wait when they come from `source`, in order, and how long from `now` on.
+    #[must_use]
+    pub fn waiting(&self, source: IpAddr, now: Instant) -> Vec<(&str, Duration)> {
+        let place = Source::of(source, None);
+        let waits = |pair: &Pair| pair.until?.checked_duration_since(now);
+        let pairs = self.pairs.iter().filter(|((of, _), _)| *of == place);
+        let mut waiting: Vec<_> =
+            pairs.filter_map(|((_, login), pair)| Some((login.as_str(), waits(pair)?))).collect();
+        waiting.retain(|(_, left)| !left.is_zero());
+        waiting.sort_unstable();
+        waiting
+    }
+
     /// Notes a failure, and returns how many were counted if the pair waits from now on.
     pub fn failed(&mut self, source: IpAddr, login: &str, now: Instant) -> Option<u32> {
         let key = pair_of(source, login);
@@ -125,6 +138,23 @@ mod tests {
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
+    }
+
+    #[test]
+    fn who_waits_is_named_with_the_time_that_is_left() {
+        let mut logins = FailedLogins::default();
+        let begun = Instant::now();
+        for login in ["b", "a", "c"] {
+            let failures = if login == "c" { FAILURES - 1 } else { FAILURES };
+            for _ in 0..failures {
+                logins.failed(SOURCE, login, begun);
+            }
+        }
+        let later = begun + seconds(20);
+        let left = FIRST_WAIT.saturating_sub(seconds(20));
+        assert_eq!(logins.waiting(SOURCE, later), [("a", left), ("b", left)]);
+        assert_eq!(logins.waiting(IpAddr::from([192, 0, 2, 2]), later), []);
+        assert_eq!(logins.waiting(SOURCE, begun + FIRST_WAIT), []);
     }
 
     #[test]
