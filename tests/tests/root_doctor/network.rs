@@ -262,6 +262,17 @@ pub const ROWS: &[Row] = &[
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
     })
     .undo(FLUSH),
+    row("the firewall drops what a client sends too often", "firewall-perhaps", |s| {
+        s.nft("add table inet t; add set inet t m { type ipv4_addr; size 100; flags dynamic,timeout; timeout 1m; }")?;
+        chain(s, INPUT, "tcp dport 2525 ct state new update @m { ip saddr limit rate over 100/minute burst 50 packets } drop")
+    })
+    .undo(FLUSH),
+    row("the firewall refuses more connections of a client", "firewall-perhaps", |s| {
+        s.nft("add table inet t; add set inet t m { type ipv4_addr; size 100; flags dynamic; }")?;
+        chain(s, INPUT, "tcp dport 2525 add @m { ip saddr ct count over 3 } reject")
+    })
+    .words(LISTED)
+    .undo(FLUSH),
     row("the firewall drops a whole entry, and this host", "firewall", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.0/24 tcp dport 2525 drop")
     })

@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod entries;
 mod hosts;
+mod limits;
 mod maps;
 mod xt;
 
