@@ -173,7 +173,9 @@ pub const ROWS: &[Row] = &[
         let entries = |s: &Scene| Some(s.world.stage.listing(&["allow", "list"]).ok()?.as_array()?.len());
         wait_for("the entry to end", || (entries(s)? == 1).then_some(()))
     })
-    .words(&["--from", "192.0.2.98"]),
+    .words(&["--from", "192.0.2.98"])
+    .pasted()
+    .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.98"]).map(drop)),
     row("the client is banned", "banned", |s| s.sallyport(&["ban", "add", "192.0.2.10"]).map(drop))
         .words(LISTED)
         .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.10"]).map(drop)),

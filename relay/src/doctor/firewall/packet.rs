@@ -1,5 +1,6 @@
 //! A connection attempt and the answer to it, and what the tests of rules make of them.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::spans::{Addresses, Span};
@@ -186,6 +187,24 @@ impl Test {
 }
 
 impl Test {
+    /// Returns an address that it names, and one that it does not, if it is about addresses.
+    pub(super) fn some_of_both_sides(&self, is_v4: bool) -> Vec<IpAddr> {
+        match self {
+            Self::Source(of, _) | Self::Destination(of, _) => of.one_and_another(is_v4).collect(),
+            Self::Port(..)
+            | Self::SourcePort(..)
+            | Self::ForUs(_)
+            | Self::ComesBy(..)
+            | Self::LeavesBy(..)
+            | Self::FindsBack(_)
+            | Self::Always(_)
+            | Self::IsPart(_)
+            | Self::State(_)
+            | Self::IsV4(_)
+            | Self::Unknown => Vec::new(),
+        }
+    }
+
     /// Tells whether a packet may pass it that is of the same part, and goes this way or the other.
     pub(super) fn may_be_of_either_way(&self, packet: &Packet) -> bool {
         match self {

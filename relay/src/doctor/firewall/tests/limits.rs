@@ -54,3 +54,36 @@ fn what_counts_in_a_set_stops_perhaps_and_what_only_notes_stops_surely() {
         assert_eq!(seen(&rules, &client(None)), wanted, "{row}");
     }
 }
+
+#[test]
+fn doctor_from_is_told_of_only_where_it_hangs_on_the_client() {
+    let (accept, drop) = (|| json!({"accept": null}), || json!({"drop": null}));
+    let port = || payload("tcp", "dport", json!(2525));
+    let from = || payload("ip", "saddr", json!("192.0.2.7"));
+    let network = || payload("ip", "saddr", json!({"prefix": {"addr": "198.51.100.0", "len": 24}}));
+    let limit = || json!({"limit": {"rate": 5, "per": "second"}});
+    let mark = || json!({"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 7}});
+    let jump = || json!({"jump": {"target": "extra"}});
+    for (row, policy, rules, of_client) in [
+        ("a source", "accept", vec![json!([from(), port(), drop()])], true),
+        ("a network", "accept", vec![json!([network(), drop()])], true),
+        ("a source that leads to a chain", "accept", vec![json!([from(), jump()])], true),
+        ("a policy for others", "drop", vec![json!([from(), accept()])], true),
+        ("a limit", "accept", vec![json!([port(), limit(), drop()])], false),
+        ("a mark", "accept", vec![json!([mark(), drop()])], false),
+        ("a source and a limit", "accept", vec![json!([from(), limit(), drop()])], false),
+        ("a limit that leads to a chain", "accept", vec![json!([limit(), jump()])], false),
+        (
+            "a limit beside an open source",
+            "accept",
+            vec![json!([from(), accept()]), json!([port(), limit(), drop()])],
+            false,
+        ),
+    ] {
+        let rules = nft::read(&listing(policy, &rules), &Ruleset::default()).unwrap();
+        let found = judge(&rules, &[client(None)], Clients::Anybody);
+        assert_eq!(found.len(), 1, "{row}: {found:?}");
+        assert_eq!(found[0].cause.id(), "firewall-perhaps", "{row}");
+        assert_eq!(found[0].remedy.contains("--from"), of_client, "{row}: {}", found[0].remedy);
+    }
+}
