@@ -1,7 +1,7 @@
 //! Whether a connection to a next hop is made, and why not.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,6 +11,9 @@ use tokio::time::timeout;
 
 use super::Case;
 use super::firewall::{StopsOut, stops_out};
+use super::links::{Link, Links};
+use super::lost::Lost;
+use super::way::{Way, way_out};
 use crate::config::NextHop;
 
 /// How long a name may take to be looked up.
@@ -30,7 +33,16 @@ pub(super) enum Missed {
         /// Another port for mail of the same host that takes connections.
         other: Option<u16>,
     },
-    Unreachable(String),
+    /// Neither a refusal nor silence.
+    Unreachable {
+        to: IpAddr,
+        /// What the kernel said.
+        words: String,
+        /// Why it sends nothing there; none if it does, so that another said so.
+        lost: Option<Lost>,
+        /// The interfaces that are off, whose routes went with them.
+        off: Vec<String>,
+    },
     Silent {
         /// The rule of this host that drops what we send, or what is answered.
         rule: Option<StopsOut>,
@@ -86,13 +98,14 @@ fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
     };
     let most = failed.iter().map(|(_, error)| weight(error.as_ref())).max().unwrap_or(2);
     let those = || failed.iter().filter(|(_, error)| weight(error.as_ref()) == most);
-    let missed = match most {
-        2 => Missed::Silent { rule: None, other: None },
-        1 => Missed::Refused { other: None },
-        _ => {
-            let words = those().find_map(|(_, error)| error.as_ref()).map(ToString::to_string);
-            Missed::Unreachable(words.unwrap_or_default())
+    let told = those().find_map(|(address, error)| Some((address.ip(), error.as_ref()?)));
+    let missed = match (most, told) {
+        (1, _) => Missed::Refused { other: None },
+        (0, Some((to, error))) => {
+            let words = error.to_string();
+            Missed::Unreachable { to, words, lost: None, off: Vec::new() }
         }
+        (_, _) => Missed::Silent { rule: None, other: None },
     };
     Failed { missed, at: those().map(|(address, _)| *address).collect() }
 }
@@ -109,8 +122,13 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
     let rule = rule.filter(|rule| is_silent || !rule.drops_answers);
     match missed {
         Missed::Silent { .. } => {}
-        Missed::Refused { .. } | Missed::Unreachable(_) if rule.is_some() => {}
-        Missed::Unreachable(_) => return missed,
+        Missed::Refused { .. } | Missed::Unreachable { .. } if rule.is_some() => {}
+        Missed::Unreachable { to, words, .. } => {
+            let links = case.links.clone();
+            let looked = spawn_blocking(move || why_lost(to, &links)).await.ok().flatten();
+            let (lost, off) = looked.unzip();
+            return Missed::Unreachable { to, words, lost, off: off.unwrap_or_default() };
+        }
         Missed::Refused { .. } => {
             let ports = [SUBMISSION[0], SUBMISSION[1], RELAYING];
             let ports = ports.into_iter().filter(|port| *port != hop.port);
@@ -123,6 +141,16 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
         None
     };
     Missed::Silent { rule, other }
+}
+
+/// Asks the kernel why it sends nothing to an address, and which interfaces are off that may have led there. None if it
+/// does send.
+fn why_lost(to: IpAddr, links: &Links) -> Option<(Lost, Vec<String>)> {
+    let Ok(Way::Nowhere(lost)) = way_out(to, links) else { return None };
+    let is_off = |link: &&Link| !link.is_loopback && !link.is_up && !link.addresses.is_empty();
+    let off = links.all.iter().filter(is_off).map(|link| link.name.clone());
+    let off = if lost.is_for_want_of_route() { off.collect() } else { Vec::new() };
+    Some((lost.look_for_route(to.to_canonical()), off))
 }
 
 /// What an answer of another port is to show.
@@ -145,7 +173,7 @@ async fn answering(
         match (connect(&at, OTHER).await.map_err(|failed| failed.missed), shows) {
             (Ok(_), _) | (Err(Missed::Refused { .. }), Shows::Host) => return Some(port),
             (Err(Missed::Refused { .. }), Shows::Service)
-            | (Err(Missed::Unreachable(_) | Missed::Silent { .. }), _) => {}
+            | (Err(Missed::Unreachable { .. } | Missed::Silent { .. }), _) => {}
         }
     }
     None
@@ -176,6 +204,7 @@ mod tests {
         let no_way = || Some(io::ErrorKind::NetworkUnreachable);
         let no = || Some(io::ErrorKind::ConnectionRefused);
         let words = io::Error::from(io::ErrorKind::NetworkUnreachable).to_string();
+        let lost = Missed::Unreachable { to: v4.ip(), words, lost: None, off: Vec::new() };
         for (of_v4, of_v6, missed, at) in [
             (None, no_way(), silent(), vec![v4]),
             (no_way(), None, silent(), vec![v6]),
@@ -183,7 +212,7 @@ mod tests {
             (None, Some(io::ErrorKind::TimedOut), silent(), vec![v4, v6]),
             (no(), no_way(), refused(), vec![v4]),
             (no(), no(), refused(), vec![v4, v6]),
-            (no_way(), no_way(), Missed::Unreachable(words), vec![v4, v6]),
+            (no_way(), no_way(), lost, vec![v4, v6]),
         ] {
             let failed = [(v4, of_v4), (v6, of_v6)];
             let failed = failed.map(|(address, kind)| (address, kind.map(io::Error::from)));

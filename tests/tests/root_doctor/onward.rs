@@ -27,6 +27,17 @@ fn instead(command: &'static str, answer: &'static str) -> Manners {
 pub const ROWS: &[Row] = &[
     row("its name does not resolve", "hop-name", |s| s.hop("no-such-host.example.net:587", "")),
     row("no way leads to it", "hop-unreachable", |s| s.hop("198.51.100.9:587", "")),
+    row("a route throws away what we send", "hop-unreachable", |s| {
+        s.ip("route add blackhole 192.0.2.200/32")
+    })
+    .pasted()
+    .undo(|s| s.ip("route flush type blackhole")),
+    row("a route forbids what we send", "hop-unreachable", |s| {
+        s.ip("route add prohibit 192.0.2.200/32")
+    })
+    .words(TO)
+    .pasted()
+    .undo(|s| s.ip("route flush type prohibit")),
     row("nobody listens there", "hop-refuses", |s| s.hop("hop.example.net:2999", "")),
     row("it does not answer", "hop-silent", |s| {
         s.nft_of_world(
