@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use tokio::time::timeout;
 
 use super::lost::Lost;
-use super::reaching::{Missed, addresses, connect, why_missed};
+use super::reaching::{Missed, Taken, addresses, connect, stops_relay_alone, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
 use crate::config::{NextHop, Route, RouteTls};
@@ -92,6 +93,10 @@ pub(super) fn look(case: &Case) -> Looked {
             one.route,
             file.display()
         )),
+        Reached::Not(Missed::OnlyUs(rule)) => Some(format!(
+            "next hops: {}:{} of route {}: for this user alone the firewall {}",
+            one.host, one.port, one.route, rule.says
+        )),
         Reached::NoName(_) | Reached::Not(_) | Reached::Spoke(_, _) => None,
     }));
     looked
@@ -104,16 +109,24 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
             Err(failed) => Reached::Not(why_missed(failed, hop, case).await),
-            Ok(stream) => {
+            Ok(Taken { stream, at }) => {
                 let left = until.saturating_duration_since(Instant::now());
-                let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;
+                let hostname = &case.config.hostname;
+                let spoken = greet(route, hop, hostname, stream, log_in, left);
+                // The relay is another user than whoever looks.
+                let rule = timeout(left, stops_relay_alone(&at, case));
+                let (spoken, rule) = join(spoken, rule).await;
+                let rule = rule.ok().flatten();
                 let shut = match &spoken {
                     Err(Refused::Surely { step: Step::Ours, .. }) => files::shut_for_us(route),
                     Ok(_) | Err(_) => None,
                 };
-                match shut {
-                    Some(file) => Reached::NotOurs(file.to_owned()),
-                    None => Reached::Spoke(spoken.map(drop), left),
+                match (rule, shut) {
+                    (Some(rule), _) => {
+                        Reached::Not(Missed::Silent { rule: Some(rule), other: None })
+                    }
+                    (None, Some(file)) => Reached::NotOurs(file.to_owned()),
+                    (None, None) => Reached::Spoke(spoken.map(drop), left),
                 }
             }
         },
@@ -127,7 +140,9 @@ fn judge(seen: &Seen) -> Option<Finding> {
     let hop = format!("{host}:{port} of route {route}");
     Some(match reached {
         // Told as left out.
-        Reached::Spoke(Ok(()), _) | Reached::NotOurs(_) => return None,
+        Reached::Spoke(Ok(()), _) | Reached::NotOurs(_) | Reached::Not(Missed::OnlyUs(_)) => {
+            return None;
+        }
         Reached::NoName(why) => Finding::new(
             Cause::HopName,
             format!("{hop}: the name cannot be looked up: {why}"),
@@ -328,6 +343,7 @@ mod tests {
             (Reached::Not(Missed::Refused { other: Some(587) }), Some("hop-refuses")),
             (Reached::Not(no_way()), Some("hop-unreachable")),
             (silent(Some("rule 7"), None), Some("firewall-out")),
+            (Reached::Not(Missed::OnlyUs(rule("rule 7"))), None),
             (silent(None, Some(587)), Some("port-25-closed")),
             (silent(None, None), Some("hop-silent")),
             (spoke(Step::Ours, "x"), Some("hop-other")),

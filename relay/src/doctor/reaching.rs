@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Case;
-use super::firewall::{StopsOut, stops_out};
+use super::firewall::{Owner, StopsOut, stops_out};
 use super::links::{Link, Links};
 use super::lost::Lost;
 use super::way::{Way, way_out};
@@ -49,6 +49,14 @@ pub(super) enum Missed {
         /// Another port of it that answers.
         other: Option<u16>,
     },
+    /// This rule stops whoever looks, and not the relay.
+    OnlyUs(StopsOut),
+}
+
+/// A connection, and which addresses of the host take any.
+pub(super) struct Taken {
+    pub(super) stream: TcpStream,
+    pub(super) at: Vec<SocketAddr>,
 }
 
 /// Looks a next hop's name up.
@@ -65,20 +73,20 @@ pub(super) async fn addresses(hop: &NextHop, port: u16) -> Result<Vec<SocketAddr
 
 /// Connects to the first of these addresses that takes us; they are tried side by side. Where none does, says what
 /// [weighs](weigh) most.
-pub(super) async fn connect(
-    addresses: &[SocketAddr],
-    patience: Duration,
-) -> Result<TcpStream, Failed> {
+pub(super) async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<Taken, Failed> {
     let tried = addresses.iter().map(|address| timeout(patience, TcpStream::connect(address)));
-    let mut failed = Vec::new();
+    let (mut taken, mut failed) = (None::<Taken>, Vec::new());
     for (address, tried) in addresses.iter().zip(join_all(tried).await) {
         match tried {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => match &mut taken {
+                Some(taken) => taken.at.push(*address),
+                None => taken = Some(Taken { stream, at: vec![*address] }),
+            },
             Ok(Err(error)) => failed.push((*address, Some(error))),
             Err(_) => failed.push((*address, None)),
         }
     }
-    Err(weigh(&failed))
+    taken.ok_or_else(|| weigh(&failed))
 }
 
 /// Why no address of a host took us, and which of them say so.
@@ -114,14 +122,16 @@ fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
 pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Missed {
     let Failed { missed, at } = failed;
     // What a rule of ours rejects looks like a refusal, or like no route. Each family has rules of its own.
-    let (rules, links, asked) = (case.rules.clone(), case.links.clone(), at.clone());
-    let stops = move || asked.into_iter().find_map(|address| stops_out(&rules, address, &links));
-    let rule = spawn_blocking(stops).await.ok().flatten();
+    let stopped = stopped(&at, case).await;
+    let rule = stopped.iter().find_map(|one| one.relay.clone());
+    if let (None, Some(rule)) = (&rule, stopped.into_iter().find_map(|one| one.us)) {
+        return Missed::OnlyUs(rule);
+    }
     // Where answers are dropped no refusal is heard.
     let is_silent = matches!(missed, Missed::Silent { .. });
     let rule = rule.filter(|rule| is_silent || !rule.drops_answers);
     match missed {
-        Missed::Silent { .. } => {}
+        Missed::Silent { .. } | Missed::OnlyUs(_) => {}
         Missed::Refused { .. } | Missed::Unreachable { .. } if rule.is_some() => {}
         Missed::Unreachable { to, words, .. } => {
             let links = case.links.clone();
@@ -141,6 +151,38 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
         None
     };
     Missed::Silent { rule, other }
+}
+
+/// Of attempts to one address, the rule of this host that surely stops them.
+struct Stopped {
+    /// Those of the relay.
+    relay: Option<StopsOut>,
+    /// Those of whoever looks.
+    us: Option<StopsOut>,
+}
+
+/// Asks the rules of this host, which may ask for the user, of attempts to these addresses.
+async fn stopped(at: &[SocketAddr], case: &Case) -> Vec<Stopped> {
+    let (rules, links, at) = (case.rules.clone(), case.links.clone(), at.to_vec());
+    let user = case.config.relay.user.clone();
+    let asked = spawn_blocking(move || {
+        let (relay, us) = (Owner::relay(&user), Owner::this_process());
+        let by = |address, owner| stops_out(&rules, address, &links, owner);
+        let of = |address| Stopped { relay: by(address, relay), us: by(address, us) };
+        at.into_iter().map(of).collect()
+    });
+    asked.await.unwrap_or_default()
+}
+
+/// Looks for a rule that stops the relay's attempts to addresses that take ours: to each of them.
+pub(super) async fn stops_relay_alone(at: &[SocketAddr], case: &Case) -> Option<StopsOut> {
+    let stopped = stopped(at, case).await;
+    // One that should have stopped us too was misread.
+    let are_stopped = stopped.iter().all(|one| one.relay.is_some() && one.us.is_none());
+    let rule = stopped.into_iter().next().filter(|_| are_stopped)?.relay?;
+    let user = &case.config.relay.user;
+    let says = format!("{}; it is for the relay's user, {user}, and lets this one pass", rule.says);
+    Some(StopsOut { says, ..rule })
 }
 
 /// Asks the kernel why it sends nothing to an address, and which interfaces are off that may have led there. None if it
@@ -173,7 +215,7 @@ async fn answering(
         match (connect(&at, OTHER).await.map_err(|failed| failed.missed), shows) {
             (Ok(_), _) | (Err(Missed::Refused { .. }), Shows::Host) => return Some(port),
             (Err(Missed::Refused { .. }), Shows::Service)
-            | (Err(Missed::Unreachable { .. } | Missed::Silent { .. }), _) => {}
+            | (Err(Missed::Unreachable { .. } | Missed::Silent { .. } | Missed::OnlyUs(_)), _) => {}
         }
     }
     None
@@ -187,7 +229,7 @@ mod tests {
     async fn a_port_that_answers_shows_a_service_only_if_it_takes_connections() {
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let failed = connect(&[closed], OTHER).await.unwrap_err();
+        let failed = connect(&[closed], OTHER).await.err().unwrap();
         assert_eq!(failed, Failed { missed: Missed::Refused { other: None }, at: vec![closed] });
         let ports = [closed.port(), open.local_addr().unwrap().port()];
         let found = async |shows| answering(ports.into_iter(), &[closed], shows).await;

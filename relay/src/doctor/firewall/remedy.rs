@@ -228,6 +228,7 @@ fn of_iptables(
 
 #[cfg(test)]
 mod tests {
+    use super::super::owner::Owner;
     use super::super::packet::CLIENT_PORTS;
     use super::super::ruleset::{Act, Families};
     use super::super::spans::{Span, whole};
@@ -251,6 +252,7 @@ mod tests {
             leaves_by: Vec::new(),
             finds_back: true,
             is_tracked: true,
+            owner: Owner::Nobody,
         }
     }
 
