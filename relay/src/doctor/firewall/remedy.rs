@@ -9,7 +9,8 @@ mod tests;
 use ipnetwork::IpNetwork;
 use relay_common::addr::Family;
 
-use super::packet::{Packet, Part};
+use super::owner::Owner;
+use super::packet::{Packet, Part, Test};
 use super::ruleset::{Base, Chain, Rule, Ruleset};
 use crate::gate;
 use crate::gate::cidr::written;
@@ -26,6 +27,8 @@ struct Passing<'a> {
     leaves: bool,
     port: u16,
     part: Part,
+    /// Whose it is, where rules ask for that; none: anybody's.
+    user: Option<u32>,
 }
 
 impl Passing<'_> {
@@ -88,10 +91,11 @@ enum Mend {
 const KEEP: &str = "and the same where the rules are kept, or it is gone when they are loaded anew";
 
 fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
-    let passing = Passing { peers, leaves: packet.leaves(), port: packet.port, part: packet.part };
     let Some((chain, rule)) = rules.place_of(stop) else {
         return Mend::Edit(format!("accept TCP to port {} before it", packet.port));
     };
+    let (leaves, user) = (packet.leaves(), user_for(chain, packet.owner));
+    let passing = Passing { peers, leaves, port: packet.port, part: packet.part, user };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
     let is_policy = rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
     if chain.table.ends_with(" firewalld") {
@@ -115,9 +119,18 @@ fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
     }
 }
 
+/// Returns the user who is to be let past where rules of a chain tell users from one another: no other is let past them.
+fn user_for(chain: &Chain, owner: Owner) -> Option<u32> {
+    let asks_whose = |rule: &Rule| rule.tests.iter().any(|test| matches!(test, Test::Owner(..)));
+    match owner {
+        Owner::Of(of) => chain.rules.iter().any(asks_whose).then_some(of.uid),
+        Owner::Nobody | Owner::Unknown => None,
+    }
+}
+
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
 fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, .. } = passing;
     if passing.needs_state() {
         return Mend::Edit(
             "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
@@ -155,7 +168,7 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
     Mend::Run { command, remark: None }
 }
 
-fn of_firewalld(Passing { peers, leaves, port, part }: Passing<'_>) -> Mend {
+fn of_firewalld(Passing { peers, leaves, port, part, .. }: Passing<'_>) -> Mend {
     if leaves || part == Part::Answer {
         let side = if part == Part::Answer { "from" } else { "to" };
         return Mend::Edit(format!(
@@ -180,7 +193,7 @@ fn of_firewalld(Passing { peers, leaves, port, part }: Passing<'_>) -> Mend {
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
 fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing<'_>) -> String {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, user } = passing;
     let side = if leaves { "daddr" } else { "saddr" };
     let family = |peer: &Peer| if peer.is_v4 { "ip" } else { "ip6" };
     let of = match peers {
@@ -202,7 +215,8 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing<'_>) -> String {
         Part::Answer => "sport",
     };
     let state = if passing.needs_state() { "ct state established " } else { "" };
-    format!("{at} {of}tcp {side} {port} {state}accept")
+    let whose = user.map(|uid| format!("meta skuid {uid} ")).unwrap_or_default();
+    format!("{at} {of}{whose}tcp {side} {port} {state}accept")
 }
 
 /// The same in the words of iptables, in which a rule is put before all others of its chain.
@@ -213,7 +227,7 @@ fn of_iptables(
     rule: Option<&Rule>,
     passing: Passing<'_>,
 ) -> String {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, user } = passing;
     let end = if leaves { "-d" } else { "-s" };
     let of = match peers {
         [] => String::new(),
@@ -226,5 +240,6 @@ fn of_iptables(
         Part::Answer => "--sport",
     };
     let state = if passing.needs_state() { "-m conntrack --ctstate ESTABLISHED " } else { "" };
-    format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {state}-j ACCEPT")
+    let whose = user.map(|uid| format!("-m owner --uid-owner {uid} ")).unwrap_or_default();
+    format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {whose}{state}-j ACCEPT")
 }

@@ -87,3 +87,21 @@ fn owners_of_iptables_are_read_the_same() {
         assert_eq!(stops(&rules, ROOT), root, "{options}, root");
     }
 }
+
+#[test]
+fn past_a_rule_that_asks_for_users_the_command_lets_the_relays_alone() {
+    let hop = "192.0.2.200:587".parse().unwrap();
+    let attempt = of_ours(hop, vec!["eth0".into()], 32_768..=60_999, RELAY);
+    let told = |rules: &Ruleset| judge_out(rules, &attempt).unwrap().remedy;
+    let port = || payload("tcp", "dport", json!(587));
+    let rules = output(&[json!([asks("skuid", "!=", json!(0)), port(), {"drop": null}])]);
+    let begins = "nft insert rule inet filter input handle 2 ip daddr 192.0.2.200 meta skuid 65534 tcp dport 587 accept  # ";
+    assert!(told(&rules).starts_with(begins), "{}", told(&rules));
+    let rules = output(&[json!([port(), {"drop": null}])]);
+    assert!(!told(&rules).contains("skuid"), "{}", told(&rules));
+    let text = "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp --dport 587 -m owner --uid-owner 0 -j ACCEPT\n\
+                -A OUTPUT -p tcp --dport 587 -j REJECT\nCOMMIT\n";
+    let rules = iptables::read(text, Families::V4);
+    let begins = "iptables -t filter -I OUTPUT -d 192.0.2.200 -p tcp --dport 587 -m owner --uid-owner 65534 -j ACCEPT  # ";
+    assert!(told(&rules).starts_with(begins), "{}", told(&rules));
+}
