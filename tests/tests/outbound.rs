@@ -200,7 +200,7 @@ async fn messages_arrive_as_they_were_over_one_proved_connection_with_a_login() 
 #[tokio::test]
 async fn a_next_hop_that_cannot_be_proved_gets_no_mail_and_no_password() {
     let rows: &[(Certificate, &[&'static str], &str)] = &[
-        (Certificate::OtherName, &["STARTTLS"], "is for another name"),
+        (Certificate::OtherName, &["STARTTLS"], "was wanted"),
         (Certificate::SelfSigned, &["STARTTLS"], "signed by nobody we trust"),
         (Certificate::Good, &["AUTH PLAIN"], "does not offer STARTTLS"),
     ];

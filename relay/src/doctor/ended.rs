@@ -88,7 +88,7 @@ pub(super) fn gone(client: IpAddr, ended: &Ended, admit: &str) -> Finding {
             Cause::EntryExpired,
             "ended by itself",
             format!(
-                "{admit}; or with --ttl 90d, for so long. sallyport audit says who had it added"
+                "{admit}  # for good; with --ttl DURATION for so long; sallyport audit says who had it added"
             ),
         ),
         How::Removed => (
@@ -167,6 +167,8 @@ mod tests {
             let remedy = gone(client, &ended, "sallyport allow add 192.0.2.7/32").remedy;
             assert!(remedy.contains(has) && !remedy.contains(has_not), "{how:?}: {remedy}");
             assert!(remedy.contains("sallyport allow add"), "{how:?}: {remedy}");
+            let command = remedy.split_once("  # ").map_or(remedy.as_str(), |(command, _)| command);
+            assert!(!command.contains("--ttl"), "{how:?}: {remedy}");
         }
     }
 }

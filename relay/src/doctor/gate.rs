@@ -1,10 +1,12 @@
 //! The gate: what the kernel needs for it, its program on each interface, its tables, its process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use rustix::process::geteuid;
 
 use super::life::Life;
+use super::listeners::found_out;
 use super::{Case, Cause, Finding, Looked, Process};
 use crate::appliance::folders::BPF_FS_MAGIC;
 use crate::bound::NOT_HERE;
@@ -89,7 +91,7 @@ pub(super) fn look(case: &Case) -> Looked {
         process: Life::of(&case.gate),
         tables,
         interfaces,
-        says: case.gate.says().map(says),
+        says: case.gate.says().map(|status| says(status, || found_out(case))),
         local_ports: local_ports::problem(&ports),
     };
     let findings =
@@ -97,17 +99,29 @@ pub(super) fn look(case: &Case) -> Looked {
     Looked { findings, left_out }
 }
 
-fn says(status: &GateStatus) -> Says {
+/// `found_out` looks for the listeners of which their own check says what is wrong.
+fn says(status: &GateStatus, found_out: impl Fn() -> Vec<SocketAddr>) -> Says {
     let bypasses = status.bypasses.iter().map(|bypass| {
         format!("{} attempts by {}, the last from {}", bypass.attempts, bypass.path, bypass.source)
     });
-    // Told by the listeners' own check.
-    let is_lost = |problem: &&String| problem.contains(NOT_HERE);
     Says {
         mode: status.mode.clone(),
-        problems: status.problems.iter().filter(|problem| !is_lost(problem)).cloned().collect(),
+        problems: left(&status.problems, found_out),
         bypasses: bypasses.collect(),
     }
+}
+
+/// Returns the problems that are not told by the listeners' own check.
+fn left(problems: &[String], found_out: impl Fn() -> Vec<SocketAddr>) -> Vec<String> {
+    let listener = |problem: &String| -> Option<SocketAddr> {
+        problem.strip_prefix("listener ")?.split_once(": ")?.0.parse().ok()
+    };
+    let of_listeners = problems.iter().any(|problem| listener(problem).is_some());
+    let told = if of_listeners { found_out() } else { Vec::new() };
+    let is_told = |problem: &&String| {
+        problem.contains(NOT_HERE) || listener(problem).is_some_and(|one| told.contains(&one))
+    };
+    problems.iter().filter(|problem| !is_told(problem)).cloned().collect()
 }
 
 fn is_on_bpf(pins: &Path) -> Option<bool> {
@@ -354,6 +368,13 @@ mod tests {
             let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
             assert_eq!(found, wanted, "{row}");
         }
+    }
+
+    #[test]
+    fn what_a_listeners_own_check_finds_is_not_told_again() {
+        let said = ["listener 192.0.2.1:25: in use", "listener [::]:26: in use", "a disk is full"];
+        let told = || vec!["192.0.2.1:25".parse().unwrap()];
+        assert_eq!(left(&said.map(str::to_owned), told), said[1..]);
     }
 
     #[test]

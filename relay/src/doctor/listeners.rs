@@ -123,10 +123,30 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
             may_greet(one, case, sockets).then(|| aside(move || greet(address)))
         })
         .collect();
+    let mut seen = on_sockets(case, sockets);
+    for (one, waiting) in seen.iter_mut().zip(waiting) {
+        // Whoever greets keeps to a time of his own.
+        one.greeting = waiting.and_then(|told| told.recv().ok()).unwrap_or(Greeting::NotTried);
+        one.own = match one.greeting {
+            Greeting::Unanswered | Greeting::Refused(_) => own_attempt(case, one.address),
+            // No rule is in the way of a connection that was made.
+            Greeting::Said(_)
+            | Greeting::Silence
+            | Greeting::Ended(_)
+            | Greeting::Unable(_)
+            | Greeting::NotTried => Own::Free,
+        };
+    }
+    seen
+}
+
+/// Looks at the sockets of every listener, and whose they are.
+fn on_sockets(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
+    let listeners = &case.config.listeners;
     let ports: Vec<u16> = listeners.iter().map(|one| one.address.port()).collect();
     let on_ports = sockets.iter().filter(|one| ports.contains(&one.address.port()));
     let held = holders(&on_ports.copied().collect::<Vec<_>>());
-    let seen = listeners.iter().zip(waiting).map(|(Listener { address, .. }, waiting)| {
+    let seen = listeners.iter().map(|Listener { address, .. }| {
         let address = *address;
         let is_on_port = |one: &&Listening| one.address.port() == address.port();
         let on_port: Vec<_> = sockets.iter().filter(is_on_port).copied().collect();
@@ -136,21 +156,18 @@ fn observe(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
                 holders.push(holder.clone());
             }
         }
-        // Whoever greets keeps to a time of his own.
-        let greeting = waiting.and_then(|told| told.recv().ok()).unwrap_or(Greeting::NotTried);
-        let own = match greeting {
-            Greeting::Unanswered | Greeting::Refused(_) => own_attempt(case, address),
-            // No rule is in the way of a connection that was made.
-            Greeting::Said(_)
-            | Greeting::Silence
-            | Greeting::Ended(_)
-            | Greeting::Unable(_)
-            | Greeting::NotTried => Own::Free,
-        };
-        let has_address = has_address(case, address);
-        Seen { address, has_address, holders, sockets: on_port, greeting, own }
+        let (has_address, greeting) = (has_address(case, address), Greeting::NotTried);
+        Seen { address, has_address, holders, sockets: on_port, greeting, own: Own::Free }
     });
     seen.collect()
+}
+
+/// Returns the listeners of which it is told here why the gate has no socket for them.
+pub(super) fn found_out(case: &Case) -> Vec<SocketAddr> {
+    let seen = listening().map(|sockets| on_sockets(case, &sockets)).unwrap_or_default();
+    let is_why = |found: &Finding| [Cause::AddressMissing, Cause::PortTaken].contains(&found.cause);
+    let is_told = |one: &&Seen| of_listener(one, &Relay::Unknown, &case.links).iter().any(is_why);
+    seen.iter().filter(is_told).map(|one| one.address).collect()
 }
 
 /// Tells whether this host has an address, as far as that is known. At another host's that would answer.
@@ -180,6 +197,7 @@ fn serves(socket: SocketAddr, wanted: SocketAddr) -> bool {
 
 fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
     let mut found = Vec::new();
+    let each: Vec<_> = seen.iter().map(|one| of_listener(one, relay, links)).collect();
     match relay {
         Relay::Dead => found.push(Finding::new(
             Cause::RelayNotRunning,
@@ -193,10 +211,12 @@ fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
             "ps -C sallyport -o pid,stat,wchan:20,args shows it: with T in STAT it was stopped, and kill -CONT PID lets \
              it go on; else systemctl restart sallyport-relay, or kill -9 PID under sallyport run, which starts it anew",
         )),
+        // Where it has no socket at all that is why.
+        Relay::Waits(_) if !each.is_empty() && each.iter().all(|found| lacks_socket(found)) => {}
         Relay::Waits(why) => found.push(Finding::new(
             Cause::RelayNotServing,
             format!("the relay runs and takes nobody: {why}"),
-            "what is wrong with the gate says its own check; sallyport status shows both",
+            "what is wrong with the gate or a listener says its own check; sallyport status shows both",
         )),
         Relay::Serves | Relay::Unknown => {}
     }
@@ -207,8 +227,16 @@ fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
             "[[listener]] with address = \"[::]:2525\", and restart gate and relay",
         ));
     }
-    found.extend(seen.iter().flat_map(|one| of_listener(one, relay, links)));
+    found.extend(each.into_iter().flatten());
     found
+}
+
+/// Tells whether it was found of a listener that no socket of ours is there.
+fn lacks_socket(found: &[Finding]) -> bool {
+    found.iter().any(|found| {
+        let causes = [Cause::PortTaken, Cause::NotListening, Cause::ListensElsewhere];
+        causes.contains(&found.cause) || found.cause == Cause::AddressMissing
+    })
 }
 
 fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {

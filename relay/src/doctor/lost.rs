@@ -1,4 +1,4 @@
-//! Why no way leads to a client: there is no route, or one that is there to throw away what is sent.
+//! Why no way leads to a client, or to a next hop: there is no route, or one that is there to throw away what is sent.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, 
 
 use super::way::{destination_of, every_route};
 
-/// Why no way leads to a client.
+/// Why no way leads to a client, or to a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
     kind: Kind,
@@ -47,6 +47,11 @@ impl Lost {
             _ => Kind::Other(error.to_string()),
         };
         Self { kind, route: None }
+    }
+
+    /// Tells whether no route leads there: one that did may have gone with its interface.
+    pub(super) const fn is_for_want_of_route(&self) -> bool {
+        matches!(self.kind, Kind::NoRoute)
     }
 
     /// Looks for the route that throws away what is sent to a client: of several the narrowest. One for everybody is meant:

@@ -1,14 +1,17 @@
 //! The next hops: their names, the way to them, their certificates, our login there.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use tokio::time::timeout;
 
-use super::reaching::{Missed, addresses, connect, why_missed};
+use super::lost::Lost;
+use super::reaching::{Missed, Taken, addresses, connect, stops_relay_alone, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
-use crate::config::{NextHop, Route};
+use crate::config::{NextHop, Route, RouteTls};
 use crate::event::wording::word;
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
@@ -26,6 +29,7 @@ struct Seen {
     route: String,
     host: String,
     port: u16,
+    tls: RouteTls,
     reached: Reached,
 }
 
@@ -89,6 +93,10 @@ pub(super) fn look(case: &Case) -> Looked {
             one.route,
             file.display()
         )),
+        Reached::Not(Missed::OnlyUs(rule)) => Some(format!(
+            "next hops: {}:{} of route {}: for this user alone the firewall {}",
+            one.host, one.port, one.route, rule.says
+        )),
         Reached::NoName(_) | Reached::Not(_) | Reached::Spoke(_, _) => None,
     }));
     looked
@@ -101,29 +109,40 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
         Err(why) => Reached::NoName(why),
         Ok(addresses) => match connect(&addresses, CONNECT).await {
             Err(failed) => Reached::Not(why_missed(failed, hop, case).await),
-            Ok(stream) => {
+            Ok(Taken { stream, at }) => {
                 let left = until.saturating_duration_since(Instant::now());
-                let spoken = greet(route, hop, &case.config.hostname, stream, log_in, left).await;
+                let hostname = &case.config.hostname;
+                let spoken = greet(route, hop, hostname, stream, log_in, left);
+                // The relay is another user than whoever looks.
+                let rule = timeout(left, stops_relay_alone(&at, case));
+                let (spoken, rule) = join(spoken, rule).await;
+                let rule = rule.ok().flatten();
                 let shut = match &spoken {
                     Err(Refused::Surely { step: Step::Ours, .. }) => files::shut_for_us(route),
                     Ok(_) | Err(_) => None,
                 };
-                match shut {
-                    Some(file) => Reached::NotOurs(file.to_owned()),
-                    None => Reached::Spoke(spoken.map(drop), left),
+                match (rule, shut) {
+                    (Some(rule), _) => {
+                        Reached::Not(Missed::Silent { rule: Some(rule), other: None })
+                    }
+                    (None, Some(file)) => Reached::NotOurs(file.to_owned()),
+                    (None, None) => Reached::Spoke(spoken.map(drop), left),
                 }
             }
         },
     };
-    Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, reached }
+    let tls = route.tls;
+    Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, tls, reached }
 }
 
 fn judge(seen: &Seen) -> Option<Finding> {
-    let Seen { route, host, port, reached } = seen;
+    let Seen { route, host, port, reached, .. } = seen;
     let hop = format!("{host}:{port} of route {route}");
     Some(match reached {
         // Told as left out.
-        Reached::Spoke(Ok(()), _) | Reached::NotOurs(_) => return None,
+        Reached::Spoke(Ok(()), _) | Reached::NotOurs(_) | Reached::Not(Missed::OnlyUs(_)) => {
+            return None;
+        }
         Reached::NoName(why) => Finding::new(
             Cause::HopName,
             format!("{hop}: the name cannot be looked up: {why}"),
@@ -132,11 +151,9 @@ fn judge(seen: &Seen) -> Option<Finding> {
             ),
         ),
         Reached::Not(Missed::Refused { other }) => refuses(&hop, seen, *other),
-        Reached::Not(Missed::Unreachable(why)) => Finding::new(
-            Cause::HopUnreachable,
-            format!("{hop} cannot be reached: {why}"),
-            format!("ip route get its address shows the way: {host}"),
-        ),
+        Reached::Not(Missed::Unreachable { to, words, lost, off }) => {
+            unreachable(&hop, *to, words, lost.as_ref(), off)
+        }
         Reached::Not(Missed::Silent { rule: Some(rule), .. }) => Finding::new(
             Cause::FirewallOut,
             format!("{hop}: this host's own firewall {}", rule.says),
@@ -158,9 +175,31 @@ fn judge(seen: &Seen) -> Option<Finding> {
             ),
             "does it answer other hosts? If so ask the provider of this host what it filters",
         ),
-        Reached::Spoke(Err(Refused::Surely { step, words }), _) => spoke(&hop, route, *step, words),
+        Reached::Spoke(Err(Refused::Surely { step, words }), _) => spoke(&hop, seen, *step, words),
         Reached::Spoke(Err(Refused::Late { step }), after) => late(&hop, *step, *after),
     })
+}
+
+/// No way leads there: this host has none, or another says so.
+fn unreachable(hop: &str, to: IpAddr, words: &str, lost: Option<&Lost>, off: &[String]) -> Finding {
+    let (why, remedy) = match (lost, off) {
+        (Some(lost), []) => (format!("this host has no way to {to} ({lost})"), lost.remedy(to)),
+        (Some(lost), [first, ..]) => (
+            format!("this host has no way to {to} ({lost}), and {} is off", off.join(", ")),
+            format!(
+                "ip link set {first} up  # if that led there: its routes went with it; else {}",
+                lost.remedy(to)
+            ),
+        ),
+        (None, _) => (
+            words.to_owned(),
+            format!(
+                "ip route get {to}  # the way there; a host on it says that it leads no further, or {to} itself answers \
+                 nothing there (ip neigh)"
+            ),
+        ),
+    };
+    Finding::new(Cause::HopUnreachable, format!("{hop} cannot be reached: {why}"), remedy)
 }
 
 /// Nobody listens there: whether the service runs at all comes before what it might say.
@@ -204,7 +243,8 @@ fn late(hop: &str, step: Step, after: Duration) -> Finding {
     )
 }
 
-fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
+fn spoke(hop: &str, seen: &Seen, step: Step, words: &str) -> Finding {
+    let route = &seen.route;
     let says = format!("{hop}: {words}");
     match step {
         Step::Ours => Finding::new(
@@ -228,7 +268,12 @@ fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
         Step::Handshake => Finding::new(
             Cause::HopCertificate,
             says,
-            "as said; openssl s_client -starttls smtp -connect HOST:PORT shows what it has",
+            format!(
+                "{}  # shows what it has; ask the operator of {} whether that certificate is theirs before anything is \
+                 changed here: another may answer in its place",
+                look_at_certificate(seen),
+                seen.host
+            ),
         ),
         Step::Login => Finding::new(
             Cause::HopLogin,
@@ -240,10 +285,41 @@ fn spoke(hop: &str, route: &str, step: Step, words: &str) -> Finding {
     }
 }
 
+/// Returns the command that shows the certificate of a next hop.
+fn look_at_certificate(Seen { host, port, tls, .. }: &Seen) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let starttls = match tls {
+        RouteTls::Implicit => "",
+        RouteTls::Required | RouteTls::Opportunistic | RouteTls::None => "-starttls smtp ",
+    };
+    format!("openssl s_client {starttls}-connect {host}:{port} </dev/null")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::super::firewall::StopsOut;
     use super::*;
+
+    fn seen(reached: Reached) -> Seen {
+        let (route, host) = ("r".into(), "mx.example.net".into());
+        Seen { route, host, port: 25, tls: RouteTls::Required, reached }
+    }
+
+    #[test]
+    fn of_a_certificate_its_operator_is_asked_before_anything_is_changed() {
+        let words = "no".into();
+        let reached = Reached::Spoke(Err(Refused::Surely { step: Step::Handshake, words }), WALK);
+        let seen = seen(reached);
+        let told = |seen: &Seen| judge(seen).unwrap().remedy;
+        let at = "openssl s_client -starttls smtp -connect mx.example.net:25 </dev/null  # ";
+        assert!(told(&seen).starts_with(at), "{}", told(&seen));
+        assert!(told(&seen).contains("ask the operator of mx.example.net"), "{}", told(&seen));
+        let seen = Seen { host: "2001:db8::1".into(), port: 465, tls: RouteTls::Implicit, ..seen };
+        let at = "openssl s_client -connect [2001:db8::1]:465 </dev/null  # ";
+        assert!(told(&seen).starts_with(at), "{}", told(&seen));
+    }
 
     #[test]
     fn each_place_where_a_walk_ends_has_its_cause() {
@@ -252,6 +328,8 @@ mod tests {
         let silent = |says: Option<&str>, other| {
             Reached::Not(Missed::Silent { rule: says.map(rule), other })
         };
+        let to = "192.0.2.1".parse().unwrap();
+        let no_way = || Missed::Unreachable { to, words: "x".into(), lost: None, off: Vec::new() };
         let told = |told| Reached::Spoke(told, WALK);
         let spoke = |step, words: &str| told(Err(Refused::Surely { step, words: words.into() }));
         let late = |step| told(Err(Refused::Late { step }));
@@ -263,8 +341,9 @@ mod tests {
             (Reached::NoName("x".into()), Some("hop-name")),
             (Reached::Not(Missed::Refused { other: None }), Some("hop-refuses")),
             (Reached::Not(Missed::Refused { other: Some(587) }), Some("hop-refuses")),
-            (Reached::Not(Missed::Unreachable("x".into())), Some("hop-unreachable")),
+            (Reached::Not(no_way()), Some("hop-unreachable")),
             (silent(Some("rule 7"), None), Some("firewall-out")),
+            (Reached::Not(Missed::OnlyUs(rule("rule 7"))), None),
             (silent(None, Some(587)), Some("port-25-closed")),
             (silent(None, None), Some("hop-silent")),
             (spoke(Step::Ours, "x"), Some("hop-other")),
@@ -276,15 +355,37 @@ mod tests {
             (spoke(Step::Login, "535"), Some("hop-login")),
         ];
         for (reached, wanted) in rows {
-            let seen = Seen { route: "r".into(), host: "mx.example.net".into(), port: 25, reached };
+            let seen = seen(reached);
             assert_eq!(judge(&seen).map(|found| found.cause.id()), wanted, "{:?}", seen.reached);
+        }
+    }
+
+    #[test]
+    fn where_no_way_leads_to_it_the_remedy_is_a_command() {
+        let to = "192.0.2.1".parse().unwrap();
+        let of = |error: io::ErrorKind| Lost::of(&error.into());
+        let no_route = || Some(Lost::no_route());
+        for (lost, off, says, begins) in [
+            (no_route(), vec![], "no way to 192.0.2.1 (no route)", "ip route add"),
+            (no_route(), vec!["eth1".into()], "and eth1 is off", "ip link set eth1 up  # "),
+            (
+                Some(of(io::ErrorKind::InvalidInput)),
+                vec![],
+                "type blackhole throws it away",
+                "ip route show table all type blackhole",
+            ),
+            (None, vec![], "cannot be reached: No route to host", "ip route get 192.0.2.1  # "),
+        ] {
+            let told = unreachable("hop:25", to, "No route to host", lost.as_ref(), &off);
+            assert!(told.says.contains(says), "{}", told.says);
+            assert!(told.remedy.starts_with(begins), "{}", told.remedy);
         }
     }
 
     #[test]
     fn where_nobody_listens_it_is_asked_whether_the_service_runs_and_how_to_look() {
         let reached = Reached::Not(Missed::Refused { other: None });
-        let seen = Seen { route: "r".into(), host: "mx.example.net".into(), port: 25, reached };
+        let seen = seen(reached);
         let told = judge(&seen).unwrap();
         assert!(told.says.contains("nobody listens on that port"), "{}", told.says);
         assert!(told.remedy.starts_with("does its service run? on mx.example.net `ss -ltn"));

@@ -1,7 +1,7 @@
 //! Whether a connection to a next hop is made, and why not.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +10,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Case;
-use super::firewall::{StopsOut, stops_out};
+use super::firewall::{Owner, StopsOut, stops_out};
+use super::links::{Link, Links};
+use super::lost::Lost;
+use super::way::{Way, way_out};
 use crate::config::NextHop;
 
 /// How long a name may take to be looked up.
@@ -30,13 +33,30 @@ pub(super) enum Missed {
         /// Another port for mail of the same host that takes connections.
         other: Option<u16>,
     },
-    Unreachable(String),
+    /// Neither a refusal nor silence.
+    Unreachable {
+        to: IpAddr,
+        /// What the kernel said.
+        words: String,
+        /// Why it sends nothing there; none if it does, so that another said so.
+        lost: Option<Lost>,
+        /// The interfaces that are off, whose routes went with them.
+        off: Vec<String>,
+    },
     Silent {
         /// The rule of this host that drops what we send, or what is answered.
         rule: Option<StopsOut>,
         /// Another port of it that answers.
         other: Option<u16>,
     },
+    /// This rule stops whoever looks, and not the relay.
+    OnlyUs(StopsOut),
+}
+
+/// A connection, and which addresses of the host take any.
+pub(super) struct Taken {
+    pub(super) stream: TcpStream,
+    pub(super) at: Vec<SocketAddr>,
 }
 
 /// Looks a next hop's name up.
@@ -53,20 +73,20 @@ pub(super) async fn addresses(hop: &NextHop, port: u16) -> Result<Vec<SocketAddr
 
 /// Connects to the first of these addresses that takes us; they are tried side by side. Where none does, says what
 /// [weighs](weigh) most.
-pub(super) async fn connect(
-    addresses: &[SocketAddr],
-    patience: Duration,
-) -> Result<TcpStream, Failed> {
+pub(super) async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<Taken, Failed> {
     let tried = addresses.iter().map(|address| timeout(patience, TcpStream::connect(address)));
-    let mut failed = Vec::new();
+    let (mut taken, mut failed) = (None::<Taken>, Vec::new());
     for (address, tried) in addresses.iter().zip(join_all(tried).await) {
         match tried {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => match &mut taken {
+                Some(taken) => taken.at.push(*address),
+                None => taken = Some(Taken { stream, at: vec![*address] }),
+            },
             Ok(Err(error)) => failed.push((*address, Some(error))),
             Err(_) => failed.push((*address, None)),
         }
     }
-    Err(weigh(&failed))
+    taken.ok_or_else(|| weigh(&failed))
 }
 
 /// Why no address of a host took us, and which of them say so.
@@ -86,13 +106,14 @@ fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
     };
     let most = failed.iter().map(|(_, error)| weight(error.as_ref())).max().unwrap_or(2);
     let those = || failed.iter().filter(|(_, error)| weight(error.as_ref()) == most);
-    let missed = match most {
-        2 => Missed::Silent { rule: None, other: None },
-        1 => Missed::Refused { other: None },
-        _ => {
-            let words = those().find_map(|(_, error)| error.as_ref()).map(ToString::to_string);
-            Missed::Unreachable(words.unwrap_or_default())
+    let told = those().find_map(|(address, error)| Some((address.ip(), error.as_ref()?)));
+    let missed = match (most, told) {
+        (1, _) => Missed::Refused { other: None },
+        (0, Some((to, error))) => {
+            let words = error.to_string();
+            Missed::Unreachable { to, words, lost: None, off: Vec::new() }
         }
+        (_, _) => Missed::Silent { rule: None, other: None },
     };
     Failed { missed, at: those().map(|(address, _)| *address).collect() }
 }
@@ -101,16 +122,23 @@ fn weigh(failed: &[(SocketAddr, Option<io::Error>)]) -> Failed {
 pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Missed {
     let Failed { missed, at } = failed;
     // What a rule of ours rejects looks like a refusal, or like no route. Each family has rules of its own.
-    let (rules, links, asked) = (case.rules.clone(), case.links.clone(), at.clone());
-    let stops = move || asked.into_iter().find_map(|address| stops_out(&rules, address, &links));
-    let rule = spawn_blocking(stops).await.ok().flatten();
+    let stopped = stopped(&at, case).await;
+    let rule = stopped.iter().find_map(|one| one.relay.clone());
+    if let (None, Some(rule)) = (&rule, stopped.into_iter().find_map(|one| one.us)) {
+        return Missed::OnlyUs(rule);
+    }
     // Where answers are dropped no refusal is heard.
     let is_silent = matches!(missed, Missed::Silent { .. });
     let rule = rule.filter(|rule| is_silent || !rule.drops_answers);
     match missed {
-        Missed::Silent { .. } => {}
-        Missed::Refused { .. } | Missed::Unreachable(_) if rule.is_some() => {}
-        Missed::Unreachable(_) => return missed,
+        Missed::Silent { .. } | Missed::OnlyUs(_) => {}
+        Missed::Refused { .. } | Missed::Unreachable { .. } if rule.is_some() => {}
+        Missed::Unreachable { to, words, .. } => {
+            let links = case.links.clone();
+            let looked = spawn_blocking(move || why_lost(to, &links)).await.ok().flatten();
+            let (lost, off) = looked.unzip();
+            return Missed::Unreachable { to, words, lost, off: off.unwrap_or_default() };
+        }
         Missed::Refused { .. } => {
             let ports = [SUBMISSION[0], SUBMISSION[1], RELAYING];
             let ports = ports.into_iter().filter(|port| *port != hop.port);
@@ -123,6 +151,48 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
         None
     };
     Missed::Silent { rule, other }
+}
+
+/// Of attempts to one address, the rule of this host that surely stops them.
+struct Stopped {
+    /// Those of the relay.
+    relay: Option<StopsOut>,
+    /// Those of whoever looks.
+    us: Option<StopsOut>,
+}
+
+/// Asks the rules of this host, which may ask for the user, of attempts to these addresses.
+async fn stopped(at: &[SocketAddr], case: &Case) -> Vec<Stopped> {
+    let (rules, links, at) = (case.rules.clone(), case.links.clone(), at.to_vec());
+    let user = case.config.relay.user.clone();
+    let asked = spawn_blocking(move || {
+        let (relay, us) = (Owner::relay(&user), Owner::this_process());
+        let by = |address, owner| stops_out(&rules, address, &links, owner);
+        let of = |address| Stopped { relay: by(address, relay), us: by(address, us) };
+        at.into_iter().map(of).collect()
+    });
+    asked.await.unwrap_or_default()
+}
+
+/// Looks for a rule that stops the relay's attempts to addresses that take ours: to each of them.
+pub(super) async fn stops_relay_alone(at: &[SocketAddr], case: &Case) -> Option<StopsOut> {
+    let stopped = stopped(at, case).await;
+    // One that should have stopped us too was misread.
+    let are_stopped = stopped.iter().all(|one| one.relay.is_some() && one.us.is_none());
+    let rule = stopped.into_iter().next().filter(|_| are_stopped)?.relay?;
+    let user = &case.config.relay.user;
+    let says = format!("{}; it is for the relay's user, {user}, and lets this one pass", rule.says);
+    Some(StopsOut { says, ..rule })
+}
+
+/// Asks the kernel why it sends nothing to an address, and which interfaces are off that may have led there. None if it
+/// does send.
+fn why_lost(to: IpAddr, links: &Links) -> Option<(Lost, Vec<String>)> {
+    let Ok(Way::Nowhere(lost)) = way_out(to, links) else { return None };
+    let is_off = |link: &&Link| !link.is_loopback && !link.is_up && !link.addresses.is_empty();
+    let off = links.all.iter().filter(is_off).map(|link| link.name.clone());
+    let off = if lost.is_for_want_of_route() { off.collect() } else { Vec::new() };
+    Some((lost.look_for_route(to.to_canonical()), off))
 }
 
 /// What an answer of another port is to show.
@@ -145,7 +215,7 @@ async fn answering(
         match (connect(&at, OTHER).await.map_err(|failed| failed.missed), shows) {
             (Ok(_), _) | (Err(Missed::Refused { .. }), Shows::Host) => return Some(port),
             (Err(Missed::Refused { .. }), Shows::Service)
-            | (Err(Missed::Unreachable(_) | Missed::Silent { .. }), _) => {}
+            | (Err(Missed::Unreachable { .. } | Missed::Silent { .. } | Missed::OnlyUs(_)), _) => {}
         }
     }
     None
@@ -159,7 +229,7 @@ mod tests {
     async fn a_port_that_answers_shows_a_service_only_if_it_takes_connections() {
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let failed = connect(&[closed], OTHER).await.unwrap_err();
+        let failed = connect(&[closed], OTHER).await.err().unwrap();
         assert_eq!(failed, Failed { missed: Missed::Refused { other: None }, at: vec![closed] });
         let ports = [closed.port(), open.local_addr().unwrap().port()];
         let found = async |shows| answering(ports.into_iter(), &[closed], shows).await;
@@ -176,6 +246,7 @@ mod tests {
         let no_way = || Some(io::ErrorKind::NetworkUnreachable);
         let no = || Some(io::ErrorKind::ConnectionRefused);
         let words = io::Error::from(io::ErrorKind::NetworkUnreachable).to_string();
+        let lost = Missed::Unreachable { to: v4.ip(), words, lost: None, off: Vec::new() };
         for (of_v4, of_v6, missed, at) in [
             (None, no_way(), silent(), vec![v4]),
             (no_way(), None, silent(), vec![v6]),
@@ -183,7 +254,7 @@ mod tests {
             (None, Some(io::ErrorKind::TimedOut), silent(), vec![v4, v6]),
             (no(), no_way(), refused(), vec![v4]),
             (no(), no(), refused(), vec![v4, v6]),
-            (no_way(), no_way(), Missed::Unreachable(words), vec![v4, v6]),
+            (no_way(), no_way(), lost, vec![v4, v6]),
         ] {
             let failed = [(v4, of_v4), (v6, of_v6)];
             let failed = failed.map(|(address, kind)| (address, kind.map(io::Error::from)));

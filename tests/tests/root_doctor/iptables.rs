@@ -45,6 +45,11 @@ pub const NEWER: &[Row] = &[
         s.run("iptables-nft", "-t nat -A PREROUTING -p tcp --dport 25 -j REDIRECT --to-ports 2525")
     })
     .undo(FLUSH),
+    row("iptables lets root alone send mail", "firewall-out", |s| {
+        s.run("iptables-nft", "-A OUTPUT -p tcp --dport 2587 -m owner ! --uid-owner 0-99 -j REJECT")
+    })
+    .pasted()
+    .undo(FLUSH),
     row("iptables refuses what is over a limit", "firewall-perhaps", |s| {
         s.run("iptables-nft", "-A INPUT -s 192.0.2.10 -p tcp -m limit --limit 3/min -j REJECT")
     })

@@ -175,7 +175,9 @@ pub const ROWS: &[Row] = &[
         let entries = |s: &Scene| Some(s.world.stage.listing(&["allow", "list"]).ok()?.as_array()?.len());
         wait_for("the entry to end", || (entries(s)? == 1).then_some(()))
     })
-    .words(&["--from", "192.0.2.98"]),
+    .words(&["--from", "192.0.2.98"])
+    .pasted()
+    .undo(|s| s.sallyport(&["allow", "remove", "192.0.2.98"]).map(drop)),
     row("the client is banned", "banned", |s| s.sallyport(&["ban", "add", "192.0.2.10"]).map(drop))
         .words(LISTED)
         .undo(|s| s.sallyport(&["ban", "remove", "192.0.2.10"]).map(drop)),
@@ -280,6 +282,17 @@ pub const ROWS: &[Row] = &[
     row("the firewall may drop some client", "firewall-perhaps", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.8/29 tcp dport 2525 drop")
     })
+    .undo(FLUSH),
+    row("the firewall drops what a client sends too often", "firewall-perhaps", |s| {
+        s.nft("add table inet t; add set inet t m { type ipv4_addr; size 100; flags dynamic,timeout; timeout 1m; }")?;
+        chain(s, INPUT, "tcp dport 2525 ct state new update @m { ip saddr limit rate over 100/minute burst 50 packets } drop")
+    })
+    .undo(FLUSH),
+    row("the firewall refuses more connections of a client", "firewall-perhaps", |s| {
+        s.nft("add table inet t; add set inet t m { type ipv4_addr; size 100; flags dynamic; }")?;
+        chain(s, INPUT, "tcp dport 2525 add @m { ip saddr ct count over 3 } reject")
+    })
+    .words(LISTED)
     .undo(FLUSH),
     row("the firewall drops a whole entry, and this host", "firewall", |s| {
         chain(s, INPUT, "ip saddr 192.0.2.0/24 tcp dport 2525 drop")

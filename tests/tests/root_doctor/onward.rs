@@ -7,7 +7,7 @@ use anyhow::Result;
 use rcgen::{CertificateParams, IsCa, KeyPair};
 use tests::peer::{Certificate, Manners};
 
-use super::row::{Row, row};
+use super::row::{Row, row, well};
 use super::scene::Scene;
 
 const LOGIN: &str = "login = { user = \"relay\", password-file = \"{at}/password\" }";
@@ -27,6 +27,17 @@ fn instead(command: &'static str, answer: &'static str) -> Manners {
 pub const ROWS: &[Row] = &[
     row("its name does not resolve", "hop-name", |s| s.hop("no-such-host.example.net:587", "")),
     row("no way leads to it", "hop-unreachable", |s| s.hop("198.51.100.9:587", "")),
+    row("a route throws away what we send", "hop-unreachable", |s| {
+        s.ip("route add blackhole 192.0.2.200/32")
+    })
+    .pasted()
+    .undo(|s| s.ip("route flush type blackhole")),
+    row("a route forbids what we send", "hop-unreachable", |s| {
+        s.ip("route add prohibit 192.0.2.200/32")
+    })
+    .words(TO)
+    .pasted()
+    .undo(|s| s.ip("route flush type prohibit")),
     row("nobody listens there", "hop-refuses", |s| s.hop("hop.example.net:2999", "")),
     row("it does not answer", "hop-silent", |s| {
         s.nft_of_world(
@@ -50,6 +61,30 @@ pub const ROWS: &[Row] = &[
         )
     })
     .pasted()
+    .undo(|s| s.nft("flush ruleset")),
+    row("our own firewall drops what the relay's user sends", "firewall-out", |s| {
+        s.nft(
+            "add table inet t; add chain inet t c { type filter hook output priority 0; }; \
+               add rule inet t c meta skuid 65534 tcp dport 2587 drop",
+        )
+    })
+    .pasted()
+    .undo(|s| s.nft("flush ruleset")),
+    row("our own firewall lets root alone send mail", "firewall-out", |s| {
+        s.nft(
+            "add table inet t; add chain inet t c { type filter hook output priority 0; }; \
+               add rule inet t c tcp dport 2587 meta skuid != 0 reject with tcp reset",
+        )
+    })
+    .words(TO)
+    .pasted()
+    .undo(|s| s.nft("flush ruleset")),
+    well("our own firewall drops what root sends, and not what the relay does", |s| {
+        s.nft(
+            "add table inet t; add chain inet t c { type filter hook output priority 0; }; \
+               add rule inet t c meta skuid 0 tcp dport 2587 drop",
+        )
+    })
     .undo(|s| s.nft("flush ruleset")),
     row("port 25 is closed, and 587 answers", "port-25-closed", |s| {
         let other = s.world.stage.world.within(|| TcpListener::bind("192.0.2.200:587"))??;

@@ -1,6 +1,7 @@
 //! Faults of the gate's program and of both processes. Here each leaves its traces, so they come in an order.
 
 use std::fs;
+use std::net::TcpListener;
 
 use anyhow::{Context as _, Result};
 use relay::demo::steps::{gate, pid_of};
@@ -122,6 +123,15 @@ pub const ROWS: &[Row] = &[
         LET_GO(s)?;
         s.sallyport(&["allow", "remove", "203.0.113.9"]).map(drop)
     }),
+    row("another program took a port while nothing ran", "port-taken", |s| {
+        let second = "[[listener]]\naddress = \"192.0.2.1:2626\"\n[tls]\n";
+        s.start_with("[tls]\n", second)?;
+        s.world.stage.stop()?;
+        let other = s.world.stage.relay.within(|| TcpListener::bind("192.0.2.1:2626"))??;
+        s.kept.push(Box::new(other));
+        s.world.stage.start()
+    })
+    .undo(START_ANEW),
     row("an interface takes no program in its driver", "gate-generic", |s| {
         s.ip("link add mac0 link guard0 type macvlan")?;
         s.ip("address add 198.51.100.1/24 dev mac0")?;

@@ -14,6 +14,9 @@ use super::{IN, OUT};
 use crate::doctor::entries::named;
 use crate::doctor::{Cause, Finding};
 
+/// The most addresses by which it is tried whether a rule asks who connects.
+const TRIED_MAX: usize = 64;
+
 /// Who connects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Clients<'a> {
@@ -111,6 +114,22 @@ fn follow(rules: &Ruleset, attempt: &Packet) -> Result<Vec<String>, (Does, Strin
     Ok(sent.perhaps.into_iter().chain(back.perhaps).collect())
 }
 
+/// Tells whether it hangs on who connects that a rule may be in the way: it surely is in that of somebody whom rules tell
+/// from others.
+fn asks_who(rules: &Ruleset, attempt: &Packet, rule: &str) -> bool {
+    let place = rules.place_of(rule);
+    let own = place.and_then(|(_, own)| own).into_iter();
+    let beside = place.into_iter().flat_map(|(chain, _)| &chain.rules);
+    let all = rules.chains.iter().flat_map(|chain| &chain.rules);
+    let tests = own.chain(beside).chain(all).flat_map(|rule| &rule.tests);
+    let clients = tests.flat_map(|test| test.some_of_both_sides(attempt.is_v4)).take(TRIED_MAX);
+    let is_stopped = |client: IpAddr| {
+        let own = Packet { source: Some(client..=client), ..attempt.clone() };
+        follow(rules, &own).is_err_and(|(_, stops)| stops == rule)
+    };
+    clients.into_iter().any(is_stopped)
+}
+
 /// Says what keeps attempts from the listeners, or may. Listeners of one port at several addresses are one.
 pub(super) fn judge(rules: &Ruleset, packets: &[Packet], clients: Clients<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -177,8 +196,11 @@ fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meetin
                 "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
             ),
             match clients {
-                Clients::Anybody | Clients::Listed { .. } => {
+                Clients::Anybody | Clients::Listed { .. } if asks_who(rules, packet, rule) => {
                     "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
+                }
+                Clients::Anybody | Clients::Listed { .. } => {
+                    "look whether it means your clients: it tests something that cannot be told from here"
                 }
                 Clients::One(_) => {
                     "look whether it means this client: it tests something that cannot be told from here"

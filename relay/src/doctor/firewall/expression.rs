@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
+use super::owner::Number;
 use super::packet::{Parts, Test};
 use super::spans::{Addresses, Span, whole};
 use super::truth::Sense;
@@ -81,6 +82,11 @@ pub(super) fn test(
         }
         (Some("oif" | "oifname"), _) => {
             words().map_or(Test::Unknown, |names| Test::LeavesBy(names, sense))
+        }
+        (Some(key @ ("skuid" | "skgid")), _) => {
+            let number = number_of(key);
+            let numbers = values.iter().map(|value| numbers(number, value)).collect();
+            of_owner(number, numbers, sense)
         }
         (Some("l4proto"), _) => among("tcp"),
         (Some("pkttype"), _) => among("host"),
@@ -175,6 +181,17 @@ fn flags(of: &Value) -> Option<Vec<&str>> {
 
 /// A test by size.
 fn compared(left: &Value, operator: &str, right: &Value) -> Test {
+    if let Some(key @ ("skuid" | "skgid")) = left["meta"]["key"].as_str() {
+        let number = number_of(key);
+        let range = numbers(number, right).and_then(|one| match operator {
+            "<" => Some(0..=one.start().checked_sub(1)?),
+            "<=" => Some(0..=*one.start()),
+            ">" => Some(one.start().checked_add(1)?..=u32::MAX),
+            ">=" => Some(*one.start()..=u32::MAX),
+            _ => None,
+        });
+        return of_owner(number, range.map(|range| vec![range]), Sense::OneOf);
+    }
     let bound = right.as_u64().and_then(|bound| u16::try_from(bound).ok());
     let (Some(field @ ("dport" | "sport")), Some(bound)) =
         (left["payload"]["field"].as_str(), bound)
@@ -189,6 +206,27 @@ fn compared(left: &Value, operator: &str, right: &Value) -> Test {
         _ => return Test::Unknown,
     };
     of_port(field, range.into_iter().collect(), Sense::OneOf)
+}
+
+/// Returns which number of an owner a key asks for.
+fn number_of(key: &str) -> Number {
+    if key == "skuid" { Number::User } else { Number::Group }
+}
+
+fn of_owner(number: Number, of: Option<Vec<RangeInclusive<u32>>>, sense: Sense) -> Test {
+    of.map_or(Test::Unknown, |of| Test::Owner(number, of, sense))
+}
+
+/// Returns users or groups. Versions of nft list them by number or by name.
+fn numbers(number: Number, value: &Value) -> Option<RangeInclusive<u32>> {
+    let one = |value: &Value| match value {
+        Value::String(name) => number.read(name),
+        _ => value.as_u64().and_then(|number| u32::try_from(number).ok()),
+    };
+    match value["range"].as_array() {
+        Some(range) => Some(one(range.first()?)?..=one(range.get(1)?)?),
+        None => one(value).map(|one| one..=one),
+    }
 }
 
 fn of_port(field: &str, ports: Vec<RangeInclusive<u16>>, sense: Sense) -> Test {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnetwork::IpNetwork;
 
+use super::owner::Number;
 use super::packet::{Parts, Test};
 use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
 use super::spans::{Addresses, whole};
@@ -115,6 +116,17 @@ fn read_rule(rest: &str, name: &str) -> Rule {
             "--ctstate" | "--state" => {
                 let has = |one| value.split(',').any(|state| state == one);
                 tests.push(Test::State(parts(has("NEW"), has("ESTABLISHED"), this)));
+            }
+            "--uid-owner" | "--gid-owner" => {
+                let number = if word == "--uid-owner" { Number::User } else { Number::Group };
+                let of = number.range(value);
+                tests.push(of.map_or(Test::Unknown, |of| Test::Owner(number, vec![of], this)));
+            }
+            // The group before it may be any that the user is in.
+            "--suppl-groups" => {
+                tests.retain(|test| !matches!(test, Test::Owner(Number::Group, ..)));
+                tests.push(Test::Unknown);
+                at -= 1;
             }
             "--ctdir" => {
                 let is_original = value == "ORIGINAL";

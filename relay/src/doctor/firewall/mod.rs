@@ -10,6 +10,7 @@ mod entrance;
 mod expression;
 mod iptables;
 mod nft;
+mod owner;
 mod packet;
 mod reading;
 mod remedy;
@@ -33,6 +34,7 @@ use crate::config::Listener;
 use crate::control::wire::GateStatus;
 use clients::{Clients, Does, Meeting, judge, meetings};
 use entrance::Entrance;
+pub(super) use owner::Owner;
 use packet::{CLIENT_PORTS, Packet, Part};
 pub(super) use reading::Reading;
 use remedy::remedy;
@@ -103,16 +105,21 @@ pub(super) struct StopsOut {
     pub drops_answers: bool,
 }
 
-/// Looks for a rule that surely stops connections from here to `target`, or the answer to them. Blocks until the rules
-/// are read, and the kernel has said which way leads there.
-pub(super) fn stops_out(rules: &Reading, target: SocketAddr, links: &Links) -> Option<StopsOut> {
+/// Looks for a rule that surely stops connections of `owner` from here to `target`, or the answer to them. Blocks until
+/// the rules are read, and the kernel has said which way leads there.
+pub(super) fn stops_out(
+    rules: &Reading,
+    target: SocketAddr,
+    links: &Links,
+    owner: Owner,
+) -> Option<StopsOut> {
     let read = rules.wait()?;
     let by = match way_out(target.ip(), links) {
         Ok(Way::By(name)) => vec![name],
         Ok(Way::Here) => vec![LOOPBACK.to_owned()],
         Ok(Way::Nowhere(_)) | Err(_) => Vec::new(),
     };
-    judge_out(&read.rules, &of_ours(target, by, local_ports()))
+    judge_out(&read.rules, &of_ours(target, by, local_ports(), owner))
 }
 
 /// Returns the ports that the system gives to connections of its own (ip_local_port_range of ip-sysctl).
@@ -125,8 +132,13 @@ fn local_ports() -> RangeInclusive<u16> {
     }
 }
 
-/// Returns our attempt to connect to a next hop, which leaves by one of these.
-fn of_ours(target: SocketAddr, by: Vec<String>, ports: RangeInclusive<u16>) -> Packet {
+/// Returns the attempt of a user of ours to connect to a next hop, which leaves by one of these.
+fn of_ours(
+    target: SocketAddr,
+    by: Vec<String>,
+    ports: RangeInclusive<u16>,
+    owner: Owner,
+) -> Packet {
     let ip = target.ip().to_canonical();
     Packet {
         part: Part::Attempt,
@@ -141,6 +153,7 @@ fn of_ours(target: SocketAddr, by: Vec<String>, ports: RangeInclusive<u16>) -> P
         leaves_by: by,
         finds_back: true,
         is_tracked: true,
+        owner,
     }
 }
 
@@ -195,11 +208,11 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
         let clients = who_comes(case, from);
         packets.into_iter().flat_map(move |packet| meetings(rules, &packet, clients))
     });
-    judge_own(rules, listener, &met.collect::<Vec<_>>())
+    judge_own(rules, listener, &met.collect::<Vec<_>>(), Owner::this_process())
 }
 
 /// Judges by which rules clients meet.
-fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting]) -> Own {
+fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting], owner: Owner) -> Own {
     let stops_all = |one: &Meeting| one.entries.is_empty() && matches!(one.does, Does::Stops(_));
     let are_stopped = met.iter().any(stops_all);
     let told: BTreeSet<&String> = met.iter().map(|one| &one.rule).collect();
@@ -210,7 +223,8 @@ fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting]) -> Own {
         IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), v4],
         ip => vec![ip],
     };
-    let parts = |ip| [Part::Attempt, Part::Answer].map(|part| of_own(ip, listener.port(), part));
+    let parts =
+        |ip| [Part::Attempt, Part::Answer].map(|part| of_own(ip, listener.port(), part, owner));
     let own = tried.into_iter().flat_map(parts).map(|one| rules.follow(&one, &OUT_AND_IN));
     let (mut dropped, mut unsure) = (None, None);
     for Fate { stopped, perhaps, .. } in own {
@@ -227,8 +241,8 @@ fn judge_own(rules: &Ruleset, listener: SocketAddr, met: &[Meeting]) -> Own {
     }
 }
 
-/// Returns the attempt of this host to connect to an address of its own, or the answer.
-fn of_own(ip: IpAddr, port: u16, part: Part) -> Packet {
+/// Returns the attempt of a user of this host to connect to an address of its own, or the answer.
+fn of_own(ip: IpAddr, port: u16, part: Part, owner: Owner) -> Packet {
     Packet {
         part,
         is_v4: ip.is_ipv4(),
@@ -242,6 +256,10 @@ fn of_own(ip: IpAddr, port: u16, part: Part) -> Packet {
         leaves_by: vec![LOOPBACK.to_owned()],
         finds_back: true,
         is_tracked: true,
+        owner: match part {
+            Part::Attempt => owner,
+            Part::Answer => Owner::Unknown,
+        },
     }
 }
 
@@ -279,6 +297,7 @@ fn packets(
                 leaves_by: Vec::new(),
                 finds_back,
                 is_tracked: true,
+                owner: Owner::Nobody,
             });
         }
     }

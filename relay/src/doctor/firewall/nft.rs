@@ -174,8 +174,8 @@ fn read_rule(rule: &Value, table: &str, chain: &str, sets: &Sets<'_>, room: usiz
             }
         } else if let Some(act) = act_of(key, value) {
             rules.push(Rule { tests: tests.clone(), act, handle, name: name.clone() });
-        } else if !is_silent(key) {
-            tests.push(Test::Unknown);
+        } else {
+            tests.extend(asked_of(key, value));
         }
     }
     rules
@@ -250,9 +250,46 @@ impl<'a> Map<'a> {
     }
 }
 
-/// Tells whether a statement neither tests nor decides.
-fn is_silent(key: &str) -> bool {
-    ["counter", "log", "comment", "mangle", "flow", "set", "ct helper"].contains(&key)
+/// What neither tests nor decides.
+const SILENT: [&str; 10] = [
+    "counter",
+    "log",
+    "comment",
+    "mangle",
+    "flow",
+    "last",
+    "dup",
+    "ct helper",
+    "ct timeout",
+    "ct expectation",
+];
+
+/// Returns what a statement tests that decides nothing. One that puts an address into a set goes on as long as the
+/// statements of its element do: a rule with a limit there stops only what is over it.
+fn asked_of(key: &str, value: &Value) -> Vec<Test> {
+    if SILENT.contains(&key) {
+        return Vec::new();
+    }
+    if !["set", "map"].contains(&key) {
+        return vec![Test::Unknown];
+    }
+    let of_element = value["stmt"].as_array().into_iter().flatten();
+    let mut said = of_element.flat_map(|one| one.as_object().into_iter().flatten());
+    let limits = said.any(|(key, _)| !SILENT.contains(&key.as_str()));
+    // Who names an address asks for its family, which is not listed besides.
+    let families = protocols(&value["elem"]).into_iter().filter_map(|protocol| match protocol {
+        "ip" => Some(Test::IsV4(true)),
+        "ip6" => Some(Test::IsV4(false)),
+        _ => None,
+    });
+    families.chain(limits.then_some(Test::Unknown)).collect()
+}
+
+/// Returns the protocols of the fields of which an element is made.
+fn protocols(element: &Value) -> Vec<&str> {
+    let element = if element["elem"].is_object() { &element["elem"]["val"] } else { element };
+    let parts = element["concat"].as_array().map_or(std::slice::from_ref(element), Vec::as_slice);
+    parts.iter().filter_map(|part| part["payload"]["protocol"].as_str()).collect()
 }
 
 fn act_of(key: &str, value: &Value) -> Option<Act> {

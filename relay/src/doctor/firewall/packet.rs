@@ -1,7 +1,9 @@
 //! A connection attempt and the answer to it, and what the tests of rules make of them.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use super::owner::{Number, Owner};
 use super::spans::{Addresses, Span};
 use super::truth::{Sense, Truth};
 
@@ -33,6 +35,7 @@ pub(super) struct Packet {
     pub finds_back: bool,
     /// False: a rule may keep the kernel from knowing its connection.
     pub is_tracked: bool,
+    pub owner: Owner,
 }
 
 /// Which packet of a handshake it is.
@@ -72,6 +75,7 @@ impl Packet {
                 (false, true) => self.comes_by.clone(),
                 (true, _) | (false, false) => Vec::new(),
             },
+            owner: Owner::Unknown,
             ..self.clone()
         }
     }
@@ -138,6 +142,8 @@ pub(super) enum Test {
     LeavesBy(Vec<String>, Sense),
     /// Whether answers leave by where it comes by: what a filter of reverse paths asks.
     FindsBack(Sense),
+    /// Whose it is.
+    Owner(Number, Vec<RangeInclusive<u32>>, Sense),
     /// Answered already, since every packet of the kind is alike in it.
     Always(bool),
     /// Answered already for each part of a handshake, by flags or the direction.
@@ -158,6 +164,7 @@ impl Test {
             Self::IsPart(parts) => Truth::from(parts.of(packet.part)),
             Self::State(parts) if packet.is_tracked => Truth::from(parts.of(packet.part)),
             Self::State(_) | Self::Unknown => Truth::Perhaps,
+            Self::Owner(number, of, sense) => packet.owner.is(*number, of, *sense),
             Self::Port(ports, sense) => sense.of(match packet.part {
                 Part::Attempt => packet.is_at(ports),
                 Part::Answer => packet.is_by(ports),
@@ -186,6 +193,25 @@ impl Test {
 }
 
 impl Test {
+    /// Returns an address that it names, and one that it does not, if it is about addresses.
+    pub(super) fn some_of_both_sides(&self, is_v4: bool) -> Vec<IpAddr> {
+        match self {
+            Self::Source(of, _) | Self::Destination(of, _) => of.one_and_another(is_v4).collect(),
+            Self::Port(..)
+            | Self::SourcePort(..)
+            | Self::ForUs(_)
+            | Self::ComesBy(..)
+            | Self::LeavesBy(..)
+            | Self::FindsBack(_)
+            | Self::Owner(..)
+            | Self::Always(_)
+            | Self::IsPart(_)
+            | Self::State(_)
+            | Self::IsV4(_)
+            | Self::Unknown => Vec::new(),
+        }
+    }
+
     /// Tells whether a packet may pass it that is of the same part, and goes this way or the other.
     pub(super) fn may_be_of_either_way(&self, packet: &Packet) -> bool {
         match self {
@@ -199,6 +225,7 @@ impl Test {
             | Self::ForUs(_)
             | Self::FindsBack(_)
             | Self::State(_)
+            | Self::Owner(..)
             | Self::Unknown => true,
             Self::Port(..)
             | Self::SourcePort(..)

@@ -3,10 +3,14 @@
 //! It lets in whom the rule stops and nobody else, to the port of the listener: the client who is asked for, or the
 //! entries of the allowlist. The same goes for a next hop.
 
+#[cfg(test)]
+mod tests;
+
 use ipnetwork::IpNetwork;
 use relay_common::addr::Family;
 
-use super::packet::{Packet, Part};
+use super::owner::Owner;
+use super::packet::{Packet, Part, Test};
 use super::ruleset::{Base, Chain, Rule, Ruleset};
 use crate::gate;
 use crate::gate::cidr::written;
@@ -23,6 +27,8 @@ struct Passing<'a> {
     leaves: bool,
     port: u16,
     part: Part,
+    /// Whose it is, where rules ask for that; none: anybody's.
+    user: Option<u32>,
 }
 
 impl Passing<'_> {
@@ -85,10 +91,11 @@ enum Mend {
 const KEEP: &str = "and the same where the rules are kept, or it is gone when they are loaded anew";
 
 fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
-    let passing = Passing { peers, leaves: packet.leaves(), port: packet.port, part: packet.part };
     let Some((chain, rule)) = rules.place_of(stop) else {
         return Mend::Edit(format!("accept TCP to port {} before it", packet.port));
     };
+    let (leaves, user) = (packet.leaves(), user_for(chain, packet.owner));
+    let passing = Passing { peers, leaves, port: packet.port, part: packet.part, user };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
     let is_policy = rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
     if chain.table.ends_with(" firewalld") {
@@ -112,9 +119,18 @@ fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
     }
 }
 
+/// Returns the user who is to be let past where rules of a chain tell users from one another: no other is let past them.
+fn user_for(chain: &Chain, owner: Owner) -> Option<u32> {
+    let asks_whose = |rule: &Rule| rule.tests.iter().any(|test| matches!(test, Test::Owner(..)));
+    match owner {
+        Owner::Of(of) => chain.rules.iter().any(asks_whose).then_some(of.uid),
+        Owner::Nobody | Owner::Unknown => None,
+    }
+}
+
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
 fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, .. } = passing;
     if passing.needs_state() {
         return Mend::Edit(
             "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
@@ -152,7 +168,7 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
     Mend::Run { command, remark: None }
 }
 
-fn of_firewalld(Passing { peers, leaves, port, part }: Passing<'_>) -> Mend {
+fn of_firewalld(Passing { peers, leaves, port, part, .. }: Passing<'_>) -> Mend {
     if leaves || part == Part::Answer {
         let side = if part == Part::Answer { "from" } else { "to" };
         return Mend::Edit(format!(
@@ -177,7 +193,7 @@ fn of_firewalld(Passing { peers, leaves, port, part }: Passing<'_>) -> Mend {
 
 /// A rule goes before the one that stops it, and before a policy at the end of its chain.
 fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing<'_>) -> String {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, user } = passing;
     let side = if leaves { "daddr" } else { "saddr" };
     let family = |peer: &Peer| if peer.is_v4 { "ip" } else { "ip6" };
     let of = match peers {
@@ -199,7 +215,8 @@ fn of_nft(chain: &Chain, rule: Option<&Rule>, passing: Passing<'_>) -> String {
         Part::Answer => "sport",
     };
     let state = if passing.needs_state() { "ct state established " } else { "" };
-    format!("{at} {of}tcp {side} {port} {state}accept")
+    let whose = user.map(|uid| format!("meta skuid {uid} ")).unwrap_or_default();
+    format!("{at} {of}{whose}tcp {side} {port} {state}accept")
 }
 
 /// The same in the words of iptables, in which a rule is put before all others of its chain.
@@ -210,7 +227,7 @@ fn of_iptables(
     rule: Option<&Rule>,
     passing: Passing<'_>,
 ) -> String {
-    let Passing { peers, leaves, port, part } = passing;
+    let Passing { peers, leaves, port, part, user } = passing;
     let end = if leaves { "-d" } else { "-s" };
     let of = match peers {
         [] => String::new(),
@@ -223,170 +240,6 @@ fn of_iptables(
         Part::Answer => "--sport",
     };
     let state = if passing.needs_state() { "-m conntrack --ctstate ESTABLISHED " } else { "" };
-    format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {state}-j ACCEPT")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::packet::CLIENT_PORTS;
-    use super::super::ruleset::{Act, Families};
-    use super::super::spans::{Span, whole};
-    use super::*;
-
-    fn alone(ip: &str) -> Span {
-        whole(ip.parse().unwrap())
-    }
-
-    fn packet(source: Option<&str>) -> Packet {
-        Packet {
-            part: Part::Attempt,
-            is_v4: source.is_none_or(|source| !source.contains(':')),
-            source: source.map(alone),
-            destinations: Vec::new(),
-            is_for_us: Some(true),
-            port: 2525,
-            other_ports: CLIENT_PORTS,
-            devices: Vec::new(),
-            comes_by: vec!["eth0".into()],
-            leaves_by: Vec::new(),
-            finds_back: true,
-            is_tracked: true,
-        }
-    }
-
-    fn chain(table: &str, name: &str, handle: Option<u64>) -> Ruleset {
-        let rule = Rule { tests: Vec::new(), act: Act::Drop, handle, name: "it".into() };
-        let base =
-            Base { hook: "input".into(), priority: 0, drops: true, is_nat: false, device: None };
-        let (table, name) = (table.to_owned(), name.to_owned());
-        let chain =
-            Chain { families: Families::Both, table, name, base: Some(base), rules: vec![rule] };
-        Ruleset { chains: vec![chain] }
-    }
-
-    #[test]
-    fn the_command_lets_in_who_is_asked_for_and_no_other() {
-        let nft = chain("inet filter", "input", Some(7));
-        let policy = "the policy of chain input in table inet filter";
-        let elder = chain("iptables filter", "INPUT", None);
-        let ufw = chain("ip filter", "ufw-user-input", Some(3));
-        let before = chain("ip filter", "ufw-before-input", Some(3));
-        let firewalld = chain("inet firewalld", "filter_INPUT", Some(3));
-        for (rules, stop, from, begins) in [
-            (
-                &nft,
-                "it",
-                None,
-                "nft insert rule inet filter input handle 7 tcp dport 2525 accept  # ",
-            ),
-            (
-                &nft,
-                "it",
-                Some("192.0.2.7"),
-                "nft insert rule inet filter input handle 7 ip saddr 192.0.2.7 tcp dport 2525 accept  # ",
-            ),
-            (
-                &nft,
-                policy,
-                Some("2001:db8::7"),
-                "nft add rule inet filter input ip6 saddr 2001:db8::7 tcp dport 2525 accept  # ",
-            ),
-            (&elder, "it", None, "iptables -t filter -I INPUT -p tcp --dport 2525 -j ACCEPT  # "),
-            (
-                &elder,
-                "the policy of chain INPUT in table iptables filter",
-                Some("192.0.2.7"),
-                "iptables -t filter -A INPUT -s 192.0.2.7 -p tcp --dport 2525 -j ACCEPT  # ",
-            ),
-            (&ufw, "it", None, "ufw prepend allow 2525/tcp"),
-            (&before, "it", None, "mend that rule in /etc/ufw/before.rules"),
-            (
-                &ufw,
-                "it",
-                Some("192.0.2.7"),
-                "ufw prepend allow proto tcp from 192.0.2.7 to any port 2525",
-            ),
-            (
-                &firewalld,
-                "it",
-                None,
-                "firewall-cmd --permanent --add-port=2525/tcp && firewall-cmd --reload  # ",
-            ),
-            (
-                &firewalld,
-                "it",
-                Some("192.0.2.7"),
-                "firewall-cmd --permanent --add-rich-rule='rule family=\"ipv4\" source address=\"192.0.2.7\" port",
-            ),
-        ] {
-            let peers: Vec<_> = from.iter().map(|from| from.parse().unwrap()).collect();
-            let told = remedy(rules, stop, &packet(from), &peers);
-            assert!(told.starts_with(begins), "{told}");
-        }
-    }
-
-    #[test]
-    fn the_command_lets_past_what_is_answered_and_no_new_connection_of_a_next_hop() {
-        let nft = chain("inet filter", "output", Some(7));
-        let elder = chain("iptables filter", "OUTPUT", None);
-        let ufw = chain("ip filter", "ufw-user-output", Some(3));
-        let mut early = chain("ip raw", "c", Some(3));
-        let base = early.chains[0].base.as_mut().unwrap();
-        (base.hook, base.priority) = ("prerouting".into(), -300);
-        let out = |packet: Packet| Packet { comes_by: Vec::new(), ..packet };
-        let client = |from| packet(from).answer();
-        let hop = || out(packet(None));
-        let answer = || Packet { leaves_by: vec!["eth0".into()], ..hop() }.answer();
-        let peer = Some("192.0.2.7".parse::<IpNetwork>().unwrap());
-        for (rules, packet, peer, begins) in [
-            (
-                &nft,
-                client(None),
-                None,
-                "nft insert rule inet filter output handle 7 tcp sport 2525 accept  # ",
-            ),
-            (
-                &nft,
-                client(Some("192.0.2.7")),
-                peer,
-                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp sport 2525 accept  # ",
-            ),
-            (
-                &nft,
-                hop(),
-                peer,
-                "nft insert rule inet filter output handle 7 ip daddr 192.0.2.7 tcp dport 2525 accept  # ",
-            ),
-            (
-                &nft,
-                answer(),
-                peer,
-                "nft insert rule inet filter output handle 7 ip saddr 192.0.2.7 tcp sport 2525 ct state established accept  # ",
-            ),
-            (
-                &elder,
-                client(Some("192.0.2.7")),
-                peer,
-                "iptables -t filter -I OUTPUT -d 192.0.2.7 -p tcp --sport 2525 -j ACCEPT  # ",
-            ),
-            (
-                &elder,
-                answer(),
-                peer,
-                "iptables -t filter -I OUTPUT -s 192.0.2.7 -p tcp --sport 2525 -m conntrack --ctstate ESTABLISHED -j",
-            ),
-            (
-                &ufw,
-                answer(),
-                peer,
-                "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED",
-            ),
-            (&early, answer(), peer, "let TCP from port 2525 pass there"),
-            (&ufw, client(None), None, "ufw prepend allow out proto tcp from any port 2525 to any"),
-            (&ufw, hop(), peer, "ufw prepend allow out proto tcp from any to 192.0.2.7 port 2525"),
-        ] {
-            let told = remedy(rules, "it", &packet, peer.as_slice());
-            assert!(told.starts_with(begins), "{told}");
-        }
-    }
+    let whose = user.map(|uid| format!("-m owner --uid-owner {uid} ")).unwrap_or_default();
+    format!("{program} -t {table} {put} {name} {of}-p tcp {side} {port} {whose}{state}-j ACCEPT")
 }

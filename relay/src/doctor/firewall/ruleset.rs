@@ -3,6 +3,8 @@
 //! What a rule tests and cannot be told from here (limits, marks, sets of another kind, and who the client
 //! is, if nobody said) is *perhaps*: a drop behind it is only named as one that may be in the way.
 
+use super::IN;
+use super::owner::Owner;
 use super::packet::{Packet, Part, Test};
 use super::truth::{Sense, Truth};
 
@@ -124,7 +126,12 @@ impl Ruleset {
             bases.sort_by_key(|(_, base)| base.priority);
             for (chain, base) in bases {
                 let is_tracked = packet.is_tracked && base.knows_states();
-                let packet = &Packet { is_tracked, ..packet.clone() };
+                let owner = if base.sees_incoming() {
+                    Owner::of_incoming(packet.part)
+                } else {
+                    packet.owner
+                };
+                let packet = &Packet { is_tracked, owner, ..packet.clone() };
                 // An ingress or egress sees the packets of its own device.
                 let on_device = base.device.as_ref().map(|device| {
                     let by = vec![device.clone()];
@@ -203,6 +210,11 @@ impl Base {
             "prerouting" | "output" => self.priority > TRACKED_AT,
             _ => true,
         }
+    }
+
+    /// Whether what it sees comes in, or has come back by loopback.
+    fn sees_incoming(&self) -> bool {
+        IN.contains(&self.hook.as_str())
     }
 }
 

@@ -57,6 +57,13 @@ impl Addresses {
         self.hold(&all) == Truth::Yes
     }
 
+    /// Returns one of them, of a family, and one that is none of them, as far as there are such.
+    pub(super) fn one_and_another(&self, is_v4: bool) -> impl Iterator<Item = IpAddr> {
+        let first = self.0.iter().find(|span| span.start().is_ipv4() == is_v4);
+        // No span touches the next.
+        first.into_iter().flat_map(|span| [Some(*span.start()), after(*span.end())]).flatten()
+    }
+
     /// Tells whether an address of a span is one of them, whichever it is.
     pub(super) fn hold(&self, span: &Span) -> Truth {
         let (first, last) = (span.start(), span.end());
@@ -82,6 +89,14 @@ fn goes_on(last: IpAddr, first: IpAddr) -> bool {
             first.to_bits() <= last.to_bits().saturating_add(1)
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+/// Returns the next address; none after the last.
+fn after(last: IpAddr) -> Option<IpAddr> {
+    match last {
+        IpAddr::V4(last) => Some(Ipv4Addr::from_bits(last.to_bits().checked_add(1)?).into()),
+        IpAddr::V6(last) => Some(Ipv6Addr::from_bits(last.to_bits().checked_add(1)?).into()),
     }
 }
 

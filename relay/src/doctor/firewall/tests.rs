@@ -4,7 +4,9 @@ mod addresses;
 mod answers;
 mod entries;
 mod hosts;
+mod limits;
 mod maps;
+mod owners;
 mod xt;
 
 use serde_json::json;
@@ -28,6 +30,7 @@ fn client(from: Option<&str>) -> Packet {
         leaves_by: Vec::new(),
         finds_back: true,
         is_tracked: true,
+        owner: Owner::Nobody,
     }
 }
 
@@ -343,7 +346,7 @@ fn what_drops_this_host_too_is_told_from_what_drops_it_alone() {
         let rules = nft::read(&listing(policy, rules), &Ruleset::default()).unwrap();
         let of = |packet: &Packet| meetings(&rules, packet, Clients::Anybody);
         let met: Vec<_> = clients.iter().flat_map(of).collect();
-        match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), &met) {
+        match judge_own(&rules, "192.0.2.1:2525".parse().unwrap(), &met, Owner::Unknown) {
             Own::Dropped(name) => Some(name.split(" (").next().unwrap_or_default().to_owned()),
             Own::Told => Some("told".to_owned()),
             Own::Perhaps(_) => Some("perhaps".to_owned()),

@@ -58,7 +58,7 @@ fn each_state_of_a_listener_has_its_cause() {
     let said = |line: &str| Greeting::Said(line.into());
     let refused = || Greeting::Refused("x".into());
     let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-    let rows: [(&str, Seen, Relay, &[&str]); 33] = [
+    let rows: [(&str, Seen, Relay, &[&str]); 34] = [
         ("healthy", healthy(), Relay::Serves, &[]),
         ("the relay is not known", healthy(), Relay::Unknown, &[]),
         (
@@ -97,6 +97,12 @@ fn each_state_of_a_listener_has_its_cause() {
             Seen { sockets: vec![socket("127.0.0.1:2525")], ..healthy() },
             Relay::Serves,
             &["listens-elsewhere"],
+        ),
+        (
+            "the relay waits, since another has its port",
+            by(&["master"]),
+            Relay::Waits("no listener".into()),
+            &["port-taken"],
         ),
         ("by another", by(&["master"]), Relay::Serves, &["port-taken"]),
         ("by both", by(&["master", OURS]), Relay::Serves, &[]),
@@ -264,4 +270,16 @@ fn a_relay_that_greets_does_not_hang_whatever_its_socket_answers() {
         let found: Vec<_> = found.iter().map(|found| found.cause.id()).collect();
         assert_eq!(found, causes, "{row}");
     }
+}
+
+#[test]
+fn a_relay_that_waits_is_told_where_a_listener_has_its_socket() {
+    let taken = || Seen { holders: held(&["master"]), ..healthy() };
+    let causes = |seen: &[Seen]| -> Vec<_> {
+        let found = judge(seen, &Relay::Waits("x".into()), &Links::default());
+        found.iter().map(|found| found.cause.id()).collect()
+    };
+    assert_eq!(causes(&[taken(), healthy()]), ["relay-not-serving", "port-taken"]);
+    assert_eq!(causes(&[taken(), taken()]), ["port-taken", "port-taken"]);
+    assert_eq!(causes(&[]), ["relay-not-serving"]);
 }

@@ -30,12 +30,12 @@ pub(super) fn explain(route: &str, host: &str, name: &str, error: &io::Error) ->
 fn certificate(route: &str, host: &str, name: &str, problem: &CertificateError) -> String {
     match problem {
         CertificateError::NotValidForName => format!(
-            "the certificate of {host} is for another name than {name}: set `server-name` of route \
-             {route} to the name that it is for"
+            "the certificate of {host} is not for {name}: ask its operator whether it is theirs; if so, set \
+             `server-name` of route {route} to the name that it is for"
         ),
         CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "the certificate of {host} is for another name than {name}: set `server-name` of route \
-             {route} to the right one of its names, which are {}",
+            "the certificate that {host} shows is for {}, and {name} was wanted: ask its operator whether it is theirs; \
+             if so, set `server-name` of route {route} to the right one of its names",
             names(presented)
         ),
         // A bad signature is an authority of the same name with another key: made anew.
@@ -96,7 +96,7 @@ fn is_about_ours(alert: AlertDescription) -> bool {
 /// Lists the names of a certificate. webpki writes them as `DnsName("mx.example.net")`.
 fn names(presented: &[String]) -> String {
     if presented.is_empty() {
-        return "none".to_owned();
+        return "no name".to_owned();
     }
     let name = |written: &String| {
         let inner = written.split_once('(').map_or(written.as_str(), |(_, inner)| inner);

@@ -155,7 +155,8 @@ fn chains_of_translations_never_see_an_answer() {
 
 #[test]
 fn what_a_next_hop_answers_may_be_dropped() {
-    let hop = |ports| of_ours("192.0.2.200:2587".parse().unwrap(), vec!["eth0".into()], ports);
+    let target = "192.0.2.200:2587".parse().unwrap();
+    let hop = |ports| of_ours(target, vec!["eth0".into()], ports, Owner::Unknown);
     let accept = || json!({"accept": null});
     let lo = || json!([by("iifname", "lo"), accept()]);
     let dport = || json!([payload("tcp", "dport", json!(2525)), accept()]);
@@ -186,7 +187,7 @@ fn what_drops_what_anybody_is_answered_is_told_of_clients_not_of_this_host() {
     let own = |rules: &[serde_json::Value]| {
         let rules = at("output", "accept", rules);
         let met = meetings(&rules, &client(None), Clients::Anybody);
-        judge_own(&rules, listener, &met)
+        judge_own(&rules, listener, &met, Owner::Unknown)
     };
     assert_eq!(own(&[rule()]), Own::Told);
     assert_eq!(own(&[json!([by("oifname", "eth0"), {"drop": null}])]), Own::Free);
