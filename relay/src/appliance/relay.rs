@@ -208,7 +208,9 @@ impl Relay {
             self.look();
             let now = Duration::from_nanos(boot_clock_ns());
             let guard = self.watched.guard();
-            if let Some(event) = self.unserved.look(guard, now) {
+            let is_guarded =
+                self.config.listeners.iter().any(|one| entrance_of(one) == Entrance::Guarded);
+            if is_guarded && let Some(event) = self.unserved.look(guard, now) {
                 self.journal.write(event);
             }
         }
@@ -323,6 +325,8 @@ impl Relay {
             if !self.guarded.is_empty() {
                 self.guarded = JoinSet::new();
                 self.sessions.cut(|_| false);
+                let problem = format!("no client is accepted behind the gate: {}", now.words());
+                self.journal.write(Event::Trouble { room: "relay", problem });
             }
         } else if self.guarded.is_empty() {
             self.guarded = self.accept(Entrance::Guarded);

@@ -138,7 +138,8 @@ impl Held {
         let remedy = match standing {
             Standing::LoginRefused => {
                 format!(
-                    "Put the right password into its file; sallyport doctor --to {name} tries the login"
+                    "A new password in its file is tried within seconds; if the next hop mended it, or the login is a \
+                     certificate or a token of an issuer: sallyport route resume {name}"
                 )
             }
             Standing::Suspended | Standing::Up | Standing::Degraded | Standing::Down => {

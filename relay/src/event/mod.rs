@@ -115,13 +115,14 @@ pub enum Event {
     GateSilent { problem: String },
     /// The relay hears the gate's process again.
     GateHeard,
-    /// The relay serves no client, for some time now: it waits for the gate, or the gate's program is missing.
+    /// The relay serves no client behind the gate, for some time now: it waits for the gate, or the gate's program is
+    /// missing.
     Unserved {
         problem: String,
         #[serde(serialize_with = "seconds")]
         down_for: Duration,
     },
-    /// The relay serves clients again.
+    /// The relay serves clients behind the gate again.
     Served,
     /// The gate has heard no relay for some time: mail is not taken, and nobody tells people what is wrong.
     RelaySilent { problem: String },

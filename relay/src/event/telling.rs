@@ -79,12 +79,12 @@ impl Event {
             .with("problem", problem),
             Self::GateHeard => closed("gate-silent", "the gate's process answers again"),
             Self::Unserved { problem, down_for } => {
-                opened("not-serving", format!("the relay serves no client: {problem}"))
+                opened("not-serving", format!("no client is served behind the gate: {problem}"))
                     .first("sallyport doctor")
                     .with("problem", problem)
                     .lasted(*down_for)
             }
-            Self::Served => closed("not-serving", "the relay serves clients again"),
+            Self::Served => closed("not-serving", "clients are served behind the gate again"),
             Self::RelaySilent { problem } => {
                 opened("relay-silent", format!("the gate hears no relay: {problem}"))
                     .first("sallyport doctor")
@@ -137,8 +137,8 @@ impl Event {
                 format!("the route {route} is suspended, its mail waits: {reason}"),
             )
             .about(route)
-            // To resume it now would send the same password again.
-            .first(format!("sallyport doctor --to {}", word(route)))
+            // `route resume` would send the same password again.
+            .first("sallyport route list")
             .with("reason", reason),
             Self::RouteHeld { route, note, uid } => opened(
                 "route-held",

@@ -74,8 +74,8 @@ pub(super) struct Lane {
     blocked: Mutex<Option<(Instant, String)>>,
     /// Set when a login works again that was refused, until somebody asks.
     has_recovered: AtomicBool,
-    /// The password that was put in place of a refused one, and of which was said so.
-    renewed: Mutex<Option<Fingerprint>>,
+    /// The password that was put in place of a refused one, and when that was told.
+    renewed: Mutex<Option<(Instant, Fingerprint)>>,
     trust: Arc<Trust>,
     /// None: the route has no login.
     login: Option<Arc<Login>>,

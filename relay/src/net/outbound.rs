@@ -4,15 +4,14 @@
 //! What becomes of it is decided in `delivery` and `policy`; which message is next, in `spool`.
 
 mod legs;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::capture;
 use super::fault::Faults;
@@ -37,9 +36,6 @@ use crate::spool::{Claim, Spool, Way};
 
 pub(super) use legs::captured_leg;
 use legs::{leg_without_route, leg_without_signature};
-
-/// How often idle connections are looked at, and a message of a lane that nothing would leave by.
-const REAP: Duration = Duration::from_secs(1);
 
 /// Messages in memory that need no lane: they are captured, or no route takes them. Enough that their
 /// outcomes share a flush.
@@ -116,7 +112,8 @@ pub async fn run(
     let mut carriers = JoinSet::new();
     tokio::select! {
         () = dispatch(&outbound, &mut carriers) => {}
-        () = reap(&outbound) => {}
+        () = upkeep::reap(&outbound) => {}
+        () = upkeep::renew(&outbound) => {}
         () = capture::retire(&outbound.spool, &outbound.config.capture, &outbound.journal) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
@@ -156,28 +153,6 @@ async fn dispatch(outbound: &Arc<Outbound>, carriers: &mut JoinSet<()>) {
         }
         let id = claim.id();
         outbound.carry(carriers, id, deliver(Arc::clone(outbound), claim, loads, legs));
-    }
-}
-
-/// Ends idle connections and lets one message look where nothing would leave, for ever.
-async fn reap(outbound: &Outbound) {
-    let mut ticks = interval(REAP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        for lane in outbound.routes.lanes() {
-            lane.reap(Instant::now());
-            lane.let_look();
-            let name = lane.name();
-            if (lane.has_recovered() || lane.has_new_password().await)
-                && let Err(problem) = outbound.routes.push(name, &outbound.spool).await
-            {
-                let problem = format!("the mail that waited for route {name} waits on: {problem}");
-                outbound.journal.write(Event::Trouble { room: "net", problem });
-            }
-        }
-        // Turns come with time alone, and nobody else says so.
-        outbound.spool.look_again();
     }
 }
 

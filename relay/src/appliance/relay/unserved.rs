@@ -8,6 +8,8 @@ use crate::event::Event;
 
 /// How long nobody is served before people are told: a gate that is started again takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same of a relay that has served nobody yet: at a boot the gate waits for the network.
+const NEVER: Duration = Duration::from_secs(180);
 
 /// For how long nobody was served.
 #[derive(Debug, Default)]
@@ -23,7 +25,8 @@ impl Unserved {
         if guard.serves() {
             return self.lasting.note_well().then_some(Event::Served);
         }
-        let down_for = self.lasting.note_wrong(passed, at, PATIENCE)?;
+        let patience = if self.lasting.was_well() { PATIENCE } else { NEVER };
+        let down_for = self.lasting.note_wrong(passed, at, patience)?;
         Some(Event::Unserved { problem: guard.words().to_owned(), down_for })
     }
 }
@@ -39,8 +42,8 @@ mod tests {
             let look = |second| Some((second, unserved.look(guard, Duration::from_secs(second))?));
             seconds.filter_map(look).collect()
         };
-        assert_eq!(told(0..9, Guard::Waiting), []);
-        assert_eq!(told(9..20, Guard::Guarded), []);
+        assert_eq!(told(0..19, Guard::Waiting), [], "a boot takes its time");
+        assert_eq!(told(19..20, Guard::Guarded), []);
         assert_eq!(told(20..28, Guard::Refusing), []);
         assert_eq!(told(28..30, Guard::Degraded), [], "it serves on");
         let problem = "the gate is missing".to_owned();

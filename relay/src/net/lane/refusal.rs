@@ -21,6 +21,9 @@ fn is_login_taken(judged: &[Judged]) -> bool {
     })
 }
 
+/// The least time between two passwords of a route that mail is tried with at once.
+const RENEWED: Duration = Duration::from_secs(60);
+
 impl Lane {
     /// Tells once of each suspension that ended by itself.
     pub(in crate::net) fn has_recovered(&self) -> bool {
@@ -28,14 +31,23 @@ impl Lane {
     }
 
     /// Tells once of each password that somebody put in place of a refused one: mail that waits need not wait any longer.
-    /// Reads the file while the route is suspended.
+    /// Reads the file while the route is suspended. At most one is told of a minute: programs write such files too.
     pub(in crate::net) async fn has_new_password(&self) -> bool {
         let health = lock(&self.health).clone();
         let (Health::Suspended { refused, .. }, Some(login)) = (health, &self.login) else {
             return false;
         };
-        let Some(now) = login.fingerprint().await else { return false };
-        now != refused && lock(&self.renewed).replace(now) != Some(now)
+        let Some(password) = login.written().await else { return false };
+        let now = Instant::now();
+        let mut renewed = lock(&self.renewed);
+        let may_tell = renewed.is_none_or(|(at, told)| {
+            told != password && now.saturating_duration_since(at) >= RENEWED
+        });
+        if password == refused || !may_tell {
+            return false;
+        }
+        *renewed = Some((now, password));
+        true
     }
 
     /// Returns by which name the route goes.

@@ -43,7 +43,7 @@ const WAITING_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Waiting {
-    /// The login, as the client wrote it.
+    /// The login.
     pub login: String,
     /// Until when.
     pub until: Timestamp,
@@ -159,7 +159,9 @@ impl Logins {
     pub fn waiting(&self, source: IpAddr) -> Vec<Waiting> {
         let (now, wall) = (Instant::now(), Timestamp::now());
         let failed = lock(&self.shared.failed);
-        let waiting = failed.waiting(source, now).into_iter().take(WAITING_MAX);
+        // What can be no login's name is counted under none.
+        let named = failed.waiting(source, now).into_iter().filter(|(login, _)| !login.is_empty());
+        let waiting = named.take(WAITING_MAX);
         let told = |(login, left): (&str, Duration)| {
             Some(Waiting { login: login.to_owned(), until: wall.checked_add(left).ok()? })
         };

@@ -110,6 +110,15 @@ impl Login {
         }
     }
 
+    /// Returns the fingerprint of what somebody wrote into a file of a password or a token; none of secrets at an issuer,
+    /// since the relay itself writes the next of them there.
+    pub(super) async fn written(&self) -> Option<Fingerprint> {
+        match &self.meant.proof {
+            RouteProof::Password(_) | RouteProof::Token(_) => self.fingerprint().await,
+            RouteProof::Certificate | RouteProof::Issued(_) => None,
+        }
+    }
+
     /// Says, at most once an hour, that `next_hop` took our login and did not prove itself.
     pub(super) fn tell_unproved(&self, next_hop: &str, words: &str) {
         let now = Instant::now();
