@@ -157,15 +157,18 @@ impl Logins {
     /// Returns the logins that have to wait when they come from this address, at most [`WAITING_MAX`].
     #[must_use]
     pub fn waiting(&self, source: IpAddr) -> Vec<Waiting> {
-        let (now, wall) = (Instant::now(), Timestamp::now());
-        let failed = lock(&self.shared.failed);
-        // What can be no login's name is counted under none.
-        let named = failed.waiting(source, now).into_iter().filter(|(login, _)| !login.is_empty());
-        let waiting = named.take(WAITING_MAX);
+        let (failed, wall) = (lock(&self.shared.failed), Timestamp::now());
         let told = |(login, left): (&str, Duration)| {
-            Some(Waiting { login: login.to_owned(), until: wall.checked_add(left).ok()? })
+            let until = wall.checked_add(left).ok()?;
+            // What can be no login's name is counted under none.
+            (!login.is_empty()).then(|| Waiting { login: login.to_owned(), until })
         };
-        waiting.filter_map(told).collect()
+        failed
+            .waiting(source, Instant::now())
+            .into_iter()
+            .filter_map(told)
+            .take(WAITING_MAX)
+            .collect()
     }
 
     /// Returns the keys of a login, false ones if it does not exist; none if the login has failed
