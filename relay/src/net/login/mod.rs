@@ -5,6 +5,7 @@
 //! again when they have changed.
 
 mod live;
+mod waiting;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,8 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::OAuth;
@@ -29,25 +28,14 @@ use crate::users::token::{TokenError, TokenKeys};
 use crate::users::{Check, Store, UsersError};
 use live::Live;
 
+pub use waiting::Waiting;
+
 /// Checks that wait for a worker at a time.
 const QUEUE: usize = 64;
 /// The most worker threads.
 const WORKERS: usize = 4;
 /// How often a worker that has nothing to do looks whether there is something to tell.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// The most logins that are named as waiting from one address: who guesses tries thousands.
-const WAITING_MAX: usize = 16;
-
-/// A login that failed too often from an address: until then any proof of it gets 454 there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Waiting {
-    /// The login.
-    pub login: String,
-    /// Until when.
-    pub until: Timestamp,
-}
 
 /// The one place where logins are checked. Clones share everything.
 #[derive(Clone, Debug)]
@@ -152,23 +140,6 @@ impl Logins {
     #[must_use]
     pub fn has_to_wait(&self, source: IpAddr, login: &str) -> bool {
         self.shared.must_wait(source, login)
-    }
-
-    /// Returns the logins that have to wait when they come from this address, at most [`WAITING_MAX`].
-    #[must_use]
-    pub fn waiting(&self, source: IpAddr) -> Vec<Waiting> {
-        let (failed, wall) = (lock(&self.shared.failed), Timestamp::now());
-        let told = |(login, left): (&str, Duration)| {
-            let until = wall.checked_add(left).ok()?;
-            // What can be no login's name is counted under none.
-            (!login.is_empty()).then(|| Waiting { login: login.to_owned(), until })
-        };
-        failed
-            .waiting(source, Instant::now())
-            .into_iter()
-            .filter_map(told)
-            .take(WAITING_MAX)
-            .collect()
     }
 
     /// Returns the keys of a login, false ones if it does not exist; none if the login has failed
