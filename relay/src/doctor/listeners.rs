@@ -18,6 +18,8 @@ use crate::gate::clients::{Listening, listening};
 
 /// The name of our processes, as the kernel has it.
 const OURS: &str = "sallyport";
+/// What a relay says that waits since none of its listeners stands.
+const DEAF: &str = "no listener stands";
 
 /// What was seen of one listener.
 #[derive(Clone, Debug)]
@@ -166,7 +168,8 @@ fn on_sockets(case: &Case, sockets: &[Listening]) -> Vec<Seen> {
 pub(super) fn found_out(case: &Case) -> Vec<SocketAddr> {
     let seen = listening().map(|sockets| on_sockets(case, &sockets)).unwrap_or_default();
     let is_why = |found: &Finding| [Cause::AddressMissing, Cause::PortTaken].contains(&found.cause);
-    let is_told = |one: &&Seen| of_listener(one, &Relay::Unknown, &case.links).iter().any(is_why);
+    let (relay, _) = Relay::of(&case.relay, &seen);
+    let is_told = |one: &&Seen| of_listener(one, &relay, &case.links).iter().any(is_why);
     seen.iter().filter(is_told).map(|one| one.address).collect()
 }
 
@@ -212,7 +215,7 @@ fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
              it go on; else systemctl restart sallyport-relay, or kill -9 PID under sallyport run, which starts it anew",
         )),
         // Where it has no socket at all that is why.
-        Relay::Waits(_) if !each.is_empty() && each.iter().all(|found| lacks_socket(found)) => {}
+        Relay::Waits(why) if !seen.is_empty() && lack_sockets(seen, &each, why) => {}
         Relay::Waits(why) => found.push(Finding::new(
             Cause::RelayNotServing,
             format!("the relay runs and takes nobody: {why}"),
@@ -231,11 +234,14 @@ fn judge(seen: &[Seen], relay: &Relay, links: &Links) -> Vec<Finding> {
     found
 }
 
-/// Tells whether it was found of a listener that no socket of ours is there.
-fn lacks_socket(found: &[Finding]) -> bool {
-    found.iter().any(|found| {
-        let causes = [Cause::PortTaken, Cause::NotListening, Cause::ListensElsewhere];
-        causes.contains(&found.cause) || found.cause == Cause::AddressMissing
+/// Tells whether it was found of each listener that no socket of ours is there. One whose address went away stands on, so
+/// that a missing address counts only where there is none, and the relay says that this is why it waits.
+fn lack_sockets(seen: &[Seen], found: &[Vec<Finding>], why: &str) -> bool {
+    let causes = [Cause::PortTaken, Cause::NotListening, Cause::ListensElsewhere];
+    seen.iter().zip(found).all(|(seen, found)| {
+        let is_there = seen.sockets.iter().any(|one| serves(one.address, seen.address));
+        let never_was = !is_there && !seen.has_address && why == DEAF;
+        never_was || found.iter().any(|found| causes.contains(&found.cause))
     })
 }
 

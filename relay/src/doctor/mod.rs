@@ -26,6 +26,7 @@ mod listeners;
 mod logins;
 mod lost;
 mod next_hop;
+mod no_way;
 mod reaching;
 mod report;
 mod routes;

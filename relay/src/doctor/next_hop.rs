@@ -1,13 +1,13 @@
 //! The next hops: their names, the way to them, their certificates, our login there.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 use tokio::time::timeout;
 
-use super::lost::Lost;
+use super::firewall::Owner;
+use super::no_way::unreachable;
 use super::reaching::{Missed, Taken, addresses, connect, stops_relay_alone, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
@@ -99,6 +99,12 @@ pub(super) fn look(case: &Case) -> Looked {
         )),
         Reached::NoName(_) | Reached::Not(_) | Reached::Spoke(_, _) => None,
     }));
+    let user = &case.config.relay.user;
+    if !seen.is_empty() && Owner::relay(user) == Owner::Unknown {
+        looked.left_out.push(format!(
+            "next hops: what rules of the firewall for users do to the relay: relay.user ({user}) is not known here"
+        ));
+    }
     looked
 }
 
@@ -178,28 +184,6 @@ fn judge(seen: &Seen) -> Option<Finding> {
         Reached::Spoke(Err(Refused::Surely { step, words }), _) => spoke(&hop, seen, *step, words),
         Reached::Spoke(Err(Refused::Late { step }), after) => late(&hop, *step, *after),
     })
-}
-
-/// No way leads there: this host has none, or another says so.
-fn unreachable(hop: &str, to: IpAddr, words: &str, lost: Option<&Lost>, off: &[String]) -> Finding {
-    let (why, remedy) = match (lost, off) {
-        (Some(lost), []) => (format!("this host has no way to {to} ({lost})"), lost.remedy(to)),
-        (Some(lost), [first, ..]) => (
-            format!("this host has no way to {to} ({lost}), and {} is off", off.join(", ")),
-            format!(
-                "ip link set {first} up  # if that led there: its routes went with it; else {}",
-                lost.remedy(to)
-            ),
-        ),
-        (None, _) => (
-            words.to_owned(),
-            format!(
-                "ip route get {to}  # the way there; a host on it says that it leads no further, or {to} itself answers \
-                 nothing there (ip neigh)"
-            ),
-        ),
-    };
-    Finding::new(Cause::HopUnreachable, format!("{hop} cannot be reached: {why}"), remedy)
 }
 
 /// Nobody listens there: whether the service runs at all comes before what it might say.
@@ -297,8 +281,6 @@ fn look_at_certificate(Seen { host, port, tls, .. }: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::super::firewall::StopsOut;
     use super::*;
 
@@ -357,28 +339,6 @@ mod tests {
         for (reached, wanted) in rows {
             let seen = seen(reached);
             assert_eq!(judge(&seen).map(|found| found.cause.id()), wanted, "{:?}", seen.reached);
-        }
-    }
-
-    #[test]
-    fn where_no_way_leads_to_it_the_remedy_is_a_command() {
-        let to = "192.0.2.1".parse().unwrap();
-        let of = |error: io::ErrorKind| Lost::of(&error.into());
-        let no_route = || Some(Lost::no_route());
-        for (lost, off, says, begins) in [
-            (no_route(), vec![], "no way to 192.0.2.1 (no route)", "ip route add"),
-            (no_route(), vec!["eth1".into()], "and eth1 is off", "ip link set eth1 up  # "),
-            (
-                Some(of(io::ErrorKind::InvalidInput)),
-                vec![],
-                "type blackhole throws it away",
-                "ip route show table all type blackhole",
-            ),
-            (None, vec![], "cannot be reached: No route to host", "ip route get 192.0.2.1  # "),
-        ] {
-            let told = unreachable("hop:25", to, "No route to host", lost.as_ref(), &off);
-            assert!(told.says.contains(says), "{}", told.says);
-            assert!(told.remedy.starts_with(begins), "{}", told.remedy);
         }
     }
 

@@ -11,9 +11,8 @@ use tokio::time::timeout;
 
 use super::Case;
 use super::firewall::{Owner, StopsOut, stops_out};
-use super::links::{Link, Links};
 use super::lost::Lost;
-use super::way::{Way, way_out};
+use super::no_way::{Off, why_lost};
 use crate::config::NextHop;
 
 /// How long a name may take to be looked up.
@@ -40,8 +39,8 @@ pub(super) enum Missed {
         words: String,
         /// Why it sends nothing there; none if it does, so that another said so.
         lost: Option<Lost>,
-        /// The interfaces that are off, whose routes went with them.
-        off: Vec<String>,
+        /// The interfaces that are off, whose routes went with them; those that are meant first.
+        off: Vec<Off>,
     },
     Silent {
         /// The rule of this host that drops what we send, or what is answered.
@@ -125,7 +124,13 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
     let stopped = stopped(&at, case).await;
     let rule = stopped.iter().find_map(|one| one.relay.clone());
     if let (None, Some(rule)) = (&rule, stopped.into_iter().find_map(|one| one.us)) {
-        return Missed::OnlyUs(rule);
+        let user = &case.config.relay.user;
+        return match Owner::relay(user) {
+            Owner::Of(_) => Missed::OnlyUs(rule),
+            Owner::Nobody | Owner::Unknown => {
+                Missed::Silent { rule: Some(of_unknown(rule, user)), other: None }
+            }
+        };
     }
     // Where answers are dropped no refusal is heard.
     let is_silent = matches!(missed, Missed::Silent { .. });
@@ -135,7 +140,10 @@ pub(super) async fn why_missed(failed: Failed, hop: &NextHop, case: &Case) -> Mi
         Missed::Refused { .. } | Missed::Unreachable { .. } if rule.is_some() => {}
         Missed::Unreachable { to, words, .. } => {
             let links = case.links.clone();
-            let looked = spawn_blocking(move || why_lost(to, &links)).await.ok().flatten();
+            let guarded = case.is_guarded().then(|| case.config.gate.interfaces.clone());
+            let guarded = guarded.unwrap_or_default();
+            let looked =
+                spawn_blocking(move || why_lost(to, &links, &guarded)).await.ok().flatten();
             let (lost, off) = looked.unzip();
             return Missed::Unreachable { to, words, lost, off: off.unwrap_or_default() };
         }
@@ -185,14 +193,17 @@ pub(super) async fn stops_relay_alone(at: &[SocketAddr], case: &Case) -> Option<
     Some(StopsOut { says, ..rule })
 }
 
-/// Asks the kernel why it sends nothing to an address, and which interfaces are off that may have led there. None if it
-/// does send.
-fn why_lost(to: IpAddr, links: &Links) -> Option<(Lost, Vec<String>)> {
-    let Ok(Way::Nowhere(lost)) = way_out(to, links) else { return None };
-    let is_off = |link: &&Link| !link.is_loopback && !link.is_up && !link.addresses.is_empty();
-    let off = links.all.iter().filter(is_off).map(|link| link.name.clone());
-    let off = if lost.is_for_want_of_route() { off.collect() } else { Vec::new() };
-    Some((lost.look_for_route(to.to_canonical()), off))
+/// Says of a rule that stops whoever looks that it may not stop the relay, whose user is not known here. A command would
+/// let the wrong one past it.
+fn of_unknown(rule: StopsOut, user: &str) -> StopsOut {
+    StopsOut {
+        says: format!("{}; for this user, as relay.user ({user}) is not known here", rule.says),
+        remedy: format!(
+            "getent passwd {user}  # make that user, or name another in relay.user, and ask again: a rule tells users from \
+             one another"
+        ),
+        ..rule
+    }
 }
 
 /// What an answer of another port is to show.
@@ -260,5 +271,13 @@ mod tests {
             let failed = failed.map(|(address, kind)| (address, kind.map(io::Error::from)));
             assert_eq!(weigh(&failed), Failed { missed, at }, "{failed:?}");
         }
+    }
+
+    #[test]
+    fn a_rule_for_users_is_no_reason_for_a_command_where_the_relays_is_not_known() {
+        let rule = StopsOut { says: "rule 7".into(), remedy: "x".into(), drops_answers: false };
+        let told = of_unknown(rule, "nobody-here");
+        assert!(told.says.starts_with("rule 7; for this user, as relay.user"), "{}", told.says);
+        assert!(told.remedy.starts_with("getent passwd nobody-here"), "{}", told.remedy);
     }
 }

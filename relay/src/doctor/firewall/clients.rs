@@ -1,8 +1,9 @@
 //! What the host's firewall makes of those who may connect: of anybody, of one who is asked for, or of each entry of the
 //! allowlist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 
@@ -12,7 +13,7 @@ use super::ruleset::Ruleset;
 use super::spans::whole;
 use super::{IN, OUT};
 use crate::doctor::entries::named;
-use crate::doctor::{Cause, Finding};
+use crate::doctor::{Cause, Finding, Looked};
 
 /// The most addresses by which it is tried whether a rule asks who connects.
 const TRIED_MAX: usize = 64;
@@ -48,12 +49,25 @@ pub(super) struct Meeting {
     pub entries: Vec<IpNetwork>,
 }
 
-/// Returns which rules an attempt or the answer to it meets.
-pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) -> Vec<Meeting> {
+/// The rules that a connection meets.
+#[derive(Debug)]
+pub(super) struct Met {
+    pub meetings: Vec<Meeting>,
+    /// How many entries were not judged, since the time was over.
+    pub unjudged: usize,
+}
+
+/// Returns which rules an attempt or the answer to it meets. Entries that have no turn until then are not judged.
+pub(super) fn meetings(
+    rules: &Ruleset,
+    attempt: &Packet,
+    clients: Clients<'_>,
+    until: Instant,
+) -> Met {
     let of = |(does, rule)| Meeting { rule, does, entries: Vec::new() };
     let perhaps = match follow(rules, attempt) {
         Ok(perhaps) => perhaps,
-        Err(ended) => return vec![of(ended)],
+        Err(ended) => return Met { meetings: vec![of(ended)], unjudged: 0 },
     };
     let is_of_family = |entry: &&IpNetwork| entry.is_ipv4() == attempt.is_v4;
     let (entries, are_all) = match clients {
@@ -64,7 +78,12 @@ pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) 
         Clients::Listed { .. } | Clients::One(_) | Clients::Anybody => (Vec::new(), false),
     };
     let mut met: Vec<Meeting> = Vec::new();
-    for entry in &entries {
+    let mut unjudged = 0;
+    for (judged, entry) in entries.iter().enumerate() {
+        if Instant::now() >= until {
+            unjudged = entries.len() - judged;
+            break;
+        }
         let own = Packet { source: Some(whole(*entry)), ..attempt.clone() };
         let rules = match follow(rules, &own) {
             Ok(perhaps) if are_all => {
@@ -91,7 +110,7 @@ pub(super) fn meetings(rules: &Ruleset, attempt: &Packet, clients: Clients<'_>) 
         let others: Vec<_> = perhaps.into_iter().filter(|rule| !is_told(rule)).collect();
         met.extend(others.into_iter().map(|rule| of((Does::Perhaps, rule))));
     }
-    met
+    Met { meetings: met, unjudged }
 }
 
 /// Follows an attempt in and the answer to it out. Returns the rules that may be in the way.
@@ -115,8 +134,8 @@ fn follow(rules: &Ruleset, attempt: &Packet) -> Result<Vec<String>, (Does, Strin
 }
 
 /// Tells whether it hangs on who connects that a rule may be in the way: it surely is in that of somebody whom rules tell
-/// from others.
-fn asks_who(rules: &Ruleset, attempt: &Packet, rule: &str) -> bool {
+/// from others. Where the time is over before that is known it is said to: whoever then asks for one client learns it.
+fn asks_who(rules: &Ruleset, attempt: &Packet, rule: &str, until: Instant) -> bool {
     let place = rules.place_of(rule);
     let own = place.and_then(|(_, own)| own).into_iter();
     let beside = place.into_iter().flat_map(|(chain, _)| &chain.rules);
@@ -124,18 +143,35 @@ fn asks_who(rules: &Ruleset, attempt: &Packet, rule: &str) -> bool {
     let tests = own.chain(beside).chain(all).flat_map(|rule| &rule.tests);
     let clients = tests.flat_map(|test| test.some_of_both_sides(attempt.is_v4)).take(TRIED_MAX);
     let is_stopped = |client: IpAddr| {
+        if Instant::now() >= until {
+            return true;
+        }
         let own = Packet { source: Some(client..=client), ..attempt.clone() };
         follow(rules, &own).is_err_and(|(_, stops)| stops == rule)
     };
     clients.into_iter().any(is_stopped)
 }
 
-/// Says what keeps attempts from the listeners, or may. Listeners of one port at several addresses are one.
-pub(super) fn judge(rules: &Ruleset, packets: &[Packet], clients: Clients<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
+/// Says what keeps attempts from the listeners, or may. Listeners of one port at several addresses are one. The entries
+/// are judged until then, and whether rules ask who connects is looked for until `ask_until`.
+pub(super) fn judge(
+    rules: &Ruleset,
+    packets: &[Packet],
+    clients: Clients<'_>,
+    (until, ask_until): (Instant, Instant),
+) -> Looked {
+    let (mut found, mut unjudged) = (Vec::new(), 0);
+    let mut asked: BTreeMap<(String, bool), bool> = BTreeMap::new();
     for packet in packets {
-        for meeting in meetings(rules, packet, clients) {
-            let finding = told(rules, packet, clients, &meeting);
+        let met = meetings(rules, packet, clients, until);
+        unjudged = unjudged.max(met.unjudged);
+        for meeting in met.meetings {
+            let asks = |rule: &str| {
+                *asked
+                    .entry((rule.to_owned(), packet.is_v4))
+                    .or_insert_with(|| asks_who(rules, packet, rule, ask_until))
+            };
+            let finding = told(rules, packet, clients, &meeting, asks);
             if !found.contains(&finding) {
                 found.push(finding);
             }
@@ -151,10 +187,23 @@ pub(super) fn judge(rules: &Ruleset, packets: &[Packet], clients: Clients<'_>) -
             found.push(Finding::new(Cause::RedirectedHere, says, remedy));
         }
     }
-    found
+    let left_out = (unjudged > 0).then(|| {
+        format!(
+            "firewall: {unjudged} entries of sallyport allow list were not judged in time, since rules and entries are \
+             many: --from ADDRESS judges one client"
+        )
+    });
+    Looked { findings: found, left_out: left_out.into_iter().collect() }
 }
 
-fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meeting) -> Finding {
+/// `asks_who` tells of a rule whether it hangs on who connects.
+fn told(
+    rules: &Ruleset,
+    packet: &Packet,
+    clients: Clients<'_>,
+    meeting: &Meeting,
+    mut asks_who: impl FnMut(&str) -> bool,
+) -> Finding {
     let Meeting { rule, does, entries } = meeting;
     let (port, family) = (packet.port, if packet.is_v4 { "IPv4" } else { "IPv6" });
     let (who, send, are) = match clients {
@@ -196,7 +245,7 @@ fn told(rules: &Ruleset, packet: &Packet, clients: Clients<'_>, meeting: &Meetin
                 "a rule of the host's firewall may be in the way of {who} to port {port}: {rule}"
             ),
             match clients {
-                Clients::Anybody | Clients::Listed { .. } if asks_who(rules, packet, rule) => {
+                Clients::Anybody | Clients::Listed { .. } if asks_who(rule) => {
                     "sallyport doctor --from ADDRESS judges it for one client; look whether it means yours"
                 }
                 Clients::Anybody | Clients::Listed { .. } => {

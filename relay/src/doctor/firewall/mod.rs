@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 
@@ -46,6 +47,10 @@ const OUT: [&str; 3] = ["output", "postrouting", "egress"];
 /// Those of a connection of this host to itself, and the interface of it.
 const OUT_AND_IN: [&str; 4] = ["output", "postrouting", "prerouting", "input"];
 const LOOPBACK: &str = "lo";
+/// How long entries are held against the rules, and how long it may take besides to find out whether rules ask who
+/// connects: there may be hundreds of entries and a hundred thousand rules.
+const JUDGING: Duration = Duration::from_secs(2);
+const ASKING: Duration = Duration::from_secs(1);
 
 pub(super) fn look(case: &Case) -> Looked {
     let Some(read) = case.rules.wait() else {
@@ -65,8 +70,11 @@ pub(super) fn look(case: &Case) -> Looked {
     });
     let mut packets = packets(&listeners, from, &entrance, finds_back);
     packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
-    let findings = judge(&read.rules, &packets, who_comes(case, from));
-    Looked { findings, left_out: read.left_out.clone() }
+    let now = Instant::now();
+    let times = (now + JUDGING, now + JUDGING + ASKING);
+    let mut looked = judge(&read.rules, &packets, who_comes(case, from), times);
+    looked.left_out.splice(0..0, read.left_out.iter().cloned());
+    looked
 }
 
 /// Returns who connects: the one who is asked for, or those who are listed.
@@ -201,12 +209,14 @@ pub(super) fn own_attempt(case: &Case, listener: SocketAddr) -> Own {
     let from = case.asked.from.map(|from| from.to_canonical());
     // A rule for other clients than the one who is asked for may well be for this host.
     let asked = BTreeSet::from([from, None]);
-    let rules = &read.rules;
+    let (rules, until) = (&read.rules, Instant::now() + JUDGING);
     let met = asked.into_iter().flat_map(|from| {
         let mut packets = packets(&[listener], from, &entrance, true);
         packets.retain(|packet| from.is_some() || may_come(case, packet.is_v4));
         let clients = who_comes(case, from);
-        packets.into_iter().flat_map(move |packet| meetings(rules, &packet, clients))
+        packets
+            .into_iter()
+            .flat_map(move |packet| meetings(rules, &packet, clients, until).meetings)
     });
     judge_own(rules, listener, &met.collect::<Vec<_>>(), Owner::this_process())
 }

@@ -1,5 +1,7 @@
 //! Whose a packet is, and what rules ask of that: the user and the group of whoever made the socket that sends it.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use nix::unistd::{Group, User};
@@ -22,10 +24,15 @@ pub(in crate::doctor) enum Owner {
 }
 
 /// Which number of an owner is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Number {
     User,
     Group,
+}
+
+thread_local! {
+    /// The names that rules named so far. Each may be asked of a server (nsswitch.conf), and stands in thousands of rules.
+    static NAMES: RefCell<HashMap<(Number, String), Option<u32>>> = RefCell::default();
 }
 
 impl Owner {
@@ -67,10 +74,18 @@ impl Owner {
 impl Number {
     /// Reads a user or group that a rule names, by its number or its name.
     pub(super) fn read(self, written: &str) -> Option<u32> {
-        written.parse().ok().or_else(|| match self {
-            Self::User => Some(User::from_name(written).ok()??.uid.as_raw()),
-            Self::Group => Some(Group::from_name(written).ok()??.gid.as_raw()),
+        written.parse().ok().or_else(|| {
+            NAMES.with_borrow_mut(|names| {
+                *names.entry((self, written.to_owned())).or_insert_with(|| self.look_up(written))
+            })
         })
+    }
+
+    fn look_up(self, name: &str) -> Option<u32> {
+        match self {
+            Self::User => Some(User::from_name(name).ok()??.uid.as_raw()),
+            Self::Group => Some(Group::from_name(name).ok()??.gid.as_raw()),
+        }
     }
 
     /// Reads one, or all from one to another.

@@ -94,7 +94,7 @@ fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
     let Some((chain, rule)) = rules.place_of(stop) else {
         return Mend::Edit(format!("accept TCP to port {} before it", packet.port));
     };
-    let (leaves, user) = (packet.leaves(), user_for(chain, packet.owner));
+    let (leaves, user) = (packet.leaves(), user_for(rules, chain, packet.owner));
     let passing = Passing { peers, leaves, port: packet.port, part: packet.part, user };
     let has_ufw = || rules.chains.iter().any(|chain| chain.name.starts_with("ufw"));
     let is_policy = rule.is_none() && ["INPUT", "OUTPUT"].contains(&chain.name.as_str());
@@ -119,18 +119,20 @@ fn past(rules: &Ruleset, stop: &str, packet: &Packet, peers: &[Peer]) -> Mend {
     }
 }
 
-/// Returns the user who is to be let past where rules of a chain tell users from one another: no other is let past them.
-fn user_for(chain: &Chain, owner: Owner) -> Option<u32> {
+/// Returns the user who is to be let past where rules tell users from one another: no other is let past them. Those of the
+/// whole table count, since what stops may be jumped to from a rule that asks whose it is.
+fn user_for(rules: &Ruleset, chain: &Chain, owner: Owner) -> Option<u32> {
     let asks_whose = |rule: &Rule| rule.tests.iter().any(|test| matches!(test, Test::Owner(..)));
+    let mut beside = rules.chains.iter().filter(|other| other.table == chain.table);
     match owner {
-        Owner::Of(of) => chain.rules.iter().any(asks_whose).then_some(of.uid),
+        Owner::Of(of) => beside.any(|other| other.rules.iter().any(asks_whose)).then_some(of.uid),
         Owner::Nobody | Owner::Unknown => None,
     }
 }
 
 /// What ufw adds comes behind its rules of `before.rules`, and knows no states.
 fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
-    let Passing { peers, leaves, port, part, .. } = passing;
+    let Passing { peers, leaves, port, part, user } = passing;
     if passing.needs_state() {
         return Mend::Edit(
             "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT in /etc/ufw/before.rules (and of \
@@ -143,6 +145,19 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
             "mend that rule in /etc/ufw/before.rules (of IPv6 before6.rules), then: ufw reload"
                 .to_owned(),
         );
+    }
+    // Its own words know no users.
+    if let Some(uid) = user {
+        let v4 = peers.first().is_none_or(|peer| peer.is_v4);
+        let (chain, file) = if v4 { ("ufw", "before.rules") } else { ("ufw6", "before6.rules") };
+        let of = match peers {
+            [] => String::new(),
+            [..] => format!("-d {} ", passing.written().replace(' ', "")),
+        };
+        return Mend::Edit(format!(
+            "-A {chain}-before-output {of}-p tcp --dport {port} -m owner --uid-owner {uid} -j ACCEPT in /etc/ufw/{file}, \
+             then: ufw reload"
+        ));
     }
     let command = |peer: Option<&Peer>| {
         let any = peer.map_or("any", |peer| &peer.written);

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::ruleset::Families;
 use super::*;
 use Seen::{Passes, Perhaps, Stopped};
+use limits::{judge, meetings};
 
 fn client(from: Option<&str>) -> Packet {
     let source = from.map(|from| from.parse::<IpAddr>().unwrap());

@@ -282,4 +282,15 @@ fn a_relay_that_waits_is_told_where_a_listener_has_its_socket() {
     assert_eq!(causes(&[taken(), healthy()]), ["relay-not-serving", "port-taken"]);
     assert_eq!(causes(&[taken(), taken()]), ["port-taken", "port-taken"]);
     assert_eq!(causes(&[]), ["relay-not-serving"]);
+    // One whose address went away stands on.
+    let gone = || Seen { has_address: false, greeting: Greeting::NotTried, ..healthy() };
+    let never = || Seen { sockets: vec![], ..gone() };
+    assert_eq!(causes(&[gone()]), ["relay-not-serving", "address-missing"]);
+    assert_eq!(causes(&[never()]), ["relay-not-serving", "address-missing"]);
+    let deaf = |seen: Seen| {
+        let found = judge(&[seen], &Relay::Waits(DEAF.into()), &Links::default());
+        found.iter().map(|found| found.cause.id()).collect::<Vec<_>>()
+    };
+    assert_eq!(deaf(gone()), ["relay-not-serving", "address-missing"]);
+    assert_eq!(deaf(never()), ["address-missing"]);
 }

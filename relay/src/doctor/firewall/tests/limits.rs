@@ -1,6 +1,24 @@
 //! Rules that count: what they stop cannot be told from here.
 
 use super::*;
+use crate::doctor::Finding;
+use crate::doctor::firewall::clients;
+
+fn ample() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+/// Judges with ample time.
+pub(super) fn judge(rules: &Ruleset, packets: &[Packet], who: Clients<'_>) -> Vec<Finding> {
+    let looked = clients::judge(rules, packets, who, (ample(), ample()));
+    assert!(looked.left_out.is_empty(), "{:?}", looked.left_out);
+    looked.findings
+}
+
+/// The same for what is met.
+pub(super) fn meetings(rules: &Ruleset, packet: &Packet, who: Clients<'_>) -> Vec<Meeting> {
+    clients::meetings(rules, packet, who, ample()).meetings
+}
 
 /// Statements as `nft -j list ruleset` of nftables 1.0.6 lists them.
 fn put(op: &str, protocol: &str, statements: serde_json::Value) -> serde_json::Value {
@@ -86,4 +104,30 @@ fn doctor_from_is_told_of_only_where_it_hangs_on_the_client() {
         assert_eq!(found[0].cause.id(), "firewall-perhaps", "{row}");
         assert_eq!(found[0].remedy.contains("--from"), of_client, "{row}: {}", found[0].remedy);
     }
+}
+
+#[test]
+fn where_the_time_is_over_what_is_sure_stays_and_the_rest_is_said_to_be_left_out() {
+    let source = payload("ip", "saddr", json!({"prefix": {"addr": "10.0.0.0", "len": 8}}));
+    let some = json!([source, {"drop": null}]);
+    let every = json!([payload("tcp", "dport", json!(2525)), {"drop": null}]);
+    let entries: Vec<IpNetwork> =
+        ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().unwrap()).into();
+    let now = Instant::now();
+    let told = |rules: &[serde_json::Value], until| {
+        let rules = nft::read(&listing("accept", rules), &Ruleset::default()).unwrap();
+        let who = Clients::Listed { entries: &entries, are_all: false };
+        let looked = clients::judge(&rules, &[client(None)], who, (until, now));
+        let found: Vec<_> = looked.findings.iter().map(|found| found.cause.id()).collect();
+        let remedy = looked.findings[0].remedy.clone();
+        (found, remedy, looked.left_out.concat())
+    };
+    let (found, remedy, left_out) = told(std::slice::from_ref(&some), now);
+    assert_eq!(found, ["firewall-perhaps"]);
+    assert!(remedy.starts_with("sallyport doctor --from ADDRESS"), "{remedy}");
+    assert!(left_out.starts_with("firewall: 2 entries"), "{left_out}");
+    let (found, _, left_out) = told(&[some], ample());
+    assert_eq!((found, left_out), (vec!["firewall"], String::new()));
+    let (found, _, left_out) = told(&[every], now);
+    assert_eq!((found, left_out), (vec!["firewall"], String::new()));
 }

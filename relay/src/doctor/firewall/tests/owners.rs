@@ -105,3 +105,41 @@ fn past_a_rule_that_asks_for_users_the_command_lets_the_relays_alone() {
     let begins = "iptables -t filter -I OUTPUT -d 192.0.2.200 -p tcp --dport 587 -m owner --uid-owner 65534 -j ACCEPT  # ";
     assert!(told(&rules).starts_with(begins), "{}", told(&rules));
 }
+
+#[test]
+fn past_a_chain_that_a_rule_for_users_leads_to_the_command_lets_the_relays_alone() {
+    let hop = "192.0.2.200:587".parse().unwrap();
+    let attempt = of_ours(hop, vec!["eth0".into()], 32_768..=60_999, RELAY);
+    let told =
+        |text: &str| judge_out(&iptables::read(text, Families::V4), &attempt).unwrap().remedy;
+    let text = |guard: &str| {
+        format!(
+            "*filter\n:OUTPUT ACCEPT [0:0]\n:{guard} - [0:0]\n-A OUTPUT -p tcp -m owner ! --uid-owner 0 -m tcp --dport 587 \
+             -j {guard}\n-A {guard} -j LOG\n-A {guard} -j DROP\nCOMMIT\n"
+        )
+    };
+    for (guard, begins) in [
+        (
+            "guard",
+            "iptables -t filter -I guard -d 192.0.2.200 -p tcp --dport 587 -m owner --uid-owner 65534 -j ACCEPT  # ",
+        ),
+        (
+            "ufw-user-output",
+            "-A ufw-before-output -d 192.0.2.200 -p tcp --dport 587 -m owner --uid-owner 65534 -j ACCEPT in /etc/ufw/",
+        ),
+    ] {
+        let told = told(&text(guard));
+        assert!(told.starts_with(begins), "{guard}: {told}");
+    }
+    let port = payload("tcp", "dport", json!(587));
+    let mut rules = output(&[json!([
+        asks("skuid", "!=", json!({"set": [0, 7]})),
+        port,
+        {"jump": {"target": "guard"}}
+    ])]);
+    let mut guard = output(&[json!([{"log": null}]), json!([{"drop": null}])]).chains.remove(0);
+    (guard.base, guard.name) = (None, "guard".into());
+    rules.chains.push(guard);
+    let told = judge_out(&rules, &attempt).unwrap().remedy;
+    assert!(told.contains(" guard ") && told.contains("meta skuid 65534 "), "{told}");
+}
