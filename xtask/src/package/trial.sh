@@ -213,6 +213,13 @@ $copy "$root/archive/usr/." "$root/usr/"
 # Again, over a program that runs, by somebody whose files are for nobody else.
 cp --remove-destination "$(command -v sleep)" "$root/usr/bin/sallyport"
 "$root/usr/bin/sallyport" 300 &
+# Until it runs: before that it would be the new program that is begun, while it is written.
+tries=0
+until [ "$(readlink "/proc/$!/exe")" = "$root/usr/bin/sallyport" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 500 ] || fail 'a program that runs'
+    sleep 0.01
+done
 (umask 077 && $copy "$root/archive/usr/." "$root/usr/") || fail 'the archive is not copied over a program that runs'
 kill $!
 [ "$(stat -c %a "$root/usr/bin/sallyport")" = 755 ] || fail 'who runs the relay cannot run the program'
