@@ -133,6 +133,23 @@ async fn mail_that_waits_leaves_with_the_password_that_somebody_put_right() {
 }
 
 #[tokio::test]
+async fn a_file_of_ours_that_stops_a_route_is_told_until_mail_leaves_again() {
+    let offer = offering("AUTH SCRAM-SHA-256", accounts("secret"));
+    let mut peer = Peer::start(offer).await.unwrap();
+    let relay = start(&peer, PASSWORD, &[]);
+    let id = submit(&relay).await;
+    let first = relay.settled(id, Timestamp::MIN).await;
+    relay.spool().retry(id).unwrap();
+    relay.settled(id, first).await;
+    fs::write(relay.folder().join("password"), "secret\n").unwrap();
+    relay.spool().retry(id).unwrap();
+    until_message(&mut peer).await;
+    let (events, left) = relay.stop().await;
+    let counts = ["RouteDown", "RouteUp", "Delivered"].map(|name| count(&events, name));
+    assert_eq!((counts, left), ([1, 1, 1], 0), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_login_that_only_mail_refuses_is_left_alone_for_longer_each_time() {
     let refusal = ("MAIL", "535 5.7.8 not with this account");
     let offer = offering("AUTH PLAIN", accounts("secret"));

@@ -29,9 +29,9 @@ impl Life {
             Self::Runs | Self::Unknown => None,
             Self::Dead => Some(Finding::new(
                 Cause::GateNotRunning,
-                "the gate's process does not run. What stands in the kernel goes on judging by the lists as they are, and \
-                 a relay that runs serves on; but lists cannot be changed, nobody watches for spikes, and a relay that \
-                 starts gets its sockets when the gate is back",
+                "the gate's process does not run. What of it stands in the kernel goes on judging by the lists as they are; \
+                 but lists cannot be changed, nobody watches for spikes, and a relay that starts gets its sockets when \
+                 the gate is back",
                 "systemctl start sallyport-gate, or sallyport run; journalctl -u sallyport-gate says why it ended",
             )),
             Self::Hangs => Some(Finding::new(

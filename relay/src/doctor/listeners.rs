@@ -11,7 +11,7 @@ use super::greeting::{Greeting, PATIENCE, greet};
 use super::holders::{Holder, holders};
 use super::links::Links;
 use super::{Case, Cause, Finding, Looked, Process, aside};
-use crate::bound::NOT_HERE;
+use crate::bound::{NOT_HERE, is_in_the_way};
 use crate::config::{Listener, ListenerTls};
 use crate::control::wire::RelayStatus;
 use crate::gate::clients::{Listening, listening};
@@ -267,8 +267,11 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
     let is_kept = |holder: &Holder| holder.pid == 1 && *relay == Relay::Dead;
     let foreign = seen.holders.iter().filter(|holder| holder.name != OURS && !is_kept(holder));
     let foreign: Vec<String> = foreign.map(ToString::to_string).collect();
+    // `[::]` and one of its addresses exclude one another.
+    let in_the_way = || seen.sockets.iter().any(|one| is_in_the_way(one.address, address));
+    let are_foreign = !seen.holders.is_empty() && foreign.len() == seen.holders.len();
     match ours {
-        Some(_) if !seen.holders.is_empty() && foreign.len() == seen.holders.len() => {
+        Some(_) | None if are_foreign && (ours.is_some() || in_the_way()) => {
             found.push(Finding::new(
                 Cause::PortTaken,
                 format!("listener {address}: another program listens there: {}", foreign.join(", ")),

@@ -136,6 +136,7 @@ impl Lane {
         let unknown = || vec![Addresses::default(); route.hosts.len()];
         let addresses = before.map_or_else(unknown, |before| lock(&before.addresses).clone());
         let health = before.map(Self::refusal).unwrap_or_default();
+        let blocked = before.and_then(|before| lock(&before.blocked).clone());
         Arc::new(Self {
             tickets: Arc::new(Semaphore::new(route.connections.saturating_mul(TICKETS))),
             traffic: Mutex::new(traffic),
@@ -151,7 +152,7 @@ impl Lane {
             stirred: Notify::new(),
             idle: Mutex::default(),
             health: Mutex::new(health),
-            blocked: Mutex::default(),
+            blocked: Mutex::new(blocked),
             has_recovered: AtomicBool::new(false),
             renewed: Mutex::default(),
             trust,

@@ -13,7 +13,7 @@ use super::signing::Keys;
 use crate::config::Config;
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::spool::{Spool, StoreError, Way};
+use crate::spool::{Filter, Place, Spool, StoreError, Stretch, Way};
 
 pub use super::lane::{FINAL_DOT, HostState, RouteState, Standing};
 
@@ -169,9 +169,18 @@ impl Routes {
         let written = spawn_blocking(move || register.resume(&route)).await;
         written.map_err(|error| error.to_string())?.map_err(|error| unwritten(name, &error))?;
         self.journal.write(Event::RouteResumed { route: name.to_owned(), uid: Some(uid) });
+        let was_down = lane.is_down();
         lane.hurry();
         spool.look_again();
-        self.push(name, spool).await.map_err(|error| error.to_string())
+        let pushed = self.push(name, spool).await.map_err(|error| error.to_string())?;
+        match pushed {
+            // What waits for hosts waits for its time, and nobody noted which it is.
+            Some(pushed) if was_down => {
+                let more = retry_tried(name, spool).await.map_err(|error| error.to_string())?;
+                Ok(Some(pushed.max(more)))
+            }
+            pushed => Ok(pushed),
+        }
     }
 
     /// Has the mail tried at once that waits for a route which can be used again. Returns as
@@ -207,6 +216,29 @@ impl Routes {
             format!("there is no route \"{name}\"; there are: {}", names.join(", "))
         })
     }
+}
+
+/// The most messages of a route that are looked for at a time.
+const TOGETHER: usize = 1000;
+
+/// Has every message of a route that was tried before tried at once; returns how many. It goes through the spool.
+async fn retry_tried(name: &str, spool: &Arc<Spool>) -> Result<usize, StoreError> {
+    let filter = Filter {
+        route: Some(name.to_owned()),
+        places: vec![Place::Waiting],
+        tried_or_due_by: Some(Timestamp::now()),
+        ..Filter::default()
+    };
+    let (mut stretch, mut pushed) = (Some(Stretch::default()), 0);
+    while let Some(next) = stretch {
+        let found = spool.find(filter.clone(), next, TOGETHER).await?;
+        stretch = found.next;
+        let spool = Arc::clone(spool);
+        let push = move || found.ids.iter().filter(|id| spool.retry(**id).is_ok()).count();
+        let done = spawn_blocking(push).await;
+        pushed += done.map_err(|error| StoreError::Failed(error.to_string()))?;
+    }
+    Ok(pushed)
 }
 
 fn unwritten(name: &str, error: &std::io::Error) -> String {

@@ -118,7 +118,7 @@ async fn when_a_try_fails_all_who_waited_for_it_go_back() {
         waiting.push(submit(&relay).await);
     }
     let tried = taken(&silent).await;
-    until(async || state(&relay).in_memory == 8).await;
+    until(async || state(&relay).in_memory == 9).await;
     assert_eq!(state(&relay).in_use, 1);
     drop(tried);
     for id in waiting {

@@ -42,3 +42,20 @@ async fn a_file_of_ours_that_cannot_be_read_stands_in_the_way_of_its_route_until
     let (_, left) = relay.stop().await;
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn what_waits_for_a_host_that_was_down_leaves_when_the_operator_says_so() {
+    let instead = vec![("BANNER", "554 5.3.2 no mail here")];
+    let mut peer = Peer::start(Manners { instead, ..Manners::default() }).await.unwrap();
+    let relay = Relay::start(&[&peer], patient);
+    let id = relay.submit("s@example.net", &["a@example.com"]).await;
+    settled(&relay, id).await;
+    assert_eq!(relay.routes.resume("smarthost", &relay.spool, 0).await, Ok(Some(1)));
+    assert_eq!(peer.message().await, BODY);
+    let (events, left) = relay.stop().await;
+    assert_eq!(
+        (count(&events, "HostDown"), count(&events, "HostUp"), left),
+        (1, 1, 0),
+        "{events:?}"
+    );
+}

@@ -58,7 +58,7 @@ fn each_state_of_a_listener_has_its_cause() {
     let said = |line: &str| Greeting::Said(line.into());
     let refused = || Greeting::Refused("x".into());
     let by = |names: &[&str]| Seen { holders: held(names), ..healthy() };
-    let rows: [(&str, Seen, Relay, &[&str]); 34] = [
+    let rows: [(&str, Seen, Relay, &[&str]); 35] = [
         ("healthy", healthy(), Relay::Serves, &[]),
         ("the relay is not known", healthy(), Relay::Unknown, &[]),
         (
@@ -105,6 +105,12 @@ fn each_state_of_a_listener_has_its_cause() {
             &["port-taken"],
         ),
         ("by another", by(&["master"]), Relay::Serves, &["port-taken"]),
+        (
+            "by another, at one address of all",
+            Seen { sockets: vec![socket("192.0.2.1:2525")], ..by(&["python3"]) },
+            Relay::Serves,
+            &["port-taken"],
+        ),
         ("by both", by(&["master", OURS]), Relay::Serves, &[]),
         ("kept for the gate", by(&["systemd"]), Relay::Dead, &["relay-not-running"]),
         ("by systemd's own", by(&["systemd"]), Relay::Serves, &["port-taken"]),

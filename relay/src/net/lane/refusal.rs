@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Lane, Slot, Turn, lock};
+use super::{Lane, Slot, Turn, lock, up};
 use crate::config::NextHop;
 use crate::delivery::health::{self, Health, Use};
 use crate::delivery::ruling::{Judged, Ruling};
@@ -48,6 +48,11 @@ impl Lane {
         }
         *renewed = Some((now, password));
         true
+    }
+
+    /// Tells whether a host of it is left alone since it was down, or something of ours is in the way of all.
+    pub(in crate::net) fn is_down(&self) -> bool {
+        up(&lock(&self.traffic)) < self.route.hosts.len() || lock(&self.blocked).is_some()
     }
 
     /// Returns by which name the route goes.

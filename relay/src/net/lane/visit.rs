@@ -11,6 +11,7 @@ use crate::delivery::action::End;
 use crate::delivery::ruling::{Judged, Ruling};
 use crate::delivery::traffic::{Kept, Outcome};
 use crate::delivery::trip::name;
+use crate::event::Event;
 use crate::history::Fact;
 use crate::net::connection::{Carried, Connection, Ended, Left};
 use crate::spool::Claim;
@@ -38,7 +39,11 @@ impl Lane {
             passage.is_begun = true;
             match opened {
                 Ok(connection) => {
-                    *lock(&self.blocked) = None;
+                    let was_blocked = lock(&self.blocked).take().is_some();
+                    if was_blocked {
+                        let route = self.route.name.clone();
+                        self.journal.write(Event::RouteUp { route });
+                    }
                     (connection, Kept::New)
                 }
                 Err(ended) => return self.missed(slot, ended, passage).await,
@@ -107,7 +112,11 @@ impl Lane {
             End::Ours(words) => {
                 passage.trip.blame_ourselves(words);
                 passage.is_blocked = true;
-                *lock(&self.blocked) = Some((Instant::now(), words.clone()));
+                let before = lock(&self.blocked).replace((Instant::now(), words.clone()));
+                if before.is_none() {
+                    let (route, reason) = (self.route.name.clone(), words.clone());
+                    self.journal.write(Event::RouteDown { route, reason });
+                }
             }
             End::Unproved(words) => {
                 if let Some(login) = &self.login {
