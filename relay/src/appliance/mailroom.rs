@@ -219,19 +219,15 @@ fn sensible(filter: Filter) -> Result<Filter, String> {
 }
 
 /// Returns the filter of an act: where it names no place, only those places count where there is something
-/// to be done. Nobody means by a filter that mail goes before the time its client wished for it.
-fn meant(act: Act, mut filter: Filter) -> Filter {
-    if act == Act::Retry {
-        filter.tried_or_due_by = Some(Timestamp::now());
-    }
-    if filter.places.is_empty() {
-        filter.places = match act {
-            Act::Retry | Act::Hold => vec![Place::Waiting],
-            Act::Release => vec![Place::Held],
-            Act::Drop => Vec::new(),
-        };
-    }
-    filter
+/// to be done.
+fn meant(act: Act, filter: Filter) -> Filter {
+    let places = match act {
+        Act::Retry => return filter.to_retry(Timestamp::now()),
+        Act::Hold => vec![Place::Waiting],
+        Act::Release => vec![Place::Held],
+        Act::Drop => Vec::new(),
+    };
+    if filter.places.is_empty() { Filter { places, ..filter } } else { filter }
 }
 
 /// Tells whether the next message will fare no better.

@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::{Trust, hidden_uid};
 use crate::control::server;
+use crate::control::wire::DEAF;
 use crate::event::Event;
 use crate::gate::boot_clock_ns;
 use crate::journal::Journal;
@@ -85,9 +86,6 @@ pub fn run(file: &Path, journal: &Journal) -> anyhow::Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
-
-/// What `status` says of listeners none of which stands.
-const DEAF: &str = "no listener stands";
 
 /// The rooms of the process, and what changes while it runs.
 struct Relay {

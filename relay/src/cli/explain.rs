@@ -178,8 +178,7 @@ fn bans(socket: &Path, answer: &Explanation) -> Vec<IpNetwork> {
         return Vec::new();
     }
     let all: Vec<Ban> = ask(socket, "gate", &GateRequest::BanList).unwrap_or_default();
-    let source = answer.source.to_canonical();
-    all.into_iter().map(|ban| ban.cidr).filter(|net| net.contains(source)).collect()
+    Ban::holding(&all, answer.source.to_canonical())
 }
 
 /// Says in words what the program answered, why, and what to do about it.

@@ -1,6 +1,7 @@
 //! What is said on the control sockets. The names of verbs and fields are a contract: other
 //! programs speak them too.
 
+mod ban;
 mod gate;
 mod interface;
 mod queue;
@@ -18,9 +19,10 @@ use crate::history::{Act, Cursor};
 use crate::mail::message::MessageId;
 use crate::spool::{Filter, Status, Stretch};
 
+pub use ban::Ban;
 pub use gate::{
-    AllowPage, Applied, Ban, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation,
-    GateRequest, GateStatus, Spike, Talker,
+    AllowPage, Applied, Bypass, Change, Confirmed, Counted, Did, Entry, Explanation, GateRequest,
+    GateStatus, Spike, Talker,
 };
 pub use interface::Interface;
 pub use queue::{Changed, Left, Meant, Text, Which};
@@ -182,6 +184,9 @@ pub enum RelayRequest {
 
 /// The word of [`RelayStatus::guard`] where nothing guards the listeners.
 pub const UNGUARDED: &str = "UNGUARDED";
+
+/// What a relay says of its guard where none of its listeners stands.
+pub const DEAF: &str = "no listener stands";
 
 /// How the relay is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -143,8 +143,7 @@ fn verdict(case: &Case, source: IpAddr) -> Result<Judged, String> {
 /// Asks the gate's process which bans hold a client; none if it does not say.
 fn bans(gate: &Gate, client: IpAddr) -> Vec<IpNetwork> {
     let listed = ask_soon::<_, Vec<Ban>>(PATIENCE, &gate.socket, "gate", &GateRequest::BanList);
-    let networks = listed.unwrap_or_default().into_iter().map(|ban| ban.cidr);
-    networks.filter(|network| network.contains(client)).collect()
+    Ban::holding(&listed.unwrap_or_default(), client)
 }
 
 /// Tells whether the kernel drops packets on an interface whose answers would leave by another one

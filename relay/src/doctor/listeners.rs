@@ -13,13 +13,11 @@ use super::links::Links;
 use super::{Case, Cause, Finding, Looked, Process, aside};
 use crate::bound::{NOT_HERE, is_in_the_way};
 use crate::config::{Listener, ListenerTls};
-use crate::control::wire::RelayStatus;
+use crate::control::wire::{DEAF, RelayStatus};
 use crate::gate::clients::{Listening, listening};
 
 /// The name of our processes, as the kernel has it.
 const OURS: &str = "sallyport";
-/// What a relay says that waits since none of its listeners stands.
-const DEAF: &str = "no listener stands";
 
 /// What was seen of one listener.
 #[derive(Clone, Debug)]
@@ -268,17 +266,17 @@ fn of_listener(seen: &Seen, relay: &Relay, links: &Links) -> Vec<Finding> {
     let foreign = seen.holders.iter().filter(|holder| holder.name != OURS && !is_kept(holder));
     let foreign: Vec<String> = foreign.map(ToString::to_string).collect();
     // `[::]` and one of its addresses exclude one another.
-    let in_the_way = || seen.sockets.iter().any(|one| is_in_the_way(one.address, address));
-    let are_foreign = !seen.holders.is_empty() && foreign.len() == seen.holders.len();
+    let is_there =
+        ours.is_some() || seen.sockets.iter().any(|one| is_in_the_way(one.address, address));
+    if is_there && !seen.holders.is_empty() && foreign.len() == seen.holders.len() {
+        found.push(Finding::new(
+            Cause::PortTaken,
+            format!("listener {address}: another program listens there: {}", foreign.join(", ")),
+            format!("ss -ltnp sport = :{port} names it; stop it, or choose another port"),
+        ));
+        return found;
+    }
     match ours {
-        Some(_) | None if are_foreign && (ours.is_some() || in_the_way()) => {
-            found.push(Finding::new(
-                Cause::PortTaken,
-                format!("listener {address}: another program listens there: {}", foreign.join(", ")),
-                format!("ss -ltnp sport = :{port} names it; stop it, or choose another port"),
-            ));
-            return found;
-        }
         // Connections that wait come of the relay's own trouble then.
         Some(socket)
             if i64::from(socket.waiting) > i64::from(backlog())

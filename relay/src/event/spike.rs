@@ -77,6 +77,21 @@ impl Class {
         }
     }
 
+    /// Tells whether the counts of windows add up to a total. Of sources only so many are known to be different.
+    #[must_use]
+    pub const fn adds_up(self) -> bool {
+        match self {
+            Self::Sources => false,
+            Self::Refused
+            | Self::Prefix
+            | Self::Entry
+            | Self::Forged
+            | Self::Bypass
+            | Self::Missing
+            | Self::Logins => true,
+        }
+    }
+
     /// Returns the command to run first where nobody is named.
     #[must_use]
     pub const fn command(self) -> &'static str {
@@ -216,7 +231,7 @@ impl Spike {
             "" => String::new(),
             subject => format!(" ({subject})"),
         };
-        let (least, total) = if self.adds_up() {
+        let (least, total) = if self.class.adds_up() {
             ("", format!("{} {counted}{whose} in all, ", self.total))
         } else {
             (LEAST, String::new())
@@ -241,20 +256,6 @@ impl Spike {
         }
     }
 
-    /// Tells whether the counts of windows add up to a total. Of sources only so many are known to be different.
-    const fn adds_up(&self) -> bool {
-        match self.class {
-            Class::Sources => false,
-            Class::Refused
-            | Class::Prefix
-            | Class::Entry
-            | Class::Forged
-            | Class::Bypass
-            | Class::Missing
-            | Class::Logins => true,
-        }
-    }
-
     fn within(&self) -> String {
         match self.window.as_secs() {
             0 | 1 => "a second".to_owned(),
@@ -267,12 +268,12 @@ impl Spike {
             Stage::Opened | Stage::Grew(_) | Stage::Noted => "now",
             Stage::Closed => "peak",
         };
-        let least = if self.adds_up() { "" } else { LEAST };
+        let least = if self.class.adds_up() { "" } else { LEAST };
         let mut details = BTreeMap::from([
             (count.to_owned(), format!("{least}{} {}", self.count, self.within())),
             ("usual".to_owned(), format!("{} {}", self.usual, self.within())),
         ]);
-        if self.adds_up() {
+        if self.class.adds_up() {
             details.insert("total".to_owned(), self.total.to_string());
         }
         for (place, Share { net, count, error, reason }) in (1..).zip(&self.top) {

@@ -13,7 +13,8 @@ use super::signing::Keys;
 use crate::config::Config;
 use crate::event::Event;
 use crate::journal::Journal;
-use crate::spool::{Filter, Place, Spool, StoreError, Stretch, Way};
+use crate::mail::message::MessageId;
+use crate::spool::{Filter, Spool, StoreError, Stretch, Way};
 
 pub use super::lane::{FINAL_DOT, HostState, RouteState, Standing};
 
@@ -200,13 +201,7 @@ impl Routes {
                 None
             }
             // They are many, and the spool is asked about each.
-            Held::These(ids) => {
-                let spool = Arc::clone(spool);
-                // Those that are gone, or on their way already, need no push.
-                let push = move || ids.iter().filter(|id| spool.retry(**id).is_ok()).count();
-                let pushed = spawn_blocking(push).await;
-                Some(pushed.map_err(|error| StoreError::Failed(error.to_string()))?)
-            }
+            Held::These(ids) => Some(retry(spool, ids).await?),
         })
     }
 
@@ -223,22 +218,25 @@ const TOGETHER: usize = 1000;
 
 /// Has every message of a route that was tried before tried at once; returns how many. It goes through the spool.
 async fn retry_tried(name: &str, spool: &Arc<Spool>) -> Result<usize, StoreError> {
-    let filter = Filter {
-        route: Some(name.to_owned()),
-        places: vec![Place::Waiting],
-        tried_or_due_by: Some(Timestamp::now()),
-        ..Filter::default()
-    };
+    let filter = Filter { route: Some(name.to_owned()), ..Filter::default() };
+    let filter = filter.to_retry(Timestamp::now());
     let (mut stretch, mut pushed) = (Some(Stretch::default()), 0);
     while let Some(next) = stretch {
         let found = spool.find(filter.clone(), next, TOGETHER).await?;
         stretch = found.next;
-        let spool = Arc::clone(spool);
-        let push = move || found.ids.iter().filter(|id| spool.retry(**id).is_ok()).count();
-        let done = spawn_blocking(push).await;
-        pushed += done.map_err(|error| StoreError::Failed(error.to_string()))?;
+        pushed += retry(spool, found.ids).await?;
     }
     Ok(pushed)
+}
+
+/// Has messages tried at once; returns how many. Those that are gone, or on their way already, need no push.
+async fn retry(
+    spool: &Arc<Spool>,
+    ids: impl IntoIterator<Item = MessageId> + Send + 'static,
+) -> Result<usize, StoreError> {
+    let spool = Arc::clone(spool);
+    let push = move || ids.into_iter().filter(|id| spool.retry(*id).is_ok()).count();
+    spawn_blocking(push).await.map_err(|error| StoreError::Failed(error.to_string()))
 }
 
 fn unwritten(name: &str, error: &std::io::Error) -> String {

@@ -98,6 +98,17 @@ pub struct Finding {
 }
 
 impl Filter {
+    /// Keeps to what may be tried at once: what waits, unless places are named, and was tried or is due by `now`. Nobody
+    /// means by a filter that mail goes before the time its client wished for it.
+    #[must_use]
+    pub fn to_retry(mut self, now: Timestamp) -> Self {
+        self.tried_or_due_by = Some(now);
+        if self.places.is_empty() {
+            self.places = vec![Place::Waiting];
+        }
+        self
+    }
+
     /// Returns the name of a field whose text is empty; none if there is none. Every sender contains an empty
     /// text, and no login is one: it is never what was meant.
     #[must_use]

@@ -53,17 +53,8 @@ impl Alert {
         let window = WINDOWS[change.window];
         let within = |rate: f64| whole(rate * window.as_secs_f64());
         let count = within(change.per_second);
-        let total = match class {
-            // How many different ones there were in all nobody counted.
-            Class::Sources => count,
-            Class::Refused
-            | Class::Prefix
-            | Class::Entry
-            | Class::Forged
-            | Class::Bypass
-            | Class::Missing
-            | Class::Logins => change.total,
-        };
+        // How many different ones there were in all nobody counted.
+        let total = if class.adds_up() { change.total } else { count };
         let Change { stage, since, lasted, usual, .. } = *change;
         Self { class, net, stage, at, since, window, count, usual: within(usual), total, lasted }
     }

@@ -86,7 +86,7 @@ pub enum GateRequest {
         /// The networks.
         networks: Vec<IpNetwork>,
     },
-    /// List the bans. Answer: a list of [`Ban`].
+    /// List the bans. Answer: a list of [`super::Ban`].
     BanList,
     /// Ask the loaded program about a SYN. Answer: [`Explanation`].
     Explain {
@@ -209,21 +209,6 @@ pub struct Applied {
 pub struct Confirmed {
     /// How many entries the list has that counts now.
     pub entries: usize,
-}
-
-/// A ban.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ban {
-    /// The network.
-    pub cidr: IpNetwork,
-    /// When it ends.
-    pub until: Timestamp,
-    /// The remark.
-    pub note: Option<String>,
-    /// Who asked for it.
-    pub by_uid: u32,
-    /// How often the network was banned before, within the last week of each time.
-    pub repeats: u32,
 }
 
 /// What the loaded program answers about a source, and why.

@@ -248,7 +248,7 @@ fn values<'a>(right: &'a Value, table: &str, sets: &Sets<'a>) -> Option<Vec<&'a 
 }
 
 /// Returns an element without a timeout or a counter of its own.
-fn bare(element: &Value) -> &Value {
+pub(super) fn bare(element: &Value) -> &Value {
     if element["elem"].is_object() { &element["elem"]["val"] } else { element }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::expression::{Sets, pairs, port, test, tests_of_key};
+use super::expression::{Sets, bare, pairs, port, test, tests_of_key};
 use super::iptables;
 use super::packet::Test;
 use super::ruleset::{Act, Base, Chain, Families, Rule, Ruleset};
@@ -287,7 +287,7 @@ fn asked_of(key: &str, value: &Value) -> Vec<Test> {
 
 /// Returns the protocols of the fields of which an element is made.
 fn protocols(element: &Value) -> Vec<&str> {
-    let element = if element["elem"].is_object() { &element["elem"]["val"] } else { element };
+    let element = bare(element);
     let parts = element["concat"].as_array().map_or(std::slice::from_ref(element), Vec::as_slice);
     parts.iter().filter_map(|part| part["payload"]["protocol"].as_str()).collect()
 }

@@ -41,6 +41,15 @@ impl Passing<'_> {
     fn written(self) -> String {
         self.peers.iter().map(|peer| peer.written.as_str()).collect::<Vec<_>>().join(", ")
     }
+
+    /// Returns the same as words of iptables, with a space behind them; nothing of anybody.
+    fn ends(self) -> String {
+        if self.peers.is_empty() {
+            return String::new();
+        }
+        let end = if self.leaves { "-d" } else { "-s" };
+        format!("{end} {} ", self.written().replace(' ', ""))
+    }
 }
 
 /// A network at the other end.
@@ -150,10 +159,7 @@ fn of_ufw(chain: &Chain, is_policy: bool, passing: Passing<'_>) -> Mend {
     if let Some(uid) = user {
         let v4 = peers.first().is_none_or(|peer| peer.is_v4);
         let (chain, file) = if v4 { ("ufw", "before.rules") } else { ("ufw6", "before6.rules") };
-        let of = match peers {
-            [] => String::new(),
-            [..] => format!("-d {} ", passing.written().replace(' ', "")),
-        };
+        let of = passing.ends();
         return Mend::Edit(format!(
             "-A {chain}-before-output {of}-p tcp --dport {port} -m owner --uid-owner {uid} -j ACCEPT in /etc/ufw/{file}, \
              then: ufw reload"
@@ -242,12 +248,8 @@ fn of_iptables(
     rule: Option<&Rule>,
     passing: Passing<'_>,
 ) -> String {
-    let Passing { peers, leaves, port, part, user } = passing;
-    let end = if leaves { "-d" } else { "-s" };
-    let of = match peers {
-        [] => String::new(),
-        [..] => format!("{end} {} ", passing.written().replace(' ', "")),
-    };
+    let Passing { port, part, user, .. } = passing;
+    let of = passing.ends();
     let name = &chain.name;
     let put = if rule.is_some() || chain.is_left_early() { "-I" } else { "-A" };
     let side = match part {

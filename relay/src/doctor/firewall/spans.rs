@@ -81,15 +81,7 @@ impl Addresses {
 
 /// Tells whether what begins at `first` leaves no gap behind what ends at `last`, of the same family.
 fn goes_on(last: IpAddr, first: IpAddr) -> bool {
-    match (last, first) {
-        (IpAddr::V4(last), IpAddr::V4(first)) => {
-            first.to_bits() <= last.to_bits().saturating_add(1)
-        }
-        (IpAddr::V6(last), IpAddr::V6(first)) => {
-            first.to_bits() <= last.to_bits().saturating_add(1)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-    }
+    last.is_ipv4() == first.is_ipv4() && after(last).is_none_or(|next| first <= next)
 }
 
 /// Returns the next address; none after the last.

@@ -55,11 +55,6 @@ impl Lane {
         up(&lock(&self.traffic)) < self.route.hosts.len() || lock(&self.blocked).is_some()
     }
 
-    /// Returns by which name the route goes.
-    pub(in crate::net) fn name(&self) -> &str {
-        &self.route.name
-    }
-
     /// Returns what the lane that follows this one begins with. A certificate is tried anew, since nobody sees
     /// whether it is another one.
     pub(super) fn refusal(&self) -> Health {
