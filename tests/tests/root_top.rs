@@ -76,6 +76,39 @@ fn strangers_are_seen_explained_banned_and_admitted_by_keys() -> Result<()> {
 }
 
 #[test]
+fn the_status_of_a_relay_under_attack_fits_a_terminal_of_24_rows() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let world = World::serving()?;
+    let stage = &world.stage;
+    let (strangers, is_over) = (&stage.world, AtomicBool::new(false));
+    let spikes = std::thread::scope(|scope| {
+        let knocks = scope.spawn(|| knock(strangers, &is_over));
+        let told = wait_for("spikes that people were told of", || {
+            let status = stage.listing(&["status"]).ok()?;
+            let told = status["alerts"].as_array()?;
+            told.iter().any(|alert| alert["class"] == "spike-refused").then_some(())
+        });
+        is_over.store(true, Ordering::Relaxed);
+        knocks.join().expect("it does not panic")?;
+        told
+    });
+    spikes?;
+    let spawn = |command: &mut std::process::Command| Ok(stage.relay.spawn(command)?);
+    let (code, shown) = Terminal::run((80, 24), stage.program(&["status"]), spawn)?.end()?;
+    // What scrolled away is not there.
+    assert!(code == 0 && shown.trim_start().starts_with("health    "), "{shown}");
+    for line in
+        ["\nspike     spike-refused since ", "\n          first: sallyport ", "\nrelay     serving"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("alert     spike-refused"), "it stands there once: {shown}");
+    Ok(())
+}
+
+#[test]
 fn the_view_goes_on_when_the_gate_and_the_relay_are_dead() -> Result<()> {
     if !need::root() {
         return Ok(());

@@ -32,7 +32,7 @@ pub fn alert(file: &Path, verb: AlertVerb) -> anyhow::Result<ExitCode> {
             let listing: Listing = ask(&socket()?, "relay", &RelayRequest::AlertList)?;
             match output.form() {
                 Output::Json => print::json(&listing),
-                Output::Text => print::say(listed::text(&listing, print::width())),
+                Output::Text => print::say(listed::text(&listing, print::room().columns)),
             }
         }
         AlertVerb::Test { channel, output } => {

@@ -26,16 +26,18 @@ use session::Permitted;
 ///
 /// # Errors
 ///
-/// If the gate does not run, or no port is guarded.
+/// If the gate does not run, with the command that looks without it, or no port is guarded.
 pub fn explain(
     found: &Found,
     source: IpAddr,
     port: Option<u16>,
     asked: &Asked,
     output: Output,
-) -> Result<(), AskError> {
+) -> anyhow::Result<()> {
     let gate: Option<Explanation> = if is_wanted(&found.reach.gate) {
-        Some(ask(&found.reach.gate.socket, "gate", &GateRequest::Explain { source, port })?)
+        let question = GateRequest::Explain { source, port };
+        let answer = ask(&found.reach.gate.socket, "gate", &question);
+        Some(answer.map_err(|error| looked_without(error, source))?)
     } else {
         None
     };
@@ -221,6 +223,16 @@ pub(super) fn sentences_of(answer: &Explanation, network: IpNetwork) -> String {
         )
     }));
     lines.join("\n")
+}
+
+/// Says of a gate that does not answer what tells about a client all the same.
+fn looked_without(error: AskError, source: IpAddr) -> anyhow::Error {
+    match error {
+        AskError::NotRunning { .. } | AskError::Hangs { .. } | AskError::Silent { .. } => {
+            anyhow::anyhow!("{error}; sallyport doctor --from {source} looks without it")
+        }
+        AskError::Socket { .. } | AskError::Answer { .. } | AskError::Refused(_) => error.into(),
+    }
 }
 
 #[cfg(test)]

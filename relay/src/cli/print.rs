@@ -6,8 +6,8 @@ use serde::Serialize;
 
 /// The fewest and the most columns that a listing is laid out for.
 const WIDTHS: (usize, usize) = (80, 120);
-/// Before a detail.
-const INDENT: &str = "    ";
+/// The columns before a detail.
+const INDENT: usize = 4;
 
 /// The form of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +102,23 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     text
 }
 
-/// How many columns a listing may take: those of the terminal, of what suits reading; else as many as most have.
+/// The room that a listing has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The columns: those of the terminal, of what suits reading; else as many as most have.
+    pub columns: usize,
+    /// The rows of the terminal; none without one.
+    pub rows: Option<usize>,
+}
+
+/// Returns the room of standard output.
 #[must_use]
-pub fn width() -> usize {
-    let of_terminal = rustix::termios::tcgetwinsize(std::io::stdout()).map(|size| size.ws_col);
-    of_terminal.map_or(WIDTHS.1, usize::from).clamp(WIDTHS.0, WIDTHS.1)
+pub fn room() -> Room {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let columns = size.map_or(WIDTHS.1, |size| size.ws_col.into());
+    // A terminal that does not tell has none.
+    let rows = size.map(|size| size.ws_row.into()).filter(|rows| *rows > 0);
+    Room { columns: columns.clamp(WIDTHS.0, WIDTHS.1), rows }
 }
 
 /// Returns rows under their heads as [`table`] prints them, each with its details below it, indented. A detail is
@@ -125,8 +137,8 @@ pub fn detailed<const N: usize>(
         text.push(line.to_owned());
         for detail in details {
             match detail {
-                Detail::Prose(words) => text.extend(wrapped(&shown(&words), width)),
-                Detail::Copy(words) => text.push(format!("{INDENT}{}", shown(&words))),
+                Detail::Prose(words) => text.extend(wrapped(&shown(&words), INDENT, INDENT, width)),
+                Detail::Copy(words) => text.push(format!("{:INDENT$}{}", "", shown(&words))),
             }
         }
     }
@@ -142,19 +154,24 @@ pub enum Detail {
     Copy(String),
 }
 
-/// Breaks text at its spaces into indented lines of so many columns; a word that is longer stays whole.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+/// What stands as a space, and is not broken at.
+pub(super) const NO_BREAK: char = '\u{a0}';
+
+/// Breaks text at its spaces into lines of so many columns, the first indented by `first`, those below it by
+/// `below`; a word that is longer stays whole, and words stay together that [`NO_BREAK`] joins.
+pub(super) fn wrapped(text: &str, first: usize, below: usize, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in text.split_ascii_whitespace() {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
-            Some(_) | None => lines.push(format!("{INDENT}{word}")),
+            Some(_) => lines.push(format!("{:below$}{word}", "")),
+            None => lines.push(format!("{:first$}{word}", "")),
         }
     }
-    lines
+    lines.iter().map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
 /// Returns text that may come from strangers with `?` for every control character: none moves the cursor.

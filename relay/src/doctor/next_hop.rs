@@ -11,7 +11,7 @@ use super::no_way::unreachable;
 use super::reaching::{Missed, Taken, addresses, connect, stops_relay_alone, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
-use crate::config::{NextHop, Route, RouteTls};
+use crate::config::{NextHop, Route, RouteProof, RouteTls};
 use crate::event::wording::word;
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
@@ -30,6 +30,8 @@ struct Seen {
     host: String,
     port: u16,
     tls: RouteTls,
+    /// The file of the password or token that our login is proved by.
+    secret: Option<PathBuf>,
     reached: Reached,
 }
 
@@ -138,7 +140,11 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
         },
     };
     let tls = route.tls;
-    Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, tls, reached }
+    let secret = route.login.as_ref().and_then(|login| match &login.proof {
+        RouteProof::Password(file) | RouteProof::Token(file) => Some(file.clone()),
+        RouteProof::Issued(_) | RouteProof::Certificate => None,
+    });
+    Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, tls, secret, reached }
 }
 
 fn judge(seen: &Seen) -> Option<Finding> {
@@ -262,9 +268,17 @@ fn spoke(hop: &str, seen: &Seen, step: Step, words: &str) -> Finding {
         Step::Login => Finding::new(
             Cause::HopLogin,
             says,
-            format!(
-                "put the right password or token in the file that route {route} names: it is tried at once, and no mail bounces meanwhile"
-            ),
+            match &seen.secret {
+                Some(file) => format!(
+                    "put the right password or token in {}: it is tried at once, and no mail bounces meanwhile",
+                    file.display()
+                ),
+                None => format!(
+                    "mend what proves the login of route {route}, or have the next hop take it; then sallyport route \
+                     resume {}: no mail bounces meanwhile",
+                    word(route)
+                ),
+            },
         ),
     }
 }
@@ -286,7 +300,8 @@ mod tests {
 
     fn seen(reached: Reached) -> Seen {
         let (route, host) = ("r".into(), "mx.example.net".into());
-        Seen { route, host, port: 25, tls: RouteTls::Required, reached }
+        let secret = Some("/etc/sallyport/secrets/a".into());
+        Seen { route, host, port: 25, tls: RouteTls::Required, secret, reached }
     }
 
     #[test]
@@ -352,5 +367,16 @@ mod tests {
         let reached = Reached::Not(Missed::Refused { other: Some(587) });
         let told = judge(&Seen { reached, ..seen }).unwrap();
         assert!(told.remedy.starts_with("is mx.example.net:587 meant?"), "{}", told.remedy);
+    }
+
+    #[test]
+    fn a_login_that_is_refused_names_the_file_or_how_the_same_is_tried_again() {
+        let words = "535 5.7.8".into();
+        let refused = Err(Refused::Surely { step: Step::Login, words });
+        let seen = seen(Reached::Spoke(refused, WALK));
+        let told = judge(&seen).unwrap().remedy;
+        assert!(told.contains("in /etc/sallyport/secrets/a: it is tried at once"), "{told}");
+        let told = judge(&Seen { secret: None, ..seen }).unwrap().remedy;
+        assert!(told.contains("then sallyport route resume r:"), "{told}");
     }
 }

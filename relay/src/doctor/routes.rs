@@ -133,7 +133,7 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     found.extend(seen.suspended.iter().map(|(route, note)| {
         let note = note.as_ref().map(|note| format!(": \"{note}\"")).unwrap_or_default();
         Finding::new(
-            Cause::RouteSuspended,
+            Cause::RouteHeld,
             format!("route {route} is suspended by an operator{note}: its mail waits"),
             format!("sallyport route resume {}", word(route)),
         )
@@ -223,7 +223,7 @@ mod tests {
         let before = Seen { unsigned: Vec::new(), ..seen.clone() };
         assert_eq!(judge(&before).last().unwrap().cause, Cause::DkimKey, "as the relay read it");
         let found: Vec<_> = judge(&seen).iter().map(|found| found.cause.id()).collect();
-        assert_eq!(found, ["route-suspended", "route-troubled", "route-troubled", "dkim-key"]);
+        assert_eq!(found, ["route-held", "route-troubled", "route-troubled", "dkim-key"]);
         let to = |seen: &Seen| judge(seen)[1].remedy.clone();
         assert_eq!(to(&seen), "sallyport doctor --to b  # follows it, its login included");
         let followed = Seen { is_followed: true, ..seen };

@@ -137,8 +137,8 @@ impl Event {
                 format!("the route {route} is suspended, its mail waits: {reason}"),
             )
             .about(route)
-            // `route resume` would send the same password again.
-            .first("sallyport route list")
+            // It tries the login, and names its file; `route resume` would send the same password again.
+            .first(format!("sallyport doctor --to {}", word(route)))
             .with("reason", reason),
             Self::RouteHeld { route, note, uid } => opened(
                 "route-held",
@@ -194,7 +194,8 @@ impl Event {
                 noted("trouble", problem.clone()).warns().about(*room).first("sallyport status")
             }
             Self::Broken { room, problem } => {
-                noted("process-broken", problem.clone()).about(*room).first("sallyport status")
+                let first = format!("journalctl -u sallyport-{room}");
+                noted("process-broken", problem.clone()).about(*room).first(first)
             }
             Self::Offender { net, grounds } => {
                 noted("client-banned", format!("the relay had {net} banned: {grounds}"))

@@ -132,7 +132,7 @@ pub const ROWS: &[Row] = &[
     })
     .words(TO)
     .also(&["hop-other"]),
-    row("the route is suspended", "route-suspended", |s| {
+    row("the route is suspended", "route-held", |s| {
         s.sallyport(&["route", "suspend", "next-hop", "--note", "they move"]).map(drop)
     })
     .undo(|s| s.sallyport(&["route", "resume", "next-hop"]).map(drop)),

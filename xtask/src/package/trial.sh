@@ -225,4 +225,28 @@ kill $!
 [ "$(stat -c %a "$root/usr/bin/sallyport")" = 755 ] || fail 'who runs the relay cannot run the program'
 inside 'sallyport --version && systemd-sysusers sallyport.conf && systemd-tmpfiles --create sallyport.conf && getent passwd sallyport' > /dev/null ||
     fail 'the archive'
+
+newer=trixie
+step "a clean Debian $newer: installed, and how exposed its systemd calls the units"
+rm -rf --one-file-system "$root"
+debootstrap --variant=minbase --include=systemd "$newer" "$root" "$mirror" > "$root.log" 2>&1 ||
+    { tail -n 5 "$root.log" >&2; fail debootstrap; }
+rm -f "$root.log"
+cp "$package" "$root/first.deb"
+is inside 'apt-get install -y ./first.deb && sallyport --version'
+# With what the generator of this host's kernel asks for beside them. Tenths, of a hundred.
+inside 'mkdir /asked && cd /usr/lib/systemd/system && cp sallyport-*.service /asked
+    ../system-generators/sallyport-generator /asked /asked /asked
+    for most in gate:30 relay:12 certificate:22; do
+        unit=sallyport-${most%:*}.service
+        systemd-analyze security --offline=true --no-pager --threshold=${most#*:} /asked/$unit > /said || {
+            [ "$unit" = sallyport-relay.service ] && [ ! -e /asked/$unit.d ] &&
+                echo "trial: SKIPPED: the exposure of the relay: no user namespaces here" >&2 && continue
+            tail -n 1 /said >&2
+            exit 1
+        }
+        sed -n "s/.*Overall exposure level for/trial: exposure:/p" /said >&2
+        grep -q "Overall exposure level for $unit" /said
+    done' || fail 'no unit is more exposed than it must be'
+
 step 'all of it holds'

@@ -12,7 +12,8 @@ use super::model::{Flow, Model, Over};
 use super::series::Series;
 use crate::cli::print;
 use crate::cli::queue::at;
-use crate::cli::status::{Whole, interfaces, spike_line, unheard};
+use crate::cli::status::Whole;
+use crate::cli::status::screen::{interfaces, spike_line, unheard};
 use crate::control::health::Health;
 use crate::control::wire::{GateStatus, Talker};
 use crate::event::alert::Severity;
@@ -157,12 +158,7 @@ fn source_line(talker: &Talker, is_selected: bool) -> Line<'static> {
 /// alone knows while the relay is dead.
 fn alert_rows(model: &Model) -> Vec<Row> {
     let Some(sample) = &model.sample else { return Vec::new() };
-    let mut told: Vec<_> = sample.whole.alerts.iter().rev().collect();
-    told.sort_by_key(|alert| match alert.severity {
-        Severity::Critical => 0,
-        Severity::Warning => 1,
-    });
-    let told = told.into_iter().map(|alert| {
+    let told = sample.whole.worst_first().into_iter().map(|alert| {
         let colour = match alert.severity {
             Severity::Critical => Color::Red,
             Severity::Warning => Color::Yellow,
