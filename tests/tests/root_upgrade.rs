@@ -1,5 +1,8 @@
 //! Gate and relay are exchanged, in turn and at a time, in order and by SIGKILL, while a stranger tries and
 //! clients submit without a pause: no stranger is answered, no client refused or reset, no mail lost.
+//!
+//! `SALLYPORT_BEFORE` names the program of another version to begin with: what is exchanged then is that for the one
+//! under test. Without it both are the same.
 
 #![forbid(unsafe_code)]
 
@@ -37,14 +40,20 @@ impl Installed {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let installed = Self { program: folder.path().join("sallyport"), folder };
-        installed.upgrade()?;
+        let before = std::env::var_os("SALLYPORT_BEFORE").map(PathBuf::from);
+        installed.put(&before.map_or_else(program, Ok)?)?;
         Ok(installed)
     }
 
-    /// Puts another file in the program's place, as install(1) and dpkg(1) do.
+    /// Puts the program under test in the place of the one that runs.
     fn upgrade(&self) -> Result<()> {
+        self.put(&program()?)
+    }
+
+    /// Puts another file in the program's place, as install(1) and dpkg(1) do.
+    fn put(&self, other: &Path) -> Result<()> {
         let beside = self.folder.path().join("new");
-        fs::copy(program()?, &beside)?;
+        fs::copy(other, &beside)?;
         Ok(fs::rename(beside, &self.program)?)
     }
 }
