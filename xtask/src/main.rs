@@ -64,7 +64,8 @@ usage: cargo xtask <task>
                     the Debian package, an archive for other distributions and the bill of
                     materials (CycloneDX), from this commit, in FOLDER (target/package/out).
                     --twice builds the commit in another folder too and compares every octet;
-                    --test goes through the package's life in clean Debians, 12 and 13 (debootstrap).
+                    --test goes through the package's life in a clean Debian 12 and installs it
+                    in a clean Debian 13 (debootstrap).
                     --install brings lintian and debootstrap
   image [--install] [--test] [FOLDER]
                     a disk that boots by itself into Debian with the package and nothing else,

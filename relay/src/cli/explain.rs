@@ -311,4 +311,16 @@ mod tests {
         assert!(text.contains("listed by 192.0.2.0/24 with tag billing"), "{text}");
         assert!(text.contains("banned until 1970-01-01T00:00:00Z"), "{text}");
     }
+
+    #[test]
+    fn where_no_gate_answers_it_says_what_looks_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked =
+            ask::<_, Explanation>(&folder.path().join("gate"), "gate", &GateRequest::Status);
+        let said = looked_without(asked.unwrap_err(), "192.0.2.7".parse().unwrap()).to_string();
+        assert!(said.starts_with("the gate does not run"), "{said}");
+        assert!(said.ends_with("; sallyport doctor --from 192.0.2.7 looks without it"), "{said}");
+        let refused = looked_without(AskError::Refused("no".into()), "192.0.2.7".parse().unwrap());
+        assert_eq!(refused.to_string(), "no");
+    }
 }

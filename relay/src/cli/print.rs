@@ -105,10 +105,27 @@ fn aligned<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
 /// The room that a listing has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// The columns: those of the terminal, of what suits reading; else as many as most have.
+    /// The columns to lay it out for: those of the terminal, of what suits reading; else as many as most have.
     pub columns: usize,
-    /// The rows of the terminal; none without one.
-    pub rows: Option<usize>,
+    /// The terminal, if there is one.
+    pub terminal: Option<Terminal>,
+}
+
+/// The size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Its columns, at least one.
+    pub columns: usize,
+    /// Its rows, at least one.
+    pub rows: usize,
+}
+
+impl Terminal {
+    /// Returns how many rows a line takes.
+    #[must_use]
+    pub fn taken(self, line: &str) -> usize {
+        line.chars().count().div_ceil(self.columns).max(1)
+    }
 }
 
 /// Returns the room of standard output.
@@ -116,9 +133,11 @@ pub struct Room {
 pub fn room() -> Room {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     let columns = size.map_or(WIDTHS.1, |size| size.ws_col.into());
-    // A terminal that does not tell has none.
-    let rows = size.map(|size| size.ws_row.into()).filter(|rows| *rows > 0);
-    Room { columns: columns.clamp(WIDTHS.0, WIDTHS.1), rows }
+    // A terminal that does not tell has no size.
+    let terminal = size.filter(|size| size.ws_row > 0 && size.ws_col > 0);
+    let terminal =
+        terminal.map(|size| Terminal { columns: size.ws_col.into(), rows: size.ws_row.into() });
+    Room { columns: columns.clamp(WIDTHS.0, WIDTHS.1), terminal }
 }
 
 /// Returns rows under their heads as [`table`] prints them, each with its details below it, indented. A detail is

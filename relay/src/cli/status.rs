@@ -1,6 +1,5 @@
 //! `sallyport status`: both processes on one screen, and their health as an exit code.
 
-use std::cmp::Reverse;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -22,6 +21,7 @@ use crate::control::wire::{GateRequest, GateStatus, RelayRequest, RelayStatus};
 use crate::event::alert::Alert;
 use crate::net::routes::RouteState;
 
+mod layout;
 pub(super) mod screen;
 
 /// How long a process may take for each answer, as at `/health`: whoever checks waits for no process that hangs.
@@ -50,7 +50,7 @@ impl Whole {
     /// Returns what people were told, the worst first and of those the latest.
     pub fn worst_first(&self) -> Vec<&Alert> {
         let mut told: Vec<_> = self.alerts.iter().collect();
-        told.sort_by_key(|alert| Reverse((alert.severity, alert.since)));
+        told.sort_by_key(|alert| alert.urgency());
         told
     }
 }

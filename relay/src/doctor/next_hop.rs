@@ -1,6 +1,6 @@
 //! The next hops: their names, the way to them, their certificates, our login there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
@@ -11,7 +11,7 @@ use super::no_way::unreachable;
 use super::reaching::{Missed, Taken, addresses, connect, stops_relay_alone, why_missed};
 use super::routes::{Chosen, chosen};
 use super::{Case, Cause, Finding, Looked, files};
-use crate::config::{NextHop, Route, RouteProof, RouteTls};
+use crate::config::{NextHop, Route, RouteTls};
 use crate::event::wording::word;
 use crate::net::probe::{LogIn, Refused, Step, greet, may_log_in};
 
@@ -140,10 +140,7 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
         },
     };
     let tls = route.tls;
-    let secret = route.login.as_ref().and_then(|login| match &login.proof {
-        RouteProof::Password(file) | RouteProof::Token(file) => Some(file.clone()),
-        RouteProof::Issued(_) | RouteProof::Certificate => None,
-    });
+    let secret = route.login.as_ref().and_then(|login| login.proof.file()).map(Path::to_owned);
     Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, tls, secret, reached }
 }
 
@@ -274,7 +271,7 @@ fn spoke(hop: &str, seen: &Seen, step: Step, words: &str) -> Finding {
                     file.display()
                 ),
                 None => format!(
-                    "mend what proves the login of route {route}, or have the next hop take it; then sallyport route \
+                    "mend the certificate and key of route {route}, or have the next hop take them; then sallyport route \
                      resume {}: no mail bounces meanwhile",
                     word(route)
                 ),

@@ -4,6 +4,7 @@
 //! alerts to the relay over the control connection, so an alert is plain text and numbers, and what a
 //! reader of another version does not know it leaves out.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -81,6 +82,12 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Returns its place among others that are open: the worst first, and of those the latest.
+    #[must_use]
+    pub const fn urgency(&self) -> Reverse<(Severity, Timestamp)> {
+        Reverse((self.severity, self.since))
+    }
+
     /// Returns the name of the trouble, from its beginning to its end: class and subject.
     #[must_use]
     pub fn key(&self) -> String {
@@ -107,7 +114,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             summary: "the login was refused".into(),
             details: BTreeMap::from([("reply".into(), "535 5.7.8".into())]),
-            command: Some("sallyport route resume smarthost".into()),
+            command: Some("sallyport route list".into()),
         }
     }
 

@@ -137,8 +137,8 @@ impl Event {
                 format!("the route {route} is suspended, its mail waits: {reason}"),
             )
             .about(route)
-            // It tries the login, and names its file; `route resume` would send the same password again.
-            .first(format!("sallyport doctor --to {}", word(route)))
+            // `route resume` would send the same password again.
+            .first("sallyport route list")
             .with("reason", reason),
             Self::RouteHeld { route, note, uid } => opened(
                 "route-held",

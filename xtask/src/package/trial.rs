@@ -1,4 +1,5 @@
-//! The life of the package in a clean Debian: installed, at work, upgraded, removed, purged.
+//! The life of the package in a clean Debian: installed, at work, upgraded, removed, purged; and that the next Debian
+//! takes it, and how exposed its systemd calls the units.
 
 use std::env;
 use std::ffi::OsStr;

@@ -233,20 +233,22 @@ debootstrap --variant=minbase --include=systemd "$newer" "$root" "$mirror" > "$r
     { tail -n 5 "$root.log" >&2; fail debootstrap; }
 rm -f "$root.log"
 cp "$package" "$root/first.deb"
-is inside 'apt-get install -y ./first.deb && sallyport --version'
-# With what the generator of this host's kernel asks for beside them. Tenths, of a hundred.
-inside 'mkdir /asked && cd /usr/lib/systemd/system && cp sallyport-*.service /asked
-    ../system-generators/sallyport-generator /asked /asked /asked
-    for most in gate:30 relay:12 certificate:22; do
-        unit=sallyport-${most%:*}.service
-        systemd-analyze security --offline=true --no-pager --threshold=${most#*:} /asked/$unit > /said || {
-            [ "$unit" = sallyport-relay.service ] && [ ! -e /asked/$unit.d ] &&
-                echo "trial: SKIPPED: the exposure of the relay: no user namespaces here" >&2 && continue
-            tail -n 1 /said >&2
-            exit 1
-        }
-        sed -n "s/.*Overall exposure level for/trial: exposure:/p" /said >&2
+inside 'apt-get install -y ./first.deb 2>&1
+    sallyport --version' > "$root.log" || { cat "$root.log" >&2; fail install; }
+rm -f "$root.log"
+# With what the generator asks for on this host's kernel beside them; in tenths.
+inside 'mkdir /asked
+    cp /usr/lib/systemd/system/sallyport-*.service /asked
+    /usr/lib/systemd/system-generators/sallyport-generator /asked /asked /asked
+    relay=14
+    [ ! -e /asked/sallyport-relay.service.d ] || relay=12
+    for limit in gate:30 relay:$relay certificate:22; do
+        unit=sallyport-${limit%:*}.service
+        echo "trial: at most ${limit#*:} tenths of $unit" >&2
+        systemd-analyze security --offline=true --no-pager --threshold="${limit#*:}" "/asked/$unit" > /said ||
+            { tail -n 1 /said >&2; exit 1; }
+        sed -n "s/.*Overall exposure level for/trial: exposure of/p" /said >&2
         grep -q "Overall exposure level for $unit" /said
-    done' || fail 'no unit is more exposed than it must be'
+    done' || fail 'a unit is more exposed than it must be'
 
 step 'all of it holds'

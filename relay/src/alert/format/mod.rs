@@ -110,7 +110,7 @@ mod tests {
             opened("route-suspended", "the login at <smtp.example.net> was refused & so on")
                 .about("smarthost")
                 .with("reason", "535 5.7.8 *no* [link](https://evil.example)")
-                .first("sallyport route resume smarthost")
+                .first("sallyport route list")
                 .stands(stage)
                 .at("2026-01-31T12:30:00Z".parse().unwrap());
         Alert { since, ..alert }

@@ -1,7 +1,5 @@
 //! The open alerts, the worst first.
 
-use std::cmp::Reverse;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -45,7 +43,7 @@ impl Alerts {
         let critical =
             open.iter().filter(|trouble| trouble.alert.severity == Severity::Critical).count();
         let mut worst: Vec<&Trouble> = open.iter().collect();
-        worst.sort_by_key(|trouble| Reverse((trouble.alert.severity, trouble.alert.since)));
+        worst.sort_by_key(|trouble| trouble.alert.urgency());
         let shown = worst.into_iter().take(SHOWN_MAX).map(Shown::of).collect();
         Self { critical, warnings: open.len() - critical, shown }
     }

@@ -1,7 +1,5 @@
 //! `sallyport alert list` as text: what is worst first, a line each and what there is to say below it.
 
-use std::cmp::Reverse;
-
 use crate::alert::listing::{ChannelState, Listing};
 use crate::alert::silences::Silence;
 use crate::alert::troubles::Trouble;
@@ -21,7 +19,7 @@ pub(super) fn text(listing: &Listing, width: usize) -> String {
         parts.push("no open troubles".to_owned());
     } else {
         let mut open: Vec<&Trouble> = listing.open.iter().collect();
-        open.sort_by_key(|trouble| Reverse((trouble.alert.severity, trouble.alert.since)));
+        open.sort_by_key(|trouble| trouble.alert.urgency());
         let rows = open.into_iter().map(|trouble| open_row(trouble, &listing.silences)).collect();
         parts.push(print::detailed(["SEVERITY", "SINCE", "OPEN"], rows, width));
     }

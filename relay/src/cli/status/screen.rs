@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::layout::{BELOW, LISTS, List, Most, Part, Row, fitting};
 use super::{UNHEARD, Whole};
 use crate::cli::print::{self, Colour, NO_BREAK, Paint, Room};
 use crate::cli::queue::at;
@@ -14,79 +15,28 @@ use crate::event::wording::estimate;
 use crate::net::routes::{RouteState, Standing};
 use crate::spool;
 
-/// The columns of the labels.
-const LABEL: usize = 10;
-/// How far what continues a list of counters is indented.
-const BELOW: usize = LABEL + 2;
-/// The most of a list that is shown on a terminal, and of spikes that are over anywhere.
-const SHOWN: usize = 5;
-/// Where a list that was cut stands whole.
+/// The most of the spikes that are over that are named.
+const OVER_SHOWN: usize = 5;
+/// Where everything stands.
 const WHOLE: &str = "sallyport status --json";
+/// Where all that people were told of stands.
+const ALERTS: &str = "sallyport alert list";
 
-/// Some words behind a label, on as many lines as they need.
-struct Row {
-    label: &'static str,
-    words: String,
-    /// The column of what does not fit on the first line.
-    indent: usize,
-    colour: Option<Colour>,
-    /// Whether it is to be copied, and so not broken.
-    copy: bool,
-}
-
-impl Row {
-    fn new(label: &'static str, words: impl Into<String>) -> Self {
-        Self { label, words: words.into(), indent: LABEL, colour: None, copy: false }
-    }
-
-    /// A row that belongs to the one above.
-    fn below(words: impl Into<String>) -> Self {
-        Self::new("", words)
-    }
-
-    /// The command to run first.
-    fn first(command: &str) -> Self {
-        Self { copy: true, ..Self::below(format!("first: {command}")) }
-    }
-
-    fn lines(&self, columns: usize, paint: Paint) -> Vec<String> {
-        let Self { label, words, indent, colour, copy } = self;
-        // What next hops said may be among the words.
-        let words = print::shown(words);
-        let words = if *copy {
-            vec![format!("{:LABEL$}{words}", "")]
-        } else {
-            print::wrapped(&words, LABEL, *indent, columns)
-        };
-        let labelled = |(number, line): (usize, &String)| {
-            let (margin, words) = line.split_at(line.len() - line.trim_start().len());
-            let words = colour.map_or_else(|| words.to_owned(), |colour| paint.put(colour, words));
-            match number {
-                0 => format!("{label:LABEL$}{words}"),
-                _ => format!("{margin}{words}"),
-            }
-        };
-        words.iter().enumerate().map(labelled).collect()
-    }
-}
-
-/// Lays it all out for so much room: of every list as much as lets the whole fit, and how to see the rest.
+/// Lays it all out for so much room: on a terminal as much of every list as lets the whole fit, and how to see the
+/// rest; else all of it.
 pub(super) fn screen(whole: &Whole, paint: Paint, now: Timestamp, room: Room) -> String {
-    let laid = |most: usize| -> Vec<String> {
+    let laid = |most: &Most, paint| -> Vec<String> {
         rows(whole, now, most).iter().flat_map(|row| row.lines(room.columns, paint)).collect()
     };
-    let lines = match room.rows {
-        None => laid(usize::MAX),
-        // The last row is the prompt's.
-        Some(height) => {
-            let fits = |most: &usize| laid(*most).len() < height;
-            laid((1..=SHOWN).rev().find(fits).unwrap_or(0))
-        }
+    let most = match room.terminal {
+        None => [usize::MAX; LISTS],
+        Some(terminal) => fitting(terminal, |most| laid(most, Paint::Plain)),
     };
-    lines.join("\n")
+    laid(&most, paint).join("\n")
 }
 
-fn rows(whole: &Whole, now: Timestamp, most: usize) -> Vec<Row> {
+fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
+    let most = |list: List| most[list as usize];
     let Judgement { health, problems } = &whole.judgement;
     let colour = Some(match health {
         Health::Good => Colour::Green,
@@ -94,53 +44,49 @@ fn rows(whole: &Whole, now: Timestamp, most: usize) -> Vec<Row> {
         Health::NotServing => Colour::Red,
     });
     let mut rows = vec![Row { colour, ..Row::new("health", health.word()) }];
-    let problem = |problem: &String| {
-        vec![Row { colour, indent: BELOW, ..Row::below(format!("! {problem}")) }]
+    let part = Part {
+        label: "",
+        colour,
+        noun: "problem",
+        total: problems.len(),
+        command: "sallyport status --check",
     };
-    listed(&mut rows, "", problems, most, problem, "sallyport status --check");
+    part.put(&mut rows, problems, most(List::Problems), |problem| {
+        vec![Row { colour, indent: BELOW, ..Row::below(format!("! {problem}")) }]
+    });
     match &whole.gate {
         None => rows.push(Row::new("gate", "-")),
         Some(gate) => gate_rows(gate, most, &mut rows),
     }
-    rows.extend(spike_rows(whole, most));
+    spike_rows(whole, most(List::Spikes), &mut rows);
     match &whole.relay {
         None => rows.push(Row::new("relay", "-")),
         Some(relay) => relay_rows(relay, now, &mut rows),
     }
     rows.extend(sandbox(whole));
     let mut routes: Vec<_> = whole.routes.iter().collect();
-    routes.sort_by_key(|route| route.standing == Standing::Up);
-    let route = |route: &&RouteState| vec![Row::new("route", route_words(route, now))];
-    listed(&mut rows, "route", &routes, most, route, "sallyport route list");
+    routes.sort_by_key(|route| route.standing.urgency());
+    Part::new("route", "route", routes.len(), "sallyport route list").put(
+        &mut rows,
+        &routes,
+        most(List::Routes),
+        |route| vec![Row::new("route", route_words(route, now))],
+    );
     let mut alerts = whole.worst_first();
-    alerts.retain(|alert| !open_spikes(whole).any(|spike| is_about(alert, spike)));
-    let alert = |alert: &&Alert| {
-        let first = alert.command.iter().map(|first| Row::first(first));
-        std::iter::once(Row::new("alert", alert_words(alert))).chain(first).collect()
-    };
-    listed(&mut rows, "alert", &alerts, most, alert, "sallyport alert list");
+    alerts.retain(|alert| !is_among_spikes(whole, alert));
+    Part::new("alert", "alert", alerts.len(), ALERTS).put(
+        &mut rows,
+        &alerts,
+        most(List::Alerts),
+        |alert| {
+            let first = alert.command.iter().map(|first| Row::first(first));
+            std::iter::once(Row::new("alert", alert_words(alert))).chain(first).collect()
+        },
+    );
     rows
 }
 
-/// Adds the first of a list, and how to see the others.
-fn listed<T>(
-    rows: &mut Vec<Row>,
-    label: &'static str,
-    all: &[T],
-    most: usize,
-    shown: impl FnMut(&T) -> Vec<Row>,
-    command: &str,
-) {
-    rows.extend(all.iter().take(most).flat_map(shown));
-    let more = all.len().saturating_sub(most);
-    match (more, most) {
-        (0, _) => {}
-        (_, 0) => rows.push(Row::new(label, format!("{more}: {command}"))),
-        (_, _) => rows.push(Row::below(format!("and {more} more: {command}"))),
-    }
-}
-
-fn gate_rows(gate: &GateStatus, most: usize, rows: &mut Vec<Row>) {
+fn gate_rows(gate: &GateStatus, most: impl Fn(List) -> usize, rows: &mut Vec<Row>) {
     let ports: Vec<String> = gate.ports.iter().map(ToString::to_string).collect();
     let guards = format!(
         "{}; ports {}; {}, {}; pid {}",
@@ -169,12 +115,24 @@ fn gate_rows(gate: &GateStatus, most: usize, rows: &mut Vec<Row>) {
         Row::new("shadow", format!("a list of {list}; `allow list` counts whom it would drop"))
     }));
     rows.push(Row::new("refused", format!("{} a second", gate.refused_per_second)));
-    rows.extend(gate.counted.iter().map(counted_row));
+    let counted = &gate.counted;
+    let part = Part::new("", "counted place", counted.len(), WHOLE);
+    part.put(rows, counted, most(List::Counted), |counted| vec![counted_row(counted)]);
     rows.extend(sources_words(gate).map(|words| Row::new("sources", words)));
-    let talker = |talker: &Talker| vec![Row::new("source", talker_words(talker))];
-    listed(rows, "source", &gate.talkers, most, talker, WHOLE);
-    let bypass = |bypass: &Bypass| vec![Row::new("bypass", bypass_words(bypass))];
-    listed(rows, "bypass", &gate.bypasses, most, bypass, WHOLE);
+    let talkers = &gate.talkers;
+    Part::new("source", "network", talkers.len(), WHOLE).put(
+        rows,
+        talkers,
+        most(List::Talkers),
+        |talker| vec![Row::new("source", talker_words(talker))],
+    );
+    let bypasses = &gate.bypasses;
+    Part::new("bypass", "way", bypasses.len(), WHOLE).put(
+        rows,
+        bypasses,
+        most(List::Bypasses),
+        |bypass| vec![Row::new("bypass", bypass_words(bypass))],
+    );
 }
 
 /// The interfaces; a gate that was taken away has none.
@@ -195,7 +153,7 @@ fn counted_row(counted: &Counted) -> Row {
     let interface = counted.interface.as_deref().unwrap_or("second door");
     let port = counted.port.map_or_else(|| "no port".to_owned(), |port| format!("port {port}"));
     let counts = counted.counts.iter().map(|(reason, count)| (reason.as_str(), *count));
-    let spared = Some(("passed, observed", counted.spared)).filter(|(_, count)| *count > 0);
+    let spared = Some(("passed,\u{a0}observed", counted.spared)).filter(|(_, count)| *count > 0);
     let counts: Vec<_> =
         counts.chain(spared).map(|(reason, count)| format!(" {reason}{NO_BREAK}{count}")).collect();
     let words = format!("{interface}, {port}:{}", counts.concat());
@@ -225,33 +183,51 @@ fn bypass_words(bypass: &Bypass) -> String {
     )
 }
 
-fn open_spikes(whole: &Whole) -> impl Iterator<Item = &Spike> {
-    whole.gate.iter().flat_map(|gate| &gate.spikes).filter(|spike| spike.until.is_none())
-}
-
 /// Tells whether an alert told people of this spike.
 fn is_about(alert: &Alert, spike: &Spike) -> bool {
     alert.class == spike.class && alert.subject == spike.subject.as_deref().unwrap_or_default()
 }
 
-/// The spikes that are open, each with what to do; if there are none, those that are over.
-fn spike_rows(whole: &Whole, most: usize) -> Vec<Row> {
-    let Some(gate) = &whole.gate else { return Vec::new() };
-    let mut rows = Vec::new();
-    let (open, over): (Vec<_>, Vec<_>) = gate.spikes.iter().partition(|one| one.until.is_none());
-    let spike = |label| {
-        move |spike: &&Spike| {
-            let told = whole.alerts.iter().find(|alert| is_about(alert, spike));
-            let first = told.and_then(|alert| alert.command.as_deref()).map(Row::first);
-            std::iter::once(Row::new(label, spike_line(spike))).chain(first).collect()
-        }
-    };
-    if open.is_empty() {
-        listed(&mut rows, "over", &over, most.min(SHOWN), spike("over"), WHOLE);
-    } else {
-        listed(&mut rows, "spike", &open, most, spike("spike"), WHOLE);
+/// Tells whether an alert is about a spike that stands among those that are open. The gate names some of them only.
+fn is_among_spikes(whole: &Whole, alert: &Alert) -> bool {
+    let Some(gate) = &whole.gate else { return false };
+    let (open, total) = open_spikes(gate);
+    let is_counted = || open.iter().any(|spike| alert.class == spike.class);
+    open.iter().any(|spike| is_about(alert, spike)) || total > open.len() && is_counted()
+}
+
+/// Returns the spikes that are open, as far as the gate names them, and how many there are. A way around the gate and
+/// a filter that is gone stand elsewhere.
+fn open_spikes(gate: &GateStatus) -> (Vec<&Spike>, usize) {
+    let is_ours = |class: &str| !class.starts_with("gate-");
+    let open = gate.spikes.iter().filter(|spike| spike.until.is_none() && is_ours(&spike.class));
+    let classes = gate.spikes_by_class();
+    let total: u64 =
+        classes.iter().filter(|(class, _)| is_ours(class)).map(|(_, count)| count).sum();
+    let open: Vec<_> = open.collect();
+    let total = usize::try_from(total).unwrap_or(usize::MAX).max(open.len());
+    (open, total)
+}
+
+/// Adds the spikes that are open, each with what to do; if there are none, those that are over.
+fn spike_rows(whole: &Whole, most: usize, rows: &mut Vec<Row>) {
+    let Some(gate) = &whole.gate else { return };
+    let (open, total) = open_spikes(gate);
+    if total == 0 {
+        let over: Vec<_> = gate.spikes.iter().filter(|spike| spike.until.is_some()).collect();
+        let part = Part::new("over", "spike", over.len(), WHOLE);
+        part.put(rows, &over, most.min(OVER_SHOWN), |spike| {
+            vec![Row::new("over", spike_line(spike))]
+        });
+        return;
     }
-    rows
+    // What was told says more, and there is room for all of them.
+    let command = if whole.relay.is_some() { ALERTS } else { WHOLE };
+    Part::new("spike", "open spike", total, command).put(rows, &open, most, |spike| {
+        let told = whole.alerts.iter().find(|alert| is_about(alert, spike));
+        let first = told.and_then(|alert| alert.command.as_deref()).map(Row::first);
+        std::iter::once(Row::new("spike", spike_line(spike))).chain(first).collect()
+    });
 }
 
 /// Tells of a spike how much it rose, and whether it is over.

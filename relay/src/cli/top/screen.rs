@@ -208,7 +208,7 @@ fn mail_rows(model: &Model) -> Vec<Row> {
         ))
     }));
     let mut routes: Vec<_> = routes.iter().collect();
-    routes.sort_by_key(|route| urgency(route.standing));
+    routes.sort_by_key(|route| route.standing.urgency());
     rows.extend(routes.into_iter().map(|route| Row::line(route_line(route))));
     rows
 }
@@ -218,16 +218,6 @@ fn room(bytes: u64) -> String {
     match bytes >> 30 {
         0..10 => format!("{} MiB", bytes >> 20),
         gib => format!("{gib} GiB"),
-    }
-}
-
-/// Returns which routes are shown first, where not all can be: those whose mail waits.
-const fn urgency(standing: Standing) -> u8 {
-    match standing {
-        Standing::Down | Standing::LoginRefused => 0,
-        Standing::Suspended => 1,
-        Standing::Degraded => 2,
-        Standing::Up => 3,
     }
 }
 

@@ -44,6 +44,17 @@ impl Standing {
             Self::Suspended => "suspended",
         }
     }
+
+    /// Returns its place where not all routes can be shown: those whose mail waits come first.
+    #[must_use]
+    pub const fn urgency(self) -> u8 {
+        match self {
+            Self::Down | Self::LoginRefused => 0,
+            Self::Suspended => 1,
+            Self::Degraded => 2,
+            Self::Up => 3,
+        }
+    }
 }
 
 /// How a route stands.

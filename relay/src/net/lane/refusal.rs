@@ -91,7 +91,9 @@ impl Lane {
             Some(login) => login.fingerprint().await,
             None => None,
         };
-        let reason = format!("the login at {} was refused: {words}", name(hop));
+        let file = self.route.login.as_ref().and_then(|login| login.proof.file());
+        let file = file.map_or_else(String::new, |file| format!(" by {}", file.display()));
+        let reason = format!("the login{file} at {} was refused: {words}", name(hop));
         let now = Instant::now();
         let mut health = lock(&self.health);
         let before = std::mem::take(&mut *health);

@@ -1,11 +1,12 @@
 use super::*;
 use crate::alert::troubles::Trouble;
+use crate::cli::print::Terminal;
 use crate::cli::status::told;
 use crate::event::wording::opened;
 use crate::net::routes::HostState;
 
 /// No terminal.
-const PIPE: Room = Room { columns: 80, rows: None };
+const PIPE: Room = Room { columns: 80, terminal: None };
 
 /// Both processes of a relay that serves, while a spike is open.
 fn whole() -> Whole {
@@ -192,34 +193,62 @@ fn spike(class: &str, subject: Option<&str>, until: Option<Timestamp>) -> Spike 
     }
 }
 
+/// The networks that spikes are about.
+const NETWORKS: [&str; 3] = ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1234:5678::/64"];
+
+/// A gate on many ports of two interfaces, and attacked in every way.
+fn attacked(gate: GateStatus) -> GateStatus {
+    let place = |interface: &str, port| Counted {
+        interface: Some(interface.into()),
+        port: Some(port),
+        ..gate.counted[0].clone()
+    };
+    let places = [25, 465, 587, 2525].map(|port| ["eth0", "eth1"].map(|name| place(name, port)));
+    let talkers = NETWORKS.iter().cycle().take(5);
+    let talkers =
+        talkers.map(|cidr| Talker { cidr: cidr.parse().unwrap(), ..gate.talkers[0].clone() });
+    let way = Bypass {
+        path: "tun1 (vxlan)".into(),
+        since: Timestamp::UNIX_EPOCH,
+        last: Timestamp::UNIX_EPOCH,
+        attempts: 7,
+        source: "198.51.100.7".parse().unwrap(),
+    };
+    let mut spikes = vec![
+        spike("spike-refused", None, None),
+        spike("gate-bypass", None, None),
+        spike("spike-sources", None, None),
+    ];
+    spikes.extend(NETWORKS.map(|network| spike("spike-prefix", Some(network), None)));
+    spikes.extend((0..9).map(|_| spike("spike-refused", None, Some(Timestamp::UNIX_EPOCH))));
+    GateStatus {
+        sources: Some(4_711),
+        counted: places.concat(),
+        talkers: talkers.collect(),
+        bypasses: vec![way],
+        spikes,
+        ..gate
+    }
+}
+
 /// A day on which everything happens at a time.
 fn bad_day() -> Whole {
     let mut whole = whole();
-    let networks = ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1234:5678::/64"];
-    let gate = whole.gate.as_mut().unwrap();
-    gate.sources = Some(4_711);
-    gate.talkers = networks
-        .map(|cidr| Talker { cidr: cidr.parse().unwrap(), ..gate.talkers[0].clone() })
-        .into_iter()
-        .cycle()
-        .take(5)
-        .collect();
-    let over = Some(Timestamp::UNIX_EPOCH);
-    let of_networks =
-        |class: &'static str| networks.map(|network| spike(class, Some(network), None));
-    gate.spikes = vec![spike("spike-refused", None, None), spike("spike-sources", None, None)];
-    gate.spikes.extend(of_networks("spike-prefix"));
-    let told = gate.spikes.iter().map(|spike| {
-        opened("spike-refused", "8012 connection attempts a second are refused; usual are 12")
-            .about(spike.subject.as_deref().unwrap_or_default())
-            .first("sallyport explain 198.51.100.7")
-            .at(spike.since)
+    let gate = attacked(whole.gate.take().unwrap());
+    let told = gate.spikes.iter().filter(|spike| spike.until.is_none()).map(|spike| {
+        let words = "8012 connection attempts a second are refused; usual are 12";
+        let told = opened("spike-refused", words).first("sallyport explain 198.51.100.7");
+        let told = told.about(spike.subject.as_deref().unwrap_or_default()).at(spike.since);
+        Alert { class: spike.class.clone(), ..told }
     });
-    let told = told.zip(&gate.spikes).map(|(alert, of)| Alert { class: of.class.clone(), ..alert });
     whole.alerts.extend(told);
-    gate.spikes.extend((0..9).map(|_| spike("spike-refused", None, over)));
+    // The way around the gate is told by its name.
+    whole.alerts.iter_mut().filter(|alert| alert.class == "gate-bypass").for_each(|alert| {
+        alert.subject = "tun1".into();
+    });
+    whole.gate = Some(gate);
     let routes = ["smarthost", "internal", "eu", "us", "archive", "partners"];
-    whole.routes = vec![route("fine", Standing::Up, 0)];
+    whole.routes = vec![route("fine", Standing::Up, 0), route("weak", Standing::Degraded, 0)];
     whole.routes.extend(routes.map(|name| route(name, Standing::Down, 70)));
     let downs = routes.map(|route| {
         let summary = "smtp.example.net:587 of it is down: it refuses connections";
@@ -239,43 +268,120 @@ fn bad_day() -> Whole {
 fn a_bad_day_fits_on_every_terminal_and_says_how_to_see_the_rest() {
     let bad_day = bad_day();
     let shown = |columns, rows| {
-        screen(&bad_day, Paint::Plain, Timestamp::UNIX_EPOCH, Room { columns, rows })
+        let room =
+            Room { columns: Ord::max(columns, 80), terminal: Some(Terminal { columns, rows }) };
+        screen(&bad_day, Paint::Plain, Timestamp::UNIX_EPOCH, room)
     };
-    let whole = shown(80, None);
     let mut former = 0;
     for rows in [24, 25, 30, 40, 50, 60, 80] {
         for columns in [80, 120] {
-            let text = shown(columns, Some(rows));
+            let text = shown(columns, rows);
             let lines: Vec<_> = text.lines().collect();
             assert!(lines.len() < rows, "{} of {rows}:\n{text}", lines.len());
             let long = lines.iter().find(|line| line.chars().count() > columns);
             assert_eq!(long, None, "{text}");
-            for label in ["health", "gate", "mode", "refused", "relay", "spool", "spike", "route"] {
-                assert!(text.contains(&format!("\n{label}")) || text.starts_with(label), "{text}");
+            let labels = [
+                "health",
+                "          ! open",
+                "gate",
+                "mode",
+                "refused",
+                "source",
+                "bypass",
+                "spike",
+            ];
+            for label in labels.iter().chain(&["relay", "spool", "sandbox", "route", "alert"]) {
+                let is_there = text.contains(&format!("\n{label}")) || text.starts_with(label);
+                assert!(is_there, "{label}: {text}");
             }
         }
-        let more = shown(80, Some(rows)).lines().count();
+        let more = shown(80, rows).lines().count();
         assert!(more >= former, "a taller terminal shows less: {more}");
         former = more;
     }
-    // Told once: by the gate's spike, with what the alert says is to be done.
-    assert_eq!(whole.matches("spike-prefix 203.0.113.0/24 since").count(), 1, "{whole}");
-    assert!(!whole.contains("alert     spike-"), "{whole}");
-    assert_eq!(whole.matches("first: sallyport explain 198.51.100.7").count(), 5, "{whole}");
-    assert!(!whole.contains(" more: "), "{whole}");
-    assert!(!whole.contains("until"), "those that are over wait: {whole}");
-    let least = shown(80, Some(24));
-    assert!(least.contains("spike     5: sallyport status --json"), "{least}");
+    let narrow = shown(60, 40);
+    let taken: usize = narrow.lines().map(|line| line.chars().count().div_ceil(60)).sum();
+    assert!(taken < 40 && narrow.lines().count() < taken, "{taken}:\n{narrow}");
+    let least = shown(80, 24);
+    for words in [
+        "          and 6 more: sallyport status --check",
+        "\n          8 counted places: sallyport status --json",
+        "\nbypass    1 way: sallyport status --json",
+        "\n          first: sallyport explain 198.51.100.7\n          and 4 more: sallyport alert list",
+        "\nroute     8 routes: sallyport route list",
+    ] {
+        assert!(least.contains(words), "{words}: {least}");
+    }
+}
+
+#[test]
+fn a_spike_that_is_open_stands_once_with_what_to_do_and_routes_whose_mail_waits_first() {
+    let text = screen(&bad_day(), Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
+    let spike = "\nspike     spike-prefix 203.0.113.0/24 since 1970-01-01T00:00:00Z: peak 48012 in\n          \
+                 60 s, usual 12\n          first: sallyport explain 198.51.100.7\n";
+    assert_eq!(text.matches(spike).count(), 1, "{text}");
+    assert_eq!(text.matches("spike-prefix").count(), 3, "one for each network: {text}");
+    // The way around the gate has a row of its own, and what was told.
+    assert!(!text.contains("spike     gate-bypass"), "{text}");
+    assert!(text.contains("\nbypass    tun1 (vxlan)"), "{text}");
+    assert!(text.contains("\nalert     gate-bypass/tun1 since"), "{text}");
+    assert!(!text.contains(" more: ") && !text.contains("\nover "), "{text}");
+    let places = ["route     smarthost down", "route     weak degraded", "route     fine up"];
+    let places = places.map(|words| text.find(words).unwrap_or_else(|| panic!("{words}: {text}")));
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn spikes_that_the_gate_does_not_name_are_counted_and_not_told_as_alerts_besides() {
+    let mut whole = bad_day();
+    let gate = whole.gate.as_mut().unwrap();
+    gate.open_spikes = [("spike-prefix".to_owned(), 30), ("spike-entry".to_owned(), 0)].into();
+    let unnamed = opened("spike-prefix", "x").about("192.0.2.0/24").at(Timestamp::UNIX_EPOCH);
+    let guessed = opened("spike-entry", "x").about("192.0.2.0/24").at(Timestamp::UNIX_EPOCH);
+    whole.alerts.extend([unnamed, guessed]);
+    let text = screen(&whole, Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
+    assert!(text.contains("\n          and 27 more: sallyport alert list"), "{text}");
+    assert!(!text.contains("alert     spike-prefix"), "{text}");
+    assert!(
+        text.contains("alert     spike-entry/192.0.2.0/24"),
+        "of that class none is open: {text}"
+    );
+    whole.relay = None;
+    whole.alerts.clear();
+    let text = screen(&whole, Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
+    assert!(text.contains("\nrelay     -\n"), "{text}");
+    assert!(text.contains("\n          and 27 more: sallyport status --json"), "{text}");
+    assert!(!text.contains("first: "), "nobody told what to do: {text}");
+}
+
+#[test]
+fn what_keeps_both_processes_in_is_one_row_if_it_is_the_same() {
+    let mut whole = whole();
+    let relay = whole.relay.as_ref().unwrap().sandbox.clone();
+    let shown = |whole: &Whole| screen(whole, Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
+    whole.gate.as_mut().unwrap().sandbox = relay.clone();
+    assert!(shown(&whole).contains("\nsandbox   of both: landlock (ABI 7), seccomp\n"));
+    let lacks = Some("no landlock".to_owned());
+    whole.gate.as_mut().unwrap().sandbox = relay.map(|relay| Sandbox { lacks, ..relay });
+    let rows = "\nsandbox   of the gate: no landlock\nsandbox   of the relay: landlock";
+    assert!(shown(&whole).contains(rows));
+    whole.gate = None;
+    let text = shown(&whole);
+    assert!(text.contains("\ngate      -\n") && !text.contains("of the gate"), "{text}");
 }
 
 #[test]
 fn spikes_that_are_over_are_named_while_none_is_open() {
     let mut whole = whole();
     let over = Some(Timestamp::UNIX_EPOCH);
-    whole.gate.as_mut().unwrap().spikes = vec![spike("spike-sources", None, over); SHOWN + 2];
+    whole.gate.as_mut().unwrap().spikes = vec![spike("spike-sources", None, over); OVER_SHOWN + 2];
+    // Of one whose end the relay has not heard yet.
+    let told = opened("spike-sources", "x").first("sallyport ban add 203.0.113.0/24");
+    whole.alerts.push(told.at(Timestamp::UNIX_EPOCH));
     let text = screen(&whole, Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
     let line = "over      spike-sources since 1970-01-01T00:00:00Z until 1970-01-01T00:00:00Z:\n          \
                 at least 48012 in 60 s, usual 12\n";
-    assert_eq!(text.matches(line).count(), SHOWN, "{text}");
+    assert_eq!(text.matches(line).count(), OVER_SHOWN, "{text}");
     assert!(text.contains("\n          and 2 more: sallyport status --json"), "{text}");
+    assert_eq!(text.matches("first: sallyport ban").count(), 1, "with the alert alone: {text}");
 }
