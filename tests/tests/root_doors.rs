@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -156,13 +157,25 @@ fn pins_that_are_taken_away_come_back_and_open_nothing() -> Result<()> {
         Ok(found)
     };
     let before = pins(&folder)?;
-    before.iter().try_for_each(std::fs::remove_file)?;
-    ensure!(is_silent(&world.stage)?, "a stranger was answered");
-    wait_for("the pins to come back", || {
-        pins(&folder).is_ok_and(|after| after == before).then_some(())
-    })?;
-    session(&world.stage, CLIENT)?;
-    ensure!(world.stage.log().contains("pins were gone and are back"), "{}", world.stage.log());
+    let group = |path: &PathBuf| -> Result<_> {
+        let found = std::fs::metadata(path)?;
+        Ok((found.gid(), found.mode()))
+    };
+    let given: Vec<_> = before.iter().map(group).collect::<Result<_>>()?;
+    // The pins, and then their folders with them.
+    for folders in [&[][..], &["links".to_owned(), format!("v{LAYOUT}")]] {
+        before.iter().try_for_each(std::fs::remove_file)?;
+        folders.iter().try_for_each(|inside| std::fs::remove_dir(folder.join(inside)))?;
+        ensure!(is_silent(&world.stage)?, "a stranger was answered");
+        wait_for("the pins to come back", || {
+            pins(&folder).is_ok_and(|after| after == before).then_some(())
+        })?;
+        let again: Vec<_> = before.iter().map(group).collect::<Result<_>>()?;
+        ensure!(again == given, "not for the same as before: {again:?}, {given:?}");
+        session(&world.stage, CLIENT)?;
+    }
+    let said = "pins were gone and are back";
+    wait_for("both to be told", || (world.stage.log().matches(said).count() >= 2).then_some(()))?;
     Ok(())
 }
 

@@ -115,6 +115,10 @@ impl Gate for Off {
         self.health()
     }
 
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
     fn diagnostics(&mut self) -> Vec<String> {
         Vec::new()
     }

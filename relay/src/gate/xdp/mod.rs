@@ -245,7 +245,8 @@ impl Xdp {
 
     /// Pins again what somebody took away, and says so.
     fn pin_again(&mut self) {
-        let pinned = self.tables.pin_again().and_then(|some| Ok(some + self.links.pin_again()?));
+        let made = self.pins.make_again();
+        let pinned = made.and_then(|()| Ok(self.tables.pin_again()? + self.links.pin_again()?));
         let problem = match pinned {
             Ok(0) => None,
             Ok(some) => {
@@ -253,7 +254,10 @@ impl Xdp {
                 self.said.waiting.push(format!("{place}: {some} pins were gone and are back"));
                 None
             }
-            Err(error) => Some(format!("pins are gone and do not come back: {error}")),
+            Err(error) => Some(format!(
+                "pins are gone and do not come back, so what runs goes on, and nobody can look into the tables; \
+                 restart the gate: {error}"
+            )),
         };
         if problem.is_some() && problem != self.said.problem {
             self.said.waiting.extend(problem.clone());
@@ -375,6 +379,10 @@ impl Gate for Xdp {
         // Rows only say where frames are counted; the next call tries again.
         let _ = self.tell_rows();
         health
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.said.problem.clone()
     }
 
     fn diagnostics(&mut self) -> Vec<String> {

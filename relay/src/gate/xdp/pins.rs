@@ -1,9 +1,9 @@
 //! Where maps and links are pinned, and who may read them.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
@@ -44,14 +44,36 @@ impl Pins {
     pub fn prepare(place: &Place) -> Result<Self, GateError> {
         let pins = Self { group: place.group, ..Self::below(&place.pins) };
         pins.check_file_system()?;
-        let links = pins.top.join(LINKS);
-        for folder in [&pins.top, &pins.folder, &links] {
+        for folder in pins.folders() {
             let what = || format!("{}: make the folder", folder.display());
-            fs::create_dir_all(folder).map_err(|error| kernel_said(what(), error))?;
-            pins.permit(folder, FOLDER_MODE)?;
+            fs::create_dir_all(&folder).map_err(|error| kernel_said(what(), error))?;
+            pins.permit(&folder, FOLDER_MODE)?;
         }
         pins.take_links_over()?;
         Ok(pins)
+    }
+
+    /// Makes the folders again that somebody took away. A process that may not give things away any more can do so as
+    /// long as the one above is there, whose group they get.
+    pub fn make_again(&self) -> Result<(), GateError> {
+        for folder in self.folders() {
+            let what = || format!("{}: make the folder", folder.display());
+            match DirBuilder::new().mode(FOLDER_MODE).create(&folder) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(kernel_said(what(), error)),
+            }
+            let made = fs::metadata(&folder).map_err(|error| kernel_said(what(), error))?;
+            let is_given = self.group.is_none_or(|group| group == made.gid());
+            if !is_given || made.mode() & 0o7777 != FOLDER_MODE {
+                self.permit(&folder, FOLDER_MODE)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folders(&self) -> [PathBuf; 3] {
+        [self.top.clone(), self.folder.clone(), self.top.join(LINKS)]
     }
 
     /// Returns the gate's folder.

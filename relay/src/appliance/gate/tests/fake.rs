@@ -192,6 +192,10 @@ impl Gate for Fake {
         self.health()
     }
 
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
     fn diagnostics(&mut self) -> Vec<String> {
         std::mem::take(&mut self.tables().diagnostics)
     }
