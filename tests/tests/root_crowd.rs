@@ -96,6 +96,32 @@ fn five_thousand_idle_sessions_cost_little_and_keep_nobody_out() -> Result<()> {
     })
 }
 
+#[test]
+fn as_many_sessions_as_there_may_be_are_told_while_they_are_open() -> Result<()> {
+    if !need::root() {
+        return Ok(());
+    }
+    let mut world = World::set()?;
+    configure(&world, "[limits]\nsessions = 1\n")?;
+    world.stage.start()?;
+    let stage = &world.stage;
+    let only = session(stage, CLIENT)?;
+    let words = "sessions: as many are open as limits.sessions allows";
+    let told = stage.command(&["status"])?;
+    ensure!(told.starts_with("health    degraded") && told.contains(words), "{told}");
+    let mut doctor = stage.program(&["doctor", "--json"]);
+    let doctor = stage.relay.within(|| doctor.output())??;
+    let found: serde_json::Value = serde_json::from_slice(&doctor.stdout)?;
+    let found = found["findings"].as_array().context("findings")?;
+    let ids: Vec<_> = found.iter().filter_map(|one| one["id"].as_str()).collect();
+    ensure!(ids.contains(&"sessions-full") && !ids.contains(&"relay-troubled"), "{ids:?}");
+    drop(only);
+    wait_for("a good relay", || {
+        let told = stage.command(&["status"]).ok()?;
+        told.starts_with("health    good").then_some(())
+    })
+}
+
 /// Sends a message; returns its session, which is open still.
 fn say_hello(stage: &Stage) -> Result<Secured> {
     let mut client = session(stage, CLIENT)?;

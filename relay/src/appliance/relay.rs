@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::control::attach::{Attachment, Listening, Told};
 use crate::control::caller::{Trust, hidden_uid};
 use crate::control::server;
-use crate::control::wire::DEAF;
+use crate::control::wire::{DEAF, FULL};
 use crate::event::Event;
 use crate::gate::boot_clock_ns;
 use crate::journal::Journal;
@@ -242,7 +242,8 @@ impl Relay {
             let words = if guard.serves() && is_deaf { DEAF } else { guard.words() };
             let tls = tls.borrow().clone();
             let troubles = [tls.troubles(Timestamp::now()), logins.troubles()].concat();
-            let troubled = [unused.borrow().clone(), troubles].concat();
+            let full = sessions.is_full().then(|| FULL.to_owned());
+            let troubled = [unused.borrow().clone(), troubles, full.into_iter().collect()].concat();
             Front { serving, guard: words, sessions: sessions.count(), troubled }
         };
         let (spool, journal) = (self.spool.clone(), self.journal.clone());

@@ -110,7 +110,7 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  sallyport status\n  sallyport status --check    # exit \
                             code: 0 good, 1 degraded, 2 not serving")]
     Status {
-        /// Print nothing but a word; the exit code tells: 0 good, 1 degraded, 2 not serving.
+        /// Print a word and the reasons for it; the exit code tells, too: 0 good, 1 degraded, 2 not serving.
         #[arg(long)]
         check: bool,
         /// Print JSON.

@@ -216,6 +216,17 @@ pub(super) fn sentences_of(answer: &Explanation, network: IpNetwork) -> String {
         (Some(listed), Some(tag)) => format!("It is listed by {listed} with tag {tag}."),
         (Some(listed), None) => format!("It is listed by {listed} without a tag."),
     });
+    let rate = match reason.as_str() {
+        "over_rate" => Some("--connect-rate"),
+        "source_over_rate" => Some("--source-rate"),
+        _ => None,
+    };
+    lines.extend(rate.zip(*entry).map(|(rate, listed)| {
+        format!(
+            "More attempts come than that entry gives; `sallyport allow list` shows how many. To give more: sallyport \
+             allow add {listed} {rate} RATE. To keep it out: sallyport ban add {network}"
+        )
+    }));
     lines.extend(answer.banned_until.map(|until| {
         format!(
             "It is banned until {}; `sallyport ban list` shows by which ban, by whom and why.",
@@ -310,6 +321,13 @@ mod tests {
         let text = sentences(&answer);
         assert!(text.contains("listed by 192.0.2.0/24 with tag billing"), "{text}");
         assert!(text.contains("banned until 1970-01-01T00:00:00Z"), "{text}");
+        for (reason, rate) in
+            [("over_rate", "--connect-rate"), ("source_over_rate", "--source-rate")]
+        {
+            let text = sentences(&Explanation { reason: reason.into(), ..answer.clone() });
+            let command = format!("sallyport allow add 192.0.2.0/24 {rate} RATE. ");
+            assert!(text.contains(&command) && text.contains("ban add 192.0.2.7/32"), "{text}");
+        }
     }
 
     #[test]

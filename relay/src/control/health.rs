@@ -80,7 +80,11 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
     }
     problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
     if gate.mode != "enforce" {
-        problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
+        problems.push(format!(
+            "gate: it is in mode {} and lets everybody in: {}",
+            gate.mode,
+            enforced(&gate.mode)
+        ));
     }
     problems.extend(gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path)));
     // A bypass and a gate that is missing are problems of their own above.
@@ -92,14 +96,25 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
     }
 }
 
+/// Returns what ends a mode that lets everybody in.
+fn enforced(mode: &str) -> &'static str {
+    match mode {
+        "open" => "restart it (systemctl restart sallyport-gate)",
+        _ => "sallyport mode enforce",
+    }
+}
+
 fn of_relay(relay: &RelayStatus, problems: &mut Vec<String>) {
     if relay.guard == UNGUARDED {
         problems.push("UNGUARDED: no filter keeps strangers from the listeners".to_owned());
     }
     let spool = relay.spool.as_ref();
-    if spool.is_some_and(|spool| spool.free_bytes < spool.reserve_bytes) {
-        problems
-            .push("the spool is below its reserve of free space: clients get 452 4.3.1".to_owned());
+    if let Some(spool) = spool.filter(|spool| spool.free_bytes < spool.reserve_bytes) {
+        problems.push(format!(
+            "the spool is below its reserve of free space ({} MiB of {} MiB): clients get 452 4.3.1",
+            spool.free_bytes >> 20,
+            spool.reserve_bytes >> 20
+        ));
     } else if !relay.has_room {
         problems.push(match spool {
             Some(_) => "the spool has as many messages as `spool.messages` allows: clients get 452 4.3.1",

@@ -188,6 +188,10 @@ pub const UNGUARDED: &str = "UNGUARDED";
 /// What a relay says of its guard where none of its listeners stands.
 pub const DEAF: &str = "no listener stands";
 
+/// What a relay says where it has no place for one more session.
+pub const FULL: &str =
+    "sessions: as many are open as limits.sessions allows: further clients get 421";
+
 /// How the relay is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {

@@ -142,6 +142,7 @@ pub enum Cause {
     CertificateFuture,
     CertificateName,
     CertificateOrder,
+    CertificateOverdue,
     CertificateEnds,
     RenewalFails,
     FileUnreadable,
@@ -208,7 +209,7 @@ const fn known(cause: Cause, id: &'static str, place: Place) -> Row {
 }
 
 /// Every cause in the order of the walk. Where one brings another about it stands before it.
-const TABLE: [Row; 106] = {
+const TABLE: [Row; 107] = {
     use Cause as C;
     use Place as P;
     use Stops::{Clients, Mail, Nothing};
@@ -273,6 +274,7 @@ const TABLE: [Row; 106] = {
         fault(C::CertificateFuture, "certificate-not-yet-valid", P::Tls, Clients),
         fault(C::CertificateName, "certificate-name", P::Tls, Clients),
         fault(C::CertificateOrder, "certificate-order", P::Tls, Clients),
+        fault(C::CertificateOverdue, "certificate-overdue", P::Tls, Clients),
         known(C::CertificateEnds, "certificate-ends-soon", P::Tls),
         known(C::RenewalFails, "renewal-fails", P::Tls),
         fault(C::FileUnreadable, "file-unreadable", P::Session, Clients),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -14,11 +14,9 @@ use zeroize::Zeroizing;
 
 use super::{Case, Cause, Finding, Looked, Severity};
 use crate::acme::failed::Failed;
-use crate::net::tls::keys_of;
+use crate::net::tls::{keys_of, overdue, soon};
 use crate::smtp::answer::printable;
 
-/// How long before its end a certificate is worth knowing of; one of a short life, in its last quarter.
-const SOON: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// The most names that are told.
 const NAMES_MAX: usize = 8;
 /// The most of a name that is told, octets: the longest that DNS has (RFC 1035, section 2.3.4).
@@ -92,7 +90,12 @@ fn failing(certificate: &Path) -> Option<Finding> {
 
 /// Names the command that renews a certificate, where renewal is what it wants.
 fn renewed(finding: Finding) -> Finding {
-    let ends = [Cause::CertificateExpired, Cause::CertificateEnds, Cause::KeyUnfit];
+    let ends = [
+        Cause::CertificateExpired,
+        Cause::CertificateOverdue,
+        Cause::CertificateEnds,
+        Cause::KeyUnfit,
+    ];
     if ends.contains(&finding.cause) {
         Finding { remedy: RENEW.to_owned(), ..finding }
     } else {
@@ -291,13 +294,22 @@ fn judge(certificate: &Path, key: &Path, seen: &Seen, now: Timestamp) -> Vec<Fin
             format!("{file} is not valid before {from:.0}, and this host's clock says {now:.0}"),
             "set the clock if it is wrong (timedatectl), else wait or have it issued anew",
         ));
-    } else if until.duration_since(now) < SOON.min(until.duration_since(*from) / 4) {
-        let days = until.duration_since(now).as_hours() / 24;
-        found.push(Finding::new(
-            Cause::CertificateEnds,
-            format!("{file} expires in {days} days, at {until:.0}"),
-            "renew it, and see why nothing did so by itself",
-        ));
+    } else {
+        let (left, life) = (until.duration_since(now), until.duration_since(*from));
+        let cause = match (left < overdue(life), left < soon(life)) {
+            (true, _) => Some(Cause::CertificateOverdue),
+            (false, true) => Some(Cause::CertificateEnds),
+            (false, false) => None,
+        };
+        found.extend(cause.map(|cause| {
+            let left = match left.as_hours() {
+                ..2 => "less than 2 hours".to_owned(),
+                hours @ 2..48 => format!("{hours} hours"),
+                hours => format!("{} days", hours / 24),
+            };
+            let says = format!("{file} expires in {left}, at {until:.0}");
+            Finding::new(cause, says, "renew it, and see why nothing did so by itself")
+        }));
     }
     if !seen.is_in_order {
         found.push(Finding::new(

@@ -225,8 +225,9 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
         ("banned", _) => banned(client, judged),
         ("over_rate" | "source_over_rate", _) => Finding::new(
             Cause::OverRate,
-            format!("{client} made more connection attempts than {entry} gives it"),
-            "raise connect-rate or source-rate of the entry, or have the client keep its connections",
+            format!("more attempts come from {client}, or others of its entry, than {entry} gives"),
+            "raise connect-rate or source-rate of the entry, or have the client keep its connections; if its own log \
+             has no such attempts, somebody forges them",
         ),
         (_, Some(ended)) if judged.entry.is_none() => gone(client, ended, &admit),
         (reason, _) if judged.entry.is_none() && reason != "shut" => Finding::new(

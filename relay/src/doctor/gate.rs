@@ -153,13 +153,12 @@ fn stands(case: &Case) -> (Tables, Vec<Health>) {
         };
         Health { interface: name.clone(), state }
     };
-    // A gate that runs knows its own program, which without the tables looks like another's.
-    let vouched = |name: &&String| {
-        let stands =
-            case.gate.says().map(|status| status.interfaces.as_slice()).unwrap_or_default();
-        !stands.iter().any(|one| one.name == **name && one.problem.is_none())
-    };
-    let interfaces = gate.interfaces.iter().filter(vouched).map(health).collect();
+    // A gate that runs knows its own program, which looks like another's where the tables are not.
+    let stands = case.gate.says().map_or(&[][..], |status| &status.interfaces);
+    let is_vouched =
+        |name: &str| stands.iter().any(|one| one.name == name && one.problem.is_none());
+    let is_seen = |name: &&String| !matches!(tables, Tables::Missing(_)) || !is_vouched(name);
+    let interfaces = gate.interfaces.iter().filter(is_seen).map(health).collect();
     (tables, interfaces)
 }
 

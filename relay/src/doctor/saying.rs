@@ -10,7 +10,7 @@ const CHANNEL: &str = "alert channel ";
 
 /// What stands in words on certificates, on logins and on tokens, and the findings that say more of them. What is asked for
 /// with a new configuration is looked at by that one.
-const ELSEWHERE: [(&str, &[Cause]); 3] = [
+const ELSEWHERE: [(&str, &[Cause]); 4] = [
     (
         "certificate",
         &[
@@ -18,12 +18,14 @@ const ELSEWHERE: [(&str, &[Cause]); 3] = [
             Cause::KeyUnfit,
             Cause::CertificateExpired,
             Cause::CertificateFuture,
+            Cause::CertificateOverdue,
             Cause::CertificateEnds,
             Cause::FileUnreadable,
         ],
     ),
     ("the users: ", &[Cause::UsersDamaged, Cause::FileUnreadable]),
     ("[oauth]", &[Cause::FileUnreadable]),
+    ("limits.sessions", &[Cause::SessionsFull]),
 ];
 
 pub(super) fn look(case: &Case) -> Looked {

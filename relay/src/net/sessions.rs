@@ -90,8 +90,7 @@ impl Caps {
     }
 }
 
-/// Whose clients come by the same tag, and how many sessions they may have; none: no limit of
-/// their own.
+/// Whose clients come by the same tag, and how many sessions they may have; none: no limit of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
     /// The tag.
@@ -257,6 +256,12 @@ impl Sessions {
     /// Returns how many sessions there are.
     pub fn count(&self) -> usize {
         *self.shared.count.borrow()
+    }
+
+    /// Tells whether nobody has a place any more, whoever he is.
+    pub fn is_full(&self) -> bool {
+        let table = self.shared.table();
+        table.live.len() >= table.caps.in_all
     }
 }
 

@@ -59,10 +59,9 @@ pub const ROWS: &[Row] = &[
         s.write("\"guard0\"", "\"guard9\"")
     }),
     row("its pins lie on a disk", "no-bpffs", |s| s.write("{at}/bpf/sallyport", "{at}/pins")),
-    row("its pins lie where nothing was pinned", "gate-foreign", |s| {
+    row("its pins lie where nothing was pinned", "tables-missing", |s| {
         s.write("{at}/bpf/sallyport", "{at}/bpf/other")
-    })
-    .also(&["tables-missing"]),
+    }),
     row("a listener has an address of another host", "address-missing", |s| {
         s.write("address = \"192.0.2.1:2525\"", "address = \"192.0.2.77:2525\"")
     }),
@@ -103,6 +102,9 @@ pub const ROWS: &[Row] = &[
     }),
     row("the certificate is soon over", "certificate-ends-soon", |s| {
         certificate(s, "relay.example.net", now() - 30 * DAY, now() + 5 * DAY)
+    }),
+    row("the certificate is nearly over", "certificate-overdue", |s| {
+        certificate(s, "relay.example.net", now() - 30 * DAY, now() + DAY)
     }),
     row("the certificate is for another name", "certificate-name", |s| {
         certificate(s, "mail.example.org", now() - DAY, now() + 90 * DAY)

@@ -79,7 +79,7 @@ fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
         &alerts,
         most(List::Alerts),
         |alert| {
-            let first = alert.command.iter().map(|first| Row::first(first));
+            let first = alert.command.iter().filter(|one| !is_this(one)).map(|one| Row::first(one));
             std::iter::once(Row::new("alert", alert_words(alert))).chain(first).collect()
         },
     );
@@ -183,6 +183,11 @@ fn bypass_words(bypass: &Bypass) -> String {
     )
 }
 
+/// Tells whether a command shows nothing but this screen.
+fn is_this(command: &str) -> bool {
+    command == "sallyport status"
+}
+
 /// Tells whether an alert told people of this spike.
 fn is_about(alert: &Alert, spike: &Spike) -> bool {
     alert.class == spike.class && alert.subject == spike.subject.as_deref().unwrap_or_default()
@@ -225,7 +230,8 @@ fn spike_rows(whole: &Whole, most: usize, rows: &mut Vec<Row>) {
     let command = if whole.relay.is_some() { ALERTS } else { WHOLE };
     Part::new("spike", "open spike", total, command).put(rows, &open, most, |spike| {
         let told = whole.alerts.iter().find(|alert| is_about(alert, spike));
-        let first = told.and_then(|alert| alert.command.as_deref()).map(Row::first);
+        let first = told.and_then(|alert| alert.command.as_deref()).filter(|one| !is_this(one));
+        let first = first.map(Row::first);
         std::iter::once(Row::new("spike", spike_line(spike))).chain(first).collect()
     });
 }
@@ -282,7 +288,7 @@ fn staying(spool: &spool::Status) -> Option<String> {
         [(spool.held, "held"), (spool.captured, captured.as_str()), (spool.damaged, "damaged")];
     let named = rows.into_iter().filter(|(count, _)| *count > 0);
     let named: Vec<_> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    (!named.is_empty()).then(|| format!("of these {}", named.join(", ")))
+    (!named.is_empty()).then(|| format!("of the messages {}", named.join(", ")))
 }
 
 /// Tells what keeps the processes in, in one row if it is the same.

@@ -14,11 +14,12 @@ fn good() -> Seen {
 
 #[test]
 fn each_state_of_a_certificate_has_its_cause() {
-    let rows: [(&str, Seen, i64, &[&str]); 6] = [
+    let rows: [(&str, Seen, i64, &[&str]); 7] = [
         ("good", good(), 2000, &[]),
         ("expired", good(), 100_000_001, &["certificate-expired"]),
         ("not yet", good(), 999, &["certificate-not-yet-valid"]),
         ("soon over", good(), 99_000_000, &["certificate-ends-soon"]),
+        ("nearly over", good(), 99_800_000, &["certificate-overdue"]),
         ("another key", Seen { key: Err("x".into()), ..good() }, 2000, &["key-unfit"]),
         ("out of order", Seen { is_in_order: false, ..good() }, 2000, &["certificate-order"]),
     ];

@@ -12,6 +12,7 @@ mod measure;
 mod needs;
 mod object;
 mod opening;
+mod pinning;
 mod pins;
 mod probe;
 mod rows;
@@ -41,6 +42,7 @@ use super::{
 use links::Links;
 use object::Object;
 use opening::Opening;
+use pinning::Said;
 use pins::Pins;
 use switch::Board;
 use tables::Tables;
@@ -200,13 +202,6 @@ struct Xdp {
     said: Said,
 }
 
-/// What is to be told of the pins, each once.
-#[derive(Default)]
-struct Said {
-    waiting: Vec<String>,
-    problem: Option<String>,
-}
-
 impl Xdp {
     /// Tells the program the numbers that the interfaces have now.
     fn tell_rows(&mut self) -> Result<(), GateError> {
@@ -241,28 +236,6 @@ impl Xdp {
             ),
         };
         self.said.waiting.push(said);
-    }
-
-    /// Pins again what somebody took away, and says so.
-    fn pin_again(&mut self) {
-        let made = self.pins.make_again();
-        let pinned = made.and_then(|()| Ok(self.tables.pin_again()? + self.links.pin_again()?));
-        let problem = match pinned {
-            Ok(0) => None,
-            Ok(some) => {
-                let place = self.pins.top().display();
-                self.said.waiting.push(format!("{place}: {some} pins were gone and are back"));
-                None
-            }
-            Err(error) => Some(format!(
-                "pins are gone and do not come back, so what runs goes on, and nobody can look into the tables; \
-                 restart the gate: {error}"
-            )),
-        };
-        if problem.is_some() && problem != self.said.problem {
-            self.said.waiting.extend(problem.clone());
-        }
-        self.said.problem = problem;
     }
 }
 

@@ -27,8 +27,9 @@ fn places_are_counted_by_source_and_in_all_and_given_back() {
     assert_eq!(enter(&sessions, "192.0.2.1").unwrap_err(), NoSession::FromSource);
     let _three = enter(&sessions, "192.0.2.2").unwrap();
     assert_eq!(enter(&sessions, "192.0.2.3").unwrap_err(), NoSession::InAll);
+    assert!(sessions.is_full());
     drop(one);
-    assert_eq!(sessions.count(), 2);
+    assert_eq!((sessions.count(), sessions.is_full()), (2, false));
     let again = enter(&sessions, "192.0.2.1").unwrap();
     sessions.leave();
     assert_eq!(enter(&sessions, "192.0.2.3").unwrap_err(), NoSession::Leaving);

@@ -23,6 +23,7 @@ pub use binding::exporter;
 pub use ending::{Ending, Endings};
 pub use files::{TlsError, end_of, keys_of};
 pub use identity::{ClientIdentity, client_identity};
+pub use shown::{overdue, soon};
 
 use modes::Modes;
 

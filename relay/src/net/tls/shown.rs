@@ -22,13 +22,20 @@ use crate::config;
 use crate::event::alert::Severity;
 use crate::net::certified::certified;
 
-/// How long before its end a certificate is a trouble; one of a short life, in its last tenth. Whoever renews should
-/// have done so long before.
-const OVERDUE: SignedDuration = SignedDuration::from_hours(72);
+/// Returns how long before its end a certificate of such a life is a trouble: 72 hours, or the last tenth of a short
+/// life. Whoever renews should have done so long before.
+#[must_use]
+pub fn overdue(life: SignedDuration) -> SignedDuration {
+    SignedDuration::from_hours(72).min(life / 10)
+}
 
-/// How long before its end a certificate that nobody has renewed is worth knowing of; one of a short life, in its last
-/// quarter. By ACME it is due in its last third.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Returns how long before its end a certificate that nobody has renewed is worth knowing of: 14 days, or the last
+/// quarter of a short life. By ACME it is due in its last third.
+#[must_use]
+pub fn soon(life: SignedDuration) -> SignedDuration {
+    SignedDuration::from_hours(14 * 24).min(life / 4)
+}
+
 /// How long its renewal may fail before that is worth knowing: longer than the timer waits between two tries, since an
 /// authority, or the way to it, is away now and then.
 const FAILING: SignedDuration = SignedDuration::from_hours(30);
@@ -165,7 +172,7 @@ impl Validity {
     fn ending(&self, now: Timestamp, failed: Option<&Failed>) -> Option<Ending> {
         let Self { path, not_before, not_after } = self;
         let life = not_after.duration_since(*not_before);
-        let is_soon = not_after.duration_since(now) < SOON.min(life / 4);
+        let is_soon = not_after.duration_since(now) < soon(life);
         let fails = failed.is_some_and(|failed| now.duration_since(failed.since) >= FAILING);
         let (severity, mut problem) = match self.out_of_time(now) {
             Some(problem) => (Severity::Critical, problem),
@@ -198,9 +205,7 @@ impl Validity {
             Some(format!(
                 "{path}: the certificate is not valid before {not_before}: look at the clock"
             ))
-        } else if not_after.duration_since(now)
-            < OVERDUE.min(not_after.duration_since(*not_before) / 10)
-        {
+        } else if not_after.duration_since(now) < overdue(not_after.duration_since(*not_before)) {
             Some(format!(
                 "{path}: the certificate ends at {not_after}, when clients begin to refuse it, and nothing has renewed \
                  it: renew it (by ACME: sallyport tls renew)"

@@ -57,7 +57,7 @@ source    203.0.113.0/24: 4801 (at least 4768) in the last minute, unlisted_syn
 relay     serving; guarded; 12 sessions; pid 8
 spool     9 messages, 6144 KiB on disk, 40960 MiB free
           the next message that waits is due at 1970-01-01T00:10:00Z
-          of these 2 held, 3 captured (2 KiB), 1 damaged
+          of the messages 2 held, 3 captured (2 KiB), 1 damaged
 sandbox   of the relay: landlock (ABI 7), seccomp
 alert     spool-full since 1970-01-01T00:00:00Z: the spool is full
           first: sallyport queue list";
@@ -352,6 +352,18 @@ fn spikes_that_the_gate_does_not_name_are_counted_and_not_told_as_alerts_besides
     assert!(text.contains("\nrelay     -\n"), "{text}");
     assert!(text.contains("\n          and 27 more: sallyport status --json"), "{text}");
     assert!(!text.contains("first: "), "nobody told what to do: {text}");
+}
+
+#[test]
+fn what_shows_nothing_but_this_screen_is_not_what_to_do_first() {
+    let mut whole = whole();
+    whole.gate.as_mut().unwrap().spikes = vec![spike("spike-sources", None, None)];
+    let of = |class, about| {
+        opened(class, "x").about(about).first("sallyport status").at(Timestamp::UNIX_EPOCH)
+    };
+    whole.alerts = vec![of("spike-sources", ""), of("gate-missing", "eth0")];
+    let text = screen(&whole, Paint::Plain, Timestamp::UNIX_EPOCH, PIPE);
+    assert!(text.contains("alert     gate-missing/eth0") && !text.contains("first: "), "{text}");
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! Pins that somebody took away: they are made again, and told.
+
+use super::Xdp;
+
+/// What is to be told of the pins, each once.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) waiting: Vec<String>,
+    pub(super) problem: Option<String>,
+}
+
+impl Xdp {
+    /// Pins again what somebody took away, and says so.
+    pub(super) fn pin_again(&mut self) {
+        let made = self.pins.make_again();
+        let pinned = made.and_then(|()| Ok(self.tables.pin_again()? + self.links.pin_again()?));
+        let problem = match pinned {
+            Ok(0) => None,
+            Ok(some) => {
+                let place = self.pins.top().display();
+                self.said.waiting.push(format!("{place}: {some} pins were gone and are back"));
+                None
+            }
+            Err(error) => Some(format!(
+                "pins are gone and do not come back, so what runs goes on, and nobody can look into the tables; \
+                 restart the gate: {error}"
+            )),
+        };
+        if problem.is_some() && problem != self.said.problem {
+            self.said.waiting.extend(problem.clone());
+        }
+        self.said.problem = problem;
+    }
+}
