@@ -141,7 +141,11 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     let is_suspended =
         |words: &str| seen.suspended.iter().any(|(route, _)| is_of_route(words, route));
     // What it says of anything else is told elsewhere.
-    let of_routes = seen.troubled.iter().filter(|words| words.starts_with(ROUTE));
+    let is_meant = |words: &String| {
+        !seen.is_followed || seen.names.iter().any(|name| is_of_route(words, name))
+    };
+    let of_routes =
+        seen.troubled.iter().filter(|words| words.starts_with(ROUTE) && is_meant(words));
     found.extend(of_routes.filter(|words| !is_suspended(words)).map(|words| {
         let name = seen.names.iter().find(|name| is_of_route(words, name));
         let remedy = match name.filter(|_| !seen.is_followed) {
@@ -228,6 +232,11 @@ mod tests {
         assert_eq!(to(&seen), "sallyport doctor --to b  # follows it, its login included");
         let followed = Seen { is_followed: true, ..seen };
         assert_eq!(to(&followed), "sallyport route list  # shows it, host by host");
+        let names = vec!["b".to_owned()];
+        let one = Seen { names, suspended: Vec::new(), unsigned: Vec::new(), ..followed };
+        let says: Vec<_> = judge(&one).into_iter().map(|found| found.says).collect();
+        let own = "the relay says: route b: it is down: no host can be used";
+        assert_eq!(says, [own, &format!("the relay says: {key}")], "nothing of another route");
         assert_eq!(judge(&Seen::default()), Vec::new());
     }
 }

@@ -22,7 +22,7 @@ pub struct Ending {
 
 /// What was told of the time of certificates.
 #[derive(Clone, Debug, Default)]
-pub struct Endings(BTreeMap<String, Severity>);
+pub struct Endings(BTreeMap<String, (Severity, Timestamp)>);
 
 impl Endings {
     /// Takes what is wrong now; returns what is to be told because of it. Of a file that is named more than once, as
@@ -31,11 +31,12 @@ impl Endings {
         let mut over = std::mem::take(&mut self.0);
         let mut events = Vec::new();
         for Ending { file, until, severity, problem } in worst(endings) {
-            if over.remove(&file) != Some(severity) {
+            // A certificate in the place of another may be no better, and is another all the same.
+            if over.remove(&file) != Some((severity, until)) {
                 let file = file.clone();
                 events.push(Event::CertificateEnds { file, until, severity, problem });
             }
-            self.0.insert(file, severity);
+            self.0.insert(file, (severity, until));
         }
         events.extend(over.into_keys().map(|file| Event::CertificateGood { file }));
         events
@@ -89,5 +90,16 @@ mod tests {
         assert_eq!(told(&[("a", warning), ("a", critical)]), ["a Critical"]);
         assert_eq!(told(&[("a", critical), ("a", warning)]), [""; 0]);
         assert_eq!(told(&[]), ["a good"]);
+    }
+
+    #[test]
+    fn one_in_the_place_of_another_that_is_no_better_is_told_anew() {
+        let mut endings = Endings::default();
+        let one = |second| Ending {
+            until: Timestamp::from_second(second).unwrap(),
+            ..ending("a", Severity::Critical)
+        };
+        let told = [1, 1, 2, 2].map(|second| endings.hear(vec![one(second)]).len());
+        assert_eq!(told, [1, 0, 1, 0]);
     }
 }
