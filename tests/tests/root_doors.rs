@@ -143,6 +143,7 @@ fn pins_that_are_taken_away_come_back_and_open_nothing() -> Result<()> {
     if !need::root() {
         return Ok(());
     }
+    let Some(ip) = need::tool("ip") else { return Ok(()) };
     let world = World::serving()?;
     let folder = world.folder.path().join("bpf/sallyport");
     let pins = |folder: &Path| -> Result<Vec<PathBuf>> {
@@ -162,18 +163,56 @@ fn pins_that_are_taken_away_come_back_and_open_nothing() -> Result<()> {
         Ok((found.gid(), found.mode()))
     };
     let given: Vec<_> = before.iter().map(group).collect::<Result<_>>()?;
-    // The pins, and then their folders with them.
-    for folders in [&[][..], &["links".to_owned(), format!("v{LAYOUT}")]] {
-        before.iter().try_for_each(std::fs::remove_file)?;
-        folders.iter().try_for_each(|inside| std::fs::remove_dir(folder.join(inside)))?;
-        ensure!(is_silent(&world.stage)?, "a stranger was answered");
+    let inside = ["links".to_owned(), format!("v{LAYOUT}")].map(|name| folder.join(name));
+    let folders_given: Vec<_> = inside.iter().map(group).collect::<Result<_>>()?;
+    let are_back = || {
         wait_for("the pins to come back", || {
             pins(&folder).is_ok_and(|after| after == before).then_some(())
         })?;
         let again: Vec<_> = before.iter().map(group).collect::<Result<_>>()?;
         ensure!(again == given, "not for the same as before: {again:?}, {given:?}");
-        session(&world.stage, CLIENT)?;
+        let again: Vec<_> = inside.iter().map(group).collect::<Result<_>>()?;
+        ensure!(again == folders_given, "not for the same as before: {again:?}, {folders_given:?}");
+        // The relay opens the tables anew, and serves.
+        world.stage.command(&["allow", "add", "203.0.113.77"])?;
+        world.stage.command(&["allow", "remove", "203.0.113.77"])?;
+        wait_for("a session", || session(&world.stage, CLIENT).ok().map(drop))
+    };
+    // The pins, and then their folders with them.
+    for folders in [&[][..], &inside] {
+        before.iter().try_for_each(std::fs::remove_file)?;
+        folders.iter().try_for_each(std::fs::remove_dir)?;
+        ensure!(is_silent(&world.stage)?, "a stranger was answered");
+        are_back()?;
     }
+
+    // And the folder of all of it, whose group the gate cannot give any more: it is a problem until somebody does.
+    let (group_of_all, _) = group(&folder)?;
+    before.iter().try_for_each(std::fs::remove_file)?;
+    inside.iter().chain([&folder]).try_for_each(std::fs::remove_dir)?;
+    ensure!(is_silent(&world.stage)?, "a stranger was answered");
+    let problem = || -> Option<String> {
+        let status = world.stage.listing(&["status"]).ok()?;
+        let problems = status["gate"]["problems"].as_array()?;
+        problems.iter().filter_map(Value::as_str).find(|one| one.contains("pins")).map(Into::into)
+    };
+    let told = wait_for("the problem", problem)?;
+    let remedy = format!("install -d -m 2750 -g {group_of_all} {}", folder.display());
+    ensure!(told.contains(&format!("As root: {remedy}, ")), "{told}");
+    // It stays with it, however often it looks: it looks at pins whenever it looks at interfaces.
+    for state in ["down", "up", "down", "up"] {
+        run(&world.stage.relay, &ip, &format!("link set dev guard0 {state}"))?;
+        wait_for("a look at the interface", || {
+            let status = world.stage.listing(&["status"]).ok()?;
+            let is_down = !status["gate"]["interfaces"][0]["down"].is_null();
+            (is_down == (state == "down")).then_some(())
+        })?;
+    }
+    ensure!(problem().is_some(), "{}", world.stage.log());
+    let done = Command::new("sh").args(["-c", &remedy]).status()?;
+    ensure!(done.success(), "{remedy}");
+    are_back()?;
+    wait_for("no problem", || problem().is_none().then_some(()))?;
     let said = "pins were gone and are back";
     wait_for("both to be told", || (world.stage.log().matches(said).count() >= 2).then_some(()))?;
     Ok(())

@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::api::server;
-    use crate::control::wire::UNGUARDED;
+    use crate::control::wire::{FULL, UNGUARDED};
 
     fn relay() -> RelayStatus {
         RelayStatus {
@@ -216,6 +216,7 @@ mod tests {
         let shut = || RelayStatus { serving: false, guard: "waiting".into(), ..relay() };
         let full = || RelayStatus { has_room: false, ..relay() };
         let unguarded = || RelayStatus { guard: UNGUARDED.into(), ..relay() };
+        let crowded = || RelayStatus { troubled: vec![FULL.to_owned()], ..relay() };
         let rows = [
             ("/live", relay(), "200 OK", "\r\n\r\nlive\n"),
             ("/ready", relay(), "200 OK", "\r\n\r\nready\n"),
@@ -229,6 +230,8 @@ mod tests {
                 "\r\n\r\nnot serving\nclients are not accepted (waiting)\n",
             ),
             ("/ready", full(), "503 ", "\r\n\r\nnot ready\nthe spool takes no submissions"),
+            ("/ready", crowded(), "200 OK", "\r\n\r\nready\n"),
+            ("/health", crowded(), "200 OK", "\r\n\r\ndegraded\nsessions: as many are open"),
             ("/health", unguarded(), "200 OK", "\r\n\r\ndegraded\nUNGUARDED: no filter"),
             ("/ready", unguarded(), "200 OK", "\r\n\r\nready\n"),
             ("/other", relay(), "404 ", "\r\n\r\n"),

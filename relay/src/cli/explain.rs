@@ -223,8 +223,9 @@ pub(super) fn sentences_of(answer: &Explanation, network: IpNetwork) -> String {
     };
     lines.extend(rate.zip(*entry).map(|(rate, listed)| {
         format!(
-            "More attempts come than that entry gives; `sallyport allow list` shows how many. To give more: sallyport \
-             allow add {listed} {rate} RATE. To keep it out: sallyport ban add {network}"
+            "More attempts come in its name than that entry gives; `sallyport allow list` shows how many. To give more: \
+             in the configuration, if it is declared there, else: sallyport allow add {listed} {rate} RATE. To keep it \
+             out: sallyport ban add {network}"
         )
     }));
     lines.extend(answer.banned_until.map(|until| {

@@ -55,8 +55,8 @@ impl Whole {
     }
 }
 
-/// Prints the health of both processes. With `check` only a word, and the exit code tells: 0 good,
-/// 1 degraded, 2 not serving.
+/// Prints the health of both processes. With `check` a word and the reasons for it, and the exit code tells, too:
+/// 0 good, 1 degraded, 2 not serving.
 #[must_use]
 pub fn status(reach: &Reach, check: Check, output: Output) -> ExitCode {
     match (check, output) {

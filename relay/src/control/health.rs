@@ -80,11 +80,7 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
     }
     problems.extend(gate.problems.iter().map(|problem| format!("gate: {problem}")));
     if gate.mode != "enforce" {
-        problems.push(format!(
-            "gate: it is in mode {} and lets everybody in: {}",
-            gate.mode,
-            enforced(&gate.mode)
-        ));
+        problems.push(format!("gate: it is in mode {} and lets everybody in", gate.mode));
     }
     problems.extend(gate.bypasses.iter().map(|bypass| format!("gate bypass: {}", bypass.path)));
     // A bypass and a gate that is missing are problems of their own above.
@@ -93,14 +89,6 @@ fn of_gate(gate: &GateStatus, problems: &mut Vec<String>) {
     let open: Vec<&str> = named.collect();
     if !open.is_empty() {
         problems.push(format!("open spikes: {}", open.join(", ")));
-    }
-}
-
-/// Returns what ends a mode that lets everybody in.
-fn enforced(mode: &str) -> &'static str {
-    match mode {
-        "open" => "restart it (systemctl restart sallyport-gate)",
-        _ => "sallyport mode enforce",
     }
 }
 

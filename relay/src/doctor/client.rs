@@ -225,7 +225,7 @@ fn barred(seen: &Seen, judged: &Judged) -> Option<Finding> {
         ("banned", _) => banned(client, judged),
         ("over_rate" | "source_over_rate", _) => Finding::new(
             Cause::OverRate,
-            format!("more attempts come from {client}, or others of its entry, than {entry} gives"),
+            format!("more attempts come in the name of {client} or its entry than {entry} gives"),
             "raise connect-rate or source-rate of the entry, or have the client keep its connections; if its own log \
              has no such attempts, somebody forges them",
         ),

@@ -154,9 +154,8 @@ fn stands(case: &Case) -> (Tables, Vec<Health>) {
         Health { interface: name.clone(), state }
     };
     // A gate that runs knows its own program, which looks like another's where the tables are not.
-    let stands = case.gate.says().map_or(&[][..], |status| &status.interfaces);
-    let is_vouched =
-        |name: &str| stands.iter().any(|one| one.name == name && one.problem.is_none());
+    let told = case.gate.says().map_or(&[][..], |status| &status.interfaces);
+    let is_vouched = |name: &str| told.iter().any(|one| one.name == name && one.problem.is_none());
     let is_seen = |name: &&String| !matches!(tables, Tables::Missing(_)) || !is_vouched(name);
     let interfaces = gate.interfaces.iter().filter(is_seen).map(health).collect();
     (tables, interfaces)
@@ -206,7 +205,7 @@ fn judge(seen: &Seen, pins: &Path) -> Vec<Finding> {
             found.push(Finding::new(
                 Cause::TablesMissing,
                 format!("the gate's tables cannot be opened: {why}"),
-                "start the gate: systemctl restart sallyport-gate, or sallyport run",
+                "start the gate, or start it anew: systemctl restart sallyport-gate, or sallyport run",
             ));
         }
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::routes::{DKIM, ROUTE};
 use super::{Case, Cause, Finding, Looked, certificates, logins};
+use crate::control::wire::FULL;
 
 /// How words of the relay on an alert's channel begin.
 const CHANNEL: &str = "alert channel ";
 
-/// What stands in words on certificates, on logins and on tokens, and the findings that say more of them. What is asked for
-/// with a new configuration is looked at by that one.
+/// What stands in words on certificates, on logins, on tokens and on sessions, and the findings that say more of them.
+/// What is asked for with a new configuration is looked at by that one.
 const ELSEWHERE: [(&str, &[Cause]); 4] = [
     (
         "certificate",
@@ -25,7 +26,7 @@ const ELSEWHERE: [(&str, &[Cause]); 4] = [
     ),
     ("the users: ", &[Cause::UsersDamaged, Cause::FileUnreadable]),
     ("[oauth]", &[Cause::FileUnreadable]),
-    ("limits.sessions", &[Cause::SessionsFull]),
+    (FULL, &[Cause::SessionsFull]),
 ];
 
 pub(super) fn look(case: &Case) -> Looked {
@@ -78,6 +79,7 @@ mod tests {
             ("the users: /u: no; the old ones count", &[Cause::UsersDamaged], None),
             ("the users: /u: no; the old ones count", &[Cause::KeyUnfit], Some("journalctl")),
             ("alert channel webhook 1: it has failed for 60 minutes", &[], Some("sallyport alert")),
+            (FULL, &[Cause::SessionsFull], None),
             ("[[alerts.exec]]: it takes a restart", &[Cause::KeyUnfit], Some("journalctl")),
         ] {
             let found = judge(&[words], &told.iter().copied().collect());

@@ -243,8 +243,8 @@ pub trait Gate: Send {
     /// pins again what is not pinned any more. Returns how each interface stands then.
     fn repair(&mut self) -> Vec<Health>;
 
-    /// Returns what is wrong with the pins since [`Gate::repair`] looked last: a sentence.
-    fn problem(&self) -> Option<String>;
+    /// Returns what is wrong with the pins, as [`Gate::repair`] found them last: a sentence.
+    fn pins_problem(&self) -> Option<String>;
 
     /// Returns the kernel's rare diagnostics since the last call; at most 64.
     fn diagnostics(&mut self) -> Vec<String>;

@@ -115,7 +115,7 @@ impl Gate for Off {
         self.health()
     }
 
-    fn problem(&self) -> Option<String> {
+    fn pins_problem(&self) -> Option<String> {
         None
     }
 

@@ -258,7 +258,7 @@ impl Sessions {
         *self.shared.count.borrow()
     }
 
-    /// Tells whether nobody has a place any more, whoever he is.
+    /// Tells whether there is no place for one more session, whoever comes.
     pub fn is_full(&self) -> bool {
         let table = self.shared.table();
         table.live.len() >= table.caps.in_all

@@ -86,7 +86,7 @@ impl Keeper {
         let mut problems = self.lists.damages.clone();
         problems.extend(pending.into_iter().flatten().cloned());
         problems.extend(standing::problems(&listeners));
-        problems.extend(self.gate.problem());
+        problems.extend(self.gate.pins_problem());
         problems.extend(local_ports::problem(&guarded_ports(&self.config)));
         problems
     }

@@ -117,20 +117,21 @@ impl Part {
     }
 }
 
-/// Returns how many of each list have room, given in turn; what has not even room without them is none the larger.
+/// Returns how many of each list have room, given in turn; none of any if even the rest has no room.
 pub(super) fn fitting(terminal: Terminal, laid: impl Fn(&Most) -> Vec<String>) -> Most {
     let mut most = [0; LISTS];
+    let mut lines = laid(&most);
     let mut wanting: Vec<usize> = (0..LISTS).collect();
     while !wanting.is_empty() {
         wanting.retain(|list| {
             let mut larger = most;
             larger[*list] += 1;
-            let lines = laid(&larger);
+            let with_it = laid(&larger);
             // The last row is the prompt's.
-            let rows: usize = lines.iter().map(|line| terminal.taken(line)).sum();
-            let wants_more = rows < terminal.rows && lines != laid(&most);
+            let rows: usize = with_it.iter().map(|line| terminal.taken(line)).sum();
+            let wants_more = rows < terminal.rows && with_it != lines;
             if wants_more {
-                most = larger;
+                (most, lines) = (larger, with_it);
             }
             wants_more
         });

@@ -73,7 +73,8 @@ fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
         |route| vec![Row::new("route", route_words(route, now))],
     );
     let mut alerts = whole.worst_first();
-    alerts.retain(|alert| !is_among_spikes(whole, alert));
+    let spikes = whole.gate.as_ref().map(open_spikes).unwrap_or_default();
+    alerts.retain(|alert| !is_among(&spikes, alert));
     Part::new("alert", "alert", alerts.len(), ALERTS).put(
         &mut rows,
         &alerts,
@@ -127,7 +128,7 @@ fn gate_rows(gate: &GateStatus, most: impl Fn(List) -> usize, rows: &mut Vec<Row
         |talker| vec![Row::new("source", talker_words(talker))],
     );
     let bypasses = &gate.bypasses;
-    Part::new("bypass", "way", bypasses.len(), WHOLE).put(
+    Part::new("bypass", "path", bypasses.len(), WHOLE).put(
         rows,
         bypasses,
         most(List::Bypasses),
@@ -193,12 +194,10 @@ fn is_about(alert: &Alert, spike: &Spike) -> bool {
     alert.class == spike.class && alert.subject == spike.subject.as_deref().unwrap_or_default()
 }
 
-/// Tells whether an alert is about a spike that stands among those that are open. The gate names some of them only.
-fn is_among_spikes(whole: &Whole, alert: &Alert) -> bool {
-    let Some(gate) = &whole.gate else { return false };
-    let (open, total) = open_spikes(gate);
+/// Tells whether an alert is about one of the spikes that are open, of which the gate names some only.
+fn is_among((open, total): &(Vec<&Spike>, usize), alert: &Alert) -> bool {
     let is_counted = || open.iter().any(|spike| alert.class == spike.class);
-    open.iter().any(|spike| is_about(alert, spike)) || total > open.len() && is_counted()
+    open.iter().any(|spike| is_about(alert, spike)) || *total > open.len() && is_counted()
 }
 
 /// Returns the spikes that are open, as far as the gate names them, and how many there are. A way around the gate and

@@ -354,7 +354,7 @@ impl Gate for Xdp {
         health
     }
 
-    fn problem(&self) -> Option<String> {
+    fn pins_problem(&self) -> Option<String> {
         self.said.problem.clone()
     }
 
@@ -375,6 +375,7 @@ impl Gate for Xdp {
     fn detach(&mut self) -> Result<(), GateError> {
         self.tables.board().open_doors();
         self.links.detach()?;
+        self.said.problem = None;
         self.pins.remove_tables()
     }
 }

@@ -22,8 +22,9 @@ impl Xdp {
                 None
             }
             Err(error) => Some(format!(
-                "pins are gone and do not come back, so what runs goes on, and nobody can look into the tables; \
-                 restart the gate: {error}"
+                "pins are gone and do not come back: the relay takes no clients after the next change of a list. \
+                 {}: {error}",
+                self.pins.remedy()
             )),
         };
         if problem.is_some() && problem != self.said.problem {

@@ -53,15 +53,20 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Makes the folders again that somebody took away. A process that may not give things away any more can do so as
-    /// long as the one above is there, whose group they get.
+    /// Makes the folders again that somebody took away, and looks at those that are there. A process that may not give
+    /// things away any more can make one as long as the folder above is there with its group and its set-group-ID bit.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::NotGiven`] if a folder has not its group and mode and cannot be given them; what the kernel said.
     pub fn make_again(&self) -> Result<(), GateError> {
         for folder in self.folders() {
             let what = || format!("{}: make the folder", folder.display());
             match DirBuilder::new().mode(FOLDER_MODE).create(&folder) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(kernel_said(what(), error)),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(kernel_said(what(), error));
+                }
+                Ok(()) | Err(_) => {}
             }
             let made = fs::metadata(&folder).map_err(|error| kernel_said(what(), error))?;
             let is_given = self.group.is_none_or(|group| group == made.gid());
@@ -70,6 +75,16 @@ impl Pins {
             }
         }
         Ok(())
+    }
+
+    /// Returns what brings pins back that the gate cannot make again: it pins within a second of having the folder.
+    pub fn remedy(&self) -> String {
+        let top = self.top.display();
+        let group = self.group.map_or_else(String::new, |group| format!(" -g {group}"));
+        format!(
+            "As root: install -d -m {FOLDER_MODE:o}{group} {top}, or restart the gate, which has the second door judge \
+             alone meanwhile"
+        )
     }
 
     fn folders(&self) -> [PathBuf; 3] {

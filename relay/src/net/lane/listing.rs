@@ -211,7 +211,7 @@ impl Lane {
         }
         if let Health::Suspended { since, until, reason, .. } = &*lock(&self.health) {
             state.standing = Standing::LoginRefused;
-            state.reason = Some(reason.clone());
+            state.reason = Some(self.with_file(reason));
             state.since = Some(clocks.wall(*since));
             state.until = Some(clocks.wall(*until));
             return;

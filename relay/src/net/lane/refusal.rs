@@ -85,22 +85,30 @@ impl Lane {
         }
     }
 
+    /// Returns why our login was refused with the file that it is proved by, for people of ours: who sent the mail that
+    /// waits is told without it.
+    pub(super) fn with_file(&self, reason: &str) -> String {
+        match self.route.login.as_ref().and_then(|login| login.proof.file()) {
+            Some(file) => format!("{reason} (its password or token is in {})", file.display()),
+            None => reason.to_owned(),
+        }
+    }
+
     /// Remembers that a host refused our login; returns how long the route is left alone, and why.
     pub(super) async fn suspend(&self, hop: &NextHop, words: &str) -> (Duration, String) {
         let refused = match &self.login {
             Some(login) => login.fingerprint().await,
             None => None,
         };
-        let file = self.route.login.as_ref().and_then(|login| login.proof.file());
-        let file = file.map_or_else(String::new, |file| format!(" by {}", file.display()));
-        let reason = format!("the login{file} at {} was refused: {words}", name(hop));
+        let reason = format!("the login at {} was refused: {words}", name(hop));
         let now = Instant::now();
         let mut health = lock(&self.health);
         let before = std::mem::take(&mut *health);
         *health = before.clone().suspended(now, &reason, refused.unwrap_or_default());
         if *health != before {
             let route = self.route.name.clone();
-            self.journal.write(Event::RouteSuspended { route, reason: reason.clone() });
+            let reason = self.with_file(&reason);
+            self.journal.write(Event::RouteSuspended { route, reason });
         }
         match health.check(now, refused) {
             Use::Hold(wait, _) => (wait, reason),

@@ -192,7 +192,7 @@ impl Gate for Fake {
         self.health()
     }
 
-    fn problem(&self) -> Option<String> {
+    fn pins_problem(&self) -> Option<String> {
         None
     }
 

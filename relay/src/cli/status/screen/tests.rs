@@ -306,7 +306,7 @@ fn a_bad_day_fits_on_every_terminal_and_says_how_to_see_the_rest() {
     for words in [
         "          and 6 more: sallyport status --check",
         "\n          8 counted places: sallyport status --json",
-        "\nbypass    1 way: sallyport status --json",
+        "\nbypass    1 path: sallyport status --json",
         "\n          first: sallyport explain 198.51.100.7\n          and 4 more: sallyport alert list",
         "\nroute     8 routes: sallyport route list",
     ] {
