@@ -112,6 +112,16 @@ async fn a_wrong_password_suspends_and_the_next_mechanism_is_not_tried() {
     assert_eq!((count(&events, "RouteSuspended"), count(&events, "Bounced"), left), (1, 0, 0));
     let told = format!("{events:?}");
     assert!(told.contains("535 5.7.8 wrong user or password"), "{told}");
+    // Who looks after the relay is told the file; what is said of the mail, as reports to its sender are, has it not.
+    assert!(names_file(&events, "RouteSuspended"), "{told}");
+    assert!(told.contains("Deferred") && !names_file(&events, "Deferred"), "{told}");
+}
+
+/// Tells whether events of a kind name the file of the password.
+fn names_file(events: &[Event], kind: &str) -> bool {
+    let of_kind = events.iter().map(|event| format!("{event:?}"));
+    let mut of_kind = of_kind.filter(|event| event.starts_with(kind));
+    of_kind.any(|event| event.contains("/password)"))
 }
 
 #[tokio::test]
