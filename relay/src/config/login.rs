@@ -1,6 +1,6 @@
 //! Our login at a next hop: what it is proved by, and by which mechanisms.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A login at a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +35,6 @@ impl RouteProof {
             Self::Password(_) => ProofKind::Password,
             Self::Token(_) | Self::Issued(_) => ProofKind::Token,
             Self::Certificate => ProofKind::Certificate,
-        }
-    }
-
-    /// Returns the file of the password or token, of one that an operator puts there.
-    #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Password(file) | Self::Token(file) => Some(file),
-            Self::Issued(_) | Self::Certificate => None,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Where mail goes next, and when it is tried again.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Rate, RouteLogin};
+use super::{Rate, RouteLogin, RouteProof};
 
 /// `[[route]]`: where mail goes next.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,17 @@ pub struct Route {
     pub rate: Option<Rate>,
     /// How long the next hop may take for a reply, but for the reply to the final dot.
     pub timeout: Duration,
+}
+
+impl Route {
+    /// Returns the file of the password or token of its login, of one that an operator puts there.
+    #[must_use]
+    pub fn login_file(&self) -> Option<&Path> {
+        match &self.login.as_ref()?.proof {
+            RouteProof::Password(file) | RouteProof::Token(file) => Some(file),
+            RouteProof::Issued(_) | RouteProof::Certificate => None,
+        }
+    }
 }
 
 /// One of the hosts of a route.

@@ -140,7 +140,7 @@ async fn walk(route: &Route, hop: &NextHop, case: &Case, log_in: LogIn) -> Seen 
         },
     };
     let tls = route.tls;
-    let secret = route.login.as_ref().and_then(|login| login.proof.file()).map(Path::to_owned);
+    let secret = route.login_file().map(Path::to_owned);
     Seen { route: route.name.clone(), host: hop.host.clone(), port: hop.port, tls, secret, reached }
 }
 

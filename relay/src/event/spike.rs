@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::alert::{Alert, Severity, Stage};
-use super::wording::estimate;
+use super::wording::{self, estimate};
 
 /// The most networks that a spike names.
 pub const TOP_MAX: usize = 5;
@@ -257,10 +257,7 @@ impl Spike {
     }
 
     fn within(&self) -> String {
-        match self.window.as_secs() {
-            0 | 1 => "a second".to_owned(),
-            seconds => format!("in {seconds} s"),
-        }
+        wording::within(self.window.as_secs())
     }
 
     fn details(&self, stage: Stage) -> BTreeMap<String, String> {

@@ -141,6 +141,15 @@ pub fn estimate(count: u64, error: u64) -> String {
     }
 }
 
+/// Returns the time in which something was counted, in words: `a second`, `in 60 s`.
+#[must_use]
+pub fn within(seconds: u64) -> String {
+    match seconds {
+        0 | 1 => "a second".to_owned(),
+        seconds => format!("in {seconds} s"),
+    }
+}
+
 /// Returns a text as a shell takes it for one word: as it is, or in quotes. Whoever copies a command that is printed
 /// must run that and nothing else, whatever is in a name.
 #[must_use]

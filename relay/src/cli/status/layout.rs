@@ -1,6 +1,6 @@
 //! Rows behind labels, and lists of which not all may have room.
 
-use crate::cli::print::{self, Colour, Detail, Paint, Terminal};
+use crate::cli::print::{self, Colour, Paint, Terminal};
 
 /// The columns of the labels.
 pub(super) const LABEL: usize = 10;
@@ -25,11 +25,13 @@ pub(super) const LISTS: usize = 7;
 /// How many of each list are shown.
 pub(super) type Most = [usize; LISTS];
 
-/// Some words behind a label, on as many lines as they need.
+/// Some words behind a label, on as many lines as they need, and a command below them.
 pub(super) struct Row {
     pub(super) label: &'static str,
-    pub(super) words: Detail,
-    /// The column of what does not fit on the first line.
+    pub(super) words: String,
+    /// What to run first.
+    pub(super) first: Option<String>,
+    /// The column of words that do not fit on the first line.
     pub(super) indent: usize,
     pub(super) colour: Option<Colour>,
 }
@@ -37,27 +39,17 @@ pub(super) struct Row {
 impl Row {
     /// Words to read behind a label of at most nine columns.
     pub(super) fn new(label: &'static str, words: impl Into<String>) -> Self {
-        Self { label, words: Detail::Prose(words.into()), indent: LABEL, colour: None }
+        Self { label, words: words.into(), first: None, indent: LABEL, colour: None }
     }
 
-    /// A row that belongs to the one above.
+    /// Words that belong to the row above, or to the list that they are put in.
     pub(super) fn below(words: impl Into<String>) -> Self {
         Self::new("", words)
     }
 
-    /// The command to run first.
-    pub(super) fn first(command: &str) -> Self {
-        Self { words: Detail::Copy(format!("first: {command}")), ..Self::below("") }
-    }
-
     /// Returns it in lines of so many columns; a command, and a word that is longer, stay whole.
     pub(super) fn lines(&self, columns: usize, paint: Paint) -> Vec<String> {
-        let Self { label, words, indent, colour } = self;
-        // What next hops said may be among the words.
-        let lines = match words {
-            Detail::Copy(words) => vec![format!("{:LABEL$}{}", "", print::shown(words))],
-            Detail::Prose(words) => print::wrapped(&print::shown(words), LABEL, *indent, columns),
-        };
+        let Self { label, words, first, indent, colour } = self;
         let labelled = |(number, line): (usize, &String)| {
             let (margin, words) = line.split_at(line.len() - line.trim_start().len());
             let words = colour.map_or_else(|| words.to_owned(), |colour| paint.put(colour, words));
@@ -66,12 +58,18 @@ impl Row {
                 _ => format!("{margin}{words}"),
             }
         };
-        lines.iter().enumerate().map(labelled).collect()
+        // What next hops said may be among the words.
+        let words = print::wrapped(&print::shown(words), LABEL, *indent, columns);
+        let words = words.iter().enumerate().map(labelled);
+        let first =
+            first.iter().map(|first| format!("{:LABEL$}first: {}", "", print::shown(first)));
+        words.chain(first).collect()
     }
 }
 
 /// A list, and how it is named where not all of it is shown.
 pub(super) struct Part {
+    /// What stands before each of it.
     pub(super) label: &'static str,
     pub(super) colour: Option<Colour>,
     /// What one of it is called.
@@ -99,19 +97,15 @@ impl Part {
         rows: &mut Vec<Row>,
         all: &[T],
         most: usize,
-        shown: impl FnMut(&T) -> Vec<Row>,
+        shown: impl FnMut(&T) -> Row,
     ) {
         let Self { label, colour, noun, total, command } = *self;
-        let before = rows.len();
-        rows.extend(all.iter().take(most).flat_map(shown));
-        let rest = total - all.len().min(most);
-        if rest == 0 {
-            return;
-        }
-        let row = if rows.len() == before {
-            Row::new(label, format!("{}: {command}", print::count(rest, noun)))
-        } else {
-            Row::below(format!("and {rest} more: {command}"))
+        let first = all.iter().take(most).map(shown);
+        rows.extend(first.map(|row| Row { label, colour, ..row }));
+        let row = match (all.len().min(most), total - all.len().min(most)) {
+            (_, 0) => return,
+            (0, rest) => Row::new(label, format!("{}: {command}", print::count(rest, noun))),
+            (_, rest) => Row::below(format!("and {rest} more: {command}")),
         };
         rows.push(Row { colour, ..row });
     }

@@ -11,7 +11,7 @@ use crate::control::wire::{
     Bypass, Counted, GateStatus, Interface, RelayStatus, Sandbox, Spike, Talker,
 };
 use crate::event::alert::Alert;
-use crate::event::wording::estimate;
+use crate::event::wording::{estimate, within};
 use crate::net::routes::{RouteState, Standing};
 use crate::spool;
 
@@ -51,8 +51,9 @@ fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
         total: problems.len(),
         command: "sallyport status --check",
     };
-    part.put(&mut rows, problems, most(List::Problems), |problem| {
-        vec![Row { colour, indent: BELOW, ..Row::below(format!("! {problem}")) }]
+    part.put(&mut rows, problems, most(List::Problems), |problem| Row {
+        indent: BELOW,
+        ..Row::below(format!("! {problem}"))
     });
     match &whole.gate {
         None => rows.push(Row::new("gate", "-")),
@@ -70,7 +71,7 @@ fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
         &mut rows,
         &routes,
         most(List::Routes),
-        |route| vec![Row::new("route", route_words(route, now))],
+        |route| Row::below(route_words(route, now)),
     );
     let mut alerts = whole.worst_first();
     let spikes = whole.gate.as_ref().map(open_spikes).unwrap_or_default();
@@ -79,10 +80,7 @@ fn rows(whole: &Whole, now: Timestamp, most: &Most) -> Vec<Row> {
         &mut rows,
         &alerts,
         most(List::Alerts),
-        |alert| {
-            let first = alert.command.iter().filter(|one| !is_this(one)).map(|one| Row::first(one));
-            std::iter::once(Row::new("alert", alert_words(alert))).chain(first).collect()
-        },
+        |alert| Row { first: first(alert), ..Row::below(alert_words(alert)) },
     );
     rows
 }
@@ -118,21 +116,21 @@ fn gate_rows(gate: &GateStatus, most: impl Fn(List) -> usize, rows: &mut Vec<Row
     rows.push(Row::new("refused", format!("{} a second", gate.refused_per_second)));
     let counted = &gate.counted;
     let part = Part::new("", "counted place", counted.len(), WHOLE);
-    part.put(rows, counted, most(List::Counted), |counted| vec![counted_row(counted)]);
+    part.put(rows, counted, most(List::Counted), counted_row);
     rows.extend(sources_words(gate).map(|words| Row::new("sources", words)));
     let talkers = &gate.talkers;
     Part::new("source", "network", talkers.len(), WHOLE).put(
         rows,
         talkers,
         most(List::Talkers),
-        |talker| vec![Row::new("source", talker_words(talker))],
+        |talker| Row::below(talker_words(talker)),
     );
     let bypasses = &gate.bypasses;
     Part::new("bypass", "path", bypasses.len(), WHOLE).put(
         rows,
         bypasses,
         most(List::Bypasses),
-        |bypass| vec![Row::new("bypass", bypass_words(bypass))],
+        |bypass| Row::below(bypass_words(bypass)),
     );
 }
 
@@ -184,9 +182,9 @@ fn bypass_words(bypass: &Bypass) -> String {
     )
 }
 
-/// Tells whether a command shows nothing but this screen.
-fn is_this(command: &str) -> bool {
-    command == "sallyport status"
+/// Returns what to do first about an alert; none where that shows nothing but this screen.
+fn first(alert: &Alert) -> Option<String> {
+    alert.command.clone().filter(|command| command != "sallyport status")
 }
 
 /// Tells whether an alert told people of this spike.
@@ -220,18 +218,14 @@ fn spike_rows(whole: &Whole, most: usize, rows: &mut Vec<Row>) {
     if total == 0 {
         let over: Vec<_> = gate.spikes.iter().filter(|spike| spike.until.is_some()).collect();
         let part = Part::new("over", "spike", over.len(), WHOLE);
-        part.put(rows, &over, most.min(OVER_SHOWN), |spike| {
-            vec![Row::new("over", spike_line(spike))]
-        });
+        part.put(rows, &over, most.min(OVER_SHOWN), |spike| Row::below(spike_line(spike)));
         return;
     }
     // What was told says more, and there is room for all of them.
     let command = if whole.relay.is_some() { ALERTS } else { WHOLE };
     Part::new("spike", "open spike", total, command).put(rows, &open, most, |spike| {
         let told = whole.alerts.iter().find(|alert| is_about(alert, spike));
-        let first = told.and_then(|alert| alert.command.as_deref()).filter(|one| !is_this(one));
-        let first = first.map(Row::first);
-        std::iter::once(Row::new("spike", spike_line(spike))).chain(first).collect()
+        Row { first: told.and_then(first), ..Row::below(spike_line(spike)) }
     });
 }
 
@@ -239,10 +233,7 @@ fn spike_rows(whole: &Whole, most: usize, rows: &mut Vec<Row>) {
 pub(crate) fn spike_line(spike: &Spike) -> String {
     let end = spike.until.map_or_else(String::new, |until| format!(" until {}", at(until)));
     let subject = spike.subject.as_ref().map_or_else(String::new, |subject| format!(" {subject}"));
-    let within = match spike.window_seconds {
-        0 | 1 => "a second".to_owned(),
-        seconds => format!("in {seconds} s"),
-    };
+    let within = within(spike.window_seconds);
     let Spike { class, since, peak, usual, .. } = spike;
     let rose = match class.as_str() {
         // How often the program was looked for says nothing.

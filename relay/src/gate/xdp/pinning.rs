@@ -12,7 +12,7 @@ pub(super) struct Said {
 impl Xdp {
     /// Pins again what somebody took away, and says so.
     pub(super) fn pin_again(&mut self) {
-        let made = self.pins.make_again();
+        let made = self.pins.make_folders();
         let pinned = made.and_then(|()| Ok(self.tables.pin_again()? + self.links.pin_again()?));
         let problem = match pinned {
             Ok(0) => None,

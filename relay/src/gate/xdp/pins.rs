@@ -44,22 +44,20 @@ impl Pins {
     pub fn prepare(place: &Place) -> Result<Self, GateError> {
         let pins = Self { group: place.group, ..Self::below(&place.pins) };
         pins.check_file_system()?;
-        for folder in pins.folders() {
-            let what = || format!("{}: make the folder", folder.display());
-            fs::create_dir_all(&folder).map_err(|error| kernel_said(what(), error))?;
-            pins.permit(&folder, FOLDER_MODE)?;
-        }
+        let what = || format!("{}: make the folder", pins.top.display());
+        fs::create_dir_all(&pins.top).map_err(|error| kernel_said(what(), error))?;
+        pins.make_folders()?;
         pins.take_links_over()?;
         Ok(pins)
     }
 
-    /// Makes the folders again that somebody took away, and looks at those that are there. A process that may not give
-    /// things away any more can make one as long as the folder above is there with its group and its set-group-ID bit.
+    /// Makes the folders that are not there, and sees to group and mode of all. A process that may not give things away
+    /// any more can make one as long as the folder above is there with its group and its set-group-ID bit.
     ///
     /// # Errors
     ///
     /// [`GateError::NotGiven`] if a folder has not its group and mode and cannot be given them; what the kernel said.
-    pub fn make_again(&self) -> Result<(), GateError> {
+    pub fn make_folders(&self) -> Result<(), GateError> {
         for folder in self.folders() {
             let what = || format!("{}: make the folder", folder.display());
             match DirBuilder::new().mode(FOLDER_MODE).create(&folder) {

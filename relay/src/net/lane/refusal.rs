@@ -88,7 +88,7 @@ impl Lane {
     /// Returns why our login was refused with the file that it is proved by, for people of ours: who sent the mail that
     /// waits is told without it.
     pub(super) fn with_file(&self, reason: &str) -> String {
-        match self.route.login.as_ref().and_then(|login| login.proof.file()) {
+        match self.route.login_file() {
             Some(file) => format!("{reason} (its password or token is in {})", file.display()),
             None => reason.to_owned(),
         }
